@@ -1,0 +1,147 @@
+//! What can go wrong, and what is still true afterwards.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Opening a log or a topic failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process, or another [`crate::Log`] in this one, has the directory open.
+    #[error("the log in {} is in use{}", .directory.display(), .pid.map(|pid| format!(" by process {pid}")).unwrap_or_default())]
+    Locked { directory: PathBuf, pid: Option<u32> },
+    /// Acknowledged data is damaged. Nothing was changed.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// The machine refused.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Topic names are 1 to 200 of `a-z A-Z 0-9 . _ -` and do not begin with a dot.
+    #[error("{name:?} cannot name a topic: use 1 to 200 letters, digits, '.', '_' or '-', not beginning with '.'")]
+    TopicName { name: String },
+    /// A topic keeps the number of partitions it was created with, because keys are mapped to partitions by it.
+    #[error("topic {topic} has {existing} partitions, not {requested}: choose another name to change the number")]
+    Partitions { topic: String, existing: u32, requested: u32 },
+    /// A topic has 1 to 1024 partitions.
+    #[error("{requested} partitions requested for topic {topic}: from 1 to {max} are possible")]
+    PartitionsRange { topic: String, requested: u32, max: u32 },
+    /// [`crate::Log::close`] was called.
+    #[error("the log is closed")]
+    Closed,
+}
+
+/// Acknowledged data that cannot be what was written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{} is damaged at byte {byte}: {reason}", .file.display())]
+pub struct Corrupt {
+    /// The damaged file.
+    pub file: PathBuf,
+    /// Where the first frame that does not hold together begins.
+    pub byte: u64,
+    /// What does not hold.
+    pub reason: &'static str,
+}
+
+/// A refusal by the operating system.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{action} {}", .path.display())]
+pub struct Fault {
+    /// What was being done, as a verb.
+    pub action: &'static str,
+    /// To what.
+    pub path: PathBuf,
+    /// The system's own words. Shared, since one failed sync fails many appends.
+    pub source: Arc<io::Error>,
+}
+
+impl Fault {
+    pub(crate) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { action, path: path.to_owned(), source: Arc::new(source) }
+    }
+
+    /// Whether room on the disk would mend it: full, over quota, or over the file size limit.
+    #[must_use]
+    pub fn is_space(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    }
+}
+
+/// Names the action and the path of a failed call.
+pub(crate) trait During<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, Fault>;
+}
+
+impl<T> During<T> for io::Result<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, Fault> {
+        self.map_err(|error| Fault::new(action, path, error))
+    }
+}
+
+/// An append that is not durable as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Nothing was stored.
+    #[error("record {index} has {bytes} bytes, over the limit of {bytes_max}")]
+    RecordTooLarge { index: usize, bytes: usize, bytes_max: usize },
+    /// Nothing was stored.
+    #[error("record {index} asks for partition {partition} of {partitions}")]
+    NoSuchPartition { index: usize, partition: u32, partitions: u32 },
+    /// Nothing was stored.
+    #[error("the log is closed")]
+    Closed,
+    /// Some records are durable and some are not. One that is not durable may still be read later, if the fault
+    /// hit between writing and acknowledging; it was never acknowledged.
+    #[error("{} of {} parts of the append are not durable: {}", .failed.len(), .failed.len() + .appended.len(), first_cause(.failed))]
+    NotDurable { appended: Vec<crate::Appended>, failed: Vec<Failed> },
+}
+
+/// The records of one append that are not durable, and why.
+#[derive(Debug)]
+pub struct Failed {
+    /// Where they were to go.
+    pub partition: u32,
+    /// Their indices in the vector that was appended.
+    pub records: Vec<usize>,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a partition takes no appends.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Cause {
+    /// The machine refused; see [`crate::Topic::mend`].
+    #[error("the partition stopped after a failure to {}", .0)]
+    Fault(Fault),
+    /// What it had written before is damaged.
+    #[error(transparent)]
+    Corrupt(Corrupt),
+    /// The log was closed while the records waited.
+    #[error("the log is closed")]
+    Closed,
+    /// The partition's thread could not be started, or panicked.
+    #[error("the partition's writing thread has ended: {0}")]
+    Thread(Arc<str>),
+}
+
+fn first_cause(failed: &[Failed]) -> String {
+    failed.first().map(|failed| format!("partition {}: {}", failed.partition, failed.cause)).unwrap_or_default()
+}
+
+/// A read that found nothing to give.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The offset was removed by retention, or does not exist yet.
+    #[error("offset {from} is outside of {start}..{end}")]
+    OutOfRange { from: u64, start: u64, end: u64 },
+    /// The topic has no such partition.
+    #[error("partition {partition} of {partitions}")]
+    NoSuchPartition { partition: u32, partitions: u32 },
+    /// Acknowledged data is damaged; nothing of it is served. Reading can go on at `resume`, the start of the next
+    /// segment, once someone has decided to give up what lies between.
+    #[error("{damage}")]
+    Corrupt { damage: Corrupt, resume: u64 },
+    /// The machine refused.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}

@@ -1,0 +1,237 @@
+//! The log: a directory of topics, open in one process at a time.
+//!
+//! ```text
+//! DIRECTORY/lock                       flock; holds the owner's process id
+//! DIRECTORY/topics/NAME/meta           written once, at creation
+//! DIRECTORY/topics/NAME/0003/mark      how much of the last segment is durable
+//! DIRECTORY/topics/NAME/0003/00000000000000001234.segment
+//! ```
+//! A topic is built as `~NAME` and renamed into place, so it exists either as a whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::{Cause, During, Error, Fault};
+use crate::lock;
+use crate::options::Options;
+use crate::retention::Removed;
+use crate::system::{Os, System};
+use crate::topic::{self, Shared, Topic};
+
+/// Threads, open files and the work of opening grow with partitions; one machine gains nothing beyond a few dozen.
+const PARTITIONS_MAX: u32 = 1024;
+/// Leaves room in the 255 bytes of a file name.
+const NAME_BYTES_MAX: usize = 200;
+
+/// An open log. Clones share it; it is closed by [`Log::close`] or with the last clone and the last [`Topic`].
+#[derive(Debug, Clone)]
+pub struct Log(Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    topics_directory: PathBuf,
+    options: Options,
+    system: Arc<dyn System>,
+    topics: RwLock<BTreeMap<String, Arc<Shared>>>,
+    /// One creation at a time.
+    creating: Mutex<()>,
+    /// `None` once closed.
+    lock_file: Mutex<Option<Lock>>,
+}
+
+impl Log {
+    /// Opens the log in a directory, creating it if needed. Blocks: it checks the last segment of every partition.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while somebody else has it open; [`Error::Corrupt`] if acknowledged data is damaged.
+    pub fn open(directory: &Path, options: Options) -> Result<Self, Error> {
+        Self::open_on(Arc::new(Os), directory, options)
+    }
+
+    /// [`Log::open`] with another [`System`] underneath, so that tests can inject faults.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_on(system: Arc<dyn System>, directory: &Path, options: Options) -> Result<Self, Error> {
+        let options = options.clamped();
+        let topics_directory = directory.join("topics");
+        std::fs::create_dir_all(directory).during("create", directory)?;
+        let lock_file = Lock::take(directory)?;
+        match system.create_dir(&topics_directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            created => created.during("create", &topics_directory)?,
+        }
+        system.sync_dir(directory).during("sync", directory)?;
+        if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            system.sync_dir(parent).during("sync", parent)?;
+        }
+        let mut topics = BTreeMap::new();
+        for name in system.list(&topics_directory).during("list", &topics_directory)? {
+            let path = topics_directory.join(&name);
+            if name.starts_with('~') {
+                // A creation that was interrupted before its rename: nobody was ever told of it.
+                system.remove_dir(&path).during("remove", &path)?;
+            } else if is_name(&name) {
+                let shared = Shared::open(&system, &path, &name, &options)?;
+                topics.insert(name, Arc::new(shared));
+            }
+        }
+        Ok(Self(Arc::new(Inner {
+            topics_directory,
+            options,
+            system,
+            topics: RwLock::new(topics),
+            creating: Mutex::new(()),
+            lock_file: Mutex::new(Some(lock_file)),
+        })))
+    }
+
+    /// Gives the topic, creating it durably if there is none of that name. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Partitions`] if it exists with another number of partitions.
+    pub fn topic(&self, name: &str, partitions: u32) -> Result<Topic, Error> {
+        if !is_name(name) {
+            return Err(Error::TopicName { name: name.to_owned() });
+        }
+        if !(1..=PARTITIONS_MAX).contains(&partitions) {
+            return Err(Error::PartitionsRange { topic: name.to_owned(), requested: partitions, max: PARTITIONS_MAX });
+        }
+        let _one_at_a_time = lock(&self.0.creating);
+        if lock(&self.0.lock_file).is_none() {
+            return Err(Error::Closed);
+        }
+        let known = self.read_topics().get(name).map(Arc::clone);
+        let shared = match known {
+            Some(shared) => shared,
+            None => {
+                topic::create(self.0.system.as_ref(), &self.0.topics_directory, name, partitions)?;
+                let path = self.0.topics_directory.join(name);
+                let shared = Arc::new(Shared::open(&self.0.system, &path, name, &self.0.options)?);
+                let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
+                topics.insert(name.to_owned(), Arc::clone(&shared));
+                shared
+            }
+        };
+        if shared.partitions() != partitions {
+            let (existing, topic) = (shared.partitions(), name.to_owned());
+            return Err(Error::Partitions { topic, existing, requested: partitions });
+        }
+        Ok(Topic::new(shared, Arc::clone(&self.0)))
+    }
+
+    /// The topics that exist, by name, with their numbers of partitions.
+    #[must_use]
+    pub fn topics(&self) -> Vec<(String, u32)> {
+        self.read_topics().iter().map(|(name, shared)| (name.clone(), shared.partitions())).collect()
+    }
+
+    /// Removes what retention no longer keeps, in every partition. Committers do so too, whenever they begin a
+    /// segment; a log that may become idle needs this from time to time. Blocks.
+    ///
+    /// # Errors
+    /// The first failure, after all partitions have had their turn.
+    pub fn enforce_retention(&self) -> Result<Removed, Error> {
+        let topics: Vec<_> = self.read_topics().values().map(Arc::clone).collect();
+        let mut total = Removed::default();
+        let mut failure = None;
+        for partition in topics.iter().flat_map(|shared| shared.all()) {
+            match partition.enforce_retention() {
+                Ok(removed) => {
+                    total.segments += removed.segments;
+                    total.bytes += removed.bytes;
+                }
+                Err(fault) => failure = failure.or(Some(fault)),
+            }
+        }
+        failure.map_or(Ok(total), |fault| Err(fault.into()))
+    }
+
+    /// Partitions that take no appends at the moment: topic, partition, why.
+    #[must_use]
+    pub fn stopped(&self) -> Vec<(String, u32, Cause)> {
+        let topics = self.read_topics();
+        let each = topics.iter().flat_map(|(name, shared)| shared.all().iter().map(move |partition| (name, partition)));
+        each.filter_map(|(name, partition)| Some((name.clone(), partition.place.partition, partition.stopped()?)))
+            .collect()
+    }
+
+    /// Takes no more appends, finishes those that wait, and lets the directory go. Reading still works. Blocks.
+    ///
+    /// # Errors
+    /// The first failure to sync a mark; everything acknowledged is durable all the same.
+    pub fn close(&self) -> Result<(), Error> {
+        Ok(self.0.close()?)
+    }
+
+    fn read_topics(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Shared>>> {
+        self.0.topics.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), Fault> {
+        let _no_creation = lock(&self.creating);
+        let Some(lock_file) = lock(&self.lock_file).take() else { return Ok(()) };
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let partitions: Vec<_> = topics.values().flat_map(|shared| shared.all()).collect();
+        // First all, then each: their last groups are synced side by side.
+        partitions.iter().for_each(|partition| partition.close());
+        let closed: Vec<_> = partitions.iter().map(|partition| partition.join()).collect();
+        drop(lock_file);
+        closed.into_iter().collect()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "the log was not closed cleanly; nothing acknowledged is affected");
+        }
+    }
+}
+
+/// The exclusive right to the directory.
+#[derive(Debug)]
+struct Lock(std::fs::File);
+
+impl Lock {
+    fn take(directory: &Path) -> Result<Self, Error> {
+        let path = directory.join("lock");
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = opened.during("open", &path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                // Only a hint for the message: whoever holds the lock may be just writing it.
+                let read = (&file).take(32).read_to_string(&mut text);
+                let pid = read.ok().and_then(|_| text.trim().parse().ok());
+                return Err(Error::Locked { directory: directory.to_owned(), pid });
+            }
+            Err(errno) => return Err(Fault::new("lock", &path, errno.into()).into()),
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.during("write", &path)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process being started at this moment has the same file open until its exec.
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the directory was not unlocked");
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed)
+}

@@ -1,0 +1,60 @@
+//! The mark: how much of a segment is known to be durable, kept beside the segments.
+//!
+//! A torn last group and rot in the last group look alike in the segment alone. The mark tells them apart: it is
+//! written after each sync and before the acknowledgement, so whatever it says was durable. It is not synced itself,
+//! since an old or missing one is no error, only a weaker statement. A kill keeps it; a power cut may not.
+//!
+//! 32 bytes, little endian: `MSM1`, CRC-32C of the rest, tag, partition, base offset of the segment, durable length.
+
+use std::path::Path;
+
+use crate::error::{During, Fault};
+use crate::frame::Place;
+use crate::system::{File, System};
+
+pub(crate) const FILE_NAME: &str = "mark";
+const MARK_BYTES: usize = 32;
+const MAGIC: [u8; 4] = *b"MSM1";
+
+/// A lower bound of what is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) segment: u64,
+    pub(crate) length: u64,
+}
+
+impl Mark {
+    /// The mark in a partition's directory; `None` if there is none that can be believed.
+    pub(crate) fn read(file: &dyn File, directory: &Path, place: Place) -> Result<Option<Self>, Fault> {
+        let mut bytes = [0; MARK_BYTES];
+        let read = file.read_at(&mut bytes, 0).during("read", &directory.join(FILE_NAME))?;
+        let eight = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        let mark = Self { segment: eight(16), length: eight(24) };
+        Ok((read == MARK_BYTES && mark.to_bytes(place) == bytes).then_some(mark))
+    }
+
+    pub(crate) fn write(self, file: &dyn File, place: Place) -> std::io::Result<()> {
+        file.write_all_at(&self.to_bytes(place), 0)
+    }
+
+    fn to_bytes(self, place: Place) -> [u8; MARK_BYTES] {
+        let mut bytes = [0; MARK_BYTES];
+        bytes[8..12].copy_from_slice(&place.tag.to_le_bytes());
+        bytes[12..16].copy_from_slice(&place.partition.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.segment.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.length.to_le_bytes());
+        let check = crc32c::crc32c(&bytes[8..]);
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4..8].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+}
+
+/// Opens a partition's mark, or begins one.
+pub(crate) fn open(system: &dyn System, directory: &Path) -> Result<Box<dyn File>, Fault> {
+    let path = directory.join(FILE_NAME);
+    match system.open(&path, true) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => system.create(&path).during("create", &path),
+        opened => opened.during("open", &path),
+    }
+}

@@ -1,0 +1,209 @@
+//! One partition: its queue, its committer thread, its writer and its index.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::error::{Cause, Corrupt, During, Error, Fault};
+use crate::frame::Place;
+use crate::index::{Index, Segment};
+use crate::options::Retention;
+use crate::post::Chunk;
+use crate::queue::Queue;
+use crate::system::System;
+use crate::walk::{Stop, Walk};
+use crate::writer::{Settings, Writer};
+use crate::{SEGMENT_SUFFIX, lock, segment_path};
+
+/// Frames in one group: what is synced, and so acknowledged, together. More would let segments outgrow their size
+/// and make the first of many waiting appends wait for the last.
+const GROUP_FRAMES_MAX: usize = 8;
+/// The committer's work is shallow; the rest of the default 2 MiB would only be reserved.
+const STACK_BYTES: usize = 512 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) system: Arc<dyn System>,
+    pub(crate) directory: PathBuf,
+    pub(crate) place: Place,
+    pub(crate) index: Mutex<Index>,
+    pub(crate) retention: Retention,
+    /// Held by one retention at a time, so that segments are unlinked in order.
+    pub(crate) removing: Mutex<()>,
+    writer: Mutex<Writer>,
+    queue: Queue,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    progress: watch::Sender<u64>,
+    group_bytes_max: usize,
+}
+
+impl Partition {
+    /// Opens what is on disk: lists the segments and checks the last one.
+    pub(crate) fn open(
+        settings: Settings,
+        retention: Retention,
+        mend_delay: Option<std::time::Duration>,
+        progress: watch::Sender<u64>,
+    ) -> Result<Self, Error> {
+        let (system, directory, place) = (Arc::clone(&settings.system), settings.directory.clone(), settings.place);
+        let group_bytes_max = settings.frame_bytes_max.saturating_mul(GROUP_FRAMES_MAX);
+        let mut segments = list(system.as_ref(), &directory)?;
+        let Some(active) = segments.back_mut() else {
+            let reason = "the partition has no segment";
+            return Err(Corrupt { file: directory, byte: 0, reason }.into());
+        };
+        let (mut writer, recovered) = Writer::open(settings, active.base)?;
+        active.length = recovered.length;
+        active.timestamp_last_ms = recovered.timestamp_last_ms;
+        let base = active.base;
+        let previous = segments.len().checked_sub(2).and_then(|at| segments.get(at));
+        if let (None, Some(previous)) = (recovered.timestamp_last_ms, previous) {
+            let floor_ms = last_timestamp(system.as_ref(), &directory, place, *previous, base)?;
+            writer.not_before(floor_ms.unwrap_or(i64::MIN));
+        }
+        Ok(Self {
+            system,
+            directory,
+            place,
+            index: Mutex::new(Index::new(segments, recovered.end)),
+            retention,
+            removing: Mutex::new(()),
+            writer: Mutex::new(writer),
+            queue: Queue::new(mend_delay),
+            thread: Mutex::new(None),
+            progress,
+            group_bytes_max,
+        })
+    }
+
+    /// Hands chunks to the committer, which is started by the first.
+    pub(crate) fn submit(self: &Arc<Self>, chunks: Vec<Chunk>) {
+        if !self.queue.submit(chunks) {
+            return;
+        }
+        let partition = Arc::clone(self);
+        let name = format!("log-commit-{}", self.place.partition);
+        let started = std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || partition.run());
+        match started {
+            Ok(thread) => *lock(&self.thread) = Some(thread),
+            Err(error) => self.queue.end(&Cause::Thread(error.to_string().into())),
+        }
+    }
+
+    /// Makes a stopped partition take appends again; see [`crate::Topic::mend`].
+    pub(crate) fn mend(&self) -> Result<(), Fault> {
+        lock(&self.writer).mend(&self.index)?;
+        self.queue.resume();
+        Ok(())
+    }
+
+    pub(crate) fn stopped(&self) -> Option<Cause> {
+        self.queue.stopped()
+    }
+
+    pub(crate) fn roll_if_over_age(&self) -> Result<(), Fault> {
+        lock(&self.writer).roll_if_over_age(&self.index)
+    }
+
+    /// Takes no more appends. [`Partition::join`] waits for those taken.
+    pub(crate) fn close(&self) {
+        self.queue.close();
+    }
+
+    pub(crate) fn join(&self) -> Result<(), Fault> {
+        let thread = lock(&self.thread).take();
+        // The committer's panic has already failed its appends, by `Ended`.
+        let ended = thread.is_none_or(|thread| thread.join().is_ok());
+        if !ended {
+            tracing::error!(directory = %self.directory.display(), "the partition's writing thread had panicked");
+        }
+        lock(&self.writer).close()
+    }
+
+    fn run(&self) {
+        let _ended = Ended(&self.queue);
+        while let Some(group) = self.queue.take(self.group_bytes_max) {
+            let segments_before = lock(&self.index).segments().len();
+            self.commit(group);
+            if lock(&self.index).segments().len() > segments_before
+                && let Err(error) = self.enforce_retention()
+            {
+                tracing::warn!(%error, directory = %self.directory.display(), "old segments were not removed");
+            }
+        }
+    }
+
+    fn commit(&self, group: Vec<Chunk>) {
+        let appended = lock(&self.writer).append(&group, &self.index);
+        match appended {
+            Ok(offsets) => {
+                self.queue.resume();
+                self.progress.send_modify(|moves| *moves = moves.wrapping_add(1));
+                group.into_iter().zip(offsets).for_each(|(chunk, offset)| chunk.ticket.durable(offset));
+            }
+            Err(fault) => {
+                let cause_text = fault.source.to_string();
+                tracing::error!(error = %fault, cause = cause_text, "partition stopped, appends to it fail");
+                let retry = fault.is_space();
+                let cause = Cause::Fault(fault);
+                self.queue.stop(&cause, retry);
+                group.into_iter().for_each(|chunk| chunk.ticket.fail(&cause));
+            }
+        }
+    }
+}
+
+/// Whatever way the committer ends, nobody waits for it in vain.
+struct Ended<'a>(&'a Queue);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let cause = if std::thread::panicking() { Cause::Thread("it panicked".into()) } else { Cause::Closed };
+        self.0.end(&cause);
+    }
+}
+
+/// The segments in a directory, oldest first.
+fn list(system: &dyn System, directory: &std::path::Path) -> Result<VecDeque<Segment>, Fault> {
+    let names = system.list(directory).during("list", directory)?;
+    let mut bases: Vec<u64> = names.iter().filter_map(|name| name.strip_suffix(SEGMENT_SUFFIX)?.parse().ok()).collect();
+    bases.sort_unstable();
+    let segment = |base| {
+        let path = segment_path(directory, base);
+        let length = system.open(&path, false).and_then(|file| file.length()).during("open", &path)?;
+        Ok(Segment { base, length, timestamp_last_ms: None })
+    };
+    bases.into_iter().map(segment).collect()
+}
+
+/// The time of the last record of a segment that ends before the offset `end`, found by hopping over its heads.
+pub(crate) fn last_timestamp(
+    system: &dyn System,
+    directory: &std::path::Path,
+    place: Place,
+    segment: Segment,
+    end: u64,
+) -> Result<Option<i64>, Error> {
+    let path = segment_path(directory, segment.base);
+    let file = system.open(&path, false).during("open", &path)?;
+    let mut walk = Walk::new(file.as_ref(), &path, place, (0, segment.base), segment.length);
+    let mut last = None;
+    let stop = loop {
+        match walk.head() {
+            Ok(Some(head)) => {
+                walk.step(&head);
+                last = Some(head.timestamp_ms);
+            }
+            Ok(None) if walk.offset() == end => return Ok(last),
+            Ok(None) => break walk.damage("the segment ends before the next one begins"),
+            Err(stop) => break stop,
+        }
+    };
+    Err(match stop {
+        Stop::Corrupt(damage) => damage.into(),
+        Stop::Fault(fault) => fault.into(),
+    })
+}

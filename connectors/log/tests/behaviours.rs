@@ -1,0 +1,25 @@
+//! What the log promises, one file per promise. `MILLSTREAM_SOAK=1` makes the random ones run longer.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+
+#[path = "behaviours/support.rs"]
+mod support;
+
+#[path = "behaviours/appends_are_durable_when_acknowledged.rs"]
+mod appends_are_durable_when_acknowledged;
+#[path = "behaviours/damage_is_detected.rs"]
+mod damage_is_detected;
+#[path = "behaviours/faults_stop_only_their_partition.rs"]
+mod faults_stop_only_their_partition;
+#[path = "behaviours/full_disk_is_survived.rs"]
+mod full_disk_is_survived;
+#[path = "behaviours/killing_loses_nothing.rs"]
+mod killing_loses_nothing;
+#[path = "behaviours/matches_a_model.rs"]
+mod matches_a_model;
+#[path = "behaviours/one_process_at_a_time.rs"]
+mod one_process_at_a_time;
+#[path = "behaviours/power_cuts_lose_nothing.rs"]
+mod power_cuts_lose_nothing;
+#[path = "behaviours/work_is_bounded.rs"]
+mod work_is_bounded;

@@ -1,0 +1,297 @@
+//! A private PostgreSQL cluster, made and run from programs that the machine already has.
+//!
+//! Processes share one cluster: the first starts it, the last one to leave stops it. Whoever is killed changes nothing
+//! for the others: a server without its starter goes on and is adopted, a killed server is started again, and what
+//! was acknowledged is on disk. A server is never stopped while another process uses it, and two servers never run on
+//! one cluster, also not from two containers with one volume.
+//!
+//! The server listens on a socket in a directory that only its account enters, so there is no password to keep and no
+//! port to choose. TCP, on loopback and with a password, is opened on request.
+
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+use crate::Error;
+use crate::error::Doing;
+
+pub use binaries::Binaries;
+pub(crate) use binaries::PLACES;
+
+mod binaries;
+
+mod home;
+
+mod owner;
+
+mod create;
+
+mod server;
+
+mod tuning;
+
+mod session;
+
+mod pid_file;
+
+mod password;
+
+use home::Home;
+use owner::Owner;
+use pid_file::PORT_NAMELESS;
+
+/// The role, the database and the preferred account.
+const NAME: &str = "millstream";
+/// A start took 5 s on a busy disk, recovery after a crash longer; five seconds of patience would be a lie.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// Each poll of a starting server writes a line "the database system is starting up" into its log, so not faster.
+const START_POLL: Duration = Duration::from_millis(25);
+/// A fast shutdown takes 25 to 100 ms, a large checkpoint more; past this it goes on without us.
+const STOP_POLL: Duration = Duration::from_millis(10);
+/// How long `Drop`, which cannot be awaited, may hold up its thread.
+const DROP_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a private cluster is to be like.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// The directory that holds everything; made if it is not there. Removing it removes the cluster.
+    pub home: PathBuf,
+    /// Opens this TCP port on 127.0.0.1, with a random password that is kept in `home/password`. It must be free.
+    pub pg_port: Option<u16>,
+    /// Settings of the server (`shared_buffers`, ..), which win over the defaults.
+    pub settings: Vec<(String, String)>,
+    /// Whether what is acknowledged survives the loss of power. Only tests say no.
+    pub durable: bool,
+}
+
+impl ClusterOptions {
+    /// A durable cluster without TCP and with the default settings.
+    pub fn new(home: impl Into<PathBuf>) -> ClusterOptions {
+        ClusterOptions { home: home.into(), pg_port: None, settings: Vec::new(), durable: true }
+    }
+}
+
+/// One process's use of the cluster. The server runs for as long as anyone has one of these.
+pub struct Cluster {
+    home: Home,
+    owner: Owner,
+    asked: ClusterOptions,
+    /// Locked shared by every process that uses the cluster.
+    users: File,
+    /// The directory of the socket.
+    run: PathBuf,
+    /// The port in the name of the socket.
+    port: u16,
+    /// The server, if this process started it.
+    child: Option<Child>,
+    /// The server has what we need, as far as we know: it answered, and the database is there.
+    prepared: bool,
+    /// Closed, so that dropping has nothing left to do.
+    closed: bool,
+}
+
+impl Cluster {
+    /// Attaches to the cluster under `home`; starts it if it is not running, makes it if it is not there.
+    ///
+    /// # Errors
+    /// What a person has to mend; see [`Error`]. A server that only takes its time is waited for, up to a minute.
+    pub async fn open(options: &ClusterOptions) -> Result<Cluster, Error> {
+        tuning::check(&options.settings)?;
+        session::environment()?;
+        let home = Home::open(&options.home)?;
+        let owner = Owner::of(&home.data())?;
+        let users = home.users()?;
+        let run = home.run(&owner);
+        let port = options.pg_port.unwrap_or(PORT_NAMELESS);
+        let asked = options.clone();
+        let mut cluster =
+            Cluster { home, owner, asked, users, run, port, child: None, prepared: false, closed: false };
+        cluster.ensure().await?;
+        Ok(cluster)
+    }
+
+    /// How to connect: the role and the database `millstream`, over the socket.
+    #[must_use]
+    pub fn options(&self) -> PgConnectOptions {
+        // Everything is said that can be: the driver fills what is not said from the PG* variables, and with
+        // PGSSLMODE=require, which is for servers elsewhere, would ask for TLS on a socket.
+        PgConnectOptions::new_without_pgpass()
+            .socket(&self.run)
+            .port(self.port)
+            .username(NAME)
+            .database(NAME)
+            .application_name(NAME)
+            .ssl_mode(PgSslMode::Disable)
+    }
+
+    /// Returns once the server takes connections, whoever started it.
+    ///
+    /// To be called every second or so: it starts a server that has died. Not after failed statements, because a pool
+    /// hides a dead server for as long as its `acquire_timeout`.
+    ///
+    /// # Errors
+    /// As [`open`](Cluster::open). May be called again afterwards.
+    pub async fn ensure(&mut self) -> Result<(), Error> {
+        if self.prepared && session::answers(&self.options()).await? {
+            return Ok(());
+        }
+        self.prepared = false;
+        let _turn = self.home.turn().await?;
+        self.users.lock_shared().doing(|| "lock users.lock".to_owned())?;
+        let began = Instant::now();
+        let mut started: Option<server::Started> = None;
+        while !self.ready().await? {
+            // A server that is starting, recovering or stopping needs time, not a second one beside it.
+            if started.is_none()
+                && let Some(lock) = self.home.unused()?
+            {
+                let (child, start) = server::start(&self.home, &self.owner, &self.run, &self.asked, lock).await?;
+                self.child = Some(child);
+                started = Some(start);
+            }
+            let exit = match self.child.as_mut().filter(|_| started.is_some()) {
+                Some(child) => child.try_wait().doing(|| "wait for PostgreSQL".to_owned())?,
+                None => None,
+            };
+            if exit.is_some() || began.elapsed() > START_WITHIN {
+                return Err(server::no_answer(&self.home, &self.asked, exit, began.elapsed(), started.as_ref()));
+            }
+            tokio::time::sleep(START_POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Leaves the cluster, and stops the server if no other process uses it. Says whether it did.
+    ///
+    /// # Errors
+    /// If the server cannot be signalled. It then runs on, and the next process adopts it.
+    pub async fn close(mut self) -> Result<bool, Error> {
+        let turn = self.home.turn().await?;
+        self.closed = true;
+        if !self.stop()? {
+            return Ok(false);
+        }
+        while self.home.unused()?.is_none() {
+            tokio::time::sleep(STOP_POLL).await;
+        }
+        self.reap();
+        drop(turn);
+        Ok(true)
+    }
+
+    /// The command that opens the database in a terminal, as one would paste it.
+    #[must_use]
+    pub fn psql_line(&self) -> String {
+        format!("psql -h {} -p {} -U {NAME} {NAME}", shell_word(&self.run), self.port)
+    }
+
+    /// The address for programs that know only TCP, if `pg_port` was asked for. It holds the password.
+    #[must_use]
+    pub fn tcp_url(&self) -> Option<String> {
+        let port = self.asked.pg_port?;
+        let password = password::read(&self.home)?;
+        Some(format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}"))
+    }
+
+    /// The server's process, for people: it decides nothing. None if no server runs or it cannot be seen from here.
+    #[must_use]
+    pub fn server_pid(&self) -> Option<u32> {
+        let pid = pid_file::server(&self.home.data())?;
+        u32::try_from(pid.as_raw_nonzero().get()).ok()
+    }
+
+    /// Whether the server takes connections and has what we need.
+    async fn ready(&mut self) -> Result<bool, Error> {
+        let data = self.home.data();
+        self.port = pid_file::port(&data).or(self.asked.pg_port).unwrap_or(PORT_NAMELESS);
+        let options = self.options();
+        if !session::answers(&options).await? {
+            return Ok(false);
+        }
+        if let Some(asked) = self.asked.pg_port
+            && !(self.port == asked && pid_file::listens(&data))
+        {
+            return Err(Error::OtherPort { asked });
+        }
+        let password = match self.asked.pg_port {
+            Some(_) => Some(password::keep(&self.home, &self.owner)?),
+            None => None,
+        };
+        self.prepared = session::prepare(&options, password.as_deref()).await?;
+        Ok(self.prepared)
+    }
+
+    /// Tells the server to stop if this process is its last user. Only to be called in turn.
+    fn stop(&mut self) -> Result<bool, Error> {
+        self.users.unlock().doing(|| "unlock users.lock".to_owned())?;
+        let last = self.users.try_lock().is_ok();
+        if last && let Some(pid) = pid_file::server(&self.home.data()) {
+            // A fast shutdown: ends the sessions and writes a checkpoint.
+            kill_process(pid, Signal::INT)
+                .map_err(|errno| Error::Io { doing: "stop PostgreSQL".to_owned(), source: errno.into() })?;
+        }
+        Ok(last)
+    }
+
+    /// Takes the exit status of our own server, which would stay a zombie otherwise.
+    fn reap(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.wait().ok();
+        }
+    }
+}
+
+/// A process that ends in an error, or a test that panics, leaves no server behind either.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        // Whoever holds the turn for long is opening, and so is a user; or closing, and finds that we have left.
+        self.users.unlock().ok();
+        let Some(_turn) = self.home.turn_blocking(DROP_WITHIN) else { return };
+        let began = Instant::now();
+        if !matches!(self.stop(), Ok(true)) {
+            return;
+        }
+        while began.elapsed() < DROP_WITHIN {
+            if matches!(self.home.unused(), Ok(Some(_))) {
+                return self.reap();
+            }
+            std::thread::sleep(STOP_POLL);
+        }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = formatter.debug_struct("Cluster");
+        text.field("home", &self.home.dir()).field("socket_dir", &self.run).field("port", &self.port);
+        text.finish_non_exhaustive()
+    }
+}
+
+/// A path as a word for a POSIX shell.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
+    if text.bytes().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_word;
+    use std::path::Path;
+
+    #[test]
+    fn a_path_is_one_word_for_the_shell() {
+        assert_eq!(shell_word(Path::new("/var/lib/millstream/run")), "/var/lib/millstream/run");
+        assert_eq!(shell_word(Path::new("/srv/my data")), "'/srv/my data'");
+        assert_eq!(shell_word(Path::new("/srv/it's $HOME")), r"'/srv/it'\''s $HOME'");
+    }
+}

@@ -1,0 +1,135 @@
+//! The directory that holds everything: `data` (the cluster), `run` (the socket), `log`, `password`, three lock files.
+//!
+//! - `users.lock` is held shared by every process that uses the cluster, for as long as it does.
+//! - `start.lock` makes starting and stopping one at a time.
+//! - `server.lock` is held by the processes of the server itself, as their standard output.
+//!
+//! The kernel frees all three however their holders end, in whichever container, and no pid is involved: pids are
+//! used again, zombies keep them, and other namespaces do not see them.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::NAME;
+use super::owner::Owner;
+use crate::Error;
+use crate::error::Doing;
+
+/// `sockaddr_un` holds 104 bytes on macOS and 108 on Linux, with the final NUL.
+const SOCKET_BYTES_MAX: usize = 103;
+/// The longest name of a socket file.
+const SOCKET_FILE: &str = "/.s.PGSQL.65535";
+/// Who starts the server holds `start.lock` for a minute at most, so a longer wait means that something hangs.
+const TURN_WITHIN: Duration = Duration::from_secs(90);
+/// Short beside the 20 ms of attaching; a wait of one second is then 100 system calls.
+const TURN_POLL: Duration = Duration::from_millis(10);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    dir: PathBuf,
+}
+
+impl Home {
+    /// Makes the directory if it is not there, so that the account which PostgreSQL runs as can enter it.
+    pub(crate) fn open(dir: &Path) -> Result<Home, Error> {
+        let made = !dir.exists();
+        fs::create_dir_all(dir).doing(|| format!("make {}", dir.display()))?;
+        if made && rustix::process::geteuid().is_root() {
+            // Root's umask may be 077.
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).doing(|| format!("open {}", dir.display()))?;
+        }
+        let dir = dir.canonicalize().doing(|| format!("find {}", dir.display()))?;
+        Ok(Home { dir })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    pub(crate) fn password(&self) -> PathBuf {
+        self.dir.join("password")
+    }
+
+    /// Versions of PostgreSQL that were fetched.
+    pub(crate) fn fetched(&self) -> PathBuf {
+        self.dir.join("postgres")
+    }
+
+    pub(crate) fn users(&self) -> Result<File, Error> {
+        lock_file(&self.dir.join("users.lock"))
+    }
+
+    /// `run`, or a directory in /tmp where that path is too long for a socket. The inode names it because two
+    /// programs of different versions must agree on it.
+    pub(crate) fn run(&self, owner: &Owner) -> PathBuf {
+        let run = self.dir.join("run");
+        if run.as_os_str().len() + SOCKET_FILE.len() <= SOCKET_BYTES_MAX {
+            return run;
+        }
+        let inode = fs::metadata(&self.dir).map_or(0, |there| there.ino());
+        format!("/tmp/{NAME}-{}-{inode}", owner.uid).into()
+    }
+
+    /// Waits for the turn to start or stop the server. It ends when the file is dropped.
+    pub(crate) async fn turn(&self) -> Result<File, Error> {
+        let began = Instant::now();
+        loop {
+            if let Some(turn) = self.turn_now()? {
+                return Ok(turn);
+            }
+            if began.elapsed() > TURN_WITHIN {
+                return Err(Error::Busy { lock: self.dir.join("start.lock"), waited_s: TURN_WITHIN.as_secs() });
+            }
+            // Not a blocking lock on a thread: that could not be cancelled.
+            tokio::time::sleep(TURN_POLL).await;
+        }
+    }
+
+    /// The same, for where nothing can be awaited: gives up after `within`.
+    pub(crate) fn turn_blocking(&self, within: Duration) -> Option<File> {
+        let began = Instant::now();
+        loop {
+            match self.turn_now() {
+                Ok(None) if began.elapsed() < within => std::thread::sleep(TURN_POLL),
+                turn => return turn.ok().flatten(),
+            }
+        }
+    }
+
+    fn turn_now(&self) -> Result<Option<File>, Error> {
+        try_lock(&self.dir.join("start.lock"))
+    }
+
+    /// The lock that every process of a server holds, if none does: it is free when the last of them has ended.
+    pub(crate) fn unused(&self) -> Result<Option<File>, Error> {
+        try_lock(&self.dir.join("server.lock"))
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, Error> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .doing(|| format!("open {}", path.display()))
+}
+
+fn try_lock(path: &Path) -> Result<Option<File>, Error> {
+    let file = lock_file(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(Error::Io { doing: format!("lock {}", path.display()), source }),
+    }
+}

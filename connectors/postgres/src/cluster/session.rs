@@ -1,0 +1,83 @@
+//! The few statements that the cluster needs itself.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+
+use super::NAME;
+use crate::Error;
+
+/// A server that takes longer to greet is not answering; whoever waits for it asks again.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Refuses what the driver would read from the environment whatever it is told. Everything else is overruled.
+pub(crate) fn environment() -> Result<(), Error> {
+    match std::env::var_os("PGOPTIONS") {
+        // It may hold `synchronous_commit=off`, and nobody would see why rows are lost.
+        Some(value) if !value.is_empty() => Err(Error::Environment { name: "PGOPTIONS" }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the server takes connections. An error is one that waiting will not mend.
+pub(crate) async fn answers(options: &PgConnectOptions) -> Result<bool, Error> {
+    let options = options.clone().database("postgres");
+    let connect = PgConnection::connect_with(&options);
+    let Ok(connected) = tokio::time::timeout(CONNECT_WITHIN, connect).await else { return Ok(false) };
+    match connected {
+        Ok(connection) => {
+            // It answered; how the farewell goes says nothing.
+            connection.close().await.ok();
+            Ok(true)
+        }
+        Err(error) => later(error, "let us in"),
+    }
+}
+
+/// Makes the database, and sets the password if there is one. False if the server went away meanwhile.
+pub(crate) async fn prepare(options: &PgConnectOptions, password: Option<&str>) -> Result<bool, Error> {
+    match prepared(options, password).await {
+        Ok(()) => Ok(true),
+        Err(error) => later(error, "make the database"),
+    }
+}
+
+async fn prepared(options: &PgConnectOptions, password: Option<&str>) -> sqlx::Result<()> {
+    let mut connection = PgConnection::connect_with(&options.clone().database("postgres")).await?;
+    let there = sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1")
+        .bind(NAME)
+        .fetch_optional(&mut connection)
+        .await?;
+    if there.is_none() {
+        sqlx::query("CREATE DATABASE millstream").execute(&mut connection).await?;
+    }
+    if let Some(password) = password {
+        // ALTER ROLE takes no parameters, so the server quotes the word; and it must not reach the server's log.
+        sqlx::query("SET log_statement = 'none'").execute(&mut connection).await?;
+        let alter: String = sqlx::query_scalar("SELECT format('ALTER ROLE millstream PASSWORD %L', $1::text)")
+            .bind(password)
+            .fetch_one(&mut connection)
+            .await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(alter)).execute(&mut connection).await?;
+    }
+    connection.close().await
+}
+
+/// False for what time mends: a server that is not there yet, starting, stopping or recovering.
+fn later(error: sqlx::Error, doing: &'static str) -> Result<bool, Error> {
+    match &error {
+        sqlx::Error::Io(io) if io.kind() == ErrorKind::PermissionDenied => Err(Error::Refused { doing, source: error }),
+        sqlx::Error::Io(_) => Ok(false),
+        // admin_shutdown, crash_shutdown, cannot_connect_now.
+        sqlx::Error::Database(database)
+            if matches!(database.code().as_deref(), Some("57P01" | "57P02" | "57P03")) =>
+        {
+            Ok(false)
+        }
+        // too_many_connections: so it does take connections.
+        sqlx::Error::Database(database) if database.code().as_deref() == Some("53300") => Ok(true),
+        _ => Err(Error::Refused { doing, source: error }),
+    }
+}

@@ -1,0 +1,22 @@
+//! Everything about PostgreSQL that is not a statement: a server to talk to, how to reach it, and what its errors mean.
+//!
+//! [`Cluster`] is the private server of a machine where nobody set one up; [`Postgres`] is the `[postgres]` section of
+//! the configuration, for servers elsewhere too; [`verdict`] says for every error what has to happen next.
+//!
+//! This crate never drops a table, never deletes `data`, and never stops a server that another process still uses.
+
+pub mod settings;
+
+pub mod cluster;
+
+#[cfg(feature = "fetch")]
+pub mod fetch;
+
+pub mod sqlstate;
+
+mod error;
+
+pub use cluster::{Cluster, ClusterOptions};
+pub use error::Error;
+pub use settings::Postgres;
+pub use sqlstate::{Verdict, verdict};

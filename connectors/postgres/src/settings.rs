@@ -1,0 +1,353 @@
+//! The `[postgres]` section: which server, how to reach it, and what is refused.
+//!
+//! Beyond this machine the server's certificate is verified and its name too, unless `insecure = true` is spelled out.
+//! The PG* variables of the environment have no say: what of them cannot be overruled is refused by name. Files are
+//! read at every call, so a rotated password is picked up by the next connection.
+
+mod address;
+
+mod tls;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::ClusterOptions;
+use address::Address;
+pub use tls::{Tls, TlsMode};
+
+/// A secret file is a line; what is longer is another file.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+/// `statement_timeout` and `lock_timeout` are 32-bit numbers of milliseconds in PostgreSQL.
+const TIMEOUT_MS_MAX: u32 = i32::MAX.cast_unsigned();
+
+/// The `[postgres]` section. Without `url` and `url_file`, a private cluster. Since 0.1.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Postgres {
+    /// `postgres://user:password@host:port/database`. Default: none.
+    pub url: Option<Secret>,
+    /// A file that holds the url. Default: none.
+    pub url_file: Option<PathBuf>,
+    /// Run a private cluster under the data directory. Default: true without a url.
+    pub embedded: Option<bool>,
+    /// Opens the private cluster on this TCP port of 127.0.0.1, with a password. Default: none.
+    pub pg_port: Option<u16>,
+    /// Settings of the private cluster's server. Default: none.
+    pub settings: BTreeMap<String, String>,
+    /// Default: `verify-full`, and `disable` on this machine.
+    pub tls: Option<Tls>,
+    /// Allows less than `verify-full` beyond this machine; the mode is then `prefer` if none is given. Default: false.
+    pub insecure: bool,
+    /// A file that holds the password. Default: none.
+    pub password_file: Option<PathBuf>,
+    /// A direct address for migrations, where `url` is that of a pooler. Default: `url`.
+    pub migrate_url: Option<Secret>,
+    /// `url` is a PgBouncer in transaction mode: unnamed statements, no session state. Default: false.
+    pub pgbouncer: bool,
+    /// Connections for everything but the writers, which have their own.
+    pub pool: Pool,
+    /// Ends statements that take longer, in milliseconds. 0 means never. Default: the server's.
+    pub statement_timeout_ms: Option<u32>,
+    /// Ends waits for a lock that take longer, in milliseconds. 0 means never. Default: the server's.
+    pub lock_timeout_ms: Option<u32>,
+    /// The name in `pg_stat_activity`. Default: `millstream`.
+    pub application_name: Option<String>,
+}
+
+/// The `[postgres.pool]` section. Since 0.1.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pool {
+    /// Connections at most. Default: 8, so that a few processes stay well below PostgreSQL's usual 100.
+    pub connections_max: NonZeroU32,
+    /// How long to wait for one, in milliseconds. Default: 5000: a pool hides a dead server for as long as this.
+    pub acquire_timeout_ms: u32,
+}
+
+/// A text with a password in it. It is never shown.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+/// Why the section cannot be used. The names are those of the configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two settings exclude each other.
+    #[error("postgres.{one} and postgres.{other} exclude each other: {why}")]
+    Both {
+        /// A setting.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+        /// The reason.
+        why: &'static str,
+    },
+    /// Neither a server nor a private cluster.
+    #[error("postgres.embedded is false, and neither postgres.url nor postgres.url_file names a server")]
+    NoServer,
+    /// The section asks for a private cluster, which has no address of its own to configure.
+    #[error("this [postgres] section is for a private cluster, which Cluster::open connects to")]
+    Embedded,
+    /// An address cannot be used.
+    #[error("postgres.{setting}: {why}")]
+    Address {
+        /// `url`, `url_file` or `migrate_url`.
+        setting: &'static str,
+        /// The reason, without the password.
+        why: String,
+    },
+    /// A connection beyond this machine could be read or taken over by others.
+    #[error(
+        "{host} is not this machine, and tls mode `{mode}` does not verify it: set postgres.tls = {{ mode = \"verify-full\" }}, \
+         or accept the risk with postgres.insecure = true"
+    )]
+    Insecure {
+        /// The server.
+        host: String,
+        /// What was asked for.
+        mode: TlsMode,
+    },
+    /// This program was built without TLS.
+    #[error("{host} needs TLS (mode `{mode}`), and this program was built without it (cargo feature `tls`)")]
+    NoTls {
+        /// The server.
+        host: String,
+        /// What was asked for.
+        mode: TlsMode,
+    },
+    /// A setting has a value that PostgreSQL does not take.
+    #[error("postgres.{setting}: {why}")]
+    Value {
+        /// The setting.
+        setting: &'static str,
+        /// The reason.
+        why: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("postgres.{setting}: cannot read {}", path.display())]
+    File {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A variable of the environment that the driver reads whatever it is told.
+    #[error("the environment sets {name}, which would change every connection: start millstream without it (env -u {name} ..)")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+    },
+}
+
+impl Postgres {
+    /// Whether millstream runs its own cluster.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.unwrap_or(self.url.is_none() && self.url_file.is_none())
+    }
+
+    /// Looks for settings that exclude each other, without looking at files or servers.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        self.exclusions()?;
+        for (setting, timeout) in
+            [("statement_timeout_ms", self.statement_timeout_ms), ("lock_timeout_ms", self.lock_timeout_ms)]
+        {
+            if timeout.is_some_and(|timeout| timeout > TIMEOUT_MS_MAX) {
+                return Err(Error::Value { setting, why: "at most 2147483647 ms (24 days)" });
+            }
+        }
+        if self.pg_port == Some(0) {
+            return Err(Error::Value { setting: "pg_port", why: "PostgreSQL cannot choose a port: name one" });
+        }
+        for (setting, url) in [("url", &self.url), ("migrate_url", &self.migrate_url)] {
+            if let Some(url) = url {
+                self.options_of(setting, &url.0, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The private cluster that the section asks for.
+    ///
+    /// # Errors
+    /// As [`check`](Postgres::check).
+    pub fn cluster_options(&self, home: &Path) -> Result<ClusterOptions, Error> {
+        self.check()?;
+        let settings = self.settings.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let timeouts = self.timeouts().map(|(name, ms)| (name.to_owned(), format!("{ms}ms")));
+        Ok(ClusterOptions {
+            home: home.to_owned(),
+            pg_port: self.pg_port,
+            settings: timeouts.chain(settings).collect(),
+            durable: true,
+        })
+    }
+
+    /// How to connect to the server that the section names.
+    ///
+    /// # Errors
+    /// [`Error::Embedded`] for a private cluster; else whatever is wrong with the settings, files and environment.
+    pub fn connect_options(&self) -> Result<PgConnectOptions, Error> {
+        let (setting, url) = self.address()?;
+        self.connect(setting, &url, self.pgbouncer)
+    }
+
+    /// How to connect for migrations: to `migrate_url` if there is one, and never as if through PgBouncer then.
+    ///
+    /// # Errors
+    /// As [`connect_options`](Postgres::connect_options).
+    pub fn migrate_options(&self) -> Result<PgConnectOptions, Error> {
+        match &self.migrate_url {
+            Some(url) => self.connect("migrate_url", &url.0, false),
+            None => self.connect_options(),
+        }
+    }
+
+    /// The pool for everything but the writers. The connect options are given to it when it connects.
+    #[must_use]
+    pub fn pool_options(&self) -> PgPoolOptions {
+        PgPoolOptions::new()
+            .max_connections(self.pool.connections_max.get())
+            .acquire_timeout(Duration::from_millis(self.pool.acquire_timeout_ms.into()))
+            // A round trip for each statement; a dead connection fails its statement, which is retried anyway.
+            .test_before_acquire(false)
+    }
+
+    /// What each transaction has to begin with where a session keeps no settings, else nothing.
+    #[must_use]
+    pub fn set_local(&self) -> Option<String> {
+        let sets: Vec<String> = self.timeouts().map(|(name, ms)| format!("SET LOCAL {name} = {ms}")).collect();
+        (self.pgbouncer && !sets.is_empty()).then(|| sets.join("; "))
+    }
+
+    fn timeouts(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let timeouts = [("statement_timeout", self.statement_timeout_ms), ("lock_timeout", self.lock_timeout_ms)];
+        timeouts.into_iter().filter_map(|(name, timeout)| Some((name, timeout?)))
+    }
+
+    fn exclusions(&self) -> Result<(), Error> {
+        let both = |one, other, why| Err(Error::Both { one, other, why });
+        if self.url.is_some() && self.url_file.is_some() {
+            return both("url", "url_file", "each names the server");
+        }
+        if !self.is_embedded() {
+            return match (self.url.is_some() || self.url_file.is_some(), self.pg_port, self.settings.is_empty()) {
+                (false, _, _) => Err(Error::NoServer),
+                (_, Some(_), _) => both("url", "pg_port", "the port of another server is part of its url"),
+                (_, _, false) => both("url", "settings", "the settings of another server are made there"),
+                _ => Ok(()),
+            };
+        }
+        let why = "a private cluster is reached over its own socket";
+        for (set, other) in [
+            (self.url.is_some(), "url"),
+            (self.url_file.is_some(), "url_file"),
+            (self.tls.is_some(), "tls"),
+            (self.insecure, "insecure"),
+            (self.password_file.is_some(), "password_file"),
+            (self.migrate_url.is_some(), "migrate_url"),
+            (self.pgbouncer, "pgbouncer"),
+        ] {
+            if set {
+                return both("embedded", other, why);
+            }
+        }
+        Ok(())
+    }
+
+    fn address(&self) -> Result<(&'static str, String), Error> {
+        self.exclusions()?;
+        match (&self.url, &self.url_file) {
+            (Some(url), _) => Ok(("url", url.0.clone())),
+            (None, Some(path)) => Ok(("url_file", secret("url_file", path)?)),
+            (None, None) => Err(Error::Embedded),
+        }
+    }
+
+    fn connect(&self, setting: &'static str, url: &str, pgbouncer: bool) -> Result<PgConnectOptions, Error> {
+        self.check()?;
+        let password = match &self.password_file {
+            Some(path) => Some(secret("password_file", path)?),
+            None => None,
+        };
+        let options = self.options_of(setting, url, password)?;
+        if pgbouncer {
+            // Its next statement may meet another server connection, where a named statement is unknown; and it
+            // refuses parameters at the start of a session that it does not track.
+            return Ok(options.statement_cache_capacity(0).extra_float_digits(None));
+        }
+        Ok(options.options(self.timeouts().map(|(name, ms)| (name, format!("{ms}ms")))))
+    }
+
+    /// The options of one address. Reads no file but the certificate's name, and nothing of the environment.
+    fn options_of(
+        &self,
+        setting: &'static str,
+        url: &str,
+        password: Option<String>,
+    ) -> Result<PgConnectOptions, Error> {
+        let address = Address::parse(url).map_err(|why| Error::Address { setting, why })?;
+        if address.password.is_some() && self.password_file.is_some() {
+            let why = "each gives the password";
+            return Err(Error::Both { one: setting, other: "password_file", why });
+        }
+        if address.tls.is_some() && self.tls.is_some() {
+            return Err(Error::Both { one: setting, other: "tls", why: "each says how to use TLS" });
+        }
+        let tls = tls::choose(&address, self.tls.as_ref(), self.insecure)?;
+        tls::environment(&tls)?;
+        let name = self.application_name.as_ref().or(address.application_name.as_ref());
+        let options = address.options().application_name(name.map_or("millstream", String::as_str));
+        // Said also where it is empty, because the driver would take PGPASSWORD then.
+        let options = options.password(password.or(address.password).as_deref().unwrap_or_default());
+        Ok(tls.apply(options))
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Pool {
+        Pool { connections_max: NonZeroU32::new(8).unwrap_or(NonZeroU32::MIN), acquire_timeout_ms: 5000 }
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+/// The first line of a file, which editors end with a line feed.
+fn secret(setting: &'static str, path: &Path) -> Result<String, Error> {
+    use std::io::Read;
+    let read = || {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
+        std::io::Result::Ok(text)
+    };
+    let text = read().map_err(|source| Error::File { setting, path: path.to_owned(), source })?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(Error::Value { setting, why: "the file is empty" }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

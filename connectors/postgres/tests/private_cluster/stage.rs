@@ -1,0 +1,322 @@
+//! Homes, programs and what can be seen of them from outside.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+
+use crate::program::{DURABLE, HOME, MARK, PORT};
+
+/// A start is waited for 60 s by the program itself, and a turn 90 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(150);
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Says that the scenario cannot run here. To be returned from at once.
+pub fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+/// Whether a command that sets the stage (a namespace, a capability) is allowed here.
+pub fn possible(command: &[&str]) -> bool {
+    let run = Command::new(command[0]).args(&command[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    run.is_ok_and(|status| status.success())
+}
+
+/// Waits for a condition; the time only bounds how long a broken one takes to be told.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(40), "waited for: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A place for one cluster, gone with its server at the end of the test.
+pub struct Home {
+    pub place: TempDir,
+    path: PathBuf,
+}
+
+impl Home {
+    /// Nothing in it yet.
+    pub fn fresh() -> Home {
+        // Not `TMPDIR`, which may be closed to other accounts, as a checkout may.
+        let place = tempfile::Builder::new().prefix("millstream-test-").tempdir_in("/tmp").unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = place.path().join("home");
+        Home { place, path }
+    }
+
+    /// With a cluster in it, copied from one that was made and stopped: initdb takes a second of a core.
+    pub fn made() -> Home {
+        static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
+        let template = TEMPLATE.get_or_init(|| {
+            let mut home = Home::fresh();
+            let mut program = home.start();
+            program.opened();
+            assert!(program.close());
+            std::mem::replace(&mut home.place, tempfile::tempdir().unwrap())
+        });
+        let home = Home::fresh();
+        let copied = Command::new("cp").arg("-a").arg(template.path().join("home")).arg(&home.path).status().unwrap();
+        assert!(copied.success());
+        home
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same with another directory as the home.
+    pub fn moved(mut self, path: PathBuf) -> Home {
+        self.path = path;
+        self
+    }
+
+    /// A place that an account may write to.
+    pub fn given_to(self, uid: u32) -> Home {
+        let given = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(self.place.path()).status().unwrap();
+        assert!(given.success());
+        self
+    }
+
+    pub fn program(&self) -> Stage {
+        Stage { home: self.path.clone(), wrap: Vec::new(), set: Vec::new(), unset: Vec::new() }
+    }
+
+    pub fn start(&self) -> Program {
+        self.program().start()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path.join("log")).unwrap_or_default()
+    }
+
+    /// Whether no process of a server is left.
+    pub fn is_unused(&self) -> bool {
+        File::open(self.path.join("server.lock")).is_ok_and(|lock| lock.try_lock().is_ok())
+    }
+
+    /// Kills the server as a failing machine would.
+    pub fn kill_server(&self) {
+        let pid = self.server().expect("a server");
+        kill_process(pid, Signal::KILL).unwrap();
+        eventually("the server to be dead", || !is_alive(pid));
+    }
+
+    pub fn server(&self) -> Option<Pid> {
+        let text = fs::read_to_string(self.path.join("data/postmaster.pid")).ok()?;
+        let pid = Pid::from_raw(text.lines().next()?.parse().ok()?)?;
+        // The path is this test's alone, so nobody else's process is ever meant.
+        let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+        let data = self.path.join("data");
+        words.split(|byte| *byte == 0).any(|word| word == data.as_os_str().as_bytes()).then_some(pid)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Only after a failure is there one.
+        if let Some(pid) = self.server() {
+            kill_process(pid, Signal::QUIT).ok();
+            let began = Instant::now();
+            while is_alive(pid) && began.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        // The socket of a home whose path is too long.
+        if let Ok(there) = fs::metadata(&self.path) {
+            use std::os::unix::fs::MetadataExt;
+            for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.starts_with("millstream-") && name.ends_with(&format!("-{}", there.ino())) {
+                    fs::remove_dir_all(entry.path()).ok();
+                }
+            }
+        }
+    }
+}
+
+/// Neither gone nor a zombie.
+pub fn is_alive(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+}
+
+/// How a program is to be started.
+pub struct Stage {
+    home: PathBuf,
+    wrap: Vec<String>,
+    set: Vec<(String, String)>,
+    unset: Vec<&'static str>,
+}
+
+impl Stage {
+    /// Words before the program, which change account, capabilities or namespace. Wrappers nest outwards in.
+    pub fn wrap(mut self, words: &[&str]) -> Stage {
+        self.wrap.extend(words.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    pub fn as_user(self, uid: u32) -> Stage {
+        let id = uid.to_string();
+        self.wrap(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--"])
+    }
+
+    pub fn set(mut self, name: &str, value: &str) -> Stage {
+        self.set.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn unset(mut self, name: &'static str) -> Stage {
+        self.unset.push(name);
+        self
+    }
+
+    pub fn port(self, port: u16) -> Stage {
+        self.set(PORT, &port.to_string())
+    }
+
+    pub fn durable(self) -> Stage {
+        self.set(DURABLE, "1")
+    }
+
+    pub fn start(self) -> Program {
+        let mut words = self.wrap;
+        words.push(executable().display().to_string());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["--exact", "program::program", "--nocapture"]);
+        command.env(HOME, &self.home).envs(self.set).current_dir("/");
+        for name in self.unset {
+            command.env_remove(name);
+        }
+        // A group of its own, as a shell gives to what is started in a terminal.
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        let mut child = piped.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (tx, lines) = sync_channel(64);
+        std::thread::spawn(move || {
+            // Behind the runner's own words, if it did not end its line.
+            for line in stdout.lines().map_while(Result::ok) {
+                if let Some((_, said)) = line.split_once(MARK) {
+                    tx.send(said.to_owned()).ok();
+                }
+            }
+        });
+        Program { child, lines }
+    }
+}
+
+/// A copy of this test binary where every account can run it.
+fn executable() -> &'static Path {
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    COPY.get_or_init(|| {
+        // One for each binary built, found again by the next run.
+        let us = std::env::current_exe().unwrap();
+        let there = fs::metadata(&us).unwrap();
+        let made = there.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let uid = rustix::process::geteuid().as_raw();
+        let dir = PathBuf::from(format!("/tmp/millstream-test-program-{uid}"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        let copy = dir.join(format!("program-{made}-{}", there.len()));
+        if !copy.exists() {
+            for old in fs::read_dir(&dir).unwrap().flatten() {
+                fs::remove_file(old.path()).ok();
+            }
+            let new = dir.join(format!("new-{}", std::process::id()));
+            fs::copy(&us, &new).unwrap();
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::rename(&new, &copy).unwrap();
+        }
+        copy
+    })
+}
+
+/// A running program. Killed with the test.
+pub struct Program {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Program {
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(ANSWER_WITHIN).expect("the program says something")
+    }
+
+    /// Waits until it has opened the cluster. The server's process, or 0 where it cannot be seen.
+    pub fn opened(&self) -> i32 {
+        let line = self.line();
+        let pid = line.strip_prefix("opened ").unwrap_or_else(|| panic!("not opened: {line}"));
+        pid.parse().unwrap()
+    }
+
+    /// Waits until it was refused, and says why.
+    pub fn refused(&self) -> String {
+        let line = self.line();
+        line.strip_prefix("error ").unwrap_or_else(|| panic!("not refused: {line}")).to_owned()
+    }
+
+    pub fn order(&mut self, order: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{order}").unwrap();
+    }
+
+    pub fn tell(&mut self, order: &str) -> String {
+        self.order(order);
+        self.line()
+    }
+
+    pub fn ask(&mut self, sql: &str) -> String {
+        let line = self.tell(&format!("ask {sql}"));
+        line.strip_prefix("answer ").unwrap_or_else(|| panic!("no answer: {line}")).to_owned()
+    }
+
+    pub fn ensure(&mut self) -> i32 {
+        let line = self.tell("ensure");
+        line.strip_prefix("ensured ").unwrap_or_else(|| panic!("not ensured: {line}")).parse().unwrap()
+    }
+
+    /// Whether it was the last and stopped the server.
+    pub fn close(&mut self) -> bool {
+        let stopped = self.tell("close") == "closed true";
+        self.wait();
+        stopped
+    }
+
+    pub fn wait(&mut self) {
+        self.child.wait().unwrap();
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.wait();
+    }
+
+    pub fn interrupt_group(&self) {
+        kill_process_group(Pid::from_child(&self.child), Signal::INT).unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A number that no server has now. Somebody may take it before it is used, so not for what must not fail.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,117 @@
+//! Programs that are missing, variables that mean other servers, paths that are too long, another container.
+
+use std::fs;
+use std::net::TcpListener;
+
+use crate::stage::{Home, eventually, is_root, possible, skip};
+
+#[test]
+fn a_home_too_long_for_a_socket_gets_one_in_tmp() {
+    let home = Home::fresh();
+    let path = home.place.path().join("d".repeat(90)).join("home");
+    let home = home.moved(path);
+    let (mut first, mut second) = (home.start(), home.start());
+    let server = first.opened();
+    assert_eq!(second.opened(), server);
+    let line = first.tell("psql");
+    assert!(line.starts_with("psql -h /tmp/millstream-"), "{line}");
+    assert_eq!(first.ask("SELECT 'on'"), "on");
+    assert!(!first.close());
+    assert!(second.close());
+}
+
+#[test]
+fn variables_for_other_servers_change_nothing() {
+    let home = Home::made();
+    // Taken where it is free; in either case it is not ours.
+    let _taken = TcpListener::bind("127.0.0.1:5432");
+    let mut stage = home.program().set("LANG", "de_DE.UTF-8").set("LC_ALL", "").set("NOTIFY_SOCKET", "/nowhere");
+    for (name, value) in [
+        ("PGHOST", "db.example.com"),
+        ("PGHOSTADDR", "192.0.2.1"),
+        ("PGPORT", "6432"),
+        ("PGUSER", "somebody"),
+        ("PGPASSWORD", "secret"),
+        ("PGDATABASE", "somewhere"),
+        ("PGDATA", "/nowhere"),
+        ("PGSSLMODE", "require"),
+        ("PGSSLROOTCERT", "/nowhere"),
+        ("PGAPPNAME", "another"),
+    ] {
+        stage = stage.set(name, value);
+    }
+    let mut program = stage.start();
+    program.opened();
+    assert_eq!(program.ask("SELECT current_user || ' ' || current_database()"), "millstream millstream");
+    assert_eq!(program.ask("SHOW application_name"), "millstream");
+    assert!(program.close());
+    let said = home.program().set("PGOPTIONS", "-c synchronous_commit=off").start().refused();
+    assert!(said.contains("env -u PGOPTIONS"), "{said}");
+}
+
+#[test]
+fn the_programs_of_another_major_version_are_not_used() {
+    let home = Home::made();
+    fs::write(home.path().join("data/PG_VERSION"), "9\n").unwrap();
+    let said = home.program().unset("MILLSTREAM_PG_BIN").start().refused();
+    assert!(said.starts_with("PostgreSQL 9 made this cluster, and only PostgreSQL "), "{said}");
+    assert!(said.contains("Install PostgreSQL 9, or choose another --data-dir"), "{said}");
+}
+
+#[test]
+fn a_machine_without_postgresql_is_told_what_to_do() {
+    if !(is_root() && possible(&["unshare", "-m", "true"])) {
+        return skip("needs root and a mount namespace");
+    }
+    let home = Home::fresh();
+    let hide = "for d in /usr/lib/postgresql /usr/libexec/postgresql* /usr/local/pgsql*; \
+                do if [ -d \"$d\" ]; then mount -t tmpfs none \"$d\" || exit 1; fi; done; exec \"$0\" \"$@\"";
+    let stage = home.program().wrap(&["unshare", "-m", "sh", "-c", hide]);
+    let said = stage.set("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").unset("MILLSTREAM_PG_BIN").start().refused();
+    assert!(said.starts_with("this machine has no PostgreSQL server (looked in PATH, /usr/lib/postgresql/*/bin"), "{said}");
+    for way in ["apt-get install postgresql", "MILLSTREAM_PG_BIN=", "--set postgres.url=postgres://"] {
+        assert!(said.contains(way), "{said}");
+    }
+}
+
+#[test]
+fn a_named_directory_without_the_programs_is_refused() {
+    let home = Home::fresh();
+    let said = home.program().set("MILLSTREAM_PG_BIN", "/usr/bin").start().refused();
+    assert_eq!(said, "MILLSTREAM_PG_BIN=/usr/bin holds no postgres, initdb");
+}
+
+#[test]
+fn a_setting_that_postgresql_refuses_is_told_with_its_log() {
+    let home = Home::made();
+    fs::write(home.path().join("data/postgresql.auto.conf"), "shared_memory_type = 'nonsense'\n").unwrap();
+    let said = home.start().refused();
+    assert!(said.starts_with("PostgreSQL does not answer (exit status: 1)"), "{said}");
+    assert!(said.contains("shared_memory_type") && said.contains("home/log says:"), "{said}");
+    assert!(home.is_unused());
+}
+
+/// Two containers with one volume: neither sees the processes of the other, so PostgreSQL's own guards are blind.
+#[test]
+fn a_server_in_another_container_keeps_the_cluster() {
+    let apart = ["unshare", "--pid", "--ipc", "--net", "--mount", "--mount-proc", "--fork", "--kill-child"];
+    if !(is_root() && possible(&[&apart[..], &["true"]].concat())) {
+        return skip("needs root and namespaces for processes, ipc, network and mounts");
+    }
+    let home = Home::made();
+    // A socket is found by its path in every namespace, so the other one also has a /run that is not this one's.
+    let hide = format!(
+        "mkdir -p {0}/run && chown --reference={0}/data {0}/run && chmod 700 {0}/run && \
+         mount --bind $(mktemp -d) {0}/run && chown --reference={0}/data {0}/run && chmod 700 {0}/run && exec \"$0\" \"$@\"",
+        home.path().display()
+    );
+    let mut there = home.program().wrap(&apart).wrap(&["sh", "-c", &hide]).start();
+    there.opened();
+    let here = home.start();
+    // It waits, and is told apart from a start that failed.
+    let said = here.refused();
+    assert!(said.starts_with("PostgreSQL does not answer (waited 60 s for another server"), "{said}");
+    assert_eq!(there.ask("SELECT 'undisturbed'"), "undisturbed");
+    assert!(there.close());
+    eventually("the lock to be free", || home.is_unused());
+}

@@ -1,0 +1,5 @@
+//! What touches the world: sources that read streams, sinks that write tables. One feature each.
+
+pub mod sources;
+
+pub mod sinks;

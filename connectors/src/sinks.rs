@@ -1,0 +1,4 @@
+//! Tables to write to.
+
+#[cfg(feature = "metadata")]
+pub mod metadata;

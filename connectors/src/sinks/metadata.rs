@@ -1,0 +1,141 @@
+//! Object events into `millstream.objects`, with exact counters, quarantine and positions, in one transaction.
+//!
+//! Guarantees: each event takes effect once, also when the answer to COMMIT is lost or a second writer holds the same
+//! keys; any order, duplication and split of the same events gives the same rows; a bad record never takes its
+//! neighbours with it. On a crash nothing is half done: what was not committed is read again.
+//!
+//! The flow, in the order of the files: bytes become columns ([`columns`]), columns are folded by key (`fold`), compared
+//! with what is stored and written (`apply`), counted (`counts`), and committed with their positions (`transaction`).
+
+pub mod columns;
+
+mod decode;
+
+mod fold;
+
+mod apply;
+mod copy;
+mod versions;
+
+mod counts;
+mod segments;
+
+mod isolate;
+mod quarantine;
+
+mod lease;
+mod transaction;
+
+mod error;
+
+pub use decode::Decoder;
+
+use async_trait::async_trait;
+use millstream_engine::{Batch, Gap, Held, Outcome, Partition, Range, Receipt, Sink, SinkError};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+
+use apply::Lookup;
+use columns::Columns;
+use counts::Slot;
+use lease::Leases;
+use segments::Segments;
+
+/// What a writer must know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The pipeline's name: leases and quarantine rows carry it.
+    pub pipeline: String,
+    /// The incarnation of the stream.
+    pub incarnation: String,
+    /// How to reach the database.
+    pub connect: PgConnectOptions,
+    /// Counted first path segments per bucket; beyond it objects are counted in the bucket only.
+    pub segments_max: i32,
+}
+
+/// One writer: a connection, its leases, its slot of the counters.
+#[derive(Debug)]
+pub struct Metadata {
+    options: Options,
+    /// Taken out while it is in use: a call that is dropped half-way leaves none, and the next one connects anew.
+    connection: Option<PgConnection>,
+    leases: Leases,
+    slot: Option<Slot>,
+    segments: Segments,
+    lookup: Lookup,
+    /// What the last COMMIT was sent for: if its answer was lost, the stored positions tell whether it took effect.
+    pending: Option<(Vec<Range>, Outcome)>,
+    /// Records of the current batch that the database refused, kept across attempts.
+    verdicts: isolate::Verdicts,
+}
+
+impl Metadata {
+    /// A writer that connects when it is first used.
+    pub fn new(options: Options) -> Self {
+        let segments = Segments::new(options.segments_max);
+        Metadata {
+            options,
+            connection: None,
+            leases: Leases::default(),
+            slot: None,
+            segments,
+            lookup: Lookup::default(),
+            pending: None,
+            verdicts: isolate::Verdicts::default(),
+        }
+    }
+
+    async fn connect(&mut self) -> Result<PgConnection, SinkError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => PgConnection::connect_with(&self.options.connect)
+                .await
+                .map_err(|error| error::failed("connect to PostgreSQL", error)),
+        }
+    }
+
+    /// Keeps the connection for the next call if it is still good: after an error that the database reported, a
+    /// rollback brings it back; anything else means that nobody knows its state.
+    async fn put_back(&mut self, mut connection: PgConnection, error: Option<&SinkError>) {
+        let good = match error {
+            None => true,
+            Some(error) => {
+                !error::closes_connection(error) && sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.is_ok()
+            }
+        };
+        if good {
+            self.connection = Some(connection);
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for Metadata {
+    type Columns = Columns;
+
+    async fn acquire(&mut self, partitions: &[Partition]) -> Result<Vec<Held>, SinkError> {
+        self.pending = None;
+        let mut connection = self.connect().await?;
+        let acquired = self.leases.acquire(&mut connection, &self.options, partitions).await;
+        self.put_back(connection, acquired.as_ref().err()).await;
+        acquired
+    }
+
+    async fn write(&mut self, batch: &Batch<Columns>) -> Result<Receipt, SinkError> {
+        let mut connection = self.connect().await?;
+        let written = self.transact(&mut connection, batch).await;
+        self.put_back(connection, written.as_ref().err()).await;
+        let outcome = written?;
+        self.pending = None;
+        self.verdicts.clear();
+        Ok(batch.receipt(outcome)?)
+    }
+
+    async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
+        let mut connection = self.connect().await?;
+        let recorded = lease::record_gap(&mut connection, &self.options, gap).await;
+        self.put_back(connection, recorded.as_ref().err()).await;
+        recorded
+    }
+}

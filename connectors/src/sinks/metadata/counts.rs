@@ -1,0 +1,208 @@
+//! What a transaction changes in the counters, summed in memory and written once per counter row.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+
+use super::columns::{Columns, Row};
+use super::error::Fault;
+use super::segments::Segments;
+
+/// A leased slot of the counter rows.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) number: i16,
+    pub(super) token: String,
+}
+
+/// What counters see of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowState {
+    pub(super) kind: i16,
+    pub(super) time: i64,
+    pub(super) size: Option<i64>,
+    pub(super) current: bool,
+}
+
+/// What bucket counters see of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Current {
+    pub(super) size: Option<i64>,
+}
+
+impl RowState {
+    /// No row.
+    pub(super) const ABSENT: RowState = RowState { kind: 0, time: 0, size: None, current: false };
+
+    /// A row just inserted. Rows with a version are current only once that was derived.
+    pub(super) fn inserted(columns: &Columns, row: &Row) -> RowState {
+        let unversioned = columns.bytes(row.version).is_empty();
+        RowState { kind: row.kind, time: row.order_time, size: row.size, current: row.kind == 1 && unversioned }
+    }
+
+    fn current(self) -> Option<Current> {
+        self.current.then_some(Current { size: self.size })
+    }
+}
+
+/// A change of one counter of objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Objects {
+    pub(super) objects: i64,
+    pub(super) bytes: i128,
+    pub(super) unknown_size: i64,
+}
+
+/// A change of one hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Hour {
+    created: i64,
+    removed: i64,
+    bytes: i128,
+}
+
+/// All changes of a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Deltas {
+    pub(super) segments: HashMap<(String, String), HashMap<String, Objects>>,
+    hours: HashMap<(String, String), HashMap<i64, Hour>>,
+}
+
+/// The first path segment of a key with its slash; empty for a key without one.
+pub(super) fn first_segment(key: &str) -> &str {
+    key.find('/').and_then(|at| key.get(..=at)).unwrap_or_default()
+}
+
+/// The hour of an order time: its upper half holds seconds.
+fn hour_of(order_time: i64) -> i64 {
+    ((order_time ^ i64::MIN) as u64 >> 32) as i64 / 3600
+}
+
+/// The entry of a map with two keys, made only if it is not there: names are cloned once per bucket, not per row.
+fn entry<'a, V: Default>(map: &'a mut HashMap<(String, String), V>, store: &str, bucket: &str) -> &'a mut V {
+    map.entry((store.to_owned(), bucket.to_owned())).or_default()
+}
+
+impl Deltas {
+    /// Counts the change of one row. A row of a versioned key counts as current only through [`Deltas::current`].
+    pub(super) fn row(&mut self, columns: &Columns, row: &Row, old: RowState, new: RowState) {
+        let (store, bucket) = (columns.store(row), columns.text(row.bucket));
+        let hours = entry(&mut self.hours, store, bucket);
+        for (state, sign) in [(old, -1), (new, 1)] {
+            if state.kind == 0 {
+                continue;
+            }
+            let hour = hours.entry(hour_of(state.time)).or_default();
+            if state.kind == 1 {
+                hour.created += sign;
+                hour.bytes += i128::from(sign) * i128::from(state.size.unwrap_or(0));
+            } else {
+                hour.removed += sign;
+            }
+        }
+        if columns.bytes(row.version).is_empty() {
+            self.current(store, bucket, columns.text(row.key), old.current(), new.current());
+        }
+    }
+
+    /// Counts the change of what is current for one key.
+    pub(super) fn current(&mut self, store: &str, bucket: &str, key: &str, old: Option<Current>, new: Option<Current>) {
+        if old == new {
+            return;
+        }
+        let segments = entry(&mut self.segments, store, bucket);
+        let segment = first_segment(key);
+        if !segments.contains_key(segment) {
+            segments.insert(segment.to_owned(), Objects::default());
+        }
+        let Some(delta) = segments.get_mut(segment) else { return };
+        for (state, sign) in [(old, -1), (new, 1)] {
+            let Some(state) = state else { continue };
+            delta.objects += sign;
+            match state.size {
+                Some(size) => delta.bytes += i128::from(sign) * i128::from(size),
+                None => delta.unknown_size += sign,
+            }
+        }
+    }
+
+    /// Writes the changes into the rows of one slot.
+    pub(super) async fn write(
+        &self,
+        connection: &mut PgConnection,
+        slot: &Slot,
+        segments: &mut Segments,
+    ) -> Result<(), Fault> {
+        self.write_buckets(connection, slot).await?;
+        segments.write(connection, slot, &self.segments).await?;
+        self.write_hours(connection, slot).await
+    }
+
+    async fn write_buckets(&self, connection: &mut PgConnection, slot: &Slot) -> Result<(), Fault> {
+        let mut columns: (Vec<&str>, Vec<&str>, Vec<i64>, Vec<String>, Vec<i64>) = Default::default();
+        for ((store, bucket), segments) in &self.segments {
+            let mut sum = Objects::default();
+            for delta in segments.values() {
+                sum.objects += delta.objects;
+                sum.bytes += delta.bytes;
+                sum.unknown_size += delta.unknown_size;
+            }
+            if sum != Objects::default() {
+                columns.0.push(store);
+                columns.1.push(bucket);
+                columns.2.push(sum.objects);
+                columns.3.push(sum.bytes.to_string());
+                columns.4.push(sum.unknown_size);
+            }
+        }
+        if columns.0.is_empty() {
+            return Ok(());
+        }
+        let query = sqlx::query(include_str!("sql/counts_apply.sql")).bind(slot.number);
+        let query = query.bind(columns.0).bind(columns.1).bind(columns.2).bind(columns.3).bind(columns.4);
+        query.execute(connection).await.map_err(Fault::ours)?;
+        Ok(())
+    }
+
+    async fn write_hours(&self, connection: &mut PgConnection, slot: &Slot) -> Result<(), Fault> {
+        let mut columns: (Vec<&str>, Vec<&str>, Vec<i64>, Vec<i64>, Vec<i64>, Vec<String>) = Default::default();
+        for ((store, bucket), hours) in &self.hours {
+            for (hour, delta) in hours.iter().filter(|(_, delta)| **delta != Hour::default()) {
+                columns.0.push(store);
+                columns.1.push(bucket);
+                columns.2.push(*hour);
+                columns.3.push(delta.created);
+                columns.4.push(delta.removed);
+                columns.5.push(delta.bytes.to_string());
+            }
+        }
+        if columns.0.is_empty() {
+            return Ok(());
+        }
+        let query = sqlx::query(include_str!("sql/hour_counts_apply.sql")).bind(slot.number);
+        let query = query.bind(columns.0).bind(columns.1).bind(columns.2).bind(columns.3).bind(columns.4);
+        query.bind(columns.5).execute(connection).await.map_err(Fault::ours)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_segment_ends_with_its_slash() {
+        for (key, segment) in [("a/b/c", "a/"), ("a", ""), ("", ""), ("/a", "/"), ("é/x", "é/")] {
+            assert_eq!(first_segment(key), segment);
+        }
+    }
+
+    #[test]
+    fn an_hour_is_the_upper_half_of_the_order_time() {
+        let time = (7_200u64 + 59) << 32;
+        assert_eq!(hour_of((time ^ (1 << 63)) as i64), 2);
+        // After 2038 the plain cast would be negative.
+        let late = u64::from(u32::MAX) << 32;
+        assert_eq!(hour_of((late ^ (1 << 63)) as i64), i64::from(u32::MAX) / 3600);
+    }
+}

@@ -1,0 +1,103 @@
+//! Records become columns, by the rules of `millstream-schemas`.
+
+use millstream_engine::{Decode, Record};
+use millstream_schemas::{Decoded, Description, Input, Limits, ObjectEvent, decode};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::columns::{Columns, DescriptionRow, Refused, Row};
+
+/// The header by which an endpoint says which store its events speak of. Only endpoints of ours set it.
+pub const STORE_HEADER: &str = "millstream-store";
+
+/// Decodes object events of every dialect.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// The store of records that carry none: from the configuration, never from the payload.
+    pub store: String,
+    /// Input limits.
+    pub limits: Limits,
+}
+
+impl Decode for Decoder {
+    type Columns = Columns;
+
+    fn decode(&self, records: &[Record]) -> Columns {
+        let mut columns = Columns {
+            arena: Vec::with_capacity(records.iter().map(|record| record.payload.len() / 2).sum()),
+            rows: Vec::with_capacity(records.len()),
+            ..Columns::default()
+        };
+        let mut headers: Vec<(&str, &[u8])> = Vec::new();
+        for (number, record) in records.iter().enumerate() {
+            headers.clear();
+            headers.extend(record.headers.iter().map(|(name, value)| (&**name, &**value)));
+            let store = headers.iter().find(|(name, _)| *name == STORE_HEADER);
+            let store = store.and_then(|(_, value)| std::str::from_utf8(value).ok()).unwrap_or(&self.store);
+            let store = columns.store_index(store);
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            let mut index = 0u16;
+            let input = Input { payload: &record.payload, headers: &headers, published_at_ms: record.published_at_ms };
+            decode(input, &self.limits, &mut |decoded| {
+                columns.push(number, index, store, decoded);
+                index = index.saturating_add(1);
+            });
+        }
+        columns
+    }
+}
+
+impl Columns {
+    fn push(&mut self, record: u32, index: u16, store: u16, decoded: Decoded<'_>) {
+        match decoded {
+            Decoded::Event(event) => self.push_event(record, index, store, &event),
+            Decoded::Filtered { reason, .. } => *self.filtered.entry(reason.as_str()).or_default() += 1,
+            Decoded::Refused(refusal) => {
+                let (reason, detail) = (refusal.reason.as_str(), refusal.detail);
+                self.refused.push(Refused { record, index, reason, detail });
+            }
+        }
+    }
+
+    fn push_event(&mut self, record: u32, index: u16, store: u16, event: &ObjectEvent<'_>) {
+        let (order_time, order_seq) = (event.order.time_key(), event.order.sequencer_key());
+        let description = event.description.as_ref().map(|description| DescriptionRow {
+            time: order_time,
+            seq: order_seq,
+            hash: hash(description),
+            content_type: description.content_type.as_ref().map(|text| self.push_text(text)),
+            metadata: description.metadata.as_ref().map(|text| self.push_text(text)),
+            tags: description.tags.as_ref().map(|text| self.push_text(text)),
+        });
+        let row = Row {
+            record,
+            index,
+            store,
+            kind: event.effect.code(),
+            order_class: event.order.class as i16,
+            bucket: self.push_text(&event.bucket),
+            key: self.push_text(&event.key),
+            version: self.push_text(&event.version_id),
+            etag: self.push_text(&event.etag),
+            order_time,
+            order_seq,
+            size: event.size,
+            description,
+        };
+        self.rows.push(row);
+    }
+}
+
+/// Equal texts hash equal on every build and machine: the hash is stored.
+fn hash(description: &Description<'_>) -> i64 {
+    let mut hash = Xxh3Default::new();
+    for text in [&description.content_type, &description.metadata, &description.tags] {
+        match text {
+            Some(text) => {
+                hash.update(&(text.len() as u64).to_le_bytes());
+                hash.update(text.as_bytes());
+            }
+            None => hash.update(&u64::MAX.to_le_bytes()),
+        }
+    }
+    hash.digest() as i64
+}

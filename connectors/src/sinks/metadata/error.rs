@@ -1,0 +1,73 @@
+//! What an error of the database means here: whose fault it is, and so what happens next.
+
+use millstream_engine::{Recovery, SinkError};
+use millstream_postgres::sqlstate::{Verdict, verdict};
+
+/// Why a transaction did not go through.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// A statement that carries record data failed: if PostgreSQL blames data, a record is at fault.
+    Data(sqlx::Error),
+    /// A statement of ours failed: never a record's fault.
+    Ours(sqlx::Error),
+    /// Something changed under us in a way that a second try, with another look, resolves.
+    Again,
+    /// The lease or the position is not what the batch was built from.
+    Fence(SinkError),
+}
+
+impl Fault {
+    pub(super) fn data(error: sqlx::Error) -> Self {
+        Fault::Data(error)
+    }
+
+    pub(super) fn ours(error: sqlx::Error) -> Self {
+        Fault::Ours(error)
+    }
+
+    /// Whether PostgreSQL says that a record's own data is wrong.
+    pub(super) fn blames_record(&self) -> bool {
+        matches!(self, Fault::Data(error) if verdict(error) == Verdict::RecordFault && !self.is_key_race())
+    }
+
+    /// Whether a COPY met a key that is there: not a fault of anyone.
+    pub(super) fn is_key_race(&self) -> bool {
+        let Fault::Data(sqlx::Error::Database(error)) = self else { return false };
+        error.code().as_deref() == Some("23505") && error.constraint() == Some("objects_pkey")
+    }
+
+    /// The error as the engine sees it.
+    pub(super) fn into_sink_error(self, doing: &'static str) -> SinkError {
+        match self {
+            Fault::Data(error) | Fault::Ours(error) => failed(doing, error),
+            Fault::Fence(error) => error,
+            Fault::Again => SinkError::Failed {
+                doing,
+                recovery: Recovery::Retry { after: None },
+                source: "the rows kept changing under the transaction".into(),
+            },
+        }
+    }
+}
+
+/// An error of the database with what the engine should do about it.
+pub(super) fn failed(doing: &'static str, error: sqlx::Error) -> SinkError {
+    let recovery = match verdict(&error) {
+        Verdict::SlowDown { .. } | Verdict::Split => Recovery::Retry { after: None },
+        // Outside the statements that carry records, bad data is ours.
+        Verdict::Alarm | Verdict::RecordFault => Recovery::Alarm,
+    };
+    SinkError::Failed { doing, recovery, source: error.into() }
+}
+
+/// Whether the connection is of no further use.
+pub(super) fn closes_connection(error: &SinkError) -> bool {
+    match error {
+        SinkError::Failed { source, .. } => match source.downcast_ref::<sqlx::Error>() {
+            Some(error @ sqlx::Error::Database(_)) => matches!(verdict(error), Verdict::SlowDown { reconnect: true }),
+            Some(_) => true,
+            None => false,
+        },
+        SinkError::Fenced { .. } | SinkError::Moved { .. } | SinkError::Unbalanced(_) => false,
+    }
+}

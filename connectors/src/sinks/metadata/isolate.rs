@@ -1,0 +1,133 @@
+//! Finding the bad records of a batch that PostgreSQL refused: by halves, each try undone by a savepoint.
+//!
+//! A bad record among n costs at most log2 n + 2 tries: the one that failed, the halves, and the one without it. Each
+//! try folds again, so that excluding a bad PUT v2 does not lose the good PUT v1 that it had been merged over.
+
+use std::collections::BTreeMap;
+
+use sqlx::PgConnection;
+
+use super::apply::{Applied, Insert, Lookup, apply};
+use super::columns::Columns;
+use super::error::Fault;
+
+/// Savepoints in one transaction: more would overflow the per-session cache of subtransactions (64) and slow every
+/// reader of the tables.
+const SAVEPOINTS_MAX: u32 = 32;
+
+/// Why the database refused a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) sqlstate: String,
+    pub(super) detail: String,
+}
+
+/// Records of the current batch that were refused, remembered across attempts.
+#[derive(Debug, Default)]
+pub(super) struct Verdicts {
+    pub(super) refused: BTreeMap<u32, Refusal>,
+    /// A refusal whose record is not found yet.
+    unresolved: Option<Refusal>,
+    /// Tries made for the current batch, for tests and logs.
+    pub(super) tries: u32,
+}
+
+impl Verdicts {
+    pub(super) fn clear(&mut self) {
+        self.refused.clear();
+        self.unresolved = None;
+        self.tries = 0;
+    }
+}
+
+/// Applies a batch without the records already refused; on a new refusal finds the record, remembers it, and goes on.
+pub(super) async fn apply_isolating(
+    connection: &mut PgConnection,
+    columns: &Columns,
+    insert: Insert,
+    lookup: &mut Lookup,
+    verdicts: &mut Verdicts,
+) -> Result<Applied, Fault> {
+    let mut savepoints = 0;
+    while savepoints < SAVEPOINTS_MAX {
+        let mut refusal = match verdicts.unresolved.take() {
+            // The transaction before this one ended in it: no need to see it fail again.
+            Some(refusal) => refusal,
+            None => {
+                let refused = &verdicts.refused;
+                let include = |record: u32| !refused.contains_key(&record);
+                verdicts.tries += 1;
+                // Until something was refused there is no need to pay for a savepoint.
+                let attempt = if refused.is_empty() {
+                    apply(connection, columns, include, insert, lookup).await
+                } else {
+                    savepoints += 1;
+                    apply_guarded(connection, columns, include, insert, lookup).await
+                };
+                match attempt {
+                    Err(fault) if fault.blames_record() => {
+                        let refusal = refusal_of(&fault);
+                        if refused.is_empty() {
+                            verdicts.unresolved = Some(refusal);
+                            return Err(fault);
+                        }
+                        refusal
+                    }
+                    other => return other,
+                }
+            }
+        };
+        let mut suspects: Vec<u32> = columns.rows.iter().map(|row| row.record).collect();
+        suspects.dedup();
+        suspects.retain(|record| !verdicts.refused.contains_key(record));
+        while suspects.len() > 1 && savepoints < SAVEPOINTS_MAX {
+            let right = suspects.split_off(suspects.len() / 2);
+            let half = |record: u32| suspects.binary_search(&record).is_ok();
+            savepoints += 1;
+            verdicts.tries += 1;
+            match apply_guarded(connection, columns, half, insert, lookup).await {
+                Err(fault) if fault.blames_record() => refusal = refusal_of(&fault),
+                Err(fault) => return Err(fault),
+                Ok(_) => {
+                    suspects = right;
+                    rollback(connection).await.map_err(Fault::ours)?;
+                }
+            }
+        }
+        if let [bad] = suspects[..] {
+            tracing::warn!(record = bad, sqlstate = %refusal.sqlstate, detail = %refusal.detail, "a record is set aside");
+            verdicts.refused.insert(bad, refusal);
+        } else {
+            verdicts.unresolved = Some(refusal);
+        }
+    }
+    // What was found is kept; a new transaction goes on from there.
+    Err(Fault::Again)
+}
+
+/// Applies under a savepoint, which a fault that blames a record is rolled back to.
+async fn apply_guarded(
+    connection: &mut PgConnection,
+    columns: &Columns,
+    include: impl Fn(u32) -> bool,
+    insert: Insert,
+    lookup: &mut Lookup,
+) -> Result<Applied, Fault> {
+    sqlx::raw_sql("SAVEPOINT attempt").execute(&mut *connection).await.map_err(Fault::ours)?;
+    let applied = apply(connection, columns, include, insert, lookup).await;
+    if applied.as_ref().is_err_and(Fault::blames_record) {
+        rollback(connection).await.map_err(Fault::ours)?;
+    }
+    applied
+}
+
+async fn rollback(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("ROLLBACK TO SAVEPOINT attempt").execute(connection).await.map(drop)
+}
+
+fn refusal_of(fault: &Fault) -> Refusal {
+    let Fault::Data(sqlx::Error::Database(error)) = fault else {
+        return Refusal { sqlstate: String::new(), detail: String::new() };
+    };
+    Refusal { sqlstate: error.code().unwrap_or_default().into_owned(), detail: error.message().to_owned() }
+}

@@ -1,0 +1,231 @@
+//! Leases and positions: the fence that a writer passes inside each transaction.
+
+use std::collections::BTreeMap;
+
+use millstream_engine::{Batch, Gap, Held, Partition, Position, Range, Recovery, SinkError};
+use rand::Rng as _;
+use sqlx::{PgConnection, Row as _};
+
+use super::Options;
+use super::columns::Columns;
+use super::error::{Fault, failed};
+
+/// The leases of one writer.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    token: String,
+    partitions: BTreeMap<Partition, ()>,
+}
+
+/// What the lease rows say of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fence {
+    /// The batch is next.
+    Open,
+    /// The batch is committed already: only the answer was lost.
+    Passed,
+}
+
+/// A random UUID (version 4, RFC 9562) as text.
+pub(super) fn random_uuid() -> String {
+    let bits = (rand::rng().random::<u128>() & !(0xf000 << 64) & !(0b11 << 62)) | (0x4000 << 64) | (0b10 << 62);
+    let hex = format!("{bits:032x}");
+    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
+    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
+}
+
+impl Leases {
+    /// Takes leases with a new token: from this commit on, who had them is fenced.
+    pub(super) async fn acquire(
+        &mut self,
+        connection: &mut PgConnection,
+        options: &Options,
+        partitions: &[Partition],
+    ) -> Result<Vec<Held>, SinkError> {
+        let names: Vec<&str> = partitions.iter().map(Partition::as_str).collect();
+        refuse_changed_incarnation(connection, options, &names).await?;
+        let token = random_uuid();
+        let owner = format!("{}:{}", std::env::var("HOSTNAME").unwrap_or_default(), std::process::id());
+        let rows = sqlx::query(include_str!("sql/lease_acquire.sql"))
+            .bind(&options.pipeline)
+            .bind(&options.incarnation)
+            .bind(&names)
+            .bind(owner)
+            .bind(&token)
+            .fetch_all(connection)
+            .await
+            .map_err(|error| failed("take leases", error))?;
+        let held: Result<Vec<Held>, sqlx::Error> = rows.iter().map(|row| {
+            let next: Option<String> = row.try_get(1)?;
+            Ok(Held { partition: Partition::new(row.try_get::<String, _>(0)?), next: next.map(position) })
+        }).collect();
+        let held = held.map_err(|error| failed("read leases", error))?;
+        self.partitions = held.iter().map(|held| (held.partition.clone(), ())).collect();
+        self.token = token;
+        Ok(held)
+    }
+
+    /// Locks the lease rows of a batch and checks that it may be written.
+    pub(super) async fn check(
+        &self,
+        connection: &mut PgConnection,
+        options: &Options,
+        batch: &Batch<Columns>,
+    ) -> Result<Fence, Fault> {
+        let names: Vec<&str> = batch.ranges().iter().map(|range| range.partition.as_str()).collect();
+        let rows = sqlx::query(include_str!("sql/lease_lock.sql"))
+            .bind(&options.pipeline)
+            .bind(&options.incarnation)
+            .bind(&names)
+            .fetch_all(connection)
+            .await
+            .map_err(Fault::ours)?;
+        let mut stored = BTreeMap::new();
+        for row in &rows {
+            let read = || Ok::<_, sqlx::Error>((row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?, row.try_get::<Option<String>, _>(2)?));
+            let (partition, token, next) = read().map_err(Fault::ours)?;
+            if token == self.token {
+                stored.insert(Partition::new(partition), next.map(position));
+            }
+        }
+        judge(batch.ranges(), &stored)
+    }
+
+    /// Moves the stored positions past a batch.
+    pub(super) async fn advance(
+        &self,
+        connection: &mut PgConnection,
+        options: &Options,
+        batch: &Batch<Columns>,
+        slot: &super::counts::Slot,
+    ) -> Result<(), Fault> {
+        sqlx::query(include_str!("sql/lease_advance.sql"))
+            .bind(&options.pipeline)
+            .bind(&options.incarnation)
+            .bind(batch.ranges().iter().map(|range| range.partition.as_str()).collect::<Vec<_>>())
+            .bind(batch.ranges().iter().map(|range| range.next.to_string()).collect::<Vec<_>>())
+            .bind(slot.number)
+            .bind(&slot.token)
+            .execute(connection)
+            .await
+            .map_err(Fault::ours)?;
+        Ok(())
+    }
+}
+
+/// Compares a batch's ranges with the positions stored under our token.
+fn judge(ranges: &[Range], stored: &BTreeMap<Partition, Option<Position>>) -> Result<Fence, Fault> {
+    let mut passed = 0;
+    for range in ranges {
+        let Some(next) = stored.get(&range.partition) else {
+            return Err(Fault::Fence(SinkError::Fenced { partition: range.partition.clone() }));
+        };
+        // Never read before: any beginning is right, the source chose the oldest record.
+        match next {
+            None => {}
+            Some(next) if *next == range.from => {}
+            Some(next) if *next == range.next => passed += 1,
+            Some(_) => {
+                let partition = range.partition.clone();
+                return Err(Fault::Fence(SinkError::Moved { partition, stored: next.clone() }));
+            }
+        }
+    }
+    match passed {
+        0 => Ok(Fence::Open),
+        all if all == ranges.len() => Ok(Fence::Passed),
+        // One transaction moves all of its ranges or none.
+        _ => {
+            let first = ranges.first().map(|range| range.partition.clone()).unwrap_or_else(|| Partition::new(""));
+            let stored = stored.get(&first).cloned().flatten();
+            Err(Fault::Fence(SinkError::Moved { partition: first, stored }))
+        }
+    }
+}
+
+/// A stream that was made anew has other records at the same positions: going on would lose or repeat some, silently.
+async fn refuse_changed_incarnation(
+    connection: &mut PgConnection,
+    options: &Options,
+    partitions: &[&str],
+) -> Result<(), SinkError> {
+    let other = sqlx::query(include_str!("sql/lease_others_select.sql"))
+        .bind(&options.pipeline)
+        .bind(&options.incarnation)
+        .bind(partitions)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| failed("read leases", error))?;
+    let Some(first) = other.first() else { return Ok(()) };
+    let incarnation: String = first.try_get(0).map_err(|error| failed("read leases", error))?;
+    for row in &other {
+        let read = || Ok::<_, sqlx::Error>((row.try_get::<String, _>(1)?, row.try_get::<String, _>(2)?));
+        let (partition, from) = read().map_err(|error| failed("read leases", error))?;
+        let gap = Gap {
+            partition: Partition::new(partition),
+            from: position(from),
+            to: Position::Offset(0),
+            reason: format!("the stream was made anew: it was {incarnation}"),
+        };
+        record_gap(connection, options, &gap).await?;
+    }
+    let say = format!(
+        "the tables were filled from stream {incarnation}, this is {}: if that is right, run `millstream positions reset --pipeline {} --to earliest`",
+        options.incarnation, options.pipeline,
+    );
+    Err(SinkError::Failed { doing: "take leases", recovery: Recovery::Halt, source: say.into() })
+}
+
+/// Puts a gap on record.
+pub(super) async fn record_gap(connection: &mut PgConnection, options: &Options, gap: &Gap) -> Result<(), SinkError> {
+    sqlx::query(include_str!("sql/gap_insert.sql"))
+        .bind(&options.pipeline)
+        .bind(&options.incarnation)
+        .bind(gap.partition.as_str())
+        .bind(gap.from.to_string())
+        .bind(gap.to.to_string())
+        .bind(&gap.reason)
+        .execute(connection)
+        .await
+        .map_err(|error| failed("record a gap", error))?;
+    Ok(())
+}
+
+fn position(text: String) -> Position {
+    text.parse().unwrap_or_else(|never| match never {})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(partition: &str, from: u64, next: u64) -> Range {
+        let (from, next) = (Position::Offset(from), Position::Offset(next));
+        Range { partition: Partition::new(partition), from, next, records: 0..0 }
+    }
+
+    fn stored(rows: &[(&str, Option<u64>)]) -> BTreeMap<Partition, Option<Position>> {
+        rows.iter().map(|(name, at)| (Partition::new(name), at.map(Position::Offset))).collect()
+    }
+
+    #[test]
+    fn only_the_next_batch_passes_the_fence() {
+        let ranges = [range("0", 5, 9), range("1", 0, 3)];
+        let judged = |rows: &[(&str, Option<u64>)]| judge(&ranges, &stored(rows));
+        assert!(matches!(judged(&[("0", Some(5)), ("1", Some(0))]), Ok(Fence::Open)));
+        assert!(matches!(judged(&[("0", Some(5)), ("1", None)]), Ok(Fence::Open)));
+        assert!(matches!(judged(&[("0", Some(9)), ("1", Some(3))]), Ok(Fence::Passed)));
+        assert!(matches!(judged(&[("0", Some(9)), ("1", Some(0))]), Err(Fault::Fence(SinkError::Moved { .. }))));
+        assert!(matches!(judged(&[("0", Some(4)), ("1", Some(0))]), Err(Fault::Fence(SinkError::Moved { .. }))));
+        assert!(matches!(judged(&[("0", Some(5))]), Err(Fault::Fence(SinkError::Fenced { .. }))));
+    }
+
+    #[test]
+    fn a_token_is_a_uuid_of_version_4() {
+        let token = random_uuid();
+        assert_eq!(token.len(), 36);
+        assert_eq!(token.as_bytes()[14], b'4');
+        assert!(matches!(token.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
+        assert_ne!(token, random_uuid());
+    }
+}

@@ -1,0 +1,87 @@
+//! What could not be written, kept with the bytes it came in.
+
+use std::collections::BTreeMap;
+
+use millstream_engine::{Batch, Record};
+use sqlx::PgConnection;
+
+use super::Options;
+use super::columns::Columns;
+use super::decode::STORE_HEADER;
+use super::error::Fault;
+use super::isolate::Refusal;
+
+/// One row of the quarantine table.
+struct Kept<'a> {
+    record: usize,
+    index: i32,
+    reason: &'a str,
+    detail: &'a str,
+    sqlstate: Option<&'a str>,
+}
+
+/// Writes the quarantine rows of a batch; says how many events they stand for.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    options: &Options,
+    batch: &Batch<Columns>,
+    refused: &BTreeMap<u32, Refusal>,
+) -> Result<u64, Fault> {
+    let columns = batch.columns();
+    let mut kept: Vec<Kept<'_>> = Vec::new();
+    for one in &columns.refused {
+        let (record, index) = (one.record as usize, i32::from(one.index));
+        kept.push(Kept { record, index, reason: one.reason, detail: &one.detail, sqlstate: None });
+    }
+    for (record, refusal) in refused {
+        let (detail, sqlstate) = (&*refusal.detail, Some(&*refusal.sqlstate));
+        kept.push(Kept { record: *record as usize, index: -1, reason: "refused_by_database", detail, sqlstate });
+    }
+    let events = columns.refused.len() as u64
+        + columns.rows.iter().filter(|row| refused.contains_key(&row.record)).count() as u64;
+    if kept.is_empty() {
+        return Ok(events);
+    }
+    let with_records: Vec<(Kept<'_>, &Record, &str)> = kept
+        .into_iter()
+        .filter_map(|kept| {
+            let record = batch.records().get(kept.record)?;
+            let partition = batch.range_of(kept.record)?.partition.as_str();
+            Some((kept, record, partition))
+        })
+        .collect();
+    let of = |pick: fn(&(Kept<'_>, &Record, &str)) -> String| with_records.iter().map(pick).collect::<Vec<String>>();
+    sqlx::query(include_str!("sql/quarantine_insert.sql"))
+        .bind(&options.pipeline)
+        .bind(&options.incarnation)
+        .bind(with_records.iter().map(|(_, _, partition)| *partition).collect::<Vec<_>>())
+        .bind(of(|(_, record, _)| record.position.to_string()))
+        .bind(with_records.iter().map(|(kept, _, _)| kept.index).collect::<Vec<_>>())
+        .bind(with_records.iter().map(|(kept, _, _)| kept.reason).collect::<Vec<_>>())
+        .bind(of(|(kept, _, _)| kept.detail.replace('\0', "\\0")))
+        .bind(with_records.iter().map(|(kept, _, _)| kept.sqlstate).collect::<Vec<_>>())
+        .bind(with_records.iter().map(|(_, record, _)| store(columns, record)).collect::<Vec<_>>())
+        .bind(with_records.iter().map(|(_, record, _)| &*record.key).collect::<Vec<&[u8]>>())
+        .bind(of(|(_, record, _)| headers_json(record)))
+        .bind(with_records.iter().map(|(_, record, _)| &*record.payload).collect::<Vec<&[u8]>>())
+        .bind(with_records.iter().map(|(_, record, _)| record.published_at_ms).collect::<Vec<_>>())
+        .execute(connection)
+        .await
+        .map_err(Fault::ours)?;
+    Ok(events)
+}
+
+fn store(columns: &Columns, record: &Record) -> String {
+    let header = record.headers.iter().find(|(name, _)| &**name == STORE_HEADER);
+    let named = header.and_then(|(_, value)| std::str::from_utf8(value).ok()).filter(|name| !name.contains('\0'));
+    named.or(columns.stores.first().map(|store| &**store)).unwrap_or_default().to_owned()
+}
+
+/// Headers as JSON; values that are no text are shown with replacement characters, for the eye only.
+fn headers_json(record: &Record) -> String {
+    let headers = record.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value).replace('\0', "\u{fffd}");
+        (name.replace('\0', "\u{fffd}"), serde_json::Value::String(value))
+    });
+    serde_json::Value::Object(headers.collect()).to_string()
+}

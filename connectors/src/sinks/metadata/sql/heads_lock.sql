@@ -1,0 +1,9 @@
+-- The row of version '' is the head of a key with versions: it is made if it is not there, marked, and locked, in key
+-- order, so that who derives `current` sees every version that was committed.
+INSERT INTO millstream.objects AS o (order_time, order_seq, desc_time, desc_seq, desc_hash, size, kind, order_class,
+    current, versioned, store, bucket, key, version_id, etag)
+SELECT -9223372036854775808, -9223372036854775808, -9223372036854775808, -9223372036854775808, 0, NULL, 0, 0,
+       false, true, i.store, i.bucket, i.key, '', ''
+FROM unnest($1::text[], $2::text[], $3::text[]) AS i (store, bucket, key)
+ORDER BY i.store COLLATE "C", i.bucket COLLATE "C", i.key COLLATE "C"
+ON CONFLICT (store, bucket, key, version_id) DO UPDATE SET versioned = true WHERE NOT o.versioned

@@ -1,0 +1,1 @@
+COPY millstream.objects (order_time, order_seq, desc_time, desc_seq, desc_hash, size, kind, order_class, current, versioned, store, bucket, key, version_id, etag, content_type, metadata, tags) FROM STDIN (FORMAT binary)

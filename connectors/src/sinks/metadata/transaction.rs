@@ -1,0 +1,122 @@
+//! One transaction: lease rows locked and checked, rows, quarantine, counters, positions, commit.
+
+use millstream_engine::{Batch, Outcome, SinkError};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::Metadata;
+use super::apply::{Applied, Insert};
+use super::columns::Columns;
+use super::counts::Slot;
+use super::error::{Fault, failed};
+use super::isolate::apply_isolating;
+use super::lease::{Fence, random_uuid};
+use super::quarantine;
+
+/// Transactions begun for one batch before the engine is asked to wait: each resolves one race or up to 32 savepoints'
+/// worth of bad records.
+const ATTEMPTS_MAX: u32 = 1_000;
+
+impl Metadata {
+    /// Writes a batch, in as many transactions as it takes to get one through.
+    pub(super) async fn transact(
+        &mut self,
+        connection: &mut PgConnection,
+        batch: &Batch<Columns>,
+    ) -> Result<Outcome, SinkError> {
+        if self.slot.is_none() {
+            self.slot = Some(lease_slot(connection).await?);
+        }
+        let mut insert = Insert::Copy;
+        for _ in 0..ATTEMPTS_MAX {
+            let fault = match self.attempt(connection, batch, insert).await {
+                Ok(outcome) => {
+                    self.segments.committed();
+                    return Ok(outcome);
+                }
+                Err(fault) => fault,
+            };
+            self.segments.rolled_back();
+            let again = if fault.is_key_race() {
+                self.lookup.surprised();
+                insert = Insert::OnConflict;
+                true
+            } else {
+                matches!(fault, Fault::Again) || fault.blames_record()
+            };
+            if !again {
+                return Err(fault.into_sink_error("write a batch"));
+            }
+            rollback(connection).await.map_err(|error| failed("roll back", error))?;
+        }
+        Err(Fault::Again.into_sink_error("write a batch"))
+    }
+
+    async fn attempt(
+        &mut self,
+        connection: &mut PgConnection,
+        batch: &Batch<Columns>,
+        insert: Insert,
+    ) -> Result<Outcome, Fault> {
+        let Some(slot) = self.slot.clone() else { return Err(Fault::Again) };
+        begin(connection).await.map_err(Fault::ours)?;
+
+        if self.leases.check(connection, &self.options, batch).await? == Fence::Passed {
+            rollback(connection).await.map_err(Fault::ours)?;
+            return self.resolved(batch);
+        }
+
+        let Applied { mut outcome, deltas } =
+            apply_isolating(connection, batch.columns(), insert, &mut self.lookup, &mut self.verdicts).await?;
+
+        outcome.quarantined = quarantine::write(connection, &self.options, batch, &self.verdicts.refused).await?;
+
+        deltas.write(connection, &slot, &mut self.segments).await?;
+
+        self.leases.advance(connection, &self.options, batch, &slot).await?;
+
+        for (reason, events) in &batch.columns().filtered {
+            outcome.filter(reason, *events);
+        }
+        self.pending = Some((batch.ranges().to_vec(), outcome.clone()));
+        sqlx::raw_sql("COMMIT").execute(connection).await.map_err(Fault::ours)?;
+        Ok(outcome)
+    }
+
+    /// The batch is committed although nobody told us: its outcome is the one that was sent with COMMIT.
+    fn resolved(&self, batch: &Batch<Columns>) -> Result<Outcome, Fault> {
+        match &self.pending {
+            Some((ranges, outcome)) if ranges == batch.ranges() => {
+                tracing::info!("the answer to COMMIT was lost; the stored positions show that it took effect");
+                Ok(outcome.clone())
+            }
+            // Positions that we never sent: someone else moved them.
+            _ => {
+                let range = batch.ranges().first();
+                let partition = range.map(|range| range.partition.clone());
+                Err(Fault::Fence(SinkError::Moved {
+                    partition: partition.unwrap_or_else(|| millstream_engine::Partition::new("")),
+                    stored: range.map(|range| range.next.clone()),
+                }))
+            }
+        }
+    }
+}
+
+async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let statement = include_str!("sql/transaction_begin.sql");
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop)
+}
+
+async fn rollback(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("ROLLBACK").execute(connection).await.map(drop)
+}
+
+async fn lease_slot(connection: &mut PgConnection) -> Result<Slot, SinkError> {
+    let token = random_uuid();
+    let number: i16 = sqlx::query_scalar(include_str!("sql/slot_lease.sql"))
+        .bind(&token)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| failed("lease a counter slot", error))?;
+    Ok(Slot { number, token })
+}

@@ -1,0 +1,4 @@
+//! Streams to read from.
+
+#[cfg(feature = "log")]
+pub mod log;

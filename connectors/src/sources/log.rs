@@ -1,0 +1,134 @@
+//! The embedded stream as a source.
+//!
+//! The log is locked by one process, so its partitions belong to whoever has it open; the lease rows still fence a
+//! former owner whose transaction outlived it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millstream_engine::{Checkpoint, Partition, Position, Record, RecordBatch, Source, SourceError, Want};
+use millstream_log::{ReadError, Topic};
+
+/// A topic of the embedded log.
+pub struct LogSource {
+    topic: Topic,
+    names: Vec<Partition>,
+}
+
+impl LogSource {
+    /// Reads a topic.
+    pub fn new(topic: Topic) -> Self {
+        let names = (0..topic.partitions()).map(|number| Partition::new(number.to_string())).collect();
+        LogSource { topic, names }
+    }
+
+    fn number(&self, partition: &Partition) -> Result<u32, SourceError> {
+        partition.as_str().parse().map_err(|error| SourceError::Broken(Box::new(error)))
+    }
+
+    /// Reads all wanted partitions once. Blocking, from the page cache in the usual case.
+    fn read(topic: &Topic, wants: &[(u32, Want)]) -> Result<Vec<RecordBatch>, SourceError> {
+        let mut batches = Vec::new();
+        for (number, want) in wants {
+            let Position::Offset(from) = want.from else { continue };
+            if topic.range(*number).end <= from {
+                continue;
+            }
+            let read = topic.read(*number, from, want.bytes_max).map_err(|error| match error {
+                ReadError::OutOfRange { start, end, .. } => gap(&want.partition, from, start, end),
+                error => SourceError::Broken(Box::new(error)),
+            })?;
+            let records = read.records.into_iter().map(|record| Record {
+                position: Position::Offset(record.offset),
+                published_at_ms: record.timestamp_ms,
+                key: record.key,
+                headers: record.headers,
+                payload: record.payload,
+            });
+            let (partition, next) = (want.partition.clone(), Position::Offset(read.next));
+            batches.push(RecordBatch { partition, records: records.collect(), next });
+        }
+        Ok(batches)
+    }
+}
+
+fn gap(partition: &Partition, stored: u64, start: u64, end: u64) -> SourceError {
+    SourceError::Gap {
+        partition: partition.clone(),
+        stored: Position::Offset(stored),
+        start: Position::Offset(start),
+        end: Position::Offset(end),
+        reason: if stored < start { "retention has removed the records in between" } else { "the stream ends before it" },
+    }
+}
+
+impl fmt::Debug for LogSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogSource").field("topic", &self.topic.id()).field("partitions", &self.names.len()).finish()
+    }
+}
+
+#[async_trait]
+impl Source for LogSource {
+    fn incarnation(&self) -> &str {
+        self.topic.id()
+    }
+
+    fn partitions(&self) -> Vec<Partition> {
+        self.names.clone()
+    }
+
+    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
+        let range = self.topic.range(self.number(partition)?);
+        match stored {
+            None => Ok(Position::Offset(range.start)),
+            Some(Position::Offset(stored)) if (range.start..=range.end).contains(stored) => {
+                Ok(Position::Offset(*stored))
+            }
+            Some(Position::Offset(stored)) => Err(gap(partition, *stored, range.start, range.end)),
+            Some(Position::Sequence(text)) => {
+                Err(SourceError::Broken(format!("the stored position {text} is no offset").into()))
+            }
+        }
+    }
+
+    async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {
+        let numbered: Result<Vec<(u32, Want)>, SourceError> =
+            wants.iter().map(|want| Ok((self.number(&want.partition)?, want.clone()))).collect();
+        let numbered = Arc::new(numbered?);
+        // Subscribed before looking, so that an append between the look and the wait is not missed.
+        let mut appended = self.topic.subscribe();
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            appended.borrow_and_update();
+            let ready = numbered.iter().any(|(number, want)| {
+                matches!(want.from, Position::Offset(from) if self.topic.range(*number).end != from)
+            });
+            if ready {
+                let (topic, numbered) = (self.topic.clone(), Arc::clone(&numbered));
+                let read = tokio::task::spawn_blocking(move || Self::read(&topic, &numbered)).await;
+                return read.map_err(|error| SourceError::Broken(Box::new(error)))?;
+            }
+            match tokio::time::timeout_at(deadline, appended.changed()).await {
+                Ok(Ok(())) => {}
+                // The log is closed or nothing came: an empty answer either way.
+                Ok(Err(_)) => {
+                    tokio::time::sleep_until(deadline).await;
+                    return Ok(Vec::new());
+                }
+                Err(_) => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    async fn commit(&self, _checkpoint: &Checkpoint) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {
+        let Position::Offset(next) = next else { return None };
+        Some(self.topic.range(self.number(partition).ok()?).end.saturating_sub(*next))
+    }
+}

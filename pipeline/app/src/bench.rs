@@ -1,0 +1,56 @@
+//! `millstream bench`: what it costs, measured on this machine from bytes in segments to rows in tables.
+//!
+//! The generator is a process of its own, so that its CPU is not counted. fsync and synchronous_commit are on.
+
+use std::process::ExitCode;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+pub mod generate;
+
+mod append;
+mod client;
+mod ingest;
+mod machine;
+mod rate;
+
+/// What to measure.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Events from the embedded stream into PostgreSQL: as fast as it goes, or at a rate.
+    Ingest(ingest::Args),
+    /// Events through HTTP into the embedded stream.
+    Append(append::Args),
+    /// The generator: a process of its own, started by the others.
+    #[command(hide = true)]
+    Generate(generate::Args),
+    /// The HTTP client: a process of its own, started by the others.
+    #[command(hide = true)]
+    Client(client::Args),
+}
+
+/// Runs a benchmark and prints its table.
+///
+/// # Errors
+/// Says which part failed.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.what {
+        What::Ingest(args) if args.rate.is_some() => rate::run(args).await,
+        What::Ingest(args) => ingest::run(args).await,
+        What::Append(args) => append::run(args).await,
+        What::Generate(args) => generate::run(args).await,
+        What::Client(args) => client::run(args).await,
+    }
+}
+
+/// Prints to standard output: the result of a command, not a log line.
+#[expect(clippy::print_stdout, reason = "this is what the command was run for")]
+pub(crate) fn print(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,176 @@
+//! Upload events as MinIO sends them, from a seed.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::Args as ClapArgs;
+use millstream_log::{Log, NewRecord, Options};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+/// What form encoding leaves as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Buckets that events are spread over.
+pub const BUCKETS: u64 = 100;
+/// How far an event may be from its place.
+const SHUFFLE: usize = 1_000;
+
+/// Options of the generator process.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// The directory of the stream.
+    #[arg(long)]
+    directory: PathBuf,
+    #[arg(long)]
+    events: u64,
+    #[arg(long)]
+    seed: u64,
+    #[arg(long)]
+    partitions: u32,
+    /// The time of the first event, in milliseconds since 1970.
+    #[arg(long)]
+    start_ms: i64,
+}
+
+/// One event: its entity key and its bytes.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// `bucket/key`.
+    pub key: Bytes,
+    /// The notification.
+    pub payload: Bytes,
+}
+
+/// Makes events: 85 % new keys, 10 % overwrites, 5 % deletes, 1 % of all twice, shuffled within 1,000.
+#[derive(Debug)]
+pub struct Generator {
+    random: SmallRng,
+    start_ms: i64,
+    made: u64,
+    objects: u64,
+    window: Vec<Event>,
+}
+
+impl Generator {
+    /// The same seed and start give the same events.
+    pub fn new(seed: u64, start_ms: i64) -> Self {
+        Generator { random: SmallRng::seed_from_u64(seed), start_ms, made: 0, objects: 0, window: Vec::new() }
+    }
+
+    /// The next event in the order of sending.
+    pub fn next_event(&mut self) -> Event {
+        while self.window.len() < SHUFFLE {
+            let event = self.make();
+            if self.random.random_ratio(1, 100) {
+                self.window.push(event.clone());
+            }
+            self.window.push(event);
+        }
+        let at = self.random.random_range(0..self.window.len());
+        self.window.swap_remove(at)
+    }
+
+    fn make(&mut self) -> Event {
+        let share = if self.objects < 100 { 100 } else { self.random.random_range(0..100) };
+        let object = if share < 15 { self.random.random_range(0..self.objects) } else { self.objects };
+        self.objects += u64::from(object == self.objects);
+        let ns = (self.start_ms as u64) * 1_000_000 + self.made * 1_000_000 / 4;
+        self.made += 1;
+        let removed = share < 5;
+        event(object, ns, removed, self.random.random())
+    }
+}
+
+/// A number that looks random but belongs to an object for good.
+fn scramble(object: u64) -> u64 {
+    let mut x = object.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x ^= x >> 32;
+    x.wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+fn event(object: u64, ns: u64, removed: bool, random: u64) -> Event {
+    let own = scramble(object);
+    let bucket = format!("bucket-{:02}", own % BUCKETS);
+    let (project, camera, day) = (own >> 8 & 31, own >> 16 & 127, own >> 24 & 31);
+    let key = format!("project-{project}/camera-{camera}/2026-11-{:02}/frame {object:09}.jpg", day % 30 + 1);
+    let encoded = utf8_percent_encode(&key, UNRESERVED).to_string().replace("%20", "+");
+    let time = rfc3339(ns);
+    let name = if removed { "s3:ObjectRemoved:Delete" } else { "s3:ObjectCreated:Put" };
+    let facts = if removed {
+        String::new()
+    } else {
+        format!(
+            r#","size":{size},"eTag":"{etag:016x}{own:016x}","contentType":"image/jpeg","userMetadata":{{"content-type":"image/jpeg","X-Amz-Meta-Owner":"owner-{owner}","X-Amz-Meta-Project":"project-{project}","X-Amz-Meta-Stage":"{stage}","X-Amz-Meta-Camera":"camera-{camera_id}","X-Amz-Meta-Sha":"{random:016x}{own:016x}","X-Amz-Meta-Run":"run-{run}"}}"#,
+            size = random % 4_000_000,
+            etag = random,
+            owner = own % 2_000,
+            stage = ["raw", "train", "validate", "test"][(random % 4) as usize],
+            camera_id = own >> 16 & 0x3fff,
+            run = own >> 40 & 0xff,
+        )
+    };
+    let payload = format!(
+        r#"{{"EventName":"{name}","Key":"{bucket}/{key}","Records":[{{"eventVersion":"2.0","eventSource":"minio:s3","awsRegion":"","eventTime":"{time}","eventName":"{name}","userIdentity":{{"principalId":"uploader"}},"requestParameters":{{"principalId":"uploader","region":"","sourceIPAddress":"127.0.0.1"}},"responseElements":{{"x-amz-id-2":"dd9025bab4ad464b049177c95eb6ebf374d3b3fd1af9251148b658df7ac2e3e8","x-amz-request-id":"{ns:016X}","x-minio-deployment-id":"1e1ac9b6-2a5b-4b0f-9a0f-5d0f9a9c2d11","x-minio-origin-endpoint":"http://127.0.0.1:9000"}},"s3":{{"s3SchemaVersion":"1.0","configurationId":"Config","bucket":{{"name":"{bucket}","ownerIdentity":{{"principalId":"uploader"}},"arn":"arn:aws:s3:::{bucket}"}},"object":{{"key":"{encoded}"{facts},"sequencer":"{ns:016X}"}}}},"source":{{"host":"127.0.0.1","port":"","userAgent":"MinIO (linux; amd64) minio-go/v7.0.80"}}}}]}}"#
+    );
+    Event { key: format!("{bucket}/{key}").into(), payload: payload.into() }
+}
+
+/// The time as MinIO writes it, to the millisecond. Civil date by Howard Hinnant's `civil_from_days`.
+fn rfc3339(ns: u64) -> String {
+    let (ms, seconds) = (ns / 1_000_000 % 1000, ns / 1_000_000_000);
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
+    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+/// Appends events to a stream that no other process has open.
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let log = Log::open(&args.directory, Options::default()).context("open the stream")?;
+    let topic = log.topic("objects", args.partitions)?;
+    let mut generator = Generator::new(args.seed, args.start_ms);
+    let mut left = args.events;
+    while left > 0 {
+        let count = left.min(2_000);
+        let records = (0..count).map(|_| {
+            let event = generator.next_event();
+            NewRecord { partition: None, key: event.key, headers: Vec::new(), payload: event.payload }
+        });
+        topic.append(records.collect()).await.context("append")?;
+        left -= count;
+    }
+    log.close()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_civil() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_795_459_345_730_000_000), "2026-11-23T18:42:25.730Z");
+        assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_events() {
+        let make = |seed| {
+            let mut generator = Generator::new(seed, 1_795_459_345_730);
+            (0..3000).map(|_| generator.next_event().payload).collect::<Vec<_>>()
+        };
+        assert_eq!(make(7), make(7));
+        assert_ne!(make(7), make(8));
+    }
+}

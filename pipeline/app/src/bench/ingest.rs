@@ -1,0 +1,239 @@
+//! `bench ingest --events N`: a backlog in the embedded stream into empty tables, then the same events again.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
+
+use super::machine;
+use crate::config::Config;
+use crate::node::Node;
+
+/// Options of `bench ingest`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Args {
+    /// How many events.
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// Events per second instead of as fast as it goes.
+    #[arg(long)]
+    pub(super) rate: Option<u64>,
+    /// How long, with --rate.
+    #[arg(long = "for", default_value = "60s", value_parser = crate::config::duration::parse)]
+    pub(super) duration: Duration,
+    /// Events in a post, with --rate.
+    #[arg(long, default_value_t = 10)]
+    pub(super) post: u64,
+    /// Rows in a transaction.
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Transactions at a time.
+    #[arg(long)]
+    writers: Option<usize>,
+    /// The seed of the events.
+    #[arg(long, default_value_t = 11)]
+    pub(super) seed: u64,
+    /// Where to work; a directory that PostgreSQL's account may enter. Removed afterwards.
+    #[arg(long, default_value = "/var/tmp")]
+    pub(super) work_dir: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What one pass cost.
+#[derive(Clone, Debug, Serialize)]
+struct Pass {
+    events_per_second: f64,
+    seconds: f64,
+    wal_bytes_per_event: f64,
+    client_cpu_seconds: f64,
+    postgres_cpu_seconds: f64,
+    cpu_seconds_per_million: f64,
+    peak_resident_bytes: u64,
+    transactions: u64,
+    written: u64,
+    filtered: u64,
+    quarantined: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    first_pass: Pass,
+    second_pass: Pass,
+    events: u64,
+    seed: u64,
+    batch_records_max: usize,
+    writers: usize,
+    partitions: u32,
+    postgres_version: String,
+    machine: String,
+    index_bytes: Vec<(String, i64)>,
+}
+
+/// A fresh configuration under a directory of its own, which PostgreSQL's account can enter.
+pub(super) fn scratch(work_dir: &Path) -> anyhow::Result<(tempfile::TempDir, Config)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::Builder::new()
+        .prefix("millstream-bench-")
+        .tempdir_in(work_dir)
+        .with_context(|| format!("make a directory in {}", work_dir.display()))?;
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
+    let mut config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
+    config.http.listen.set_port(0);
+    Ok((directory, config))
+}
+
+/// Runs both passes and prints them.
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (_directory, mut config) = scratch(&args.work_dir)?;
+    for pipeline in &mut config.pipeline {
+        pipeline.batch_records_max = args.batch.unwrap_or(pipeline.batch_records_max);
+        pipeline.writers = args.writers.unwrap_or(pipeline.writers);
+    }
+    let start_ms = millstream_engine::run::now_ms() - 3_600_000;
+    // The cluster stays up between the passes, so that they meet the same server.
+    let keep = Node::start(Config { pipeline: Vec::new(), ..config.clone() }).await?;
+    keep.log.close()?;
+    let first_pass = pass(&args, &config, start_ms).await.context("first pass")?;
+    let second_pass = pass(&args, &config, start_ms).await.context("second pass")?;
+
+    let mut connection = PgConnection::connect_with(&keep.connect).await?;
+    let report = Report {
+        first_pass,
+        second_pass,
+        events: args.events,
+        seed: args.seed,
+        batch_records_max: config.pipeline.first().map_or(0, |pipeline| pipeline.batch_records_max),
+        writers: config.pipeline.first().map_or(0, |pipeline| pipeline.writers),
+        partitions: config.stream.partitions,
+        postgres_version: sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await?,
+        machine: machine::processor(),
+        index_bytes: sqlx::query_as(
+            "SELECT indexrelid::regclass::text, pg_relation_size(indexrelid) FROM pg_index WHERE indrelid = 'millstream.objects'::regclass ORDER BY 1",
+        )
+        .fetch_all(&mut connection)
+        .await?,
+    };
+    connection.close().await?;
+    keep.drain().await;
+    super::print(&if args.json { serde_json::to_string_pretty(&report)? } else { table(&report) });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn pass(args: &Args, config: &Config, start_ms: i64) -> anyhow::Result<Pass> {
+    generate(args, config, start_ms).await?;
+    let before = prepare(config).await?;
+    machine::reset_peak();
+    let cpu = (machine::own_cpu_seconds(), machine::family_cpu_seconds(before.postmaster));
+    let began = Instant::now();
+    let node = Node::start(config.clone()).await?;
+    let progress = node.pipelines.first().map(|pipeline| std::sync::Arc::clone(&pipeline.progress));
+    let progress = progress.context("no pipeline")?;
+    // A pipeline that halts or stands still would make this wait for ever.
+    let mut last = (0, Instant::now());
+    while progress.snapshot().records < args.events {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let records = progress.snapshot().records;
+        if records > last.0 {
+            last = (records, Instant::now());
+        }
+        ensure!(last.1.elapsed() < Duration::from_secs(60), "no progress for 60 s at {records} of {} events", args.events);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let counts = progress.snapshot();
+    let client_cpu_seconds = machine::own_cpu_seconds() - cpu.0;
+    let postgres_cpu_seconds = machine::family_cpu_seconds(before.postmaster) - cpu.1;
+    let peak_resident_bytes = machine::peak_resident_bytes();
+    let mut connection = PgConnection::connect_with(&node.connect).await?;
+    let wal: i64 = sqlx::query_scalar("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $1::text::pg_lsn)::bigint")
+        .bind(&before.lsn)
+        .fetch_one(&mut connection)
+        .await?;
+    connection.close().await?;
+    let summary = node.drain().await;
+    ensure!(summary.drained && summary.halted.is_empty(), "the pipeline ended with {summary:?}");
+    Ok(Pass {
+        events_per_second: args.events as f64 / seconds,
+        seconds,
+        wal_bytes_per_event: wal as f64 / args.events as f64,
+        client_cpu_seconds,
+        postgres_cpu_seconds,
+        cpu_seconds_per_million: (client_cpu_seconds + postgres_cpu_seconds) * 1e6 / args.events as f64,
+        peak_resident_bytes,
+        transactions: counts.transactions,
+        written: counts.written,
+        filtered: counts.filtered.values().sum(),
+        quarantined: counts.quarantined,
+    })
+}
+
+/// Appends the events in a process of its own.
+async fn generate(args: &Args, config: &Config, start_ms: i64) -> anyhow::Result<()> {
+    let status = tokio::process::Command::new(std::env::current_exe()?)
+        .args(["bench", "generate", "--directory"])
+        .arg(config.data_dir.join("stream"))
+        .args(["--events", &args.events.to_string(), "--seed", &args.seed.to_string()])
+        .args(["--partitions", &config.stream.partitions.to_string(), "--start-ms", &start_ms.to_string()])
+        .status()
+        .await?;
+    ensure!(status.success(), "the generator ended with {status}");
+    Ok(())
+}
+
+struct Before {
+    lsn: String,
+    postmaster: u32,
+}
+
+/// VACUUM and CHECKPOINT, so that a pass does not pay for what came before it.
+async fn prepare(config: &Config) -> anyhow::Result<Before> {
+    let node = Node::start(Config { pipeline: Vec::new(), ..config.clone() }).await?;
+    let mut connection = PgConnection::connect_with(&node.connect).await?;
+    sqlx::raw_sql("VACUUM ANALYZE").execute(&mut connection).await?;
+    sqlx::raw_sql("CHECKPOINT").execute(&mut connection).await?;
+    let lsn = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text").fetch_one(&mut connection).await?;
+    let postmaster = postmaster(&mut connection).await?;
+    connection.close().await?;
+    node.drain().await;
+    Ok(Before { lsn, postmaster })
+}
+
+/// The first process of the server: the parent of our session.
+pub(super) async fn postmaster(connection: &mut PgConnection) -> anyhow::Result<u32> {
+    let session: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(connection).await?;
+    let stat = std::fs::read_to_string(format!("/proc/{session}/stat"))?;
+    let parent = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)?.parse().ok());
+    parent.context("PostgreSQL does not run on this machine: its CPU cannot be read")
+}
+
+fn table(report: &Report) -> String {
+    let mut text = format!(
+        "{} events, seed {}, {} partitions, batches of {} records, {} writers\n{}, PostgreSQL {}\n\n{:<28}{:>16}{:>16}\n",
+        report.events, report.seed, report.partitions, report.batch_records_max, report.writers, report.machine,
+        report.postgres_version, "", "first pass", "second pass",
+    );
+    let mut line = |name: &str, pick: &dyn Fn(&Pass) -> String| {
+        text.push_str(&format!("{name:<28}{:>16}{:>16}\n", pick(&report.first_pass), pick(&report.second_pass)));
+    };
+    line("events/s", &|pass| format!("{:.0}", pass.events_per_second));
+    line("seconds", &|pass| format!("{:.2}", pass.seconds));
+    line("WAL bytes/event", &|pass| format!("{:.1}", pass.wal_bytes_per_event));
+    line("client CPU s", &|pass| format!("{:.2}", pass.client_cpu_seconds));
+    line("Postgres CPU s", &|pass| format!("{:.2}", pass.postgres_cpu_seconds));
+    line("CPU s per million events", &|pass| format!("{:.2}", pass.cpu_seconds_per_million));
+    line("peak resident MiB", &|pass| format!("{:.1}", pass.peak_resident_bytes as f64 / 1048576.0));
+    line("transactions", &|pass| pass.transactions.to_string());
+    line("written", &|pass| pass.written.to_string());
+    line("filtered", &|pass| pass.filtered.to_string());
+    line("quarantined", &|pass| pass.quarantined.to_string());
+    for (name, bytes) in &report.index_bytes {
+        text.push_str(&format!("{:<44}{:>12.1} MiB\n", name, *bytes as f64 / 1048576.0));
+    }
+    text
+}

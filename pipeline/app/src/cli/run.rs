@@ -1,0 +1,36 @@
+//! `millstream run`: everything until SIGTERM or Ctrl-C.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use millstream_engine::Summary;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::http;
+use crate::node::Node;
+
+/// Starts, waits for a signal, drains.
+pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let node = Arc::new(Node::start(config).await?);
+    let server = http::serve(Arc::clone(&node)).await?;
+    tracing::info!(listen = %server.address, data_dir = %node.config.data_dir.display(), psql = node.psql_line, "running");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        result = tokio::signal::ctrl_c() => result?,
+    }
+    tracing::info!("draining");
+    let summary = tokio::select! {
+        summary = async { server.stop().await; node.drain().await } => summary,
+        // A second signal: leave at once. What was in flight is read again at the next start.
+        _ = terminate.recv() => Summary::default(),
+        _ = tokio::signal::ctrl_c() => Summary::default(),
+    };
+    let counted = node.pipelines.iter().map(|pipeline| pipeline.progress.snapshot());
+    for counts in counted {
+        tracing::info!(records = counts.records, written = counts.written, quarantined = counts.quarantined,
+            transactions = counts.transactions, "drained");
+    }
+    Ok(if summary.drained && summary.halted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

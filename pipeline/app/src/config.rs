@@ -1,0 +1,246 @@
+//! `millstream.toml`: what can be chosen, with a default for everything.
+//!
+//! Sections live beside what they configure; this file names them. Loading, layers and messages are in `config/`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where everything lies that millstream keeps by itself.
+    pub data_dir: PathBuf,
+    /// The database.
+    pub postgres: millstream_postgres::Postgres,
+    /// The stream.
+    pub stream: Stream,
+    /// The HTTP endpoint.
+    pub http: Http,
+    /// What moves from where to where.
+    pub pipeline: Vec<Pipeline>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The stream between producers and tables.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stream {
+    /// Which stream: `log` is the embedded one.
+    pub kind: StreamKind,
+    /// Partitions of a topic when it is made; later changes are refused.
+    pub partitions: u32,
+    /// Seconds after which whole segments may be removed; 0 keeps them for ever.
+    pub retention_seconds: u64,
+    /// Bytes per partition beyond which the oldest segments may be removed; 0 keeps them all.
+    pub retention_bytes: u64,
+}
+
+/// The kinds of stream.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamKind {
+    /// Own segment files under the data directory.
+    Log,
+}
+
+/// The HTTP endpoint.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address and port; beyond loopback only with tokens.
+    pub listen: SocketAddr,
+    /// A file of bearer tokens, one a line.
+    pub tokens_file: Option<PathBuf>,
+    /// Bytes of a request body, compressed or not.
+    pub body_bytes_max: usize,
+    /// Requests that may append at the same time; more are answered 429.
+    pub appends_max: usize,
+}
+
+/// One pipeline.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// Its name: leases and positions are kept under it.
+    pub name: String,
+    /// Where it reads.
+    pub source: PipelineSource,
+    /// What it writes.
+    #[serde(default)]
+    pub sink: SinkKind,
+    /// The store of records that carry none.
+    #[serde(default = "default_store")]
+    pub store: String,
+    /// How old an event may be when it is committed, as far as batching is concerned, such as `250ms`.
+    #[serde(default = "default_freshness", with = "duration")]
+    pub freshness: Duration,
+    /// Rows in a transaction.
+    #[serde(default = "default_batch_records")]
+    pub batch_records_max: usize,
+    /// Transactions at a time.
+    #[serde(default = "default_writers")]
+    pub writers: usize,
+}
+
+/// Where a pipeline reads.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum PipelineSource {
+    /// A topic of the stream.
+    Stream {
+        /// The topic.
+        topic: String,
+    },
+}
+
+/// What a pipeline writes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkKind {
+    /// `millstream.objects` and its counters.
+    #[default]
+    Metadata,
+}
+
+/// Bounds of the process; those of a batch are with the pipeline.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Memory for records that wait between stream and database.
+    pub memory_bytes: usize,
+    /// Bytes of one record.
+    pub record_bytes_max: usize,
+    /// Seconds between attempts while the database is away, at most.
+    pub retry_seconds_max: u64,
+    /// Seconds without progress, although there is work, after which a lane is restarted.
+    pub stall_seconds: u64,
+    /// Seconds that a shutdown may take before what is in flight is left to the next start.
+    pub drain_seconds: u64,
+    /// First path segments counted per bucket.
+    pub segments_max: i32,
+}
+
+fn default_store() -> String {
+    "default".to_owned()
+}
+
+fn default_freshness() -> Duration {
+    Duration::from_millis(250)
+}
+
+fn default_batch_records() -> usize {
+    millstream_engine::BatchLimits::default().records_max
+}
+
+fn default_writers() -> usize {
+    millstream_engine::Limits::default().writers
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: default_data_dir(),
+            postgres: millstream_postgres::Postgres::default(),
+            stream: Stream::default(),
+            http: Http::default(),
+            pipeline: vec![Pipeline::objects()],
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Pipeline {
+    /// The pipeline of object events, as it is when the file names none.
+    pub fn objects() -> Self {
+        Pipeline {
+            name: "objects".to_owned(),
+            source: PipelineSource::Stream { topic: "objects".to_owned() },
+            sink: SinkKind::Metadata,
+            store: default_store(),
+            freshness: default_freshness(),
+            batch_records_max: default_batch_records(),
+            writers: default_writers(),
+        }
+    }
+
+    /// The topic it reads.
+    pub fn topic(&self) -> &str {
+        let PipelineSource::Stream { topic } = &self.source;
+        topic
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Stream { kind: StreamKind::Log, partitions: 12, retention_seconds: 7 * 86_400, retention_bytes: 0 }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tokens_file: None,
+            body_bytes_max: 16 << 20,
+            appends_max: 64,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory_bytes: 64 << 20,
+            record_bytes_max: 1 << 20,
+            retry_seconds_max: 10,
+            stall_seconds: 30,
+            drain_seconds: 25,
+            segments_max: 10_000,
+        }
+    }
+}
+
+/// `/var/lib/millstream` for root, because PostgreSQL runs as another account that must reach it; else `./.millstream`.
+pub fn default_data_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() { "/var/lib/millstream".into() } else { "./.millstream".into() }
+}
+
+/// Durations as text: `250ms`, `2s`, `5m`, `1h`.
+pub mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    /// Reads a number with a unit.
+    ///
+    /// # Errors
+    /// Says what was read and which units there are.
+    pub fn parse(text: &str) -> Result<Duration, String> {
+        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let number: f64 = number.parse().map_err(|_| format!("`{text}` is no duration: write 250ms, 2s, 5m or 1h"))?;
+        let seconds = match unit.trim() {
+            "ms" => number / 1000.0,
+            "s" => number,
+            "m" => number * 60.0,
+            "h" => number * 3600.0,
+            "d" => number * 86_400.0,
+            _ => return Err(format!("`{text}` has no unit: write 250ms, 2s, 5m, 1h or 7d")),
+        };
+        Duration::try_from_secs_f64(seconds).map_err(|error| format!("`{text}`: {error}"))
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        let ms = value.as_millis();
+        serializer.serialize_str(&if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") })
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}

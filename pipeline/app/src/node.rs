@@ -1,0 +1,258 @@
+//! A running millstream: stream, database, pipelines, HTTP, started in the order in which an event meets them.
+//!
+//! On a crash nothing is lost: the stream has what was acknowledged, the database has the positions.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
+use millstream_connectors::sources::log::LogSource;
+use millstream_engine::{BatchLimits, Limits, Pipeline, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task};
+use millstream_log::{Log, Retention, Topic};
+use millstream_postgres::{Cluster, ClusterOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config};
+use crate::migrate;
+
+/// Everything that runs, for the HTTP endpoint and the demo to look at.
+#[derive(Debug)]
+pub struct Node {
+    /// The configuration it runs with.
+    pub config: Config,
+    /// The embedded stream.
+    pub log: Log,
+    /// How to reach the database.
+    pub connect: PgConnectOptions,
+    /// Connections for queries; writers have their own.
+    pub pool: PgPool,
+    /// What moves.
+    pub pipelines: Vec<Running>,
+    /// The private server, if there is one.
+    pub cluster: Option<Arc<tokio::sync::Mutex<Option<Cluster>>>>,
+    /// How to open a psql, as a line to paste.
+    pub psql_line: String,
+    stop: CancellationToken,
+    /// When set, `/readyz` answers 503.
+    pub draining: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<Summary>>>,
+}
+
+/// One pipeline that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Its part of the configuration.
+    pub config: config::Pipeline,
+    /// Its topic, to append to.
+    pub topic: Topic,
+    /// Where it reads.
+    pub source: Arc<dyn Source>,
+    /// Its counters.
+    pub progress: Arc<Progress>,
+    recent: Mutex<Option<Snapshot>>,
+}
+
+impl Running {
+    /// Records in the stream that are not in the tables.
+    pub fn lag_records(&self, snapshot: &Snapshot) -> u64 {
+        let lag = |partition| {
+            let next = snapshot.positions.get(partition)?;
+            self.source.lag_records(partition, next)
+        };
+        self.source.partitions().iter().filter_map(lag).sum()
+    }
+
+    /// The counters, and whether it keeps up compared with a look at least a second ago.
+    pub fn look(&self) -> (Snapshot, u64, Verdict) {
+        let now = self.progress.snapshot();
+        let lag = self.lag_records(&now);
+        let mut recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let earlier = recent.get_or_insert_with(|| now.clone());
+        let late = self.config.freshness * 4;
+        let verdict = now.verdict(earlier, lag, late, millstream_engine::run::now_ms());
+        if now.at.saturating_duration_since(earlier.at) > Duration::from_secs(5) {
+            *earlier = now.clone();
+        }
+        (now, lag, verdict)
+    }
+}
+
+impl Node {
+    /// Starts all parts.
+    ///
+    /// # Errors
+    /// Says which part could not be started, and why.
+    pub async fn start(config: Config) -> anyhow::Result<Node> {
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("make the data directory {}", config.data_dir.display()))?;
+
+        let log = open_log(&config)?;
+
+        let (cluster, connect, psql_line) = open_postgres(&config).await?;
+
+        let mut connection = PgConnection::connect_with(&connect).await.context("connect to PostgreSQL")?;
+        for step in migrate::apply(&mut connection).await? {
+            tracing::info!(number = step.number, name = step.name, "migrated");
+        }
+        connection.close().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(5))
+            .test_before_acquire(false)
+            .connect_lazy_with(connect.clone());
+
+        let stop = CancellationToken::new();
+        let mut pipelines = Vec::new();
+        let mut tasks = Vec::new();
+        for pipeline in &config.pipeline {
+            let (running, task) = start_pipeline(&config, pipeline, &log, &connect, &stop)?;
+            pipelines.push(running);
+            tasks.push(task);
+        }
+
+        let cluster = cluster.map(|cluster| Arc::new(tokio::sync::Mutex::new(Some(cluster))));
+        let draining = CancellationToken::new();
+        let node =
+            Node { config, log, connect, pool, pipelines, cluster, psql_line, stop, draining, tasks: Mutex::new(tasks) };
+        node.keep_postgres();
+        Ok(node)
+    }
+
+    /// Starts the private server again when it died.
+    fn keep_postgres(&self) {
+        let Some(cluster) = self.cluster.clone() else { return };
+        let stop = self.stop.clone();
+        // Ends with the process; its result says nothing that was not logged.
+        drop(task::spawn("keep postgres", async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    () = stop.cancelled() => return,
+                }
+                if let Some(cluster) = cluster.lock().await.as_mut()
+                    && let Err(error) = cluster.ensure().await
+                {
+                    tracing::error!(%error, "the private PostgreSQL does not start");
+                }
+            }
+        }));
+    }
+
+    /// The pipeline that reads a topic.
+    pub fn pipeline_of(&self, topic: &str) -> Option<&Running> {
+        self.pipelines.iter().find(|pipeline| pipeline.config.topic() == topic)
+    }
+
+    /// Whether every pipeline has written all that its stream holds.
+    pub fn is_caught_up(&self) -> bool {
+        self.pipelines.iter().all(|pipeline| pipeline.lag_records(&pipeline.progress.snapshot()) == 0)
+    }
+
+    /// Stops taking in, finishes what is in flight, commits, and closes what was opened.
+    pub async fn drain(&self) -> Summary {
+        self.draining.cancel();
+        self.stop.cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let mut summary = Summary { drained: true, halted: Vec::new() };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(self.config.limits.drain_seconds);
+        for task in tasks {
+            match tokio::time::timeout_at(deadline, task).await {
+                Ok(Ok(ended)) => {
+                    summary.drained &= ended.drained;
+                    summary.halted.extend(ended.halted);
+                }
+                Ok(Err(error)) => summary.halted.push(error.to_string()),
+                Err(_) => summary.drained = false,
+            }
+        }
+        self.pool.close().await;
+        if let Some(cluster) = &self.cluster
+            && let Some(cluster) = cluster.lock().await.take()
+            && let Err(error) = cluster.close().await
+        {
+            tracing::warn!(%error, "the private PostgreSQL was not stopped");
+        }
+        if let Err(error) = self.log.close() {
+            tracing::warn!(%error, "the stream was not closed");
+        }
+        summary
+    }
+}
+
+fn open_log(config: &Config) -> anyhow::Result<Log> {
+    let directory = config.data_dir.join("stream");
+    let some = |value: u64| (value > 0).then_some(value);
+    let options = millstream_log::Options {
+        retention: Retention {
+            age: some(config.stream.retention_seconds).map(Duration::from_secs),
+            bytes: some(config.stream.retention_bytes),
+        },
+        record_bytes_max: config.limits.record_bytes_max + 64 * 1024,
+        ..millstream_log::Options::default()
+    };
+    Log::open(&directory, options).with_context(|| format!("open the stream in {}", directory.display()))
+}
+
+async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Cluster>, PgConnectOptions, String)> {
+    if !config.postgres.embedded() {
+        let connect = config.postgres.connect_options()?;
+        let line = config.postgres.psql_line();
+        return Ok((None, connect, line));
+    }
+    let options = ClusterOptions {
+        home: config.data_dir.join("postgres"),
+        pg_port: config.postgres.pg_port,
+        settings: config.postgres.settings.clone().into_iter().collect(),
+        ..ClusterOptions::default()
+    };
+    let cluster = Cluster::open(&options).await.context("start the private PostgreSQL")?;
+    let (connect, line) = (cluster.options(), cluster.psql_line());
+    Ok((Some(cluster), connect, line))
+}
+
+fn start_pipeline(
+    config: &Config,
+    pipeline: &config::Pipeline,
+    log: &Log,
+    connect: &PgConnectOptions,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Running, JoinHandle<Summary>)> {
+    let topic = log
+        .topic(pipeline.topic(), config.stream.partitions)
+        .with_context(|| format!("open topic {}", pipeline.topic()))?;
+    let source: Arc<dyn Source> = Arc::new(LogSource::new(topic.clone()));
+    let progress = Arc::new(Progress::new(&pipeline.name, pipeline.writers));
+    let limits = Limits {
+        batch: BatchLimits {
+            records_max: pipeline.batch_records_max,
+            linger: pipeline.freshness * 2 / 5,
+            ..BatchLimits::default()
+        },
+        writers: pipeline.writers,
+        memory_bytes: config.limits.memory_bytes,
+        retry_cap: Duration::from_secs(config.limits.retry_seconds_max),
+        stall: Duration::from_secs(config.limits.stall_seconds),
+        ..Limits::default()
+    };
+    let options = Options {
+        pipeline: pipeline.name.clone(),
+        incarnation: source.incarnation().to_owned(),
+        connect: connect.clone().application_name("millstream writer"),
+        segments_max: config.limits.segments_max,
+    };
+    let sinks = (0..pipeline.writers)
+        .map(|_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = _>>)
+        .collect();
+    let limits_in = millstream_schemas::Limits {
+        record_bytes_max: config.limits.record_bytes_max,
+        ..millstream_schemas::Limits::default()
+    };
+    let decoder = Arc::new(Decoder { store: pipeline.store.clone(), limits: limits_in });
+    let parts = Pipeline { source: Arc::clone(&source), decoder, sinks, limits, progress: Arc::clone(&progress) };
+    let task = task::spawn("pipeline", run(parts, stop.clone()));
+    Ok((Running { config: pipeline.clone(), topic, source, progress, recent: Mutex::new(None) }, task))
+}

@@ -1,0 +1,156 @@
+//! Stage 3: what is written in one transaction, and the proof that it was.
+//!
+//! A [`Batch`] knows the exact range of positions it covers in each partition. Only it can mint the [`Receipt`] that
+//! lets those positions move, and only if the outcome accounts for every event. Dropping a batch moves nothing.
+
+use std::collections::BTreeMap;
+
+use crate::commit::Checkpoint;
+use crate::decode::{Columns, Decode};
+use crate::source::{Partition, Position, Record};
+
+/// Records of one partition on their way into a batch.
+#[derive(Debug)]
+pub struct Taken {
+    pub(crate) partition: Partition,
+    pub(crate) from: Position,
+    pub(crate) next: Position,
+    pub(crate) records: Vec<Record>,
+}
+
+/// The positions of one partition that a batch covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The partition.
+    pub partition: Partition,
+    /// The first position covered: the transaction checks that the stored position equals it.
+    pub from: Position,
+    /// The position after the last one covered.
+    pub next: Position,
+    /// Where this partition's records stand in [`Batch::records`].
+    pub records: std::ops::Range<usize>,
+}
+
+/// Everything one transaction writes.
+#[derive(Debug)]
+pub struct Batch<C> {
+    ranges: Vec<Range>,
+    records: Vec<Record>,
+    columns: C,
+}
+
+impl<C: Columns> Batch<C> {
+    /// Decodes what was taken and keeps it together with the positions it covers.
+    pub fn decode(taken: Vec<Taken>, decoder: &dyn Decode<Columns = C>) -> Self {
+        let mut records = Vec::with_capacity(taken.iter().map(|taken| taken.records.len()).sum());
+        let mut ranges = Vec::with_capacity(taken.len());
+        for part in taken {
+            let start = records.len();
+            records.extend(part.records);
+            let Taken { partition, from, next, .. } = part;
+            ranges.push(Range { partition, from, next, records: start..records.len() });
+        }
+        // Lease rows are locked in this order, so that two writers cannot wait for each other.
+        ranges.sort_by(|a, b| a.partition.cmp(&b.partition));
+        let columns = decoder.decode(&records);
+        Batch { ranges, records, columns }
+    }
+
+    /// The positions covered, sorted by partition.
+    pub fn ranges(&self) -> &[Range] {
+        &self.ranges
+    }
+
+    /// The raw records: what is quarantined is kept as it came.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The decoded events.
+    pub fn columns(&self) -> &C {
+        &self.columns
+    }
+
+    /// The range that a record of [`Batch::records`] belongs to.
+    pub fn range_of(&self, record: usize) -> Option<&Range> {
+        self.ranges.iter().find(|range| range.records.contains(&record))
+    }
+
+    /// Mints the proof that this batch is in the sink.
+    ///
+    /// # Errors
+    /// [`Unbalanced`] if the outcome does not account for every event exactly once: the positions must not move.
+    pub fn receipt(&self, outcome: Outcome) -> Result<Receipt, Unbalanced> {
+        let (events, accounted) = (self.columns.events() as u64, outcome.total());
+        if events != accounted {
+            return Err(Unbalanced { events, accounted });
+        }
+        let published_at_ms = self.records.iter().map(|record| record.published_at_ms).collect();
+        Ok(Receipt { ranges: self.ranges.clone(), records: self.records.len(), published_at_ms, outcome })
+    }
+}
+
+/// What became of the events of a batch. There is no fourth way to end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Events that changed a table.
+    pub written: u64,
+    /// Events that rightly changed nothing, by reason.
+    pub filtered: BTreeMap<&'static str, u64>,
+    /// Events kept aside in the quarantine table.
+    pub quarantined: u64,
+}
+
+impl Outcome {
+    /// All events accounted for.
+    pub fn total(&self) -> u64 {
+        self.written + self.filtered.values().sum::<u64>() + self.quarantined
+    }
+
+    /// Counts events filtered for one reason.
+    pub fn filter(&mut self, reason: &'static str, events: u64) {
+        if events > 0 {
+            *self.filtered.entry(reason).or_default() += events;
+        }
+    }
+}
+
+/// The outcome of a batch did not account for all of its events: a bug in the sink, never a reason to move on.
+#[derive(Debug, thiserror::Error)]
+#[error("the sink accounted for {accounted} of {events} events")]
+pub struct Unbalanced {
+    events: u64,
+    accounted: u64,
+}
+
+/// Proof that every record of a batch is in the sink. Made only by [`Batch::receipt`].
+#[must_use = "positions move only with the receipt"]
+#[derive(Debug)]
+pub struct Receipt {
+    ranges: Vec<Range>,
+    records: usize,
+    published_at_ms: Vec<i64>,
+    outcome: Outcome,
+}
+
+impl Receipt {
+    /// What became of the events.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// How many records it covers.
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// When each record was accepted, for freshness.
+    pub fn published_at_ms(&self) -> &[i64] {
+        &self.published_at_ms
+    }
+
+    /// The positions that may now be told to the source.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::new(self.ranges.iter().map(|range| (range.partition.clone(), range.next.clone())).collect())
+    }
+}

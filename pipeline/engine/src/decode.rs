@@ -1,0 +1,23 @@
+//! Stage 2: bytes become columns.
+//!
+//! A decoder never fails as a whole: each event of each record ends in the columns as one to be written, one to be
+//! filtered or one to be quarantined, so a bad record cannot take its neighbours with it. There is no allocation, task
+//! or future per record: a decoder appends to vectors that live as long as the batch.
+
+use crate::source::Record;
+
+/// Turns the records of a batch into the columns that one kind of sink writes.
+pub trait Decode: Send + Sync {
+    /// The column vectors of a batch.
+    type Columns: Columns;
+
+    /// Decodes records in order. MUST account for every record: one that holds no event at all is an event that is
+    /// filtered or quarantined.
+    fn decode(&self, records: &[Record]) -> Self::Columns;
+}
+
+/// What the engine must know of a batch's columns.
+pub trait Columns: Send + Sync {
+    /// How many events the records held, whatever becomes of them. The receipt must account for each.
+    fn events(&self) -> usize;
+}

@@ -1,0 +1,194 @@
+//! One lane: a group of partitions with a writer of its own. The steps of the loop in [`crate::run`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{Batch, Receipt, Taken};
+use crate::decode::Columns;
+use crate::intake::Intake;
+use crate::limits::Limits;
+use crate::progress::{Lane as LaneProgress, LaneState, Progress};
+use crate::retry::{Backoff, Recovery};
+use crate::sink::{Gap, Held, Sink, SinkError};
+use crate::source::{Partition, Position, Source, SourceError};
+
+/// How long a fetch waits when there is nothing. Only bounds how late a shutdown is seen by a source that cannot be
+/// woken; new records end the wait at once.
+const IDLE_WAIT: Duration = Duration::from_millis(500);
+
+/// What a lane works with.
+pub(crate) struct Lane<'a, C> {
+    pub(crate) source: &'a dyn Source,
+    pub(crate) sink: &'a mut dyn Sink<Columns = C>,
+    pub(crate) partitions: &'a [Partition],
+    pub(crate) limits: &'a Limits,
+    pub(crate) progress: &'a Progress,
+    pub(crate) state: &'a LaneProgress,
+    pub(crate) shutdown: &'a CancellationToken,
+}
+
+/// Why a lane left its loop.
+#[derive(Debug)]
+pub(crate) enum Leave {
+    /// Leases or positions are not what they were: take them again.
+    Retake(String),
+    /// Asked to stop, with nothing unwritten in hand.
+    Drained,
+    /// Asked to stop while the sink was away: what was in hand is read again next time.
+    Interrupted,
+    /// A person must decide.
+    Halted(String),
+}
+
+impl<C: Columns> Lane<'_, C> {
+    /// Takes the leases and begins where the tables are.
+    pub(crate) async fn acquire(&mut self) -> Result<Intake, Leave> {
+        let mut backoff = self.backoff();
+        let held = loop {
+            match self.sink.acquire(self.partitions).await {
+                Ok(held) => break held,
+                Err(error) => self.wait_out("take leases", &error, &mut backoff).await?,
+            }
+        };
+        let mut positions = Vec::with_capacity(held.len());
+        for lease in held {
+            if let Some(position) = self.start(&lease).await? {
+                self.progress.started_at(&lease.partition, &position);
+                positions.push((lease.partition, position));
+            }
+        }
+        self.state.set(LaneState::Working);
+        if positions.is_empty() && !self.partitions.is_empty() {
+            return Err(Leave::Halted("every partition of the lane is halted".to_owned()));
+        }
+        Ok(Intake::new(positions, self.limits.memory_bytes / self.limits.writers.max(1)))
+    }
+
+    /// Where to read a partition from; `None` when something was lost and a person must say how to go on.
+    async fn start(&mut self, lease: &Held) -> Result<Option<Position>, Leave> {
+        let mut backoff = self.backoff();
+        loop {
+            let error = match self.source.start(&lease.partition, lease.next.as_ref()).await {
+                Ok(position) => return Ok(Some(position)),
+                Err(error) => error,
+            };
+            if let SourceError::Gap { partition, stored, start, reason, .. } = &error {
+                tracing::error!(%partition, %error, "records were lost: the partition is halted until told to go on");
+                let gap = Gap {
+                    partition: partition.clone(),
+                    from: stored.clone(),
+                    to: start.clone(),
+                    reason: (*reason).to_owned(),
+                };
+                self.sink.record_gap(&gap).await.map_err(|error| Leave::Retake(error.to_string()))?;
+                self.progress.halt(partition, error.to_string());
+                return Ok(None);
+            }
+            self.source_failed(&error, &mut backoff).await?;
+        }
+    }
+
+    /// Fetches until a batch is full, its oldest record has waited long enough, or it is time to stop.
+    pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<Vec<Taken>, Leave> {
+        let limits = &self.limits.batch;
+        let mut backoff = self.backoff();
+        let mut first_seen = None;
+        loop {
+            let full = intake.records() >= limits.records_max || intake.bytes() >= limits.bytes_max;
+            let waited = first_seen.map_or(Duration::ZERO, |at: Instant| at.elapsed());
+            if !intake.is_empty() && (full || waited >= limits.linger || self.shutdown.is_cancelled()) {
+                return Ok(intake.take(limits.records_max, limits.bytes_max));
+            }
+            if self.shutdown.is_cancelled() {
+                return Err(Leave::Drained);
+            }
+            let wait = if intake.is_empty() { IDLE_WAIT } else { limits.linger.saturating_sub(waited) };
+            let wants = intake.wants();
+            let fetched = tokio::select! {
+                fetched = self.source.fetch(&wants, wait) => fetched,
+                () = self.shutdown.cancelled() => continue,
+            };
+            match fetched {
+                Ok(batches) => {
+                    backoff.reset();
+                    self.state.set(LaneState::Working);
+                    intake.accept(batches);
+                }
+                Err(gap @ SourceError::Gap { .. }) => return Err(Leave::Retake(gap.to_string())),
+                Err(error) => self.source_failed(&error, &mut backoff).await?,
+            }
+            if first_seen.is_none() && !intake.is_empty() {
+                first_seen = Some(Instant::now());
+                self.state.holds_since(Some(intake.oldest_ms().unwrap_or(i64::MAX)));
+            }
+        }
+    }
+
+    /// Writes a batch, trying again for as long as the sink asks for that.
+    pub(crate) async fn write(&mut self, batch: &Batch<C>) -> Result<Receipt, Leave> {
+        let mut backoff = self.backoff();
+        loop {
+            match self.sink.write(batch).await {
+                Ok(receipt) => {
+                    self.state.set(LaneState::Working);
+                    return Ok(receipt);
+                }
+                Err(error @ SinkError::Fenced { .. }) => {
+                    // With jitter, so that two who both believe to own it do not keep taking it from each other.
+                    tokio::time::sleep(backoff.next_wait()).await;
+                    return Err(Leave::Retake(error.to_string()));
+                }
+                Err(error @ SinkError::Moved { .. }) => return Err(Leave::Retake(error.to_string())),
+                Err(error) => self.wait_out("write a batch", &error, &mut backoff).await?,
+            }
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(self.limits.retry_base, self.limits.retry_cap)
+    }
+
+    async fn wait_out(&mut self, doing: &'static str, error: &SinkError, backoff: &mut Backoff) -> Result<(), Leave> {
+        let cause = chain(error);
+        match error.recovery() {
+            Recovery::Retry { after } => {
+                self.progress.retried();
+                let wait = after.unwrap_or_default().max(backoff.next_wait());
+                tracing::warn!(doing, error = %cause, attempt = backoff.attempts(), wait_ms = wait.as_millis() as u64, "the sink asks to wait");
+                self.brake(cause, wait).await
+            }
+            Recovery::Alarm => {
+                self.progress.retried();
+                tracing::error!(doing, error = %cause, "the database must be mended; no record is lost, the pipeline waits");
+                self.brake(cause, self.limits.retry_cap).await
+            }
+            Recovery::Quarantine | Recovery::Halt => Err(Leave::Halted(cause)),
+        }
+    }
+
+    async fn source_failed(&mut self, error: &SourceError, backoff: &mut Backoff) -> Result<(), Leave> {
+        let cause = chain(error);
+        if error.recovery() == Recovery::Halt {
+            return Err(Leave::Halted(cause));
+        }
+        self.progress.retried();
+        tracing::warn!(error = %cause, attempt = backoff.attempts(), "the stream does not answer");
+        self.brake(cause, backoff.next_wait()).await
+    }
+
+    async fn brake(&mut self, reason: String, wait: Duration) -> Result<(), Leave> {
+        self.state.set(LaneState::Braked(reason));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.shutdown.cancelled() => Err(Leave::Interrupted),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

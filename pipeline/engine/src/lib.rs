@@ -1,0 +1,42 @@
+//! The pipeline: source -> decode -> batch -> sink -> commit.
+//!
+//! Guarantees: a position moves only with a [`Receipt`] for every record before it; every event ends as written,
+//! filtered or quarantined, and is counted; nothing is dropped silently; every queue, wait and retry has a limit.
+//! This crate names no vendor: sources and sinks are connectors behind [`Source`] and [`Sink`].
+//!
+//! The modules stand in the order in which a record meets them.
+
+pub mod source;
+
+pub mod intake;
+
+pub mod decode;
+
+pub mod batch;
+
+pub mod sink;
+
+pub mod commit;
+
+pub mod lane;
+
+pub mod run;
+
+pub mod limits;
+pub mod retry;
+
+pub mod histogram;
+pub mod progress;
+pub mod watchdog;
+
+pub mod task;
+
+pub use batch::{Batch, Outcome, Range, Receipt, Unbalanced};
+pub use commit::Checkpoint;
+pub use decode::Decode;
+pub use limits::{BatchLimits, Limits};
+pub use progress::{Progress, Snapshot, Verdict};
+pub use retry::Recovery;
+pub use run::{Pipeline, Summary, run};
+pub use sink::{Gap, Held, Sink, SinkError};
+pub use source::{Partition, Position, Record, RecordBatch, Source, SourceError, Want};

@@ -1,0 +1,50 @@
+//! Every limit of the engine in one place, each with its reason.
+
+use std::time::Duration;
+
+/// What one transaction may hold, and how long a record may wait for company.
+#[derive(Clone, Debug)]
+pub struct BatchLimits {
+    /// Records. More: longer locks and more to redo after a fault. Fewer: commits cost more than rows.
+    pub records_max: usize,
+    /// Bytes of records. Bounds the memory of a batch whose records are large.
+    pub bytes_max: usize,
+    /// How long the first record waits for others: the part of the freshness goal that batching may spend.
+    pub linger: Duration,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        BatchLimits { records_max: 2_000, bytes_max: 4 << 20, linger: Duration::from_millis(100) }
+    }
+}
+
+/// The limits of one pipeline.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// What one transaction may hold.
+    pub batch: BatchLimits,
+    /// Lanes, and so transactions at a time. Two keep two cores and the disk busy; more contend.
+    pub writers: usize,
+    /// Memory for records that wait, over all lanes.
+    pub memory_bytes: usize,
+    /// The longest wait between attempts while the database is away. Longer: slower to come back.
+    pub retry_cap: Duration,
+    /// The first wait between attempts.
+    pub retry_base: Duration,
+    /// How long a lane with work may stand still before the watchdog restarts it.
+    pub stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            batch: BatchLimits::default(),
+            writers: 2,
+            memory_bytes: 64 << 20,
+            retry_cap: Duration::from_secs(10),
+            retry_base: Duration::from_millis(100),
+            stall: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What a pipeline has done and how it stands: counted once per batch, read by status, metrics and the page.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::batch::Receipt;
+use crate::histogram::{Histogram, Reading};
+use crate::source::{Partition, Position};
+
+/// The shared counters of one pipeline.
+#[derive(Debug)]
+pub struct Progress {
+    /// The pipeline's name.
+    pub pipeline: String,
+    started: Instant,
+    records: AtomicU64,
+    written: AtomicU64,
+    quarantined: AtomicU64,
+    transactions: AtomicU64,
+    retries: AtomicU64,
+    stalls: AtomicU64,
+    /// Accepted by the stream to committed in the database.
+    pub freshness: Histogram,
+    /// Records per transaction.
+    pub batch_records: Histogram,
+    /// How long a transaction took, with its retries.
+    pub write_time: Histogram,
+    inner: Mutex<Inner>,
+    lanes: Vec<Lane>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    filtered: BTreeMap<&'static str, u64>,
+    positions: BTreeMap<Partition, Position>,
+    halted: BTreeMap<Partition, String>,
+}
+
+/// The state of one lane.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    beats: AtomicU64,
+    /// When the oldest record that it holds was accepted; 0 when it holds none.
+    oldest_ms: AtomicI64,
+    state: Mutex<LaneState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LaneState {
+    Working,
+    Braked(String),
+    Halted(String),
+    Ended,
+}
+
+/// Whether a pipeline keeps up, in one word.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// What arrives is written within the freshness goal.
+    KeepingUp,
+    /// There is a backlog, and it shrinks.
+    CatchingUp {
+        /// Seconds until it is gone at the present rate, if that can be told.
+        seconds_left: Option<u64>,
+    },
+    /// There is work and none gets done.
+    Stalled,
+    /// The database is away or asks for less; work waits and nothing is lost.
+    Braked {
+        /// What the database said.
+        reason: String,
+    },
+    /// Something must be decided by a person.
+    Halted {
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// The counters at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub at: Instant,
+    /// Since the pipeline began.
+    pub uptime: Duration,
+    /// Records whose position was passed.
+    pub records: u64,
+    /// Events that changed a table.
+    pub written: u64,
+    /// Events that rightly changed nothing, by reason.
+    pub filtered: BTreeMap<&'static str, u64>,
+    /// Events set aside.
+    pub quarantined: u64,
+    /// Committed transactions.
+    pub transactions: u64,
+    /// Attempts that failed and were made again.
+    pub retries: u64,
+    /// Lanes restarted by the watchdog.
+    pub stalls: u64,
+    /// Freshness so far.
+    pub freshness: Reading,
+    /// Batch sizes so far.
+    pub batch_records: Reading,
+    /// Next position by partition.
+    pub positions: BTreeMap<Partition, Position>,
+    /// Partitions that wait for a person, and why.
+    pub halted: BTreeMap<Partition, String>,
+    /// When the oldest record in hand was accepted.
+    pub oldest_ms: Option<i64>,
+    braked: Option<String>,
+    dead: Option<String>,
+}
+
+/// A poisoned lock means that another task panicked while counting; the counts themselves are still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Progress {
+    /// Counters at zero for a pipeline of so many lanes.
+    pub fn new(pipeline: &str, lanes: usize) -> Self {
+        let lane =
+            || Lane { beats: AtomicU64::new(0), oldest_ms: AtomicI64::new(0), state: Mutex::new(LaneState::Working) };
+        Progress {
+            pipeline: pipeline.to_owned(),
+            started: Instant::now(),
+            records: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            quarantined: AtomicU64::new(0),
+            transactions: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            freshness: Histogram::default(),
+            batch_records: Histogram::default(),
+            write_time: Histogram::default(),
+            inner: Mutex::default(),
+            lanes: (0..lanes).map(|_| lane()).collect(),
+        }
+    }
+
+    pub(crate) fn lane(&self, lane: usize) -> Option<&Lane> {
+        self.lanes.get(lane)
+    }
+
+    pub(crate) fn wrote(&self, receipt: &Receipt, took: Duration, now_ms: i64) {
+        let outcome = receipt.outcome();
+        self.records.fetch_add(receipt.records() as u64, Relaxed);
+        self.written.fetch_add(outcome.written, Relaxed);
+        self.quarantined.fetch_add(outcome.quarantined, Relaxed);
+        self.transactions.fetch_add(1, Relaxed);
+        self.batch_records.record(receipt.records() as u64, 1);
+        self.write_time.record(took.as_millis() as u64, 1);
+        // Neighbours in a batch were mostly accepted together: count runs, not records.
+        for run in receipt.published_at_ms().chunk_by(|a, b| a == b) {
+            let age_ms = run.first().map_or(0, |at_ms| now_ms.saturating_sub(*at_ms).max(0));
+            self.freshness.record(age_ms as u64, run.len() as u64);
+        }
+        let mut inner = lock(&self.inner);
+        for (reason, events) in &outcome.filtered {
+            *inner.filtered.entry(reason).or_default() += events;
+        }
+        for (partition, position) in receipt.checkpoint().positions() {
+            inner.positions.insert(partition.clone(), position.clone());
+        }
+    }
+
+    pub(crate) fn started_at(&self, partition: &Partition, position: &Position) {
+        let mut inner = lock(&self.inner);
+        inner.halted.remove(partition);
+        inner.positions.insert(partition.clone(), position.clone());
+    }
+
+    pub(crate) fn halt(&self, partition: &Partition, reason: String) {
+        lock(&self.inner).halted.insert(partition.clone(), reason);
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn stalled(&self) {
+        self.stalls.fetch_add(1, Relaxed);
+    }
+
+    /// The counters now.
+    pub fn snapshot(&self) -> Snapshot {
+        let states: Vec<LaneState> = self.lanes.iter().map(|lane| lock(&lane.state).clone()).collect();
+        let inner = lock(&self.inner);
+        let oldest = self.lanes.iter().map(|lane| lane.oldest_ms.load(Relaxed)).filter(|at_ms| *at_ms > 0).min();
+        Snapshot {
+            at: Instant::now(),
+            uptime: self.started.elapsed(),
+            records: self.records.load(Relaxed),
+            written: self.written.load(Relaxed),
+            filtered: inner.filtered.clone(),
+            quarantined: self.quarantined.load(Relaxed),
+            transactions: self.transactions.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            stalls: self.stalls.load(Relaxed),
+            freshness: self.freshness.read(),
+            batch_records: self.batch_records.read(),
+            positions: inner.positions.clone(),
+            halted: inner.halted.clone(),
+            oldest_ms: oldest,
+            braked: states.iter().find_map(|state| match state {
+                LaneState::Braked(reason) => Some(reason.clone()),
+                _ => None,
+            }),
+            dead: states.iter().find_map(|state| match state {
+                LaneState::Halted(reason) => Some(reason.clone()),
+                _ => None,
+            }),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Records passed per second since an earlier snapshot.
+    pub fn records_per_second(&self, earlier: &Snapshot) -> f64 {
+        let seconds = self.at.saturating_duration_since(earlier.at).as_secs_f64();
+        if seconds > 0.0 { self.records.saturating_sub(earlier.records) as f64 / seconds } else { 0.0 }
+    }
+
+    /// The verdict, given an earlier snapshot, how many records wait, and how late is late.
+    pub fn verdict(&self, earlier: &Snapshot, lag_records: u64, late: Duration, now_ms: i64) -> Verdict {
+        if let Some(reason) = self.dead.clone().or_else(|| self.halted.values().next().cloned()) {
+            return Verdict::Halted { reason };
+        }
+        if let Some(reason) = self.braked.clone() {
+            return Verdict::Braked { reason };
+        }
+        let age_ms = self.oldest_ms.map_or(0, |at_ms| now_ms.saturating_sub(at_ms).max(0)) as u128;
+        if lag_records == 0 || age_ms <= late.as_millis() {
+            return Verdict::KeepingUp;
+        }
+        let rate = self.records_per_second(earlier);
+        if rate <= 0.0 {
+            return Verdict::Stalled;
+        }
+        Verdict::CatchingUp { seconds_left: Some((lag_records as f64 / rate).ceil() as u64) }
+    }
+}
+
+impl Lane {
+    /// Something moved: the watchdog looks at this.
+    pub(crate) fn beat(&self) {
+        self.beats.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.load(Relaxed)
+    }
+
+    pub(crate) fn holds_since(&self, oldest_ms: Option<i64>) {
+        self.oldest_ms.store(oldest_ms.unwrap_or(0), Relaxed);
+    }
+
+    pub(crate) fn holds_work(&self) -> bool {
+        self.oldest_ms.load(Relaxed) > 0
+    }
+
+    pub(crate) fn set(&self, state: LaneState) {
+        *lock(&self.state) = state;
+    }
+
+    pub(crate) fn is_working(&self) -> bool {
+        *lock(&self.state) == LaneState::Working
+    }
+}

@@ -1,0 +1,99 @@
+//! Stage 4: where events take effect.
+//!
+//! A sink keeps positions and data together: one transaction writes the rows, the counters, the quarantine and the
+//! positions, or nothing. To add one, implement [`Sink`] and pass the contract suite in `testing`.
+
+use async_trait::async_trait;
+
+use crate::batch::{Batch, Receipt, Unbalanced};
+use crate::decode::Columns;
+use crate::retry::Recovery;
+use crate::source::{Partition, Position};
+
+/// A partition that this writer now owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The partition.
+    pub partition: Partition,
+    /// The position its data is at; `None` if it was never read.
+    pub next: Option<Position>,
+}
+
+/// A range of positions that can never be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The partition.
+    pub partition: Partition,
+    /// Where the tables are.
+    pub from: Position,
+    /// The oldest position that the stream has.
+    pub to: Position,
+    /// What happened, in words for the operator.
+    pub reason: String,
+}
+
+/// A writer of batches. Each lane has its own.
+#[async_trait]
+pub trait Sink: Send {
+    /// The columns it writes.
+    type Columns: Columns;
+
+    /// Takes the leases of partitions and tells the stored positions.
+    ///
+    /// MUST change epoch and token, so that whoever held them before can no longer write.
+    async fn acquire(&mut self, partitions: &[Partition]) -> Result<Vec<Held>, SinkError>;
+
+    /// Writes a batch in one transaction with its positions.
+    ///
+    /// MUST be safe to call again with the same batch after any error: if the first call did take effect, the second
+    /// finds that out from the stored positions and returns its receipt. MUST narrow bad records down and quarantine
+    /// them by itself.
+    async fn write(&mut self, batch: &Batch<Self::Columns>) -> Result<Receipt, SinkError>;
+
+    /// Puts a gap on record. Writing the same one again is harmless.
+    async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError>;
+}
+
+/// Why a batch was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Someone else holds the lease of this partition now.
+    #[error("the lease of partition {partition} was taken by another writer")]
+    Fenced {
+        /// The partition lost.
+        partition: Partition,
+    },
+    /// The stored position is not the one the batch was built from.
+    #[error("partition {partition} is stored at {}, the batch begins elsewhere", .stored.as_ref().map_or_else(|| "its beginning".to_owned(), ToString::to_string))]
+    Moved {
+        /// The partition concerned.
+        partition: Partition,
+        /// Where the tables really are.
+        stored: Option<Position>,
+    },
+    /// The database could not do it.
+    #[error("{doing}")]
+    Failed {
+        /// What was being done.
+        doing: &'static str,
+        /// What the engine does about it.
+        recovery: Recovery,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The sink lost count.
+    #[error(transparent)]
+    Unbalanced(#[from] Unbalanced),
+}
+
+impl SinkError {
+    /// What the engine does about it.
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            SinkError::Failed { recovery, .. } => *recovery,
+            SinkError::Fenced { .. } | SinkError::Moved { .. } => Recovery::Retry { after: None },
+            SinkError::Unbalanced(_) => Recovery::Halt,
+        }
+    }
+}

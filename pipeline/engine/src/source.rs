@@ -1,0 +1,171 @@
+//! Stage 1: where records come from.
+//!
+//! A source has no memory of its own: the engine says from which position it wants to read, and that position came
+//! from the sink. On a crash nothing is lost, because nothing was kept here. To add one, implement [`Source`] and pass
+//! the contract suite in `testing`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Checkpoint, Recovery};
+
+/// The unit of order, ownership and position: a Kafka partition, a Kinesis shard, a partition of the embedded log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(Arc<str>);
+
+impl Partition {
+    /// Names a partition as its source does.
+    pub fn new(name: impl AsRef<str>) -> Self {
+        Partition(name.as_ref().into())
+    }
+
+    /// The name, as it is stored in lease rows.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The place of a record in its partition. Compared for equality by the fence; ordered only among offsets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Position {
+    /// A record number (Kafka, the embedded log).
+    Offset(u64),
+    /// Whatever text the source uses; Kinesis sequence numbers have 56 digits.
+    Sequence(Arc<str>),
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Position::Offset(offset) => offset.fmt(f),
+            Position::Sequence(text) => f.write_str(text),
+        }
+    }
+}
+
+impl FromStr for Position {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.parse().map_or_else(|_| Position::Sequence(text.into()), Position::Offset))
+    }
+}
+
+/// What a source delivers at one position. It decodes to zero or more events.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its place in the partition.
+    pub position: Position,
+    /// When the stream accepted it, in milliseconds since 1970: freshness counts from here.
+    pub published_at_ms: i64,
+    /// The entity key that chose the partition.
+    pub key: Bytes,
+    /// Name and value, in the order sent.
+    pub headers: Vec<(Box<str>, Bytes)>,
+    /// The bytes as the producer sent them.
+    pub payload: Bytes,
+}
+
+impl Record {
+    /// What this record costs in memory: its bytes and a rough overhead.
+    pub fn cost_bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
+        self.payload.len() + self.key.len() + headers + 128
+    }
+}
+
+/// Consecutive records of one partition.
+#[derive(Clone, Debug)]
+pub struct RecordBatch {
+    /// Whose records these are.
+    pub partition: Partition,
+    /// The records, in order; may be empty when only the position moved (control records, compaction).
+    pub records: Vec<Record>,
+    /// Where reading goes on after these.
+    pub next: Position,
+}
+
+/// A request for the records of one partition.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The partition to read.
+    pub partition: Partition,
+    /// The first position wanted.
+    pub from: Position,
+    /// About how many bytes; a source gives at least one record when it has any.
+    pub bytes_max: usize,
+}
+
+/// A stream of records in partitions.
+#[async_trait]
+pub trait Source: Send + Sync + fmt::Debug {
+    /// Which stream this is: it changes when a topic is deleted and made again, so that old positions are never
+    /// applied to new data.
+    fn incarnation(&self) -> &str;
+
+    /// The partitions this process may read.
+    fn partitions(&self) -> Vec<Partition>;
+
+    /// Says where to begin, given the stored position (`None`: never read before, so the oldest record).
+    ///
+    /// MUST fail with [`SourceError::Gap`] if the stored position can no longer be read, or never existed.
+    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError>;
+
+    /// Reads what is there from the wanted positions; waits up to `wait` while there is nothing at all.
+    ///
+    /// MUST return records in order and without a gap from `from`. Is cancel-safe: it keeps no state that a dropped
+    /// call could lose.
+    async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError>;
+
+    /// Tells the stream how far we are. Telemetry only: lag exporters read it, recovery never does.
+    async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError>;
+
+    /// How many records stand between `next` and the end of the partition, if the source knows.
+    fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64>;
+}
+
+/// Why a source could not deliver.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Records were lost between the stored position and what the stream still has.
+    #[error("partition {partition}: position {stored} cannot be read, the stream holds {start} to {end}: {reason}")]
+    Gap {
+        /// The partition concerned.
+        partition: Partition,
+        /// The position that the tables are at.
+        stored: Position,
+        /// The oldest position the stream has.
+        start: Position,
+        /// The next position to be written.
+        end: Position,
+        /// What happened, in words for the operator.
+        reason: &'static str,
+    },
+    /// The stream does not answer; trying again may help.
+    #[error("read the stream")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The stream is damaged or misconfigured; trying again cannot help.
+    #[error("read the stream")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl SourceError {
+    /// What the engine does about it.
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            SourceError::Unavailable(_) => Recovery::Retry { after: None },
+            SourceError::Gap { .. } | SourceError::Broken(_) => Recovery::Halt,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Our own types of CloudEvents, for producers that are no object store: `millstream.object.created`, `.deleted` and
+//! `.described`, with `time` and the data `{bucket, key, versionId?, size?, etag?, contentType?, metadata?, tags?}`.
+//! The key is written as it is, metadata and tags are objects of strings.
+
+use std::borrow::Cow;
+
+use crate::event::{Decoded, Dialect, Effect};
+use crate::judge::{self, Context, Reading};
+use crate::refusal::Refusal;
+use crate::shape::Record;
+
+pub(super) fn event<'a>(
+    effect: Effect,
+    time: Option<Cow<'a, str>>,
+    data: Record<'a>,
+    context: &Context<'_>,
+) -> Result<Decoded<'a>, Refusal> {
+    let reading = Reading { effect, time, key_is_encoded: false, dialect: Dialect::Plain };
+    judge::event(data, reading, context).map(Decoded::Event)
+}

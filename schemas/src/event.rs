@@ -1,0 +1,185 @@
+//! What an event about an object says, after its dialect has been forgotten.
+
+use std::borrow::Cow;
+
+use crate::order::Order;
+use crate::refusal::{FilterReason, Refusal};
+
+/// One record as a source delivered it.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The bytes of the record.
+    pub payload: &'a [u8],
+    /// Headers of the record: `ce_*` of Kafka, `ce-*` of HTTP; all others are ignored.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// When the record was published, in milliseconds since 1970. A source that does not know says when it arrived:
+    /// event times are judged against this, so zero would refuse everything as lying in the future.
+    pub published_at_ms: i64,
+}
+
+/// What became of one event of a record. There is no fourth way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoded<'a> {
+    /// An event to write.
+    Event(ObjectEvent<'a>),
+    /// An event that is none of ours.
+    Filtered {
+        /// Why.
+        reason: FilterReason,
+        /// The name the emitter gave it, for counting by name.
+        name: Cow<'a, str>,
+    },
+    /// A record or event that cannot be understood.
+    Refused(Refusal),
+}
+
+impl Decoded<'_> {
+    /// The same, owning its text.
+    pub fn into_owned(self) -> Decoded<'static> {
+        match self {
+            Self::Event(event) => Decoded::Event(event.into_owned()),
+            Self::Filtered { reason, name } => Decoded::Filtered { reason, name: Cow::Owned(name.into_owned()) },
+            Self::Refused(refusal) => Decoded::Refused(refusal),
+        }
+    }
+}
+
+/// One change of one version of one object.
+///
+/// All text is free of NUL and within its limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectEvent<'a> {
+    /// The bucket, never empty.
+    pub bucket: Cow<'a, str>,
+    /// The key as the application wrote it (decoded once), never empty.
+    pub key: Cow<'a, str>,
+    /// The version; empty when the object has none. The null version of S3 is that same row, so it is empty too.
+    pub version_id: Cow<'a, str>,
+    /// What happened to the version.
+    pub effect: Effect,
+    /// When, for comparing with other events of the same version.
+    pub order: Order,
+    /// Bytes; `None` when the event does not say, and always for a deletion.
+    pub size: Option<i64>,
+    /// The entity tag without quotes; empty when the event does not say, and always for a deletion.
+    pub etag: Cow<'a, str>,
+    /// What the event says beyond the facts, if anything.
+    pub description: Option<Description<'a>>,
+    /// The dialect it came in.
+    pub dialect: Dialect,
+}
+
+impl ObjectEvent<'_> {
+    /// The same, owning its text.
+    pub fn into_owned(self) -> ObjectEvent<'static> {
+        ObjectEvent {
+            bucket: owned(self.bucket),
+            key: owned(self.key),
+            version_id: owned(self.version_id),
+            effect: self.effect,
+            order: self.order,
+            size: self.size,
+            etag: owned(self.etag),
+            description: self.description.map(Description::into_owned),
+            dialect: self.dialect,
+        }
+    }
+}
+
+/// What an event does to the version it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// Only describes; says nothing about size or existence.
+    Describe = 0,
+    /// The version exists with these facts.
+    Create = 1,
+    /// The version is a delete marker.
+    Marker = 2,
+    /// The version is gone for good.
+    Delete = 3,
+}
+
+impl Effect {
+    /// The number stored in tables.
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// The stable name, in snake case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Describe => "describe",
+            Self::Create => "create",
+            Self::Marker => "marker",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Content type, user metadata and tags, as far as an event carries them.
+///
+/// `None` means that the event does not say; `Some("{}")` means that it says there are none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Description<'a> {
+    /// The content type.
+    pub content_type: Option<Cow<'a, str>>,
+    /// User metadata as a JSON object: names in lower case without `x-amz-meta-`, sorted; every value a string.
+    pub metadata: Option<Cow<'a, str>>,
+    /// Tags as a JSON object, sorted by name; names keep their case, every value a string.
+    pub tags: Option<Cow<'a, str>>,
+}
+
+impl Description<'_> {
+    /// True when it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.content_type.is_none() && self.metadata.is_none() && self.tags.is_none()
+    }
+
+    /// The same, owning its text.
+    pub fn into_owned(self) -> Description<'static> {
+        Description {
+            content_type: self.content_type.map(owned),
+            metadata: self.metadata.map(owned),
+            tags: self.tags.map(owned),
+        }
+    }
+}
+
+/// The dialect an event came in; for people and metrics, it decides nothing afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// A notification of S3, and of the stores that send the same.
+    Aws,
+    /// EventBridge.
+    EventBridge,
+    /// MinIO and RustFS.
+    Minio,
+    /// The gateway of Ceph.
+    Ceph,
+    /// CloudEvents around the data of S3.
+    CloudEvents,
+    /// The `millstream.object.*` types.
+    Plain,
+}
+
+impl Dialect {
+    /// Every dialect, in the order of declaration.
+    pub const ALL: [Self; 6] = [Self::Aws, Self::EventBridge, Self::Minio, Self::Ceph, Self::CloudEvents, Self::Plain];
+
+    /// The stable name, in snake case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::EventBridge => "event_bridge",
+            Self::Minio => "minio",
+            Self::Ceph => "ceph",
+            Self::CloudEvents => "cloud_events",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
+}

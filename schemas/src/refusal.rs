@@ -1,0 +1,169 @@
+//! Why a record gives no event: the two closed lists of reasons, each with the name that metrics and tables use.
+
+use std::fmt;
+
+/// Why an event is none of ours although nothing is wrong with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FilterReason {
+    /// `s3:TestEvent`, sent by the store when a notification is configured.
+    TestEvent,
+    /// SNS asks to confirm, or confirms the end of, a subscription.
+    SubscriptionConfirmation,
+    /// A notification whose list of records is empty.
+    EmptyNotification,
+    /// A restore from an archive; also the end of the restored copy, which is not a deletion of the object.
+    Restore,
+    /// Tags changed; S3 does not say to what.
+    Tagging,
+    /// The access control list changed.
+    Acl,
+    /// The storage class changed by a lifecycle rule.
+    LifecycleTransition,
+    /// The access tier changed.
+    IntelligentTiering,
+    /// Progress of replication.
+    Replication,
+    /// The store lost the object's bytes.
+    LostObject,
+    /// A name outside the table of [`effect`](crate::effect).
+    UnsupportedKind,
+}
+
+impl FilterReason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 11] = [
+        Self::TestEvent,
+        Self::SubscriptionConfirmation,
+        Self::EmptyNotification,
+        Self::Restore,
+        Self::Tagging,
+        Self::Acl,
+        Self::LifecycleTransition,
+        Self::IntelligentTiering,
+        Self::Replication,
+        Self::LostObject,
+        Self::UnsupportedKind,
+    ];
+
+    /// The stable name, in snake case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TestEvent => "test_event",
+            Self::SubscriptionConfirmation => "subscription_confirmation",
+            Self::EmptyNotification => "empty_notification",
+            Self::Restore => "restore",
+            Self::Tagging => "tagging",
+            Self::Acl => "acl",
+            Self::LifecycleTransition => "lifecycle_transition",
+            Self::IntelligentTiering => "intelligent_tiering",
+            Self::Replication => "replication",
+            Self::LostObject => "lost_object",
+            Self::UnsupportedKind => "unsupported_kind",
+        }
+    }
+}
+
+impl fmt::Display for FilterReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+macro_rules! refusal_reasons {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Why a record or an event cannot be understood; the closed list.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum RefusalReason { $($(#[$doc])* $variant,)* }
+
+        impl RefusalReason {
+            /// Every reason, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The stable name, in snake case.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+refusal_reasons! {
+    /// The bytes are not one JSON document.
+    NotJson = "not_json",
+    /// The bytes, or a decoded key, are not UTF-8.
+    InvalidUtf8 = "invalid_utf8",
+    /// JSON, but none of the accepted dialects.
+    UnknownShape = "unknown_shape",
+    /// Over `record_bytes_max`.
+    RecordTooLarge = "record_too_large",
+    /// Over `json_depth_max`.
+    JsonTooDeep = "json_too_deep",
+    /// Over `json_keys_max`.
+    JsonTooManyKeys = "json_too_many_keys",
+    /// Over `json_string_bytes_max`.
+    JsonStringTooLong = "json_string_too_long",
+    /// Over `json_number_digits_max`.
+    JsonNumberTooLong = "json_number_too_long",
+    /// Over `events_per_record_max`.
+    TooManyEvents = "too_many_events",
+    /// More than two envelopes of SNS around each other.
+    TooManyEnvelopes = "too_many_envelopes",
+    /// Over `bucket_bytes_max`.
+    BucketTooLong = "bucket_too_long",
+    /// Over `key_bytes_max`.
+    KeyTooLong = "key_too_long",
+    /// Over `version_id_bytes_max`.
+    VersionIdTooLong = "version_id_too_long",
+    /// Over `etag_bytes_max`.
+    EtagTooLong = "etag_too_long",
+    /// Over `content_type_bytes_max`.
+    ContentTypeTooLong = "content_type_too_long",
+    /// User metadata or tags over `metadata_bytes_max`.
+    MetadataTooLong = "metadata_too_long",
+    /// A field without which the event means nothing is absent, null or empty.
+    MissingField = "missing_field",
+    /// A field that is read has another JSON type than its dialect says.
+    WrongType = "wrong_type",
+    /// A field that is read stands twice in its object.
+    DuplicateField = "duplicate_field",
+    /// Text with a NUL, which Postgres cannot store.
+    NulInText = "nul_in_text",
+    /// Text with half of a surrogate pair, which is no character.
+    LoneSurrogate = "lone_surrogate",
+    /// A size that is negative, fractional or beyond 63 bits.
+    BadSize = "bad_size",
+    /// A time that is not RFC 3339.
+    BadTime = "bad_time",
+    /// A time before 1970 or after 2106.
+    TimeOutOfRange = "time_out_of_range",
+    /// A time more than 24 hours after the event was published.
+    TimeInFuture = "time_in_future",
+    /// A major version of the notification or of CloudEvents that is not known.
+    UnsupportedVersion = "unsupported_version",
+    /// `data_base64` is not base64.
+    BadBase64 = "bad_base64",
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A record or event that was refused: the reason to count by and the detail a person reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Refusal {
+    /// The reason, one of a closed list.
+    pub reason: RefusalReason,
+    /// What was found and where. Bounded: it never repeats text of the record beyond 64 bytes.
+    pub detail: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: RefusalReason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}

@@ -1,0 +1,104 @@
+//! RFC 3339 times, read exactly: no rounding, no clock, no time zone but the offset that is written.
+
+use crate::refusal::{Refusal, RefusalReason};
+
+/// Digits of a fraction of a second that are read; 18 reach attoseconds, no emitter writes more than nine.
+const FRACTION_DIGITS_MAX: usize = 18;
+
+/// A moment: whole seconds since 1970, negative before, and 2^-32 parts of a second after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Instant {
+    pub(crate) seconds: i64,
+    pub(crate) fraction: u32,
+}
+
+impl Instant {
+    /// Unsigned 32.32 fixed point; `None` outside 1970 to 2106.
+    pub(crate) fn fixed_point(self) -> Option<u64> {
+        let seconds = u32::try_from(self.seconds).ok()?;
+        Some((u64::from(seconds) << 32) | u64::from(self.fraction))
+    }
+}
+
+/// Seconds and a fraction below one, as 32.32 fixed point rounded down.
+pub(crate) fn fixed_point(seconds: u32, numerator: u128, denominator: u128) -> u64 {
+    (u64::from(seconds) << 32) | u64::from(fraction(numerator, denominator))
+}
+
+/// Reads `YYYY-MM-DDTHH:MM:SS[.fraction](Z|+HH:MM|-HH:MM)`; a space or lower case may stand for `T` and `Z`.
+pub(crate) fn parse(text: &str) -> Result<Instant, Refusal> {
+    read(text.as_bytes()).ok_or_else(|| {
+        let shown: String = text.chars().take(40).collect();
+        Refusal::new(RefusalReason::BadTime, format!("{shown:?} is not an RFC 3339 time"))
+    })
+}
+
+fn read(bytes: &[u8]) -> Option<Instant> {
+    let (date, rest) = bytes.split_at_checked(10)?;
+    let (clock, rest) = rest.split_at_checked(9)?;
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else { return None };
+    let [b'T' | b't' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] = *clock else { return None };
+    let year = number(&[y1, y2, y3, y4])?;
+    let (month, day) = (number(&[m1, m2])?, number(&[d1, d2])?);
+    let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
+    // Second 60 is a leap second, which is the first second of the next minute for everyone who counts from 1970.
+    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let (fraction, zone) = read_fraction(rest)?;
+    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    Some(Instant { seconds: seconds - read_offset_seconds(zone)?, fraction })
+}
+
+fn read_fraction(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let Some(digits) = bytes.strip_prefix(b".") else { return Some((0, bytes)) };
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    if !(1..=FRACTION_DIGITS_MAX).contains(&end) {
+        return None;
+    }
+    let (digits, zone) = digits.split_at_checked(end)?;
+    let fold = |(value, scale): (u128, u128), digit: &u8| (value * 10 + u128::from(digit - b'0'), scale * 10);
+    let (numerator, denominator) = digits.iter().fold((0, 1), fold);
+    Some((fraction(numerator, denominator), zone))
+}
+
+/// `numerator / denominator`, below one, in 2^-32 parts, rounded down.
+fn fraction(numerator: u128, denominator: u128) -> u32 {
+    u32::try_from((numerator << 32) / denominator.max(1)).unwrap_or(u32::MAX)
+}
+
+fn read_offset_seconds(zone: &[u8]) -> Option<i64> {
+    match *zone {
+        [b'Z' | b'z'] => Some(0),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            let (hours, minutes) = (number(&[h1, h2])?, number(&[m1, m2])?);
+            let seconds = hours * 3_600 + minutes * 60;
+            (hours <= 23 && minutes <= 59).then_some(if sign == b'-' { -seconds } else { seconds })
+        }
+        _ => None,
+    }
+}
+
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days of the Gregorian calendar, counting years from March so that the leap day comes last.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}

@@ -1,0 +1,96 @@
+//! The published vectors, read by the crate that publishes them.
+
+use millstream_schemas::{Effect, FilterReason, Order, effect};
+use serde_json::Value;
+
+use crate::support::{aws, decode_all, fixture};
+
+fn vectors(name: &str) -> Vec<Value> {
+    let document: Value = serde_json::from_str(&fixture(name)).unwrap();
+    let vectors = document["vectors"].as_array().unwrap().clone();
+    assert!(vectors.iter().all(|vector| vector["why"].as_str().is_some_and(|why| !why.is_empty())));
+    vectors
+}
+
+#[test]
+fn order_vectors_hold() {
+    for vector in vectors("order_vectors.json") {
+        let published = vector["published_at_ms"].as_i64().unwrap();
+        let placed = Order::place(vector["time"].as_str(), vector["sequencer"].as_str(), published);
+        match (placed, vector["refused"].as_str()) {
+            (Ok(order), None) => {
+                assert_eq!(order.class.as_str(), vector["class"], "{vector}");
+                assert_eq!(order.time.to_string(), vector["fixed_point"], "{vector}");
+                assert_eq!(order.sequencer.to_string(), vector["sequencer_number"], "{vector}");
+            }
+            (Err(refusal), Some(reason)) => assert_eq!(refusal.reason.as_str(), reason, "{vector}"),
+            (placed, _) => panic!("{placed:?} for {vector}"),
+        }
+    }
+}
+
+#[test]
+fn effect_vectors_hold() {
+    for vector in vectors("effect_vectors.json") {
+        let name = vector["name"].as_str().unwrap();
+        let found = if vector["system"] == "event_bridge" {
+            effect::of_detail_type(name, vector["deletion_type"].as_str()).map_err(|(reason, _)| reason)
+        } else {
+            effect::of_event_name(name)
+        };
+        match found {
+            Ok(effect) => assert_eq!(effect.as_str(), vector["effect"], "{vector}"),
+            Err(reason) => assert_eq!(reason.as_str(), vector["filtered"], "{vector}"),
+        }
+    }
+}
+
+/// The table is not only right, it is what decoding uses.
+#[test]
+fn decoding_follows_the_effect_vectors() {
+    for vector in vectors("effect_vectors.json").iter().filter(|vector| vector["system"] == "s3") {
+        let name = vector["name"].as_str().unwrap();
+        if name.is_empty() {
+            continue;
+        }
+        let outcomes = decode_all(&aws(name, "2026-03-12T02:07:57Z", r#"{"key":"k"}"#));
+        match &outcomes[..] {
+            [millstream_schemas::Decoded::Event(event)] => assert_eq!(event.effect.as_str(), vector["effect"]),
+            [millstream_schemas::Decoded::Filtered { reason, name: counted }] => {
+                assert_eq!(reason.as_str(), vector["filtered"]);
+                assert_eq!(counted, name);
+            }
+            other => panic!("{other:?} for {vector}"),
+        }
+    }
+}
+
+#[test]
+fn codes_and_names_are_the_published_ones() {
+    let codes = [Effect::Describe, Effect::Create, Effect::Marker, Effect::Delete].map(Effect::code);
+    assert_eq!(codes, [0, 1, 2, 3]);
+    let mut names: Vec<_> = FilterReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), FilterReason::ALL.len());
+}
+
+#[test]
+fn keys_of_the_order_keep_it_beyond_2038() {
+    let place = |time: &str| Order::place(Some(time), None, 4_000_000_000_000).unwrap();
+    let (before, after) = (place("2037-12-31T23:59:59Z"), place("2038-06-01T00:00:00Z"));
+    assert!(before < after);
+    assert!(before.time_key() < 0 && 0 < after.time_key());
+    assert!(before.sequencer_key() == i64::MIN, "no sequencer ranks lowest");
+}
+
+#[test]
+fn undated_ranks_below_every_timed_event() {
+    let undated = Order::place(None, Some("FFFFFFFFFFFFFFFF"), i64::MAX).unwrap();
+    let earliest = Order::place(Some("1970-01-01T00:00:01Z"), Some("0"), 0).unwrap();
+    assert!(undated < earliest, "{undated:?} {earliest:?}");
+    assert!(undated.time_key() < earliest.time_key());
+    let earlier = Order::place(None, None, 5_000).unwrap();
+    let later = Order::place(None, None, 6_000).unwrap();
+    assert!(earlier < later);
+}
