@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use crate::decode::{self, Attributes};
+use crate::effect;
 use crate::json::{Fault, Kind, Reader};
 use crate::limits::Limits;
 use crate::refusal::{Refusal, RefusalReason};
@@ -68,9 +69,10 @@ pub fn split_binary<'a>(
     let Some(attributes) = Attributes::of_headers(headers) else {
         return split(body, content_type, limits, emit);
     };
-    let part = attributes.and_then(|_| Envelope::open(body, limits)).map(|data| {
-        let (bucket, key) = entity_of_data(&data);
-        Part { payload: Cow::Borrowed(body), bucket, key }
+    let part = attributes.and_then(|attributes| {
+        let data = Envelope::open(body, limits)?;
+        let (bucket, key) = entity_of_data(&data, is_plain(&attributes.event_type));
+        Ok(Part { payload: Cow::Borrowed(body), bucket, key })
     });
     Numbered { next: 0, emit }.emit(part);
 }
@@ -108,13 +110,13 @@ fn is_lines(content_type: &str) -> bool {
 }
 
 fn split_lines<'a>(body: &'a [u8], limits: &Limits, numbered: &mut Numbered<'_, 'a>) {
+    let mut parts = Vec::new();
     for line in body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-        let mut parts = Vec::with_capacity(1);
         match Envelope::open(line, limits) {
             Ok(envelope) => push_parts(envelope, limits, &mut parts),
             Err(refusal) => parts.push(Err(refusal)),
         }
-        parts.into_iter().for_each(|part| numbered.emit(part));
+        parts.drain(..).for_each(|part| numbered.emit(part));
     }
     if numbered.next == 0 {
         numbered.emit(Err(Refusal::new(RefusalReason::NotJson, "the body is empty")));
@@ -190,7 +192,10 @@ fn entity_of_document<'a>(envelope: &Envelope<'a>, shape: Shape, limits: &Limits
         Shape::Notification => envelope.records.iter().flatten().next().map(entity).unwrap_or_default(),
         Shape::Record => entity(&envelope.record),
         Shape::EventBridge => envelope.inner.as_ref().map(|detail| raw_entity(&detail.record)).unwrap_or_default(),
-        Shape::CloudEvent => envelope.inner.as_ref().map(|data| entity_of_data(data)).unwrap_or_default(),
+        Shape::CloudEvent => {
+            let is_plain = envelope.event_type.as_text().is_some_and(is_plain);
+            envelope.inner.as_ref().map(|data| entity_of_data(data, is_plain)).unwrap_or_default()
+        }
         Shape::TestEvent => Entity::default(),
         Shape::Sns => {
             let inner = decode::message(envelope).and_then(|text| Envelope::open(text.as_bytes(), limits).ok());
@@ -208,12 +213,16 @@ fn entity_of_document<'a>(envelope: &Envelope<'a>, shape: Shape, limits: &Limits
 }
 
 /// The entity in the data of CloudEvents: form-encoded like S3's unless it is plain.
-fn entity_of_data<'a>(data: &Envelope<'a>) -> Entity<'a> {
+fn entity_of_data<'a>(data: &Envelope<'a>, is_plain: bool) -> Entity<'a> {
     match data.records.iter().flatten().next() {
+        _ if is_plain => raw_entity(&data.record),
         Some(record) => entity(record),
-        None if data.record.has_s3 => entity(&data.record),
-        None => raw_entity(&data.record),
+        None => entity(&data.record),
     }
+}
+
+fn is_plain(event_type: &str) -> bool {
+    effect::of_plain_type(event_type).is_some()
 }
 
 fn entity<'a>(record: &Record<'a>) -> Entity<'a> {

@@ -64,6 +64,7 @@ impl<'a, 'l> Reader<'a, 'l> {
     }
 
     /// The type of the next value.
+    #[inline]
     pub(crate) fn kind(&mut self) -> Result<Kind, Fault> {
         match self.peek() {
             Some(b'{') => Ok(Kind::Object),
@@ -131,6 +132,7 @@ impl<'a, 'l> Reader<'a, 'l> {
     }
 
     /// Reads a string: what stands between the quotes, and whether there are escapes in it.
+    #[inline]
     pub(crate) fn text(&mut self) -> Result<(&'a str, bool), Fault> {
         self.peek();
         self.string()
@@ -178,6 +180,7 @@ impl<'a, 'l> Reader<'a, 'l> {
     }
 
     /// Where the cursor stands, for [`Self::skip_blindly`].
+    #[inline]
     pub(crate) fn mark(&mut self) -> Mark {
         self.peek();
         Mark { position: self.position, depth: self.depth }
@@ -217,6 +220,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         Ok(())
     }
 
+    #[inline]
     fn string(&mut self) -> Result<(&'a str, bool), Fault> {
         let start = self.position + 1;
         let (end, escaped) = self.string_end()?;
@@ -228,6 +232,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         Ok((raw, escaped))
     }
 
+    #[inline]
     fn string_end(&self) -> Result<(usize, bool), Fault> {
         if self.byte() != Some(b'"') {
             return Err(self.fault(RefusalReason::NotJson));
@@ -235,6 +240,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         string::end(self.text.as_bytes(), self.position + 1).map_err(|at| Fault { reason: RefusalReason::NotJson, at })
     }
 
+    #[inline]
     fn open(&mut self, bracket: u8) -> Result<(), Fault> {
         self.expect(bracket)?;
         self.depth += 1;
@@ -244,6 +250,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         Ok(())
     }
 
+    #[inline]
     fn digits(&mut self) -> Result<usize, Fault> {
         let start = self.position;
         while matches!(self.byte(), Some(b'0'..=b'9')) {
@@ -253,6 +260,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         if count == 0 { Err(self.fault(RefusalReason::NotJson)) } else { Ok(count) }
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8) -> Result<(), Fault> {
         if self.take(byte) { Ok(()) } else { Err(self.fault(RefusalReason::NotJson)) }
     }

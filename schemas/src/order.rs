@@ -132,6 +132,10 @@ impl Sequencer {
 
     /// What the number may mean as 32.32 fixed point, likeliest first.
     fn readings(self) -> [Option<(u64, OrderClass)>; 5] {
+        if self.value == 0 {
+            // No sequencer is not the first moment of 1970.
+            return [None; 5];
+        }
         let clock = |seconds: u64, numerator: u64, denominator: u64| {
             let seconds = u32::try_from(seconds).ok()?;
             Some((time::fixed_point(seconds, numerator.into(), denominator.into()), OrderClass::Clock))
@@ -147,7 +151,7 @@ impl Sequencer {
         };
         [
             // AWS: four bytes of seconds and four within the second, behind a byte that is zero or absent.
-            (self.digits > 0).then_some((self.low, OrderClass::Strong)),
+            Some((self.low, OrderClass::Strong)),
             since_1970(1_000_000_000),
             since_1970(1_000_000),
             since_1970(1_000),

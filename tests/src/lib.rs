@@ -1,0 +1,51 @@
+//! What the behaviour tests stand on: a database, a millstream, events whose meaning is known, and a model of it all.
+//!
+//! The model is the judge. It folds what the generator *meant* and shares no code with the decoder, the fold or the
+//! SQL of the product; tests compare every table with it in one snapshot.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a harness that cannot go on fails its test at once")]
+#![expect(clippy::print_stdout, reason = "seeds and figures belong to a test's output")]
+
+pub mod database;
+pub use database::{Database, database};
+
+pub mod process;
+pub use process::{Millstream, Setup};
+
+pub mod client;
+pub use client::Response;
+
+pub mod event;
+pub use event::{Description, Event, Kind, Order};
+
+pub mod dialect;
+pub use dialect::Dialect;
+
+pub mod generator;
+pub use generator::Generator;
+
+pub mod model;
+pub use model::Model;
+
+pub mod compare;
+pub use compare::{compare, tables};
+
+pub mod stream;
+pub use stream::{Run, Stream, Writer};
+
+pub mod proxy;
+pub use proxy::{Cut, Proxy};
+
+pub mod wait;
+pub use wait::until;
+
+/// Whether the long versions of tests are asked for, with `MILLSTREAM_SOAK=1`.
+pub fn soak() -> bool {
+    std::env::var_os("MILLSTREAM_SOAK").is_some_and(|value| value == "1")
+}
+
+/// A directory that the account of PostgreSQL can enter, removed with its handle.
+pub fn scratch() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let open = std::fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().prefix("millstream-test-").permissions(open).tempdir().expect("make a scratch directory")
+}

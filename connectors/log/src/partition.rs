@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::error::{Cause, Corrupt, During, Error, Fault};
 use crate::frame::Place;
 use crate::index::{Index, Segment};
-use crate::options::Retention;
+use crate::options::{Options, Retention};
 use crate::post::Chunk;
 use crate::queue::Queue;
 use crate::system::System;
@@ -42,12 +42,7 @@ pub(crate) struct Partition {
 
 impl Partition {
     /// Opens what is on disk: lists the segments and checks the last one.
-    pub(crate) fn open(
-        settings: Settings,
-        retention: Retention,
-        mend_delay: Option<std::time::Duration>,
-        progress: watch::Sender<u64>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn open(settings: Settings, options: &Options, progress: watch::Sender<u64>) -> Result<Self, Error> {
         let (system, directory, place) = (Arc::clone(&settings.system), settings.directory.clone(), settings.place);
         let group_bytes_max = settings.frame_bytes_max.saturating_mul(GROUP_FRAMES_MAX);
         let mut segments = list(system.as_ref(), &directory)?;
@@ -69,10 +64,10 @@ impl Partition {
             directory,
             place,
             index: Mutex::new(Index::new(segments, recovered.end)),
-            retention,
+            retention: options.retention,
             removing: Mutex::new(()),
             writer: Mutex::new(writer),
-            queue: Queue::new(mend_delay),
+            queue: Queue::new(options.mend_delay, options.linger),
             thread: Mutex::new(None),
             progress,
             group_bytes_max,

@@ -26,6 +26,11 @@ enum Health {
 #[derive(Debug)]
 struct State {
     chunks: VecDeque<Chunk>,
+    bytes: usize,
+    /// The committer is left asleep until this many bytes wait.
+    wake_bytes: usize,
+    /// Several appends shared the last group, so more are likely to come within moments.
+    shared: bool,
     health: Health,
     thread: bool,
     closing: bool,
@@ -36,12 +41,21 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
     mend_delay: Option<Duration>,
+    linger: Duration,
 }
 
 impl Queue {
-    pub(crate) fn new(mend_delay: Option<Duration>) -> Self {
-        let state = State { chunks: VecDeque::new(), health: Health::Well, thread: false, closing: false };
-        Self { state: Mutex::new(state), arrived: Condvar::new(), mend_delay }
+    pub(crate) fn new(mend_delay: Option<Duration>, linger: Duration) -> Self {
+        let state = State {
+            chunks: VecDeque::new(),
+            bytes: 0,
+            wake_bytes: 0,
+            shared: false,
+            health: Health::Well,
+            thread: false,
+            closing: false,
+        };
+        Self { state: Mutex::new(state), arrived: Condvar::new(), mend_delay, linger }
     }
 
     /// Takes chunks in, or fails them at once. Returns whether the caller must start the committer: it is the first.
@@ -61,12 +75,18 @@ impl Queue {
             fail(chunks, &cause);
             return false;
         }
+        state.bytes = chunks.iter().fold(state.bytes, |bytes, chunk| bytes.saturating_add(chunk.raw.len()));
         state.chunks.extend(chunks);
-        self.arrived.notify_one();
+        if state.bytes >= state.wake_bytes {
+            self.arrived.notify_one();
+        }
         !std::mem::replace(&mut state.thread, true)
     }
 
     /// Waits for chunks and takes a group of about `bytes_max`, one chunk at least; `None` when closed and empty.
+    ///
+    /// Whatever arrives while the last group is being synced goes into the next. Where several appends shared the last
+    /// group, it lingers for the others: each sync saved is worth more than the wait. One alone is never kept waiting.
     pub(crate) fn take(&self, bytes_max: usize) -> Option<Vec<Chunk>> {
         let mut state = lock(&self.state);
         while state.chunks.is_empty() {
@@ -75,13 +95,23 @@ impl Queue {
             }
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        if state.shared && !self.linger.is_zero() {
+            state.wake_bytes = bytes_max;
+            let more = |state: &mut State| !state.closing && state.bytes < bytes_max;
+            let waited = self.arrived.wait_timeout_while(state, self.linger, more);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.wake_bytes = 0;
+        }
         let mut bytes: usize = 0;
         let fits = state.chunks.iter().take_while(|chunk| {
             bytes = bytes.saturating_add(chunk.raw.len());
             bytes <= bytes_max
         });
-        let count = fits.count().max(1);
-        Some(state.chunks.drain(..count).collect())
+        let count = fits.count().max(1).min(state.chunks.len());
+        let group: Vec<Chunk> = state.chunks.drain(..count).collect();
+        state.bytes = state.chunks.iter().map(|chunk| chunk.raw.len()).sum();
+        state.shared = group.len() > 1;
+        Some(group)
     }
 
     /// Takes no more appends and fails all that wait. `retry` allows a later append to try again after the delay.
@@ -91,6 +121,7 @@ impl Queue {
             state.health = Health::Stopped { cause: cause.clone(), since: retry.then(Instant::now) };
         }
         let waiting = std::mem::take(&mut state.chunks);
+        state.bytes = 0;
         drop(state);
         fail(waiting, cause);
     }
@@ -108,6 +139,7 @@ impl Queue {
         let mut state = lock(&self.state);
         state.health = Health::Ended(cause.clone());
         let waiting = std::mem::take(&mut state.chunks);
+        state.bytes = 0;
         drop(state);
         fail(waiting, cause);
     }

@@ -219,7 +219,7 @@ impl Shared {
                 frame_bytes_max: options.group_bytes_max,
                 zstd_level: options.zstd_level,
             };
-            Partition::open(settings, options.retention, options.mend_delay, progress.clone()).map(Arc::new)
+            Partition::open(settings, options, progress.clone()).map(Arc::new)
         };
         let partitions = (0..meta.partitions).map(open).collect::<Result<Vec<_>, Error>>()?;
         tracing::debug!(topic = name, partitions = meta.partitions, "topic opened");

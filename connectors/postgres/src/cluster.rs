@@ -109,8 +109,7 @@ impl Cluster {
         let run = home.run(&owner);
         let port = options.pg_port.unwrap_or(PORT_NAMELESS);
         let asked = options.clone();
-        let mut cluster =
-            Cluster { home, owner, asked, users, run, port, child: None, prepared: false, closed: false };
+        let mut cluster = Cluster { home, owner, asked, users, run, port, child: None, prepared: false, closed: false };
         cluster.ensure().await?;
         Ok(cluster)
     }

@@ -140,7 +140,9 @@ pub enum Error {
     },
 
     /// A variable of the environment that the driver reads whatever it is told.
-    #[error("the environment sets {name}, which would change every connection: start millstream without it (env -u {name} ..)")]
+    #[error(
+        "the environment sets {name}, which would change every connection: start millstream without it (env -u {name} ..)"
+    )]
     Environment {
         /// The variable.
         name: &'static str,

@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::ClusterOptions;
@@ -27,7 +27,7 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 const TIMEOUT_MS_MAX: u32 = i32::MAX.cast_unsigned();
 
 /// The `[postgres]` section. Without `url` and `url_file`, a private cluster. Since 0.1.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Postgres {
     /// `postgres://user:password@host:port/database`. Default: none.
@@ -61,7 +61,7 @@ pub struct Postgres {
 }
 
 /// The `[postgres.pool]` section. Since 0.1.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
     /// Connections at most. Default: 8, so that a few processes stay well below PostgreSQL's usual 100.
@@ -74,6 +74,13 @@ pub struct Pool {
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
+
+/// What configuration is shown with.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
 
 /// Why the section cannot be used. The names are those of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +148,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A variable of the environment that the driver reads whatever it is told.
-    #[error("the environment sets {name}, which would change every connection: start millstream without it (env -u {name} ..)")]
+    #[error(
+        "the environment sets {name}, which would change every connection: start millstream without it (env -u {name} ..)"
+    )]
     Environment {
         /// The variable.
         name: &'static str,

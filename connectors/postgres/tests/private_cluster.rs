@@ -4,11 +4,18 @@
 //!
 //! `MILLSTREAM_PG_BIN=/path/to/bin` runs all of them against another version of PostgreSQL.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::print_stdout, reason = "the program that the tests start speaks through its standard output")]
+
 #[path = "private_cluster/program.rs"]
 mod program;
 
 #[path = "private_cluster/stage.rs"]
 mod stage;
+
+// Named to come first in the alphabet, and so among the tests: it waits for a minute while the others work.
+#[path = "private_cluster/aaa_another_container.rs"]
+mod aaa_another_container;
 
 #[path = "private_cluster/sharing.rs"]
 mod sharing;

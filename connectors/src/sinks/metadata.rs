@@ -28,7 +28,7 @@ mod transaction;
 
 mod error;
 
-pub use decode::Decoder;
+pub use decode::{Decoder, STORE_HEADER};
 
 use async_trait::async_trait;
 use millstream_engine::{Batch, Gap, Held, Outcome, Partition, Range, Receipt, Sink, SinkError};

@@ -9,9 +9,9 @@ use clap::{Args as ClapArgs, Subcommand};
 pub mod generate;
 
 mod append;
-mod client;
+pub(crate) mod client;
 mod ingest;
-mod machine;
+pub(crate) mod machine;
 mod rate;
 
 /// What to measure.
@@ -34,6 +34,8 @@ enum What {
     #[command(hide = true)]
     Client(client::Args),
 }
+
+pub(crate) use ingest::postmaster;
 
 /// Runs a benchmark and prints its table.
 ///

@@ -1,6 +1,7 @@
 //! `millstream.toml`: what can be chosen, with a default for everything.
 //!
-//! Sections live beside what they configure; this file names them. Loading, layers and messages are in `config/`.
+//! This file says what there is. How it is read, from the template over the file to the flags, is in `config/`: values
+//! are merged by [`load`], which knows where each was said, and every mistake is told at once, with line and column.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,8 +9,30 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod template;
+pub use template::TEMPLATE;
+
+mod file;
+
+mod overrides;
+
+mod check;
+
+mod load;
+pub use load::{FILE_NAME, Layers, Loaded, load};
+
+mod explain;
+
+mod problem;
+pub use problem::{Origin, Problem, Problems};
+
+mod secret;
+
+/// Mistakes told at once: more than fit on a screen help nobody.
+const MISTAKES_MAX: usize = 50;
+
 /// The whole configuration.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where everything lies that millstream keeps by itself.

@@ -10,8 +10,8 @@ use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
 use millstream_connectors::sources::log::LogSource;
 use millstream_engine::{BatchLimits, Limits, Pipeline, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task};
 use millstream_log::{Log, Retention, Topic};
-use millstream_postgres::{Cluster, ClusterOptions};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use millstream_postgres::Cluster;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -94,16 +94,14 @@ impl Node {
 
         let (cluster, connect, psql_line) = open_postgres(&config).await?;
 
-        let mut connection = PgConnection::connect_with(&connect).await.context("connect to PostgreSQL")?;
+        let migrate_connect =
+            if config.postgres.is_embedded() { connect.clone() } else { config.postgres.migrate_options()? };
+        let mut connection = PgConnection::connect_with(&migrate_connect).await.context("connect to PostgreSQL")?;
         for step in migrate::apply(&mut connection).await? {
             tracing::info!(number = step.number, name = step.name, "migrated");
         }
         connection.close().await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(5))
-            .test_before_acquire(false)
-            .connect_lazy_with(connect.clone());
+        let pool = config.postgres.pool_options().connect_lazy_with(connect.clone());
 
         let stop = CancellationToken::new();
         let mut pipelines = Vec::new();
@@ -198,17 +196,18 @@ fn open_log(config: &Config) -> anyhow::Result<Log> {
 }
 
 async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Cluster>, PgConnectOptions, String)> {
-    if !config.postgres.embedded() {
+    if !config.postgres.is_embedded() {
         let connect = config.postgres.connect_options()?;
-        let line = config.postgres.psql_line();
+        let line = format!(
+            "psql -h {} -p {} -U {} {}",
+            connect.get_host(),
+            connect.get_port(),
+            connect.get_username(),
+            connect.get_database().unwrap_or("millstream"),
+        );
         return Ok((None, connect, line));
     }
-    let options = ClusterOptions {
-        home: config.data_dir.join("postgres"),
-        pg_port: config.postgres.pg_port,
-        settings: config.postgres.settings.clone().into_iter().collect(),
-        ..ClusterOptions::default()
-    };
+    let options = config.postgres.cluster_options(&config.data_dir.join("postgres"))?;
     let cluster = Cluster::open(&options).await.context("start the private PostgreSQL")?;
     let (connect, line) = (cluster.options(), cluster.psql_line());
     Ok((Some(cluster), connect, line))

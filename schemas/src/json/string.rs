@@ -9,6 +9,7 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// Finds the end of the string whose first byte is at `start`: the position behind the closing quote, and whether
 /// there are escapes. The error is the position of the fault.
+#[inline]
 pub(super) fn end(bytes: &[u8], start: usize) -> Result<(usize, bool), usize> {
     let mut position = start;
     let mut escaped = false;

@@ -106,7 +106,7 @@ fn limits_of_the_fields() {
 fn the_stack_is_bounded_whatever_the_limit_says() {
     let limits = Limits { json_depth_max: usize::MAX, ..Limits::default() };
     for open in ["[", "{\"data\":", "{\"a\":[", "{\"Records\":[{\"s3\":"] {
-        let text = open.repeat(100_000);
+        let text = open.repeat(50_000);
         let outcomes = decode_with(text.as_bytes(), &[], PUBLISHED_AT_MS, &limits);
         assert_eq!(refused(&outcomes[0]), RefusalReason::JsonTooDeep, "{open}");
     }

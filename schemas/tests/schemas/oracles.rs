@@ -4,7 +4,7 @@ use aws_lambda_events::eventbridge::EventBridgeEvent;
 use aws_lambda_events::s3::S3Event;
 use aws_lambda_events::sns::SnsMessage;
 use cloudevents::AttributesReader;
-use millstream_schemas::{Decoded, Effect};
+use millstream_schemas::{Decoded, Effect, ObjectEvent};
 
 use crate::support::{decode_all, event, fixture};
 
@@ -55,11 +55,16 @@ fn compare_s3(text: &str) -> usize {
             assert_eq!(object.size, ours.size);
             assert_eq!(object.e_tag.as_deref(), Some(&*ours.etag));
         }
-        // Every sequencer in these is a time of the same second as the event's own.
-        assert_eq!(theirs.event_time.timestamp(), i64::try_from(ours.order.time >> 32).unwrap());
+        close(theirs.event_time.timestamp(), ours);
         compared += 1;
     }
     compared
+}
+
+/// The counter of one emitter is seeded by its clock and runs some seconds ahead of the events.
+fn close(seconds: i64, ours: &ObjectEvent<'_>) {
+    let placed = i64::try_from(ours.order.time >> 32).unwrap();
+    assert!((placed - seconds).abs() <= 20, "{placed} {seconds}");
 }
 
 fn percent_decode(text: &str) -> Option<String> {
@@ -93,7 +98,7 @@ fn event_bridge_agrees_with_the_structs_of_aws() {
             assert_eq!(object["size"].as_i64(), ours.size);
             assert_eq!(object["etag"], *ours.etag);
         }
-        assert_eq!(theirs.time.unwrap().timestamp(), i64::try_from(ours.order.time >> 32).unwrap());
+        close(theirs.time.unwrap().timestamp(), &ours);
     }
 }
 

@@ -14,6 +14,8 @@ fn each_fault_has_its_reason() {
         ("{\"Records\":[],}", "not_json"),
         ("{'Records':[]}", "not_json"),
         ("{\"a\":\"\t\"}", "not_json"),
+        ("{\"abcdefgh\u{1f}ijklmnopq\":1}", "not_json"),
+        ("{\"abcdefgh ijklmnopq\":1}", "unknown_shape"),
         ("{\"a\":\"\\x\"}", "not_json"),
         ("{\"a\":01}", "not_json"),
         ("{\"a\":1.}", "not_json"),
@@ -79,6 +81,8 @@ fn each_bad_field_of_an_object_has_its_reason() {
         (r#"{"key":"k","metadata":[{"key":"a"}]}"#, "wrong_type"),
         (r#"{"key":"k","userMetadata":{"a":"\u0000"}}"#, "nul_in_text"),
         (r#"{"key":"k","userMetadata":{"A":"1","a":"2"}}"#, "duplicate_field"),
+        (r#"{"key":"k","userMetadata":{"x-amz-meta-a":"1","x-amz-meta-b":"2","X-Amz-Meta-A":"3"}}"#, "duplicate_field"),
+        (r#"{"key":"k","tags":{"a":"1","b":"2","a":"3"}}"#, "duplicate_field"),
         (r#"{"key":"k","tags":{"a":"1","a":"1"}}"#, "duplicate_field"),
         (r#"{"key":"k","contentType":{}}"#, "wrong_type"),
     ];

@@ -1,6 +1,7 @@
 //! Queues, reads and idle partitions.
 
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use millstream_log::{AppendError, Log, NewRecord, Options};
 
@@ -150,4 +151,29 @@ fn readers_are_woken_and_idle_partitions_have_no_thread() {
     moved.mark_unchanged();
     assert_eq!(threads().count(), 1, "only the partition that was written to has its thread");
     assert!(!moved.has_changed().unwrap());
+}
+
+#[test]
+fn lingering_never_delays_one_alone_nor_a_full_group_nor_closing() {
+    const FOREVER: Duration = Duration::from_secs(100_000);
+    let directory = directory();
+    let system = Faulty::default();
+    let log = system.log(directory.path(), Options { linger: FOREVER, group_bytes_max: 100, ..Options::default() });
+    let topic = log.topic("t", 1).unwrap();
+    // One append after another.
+    for _ in 0..3 {
+        append(&topic, vec![record(0, "alone")]).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..3 {
+            // A part per frame: this group is shared, so the next one lingers until it is full.
+            topic.append(vec![record(0, vec![1; 90]); 20]).await.unwrap();
+        }
+        let mut last = Box::pin(topic.append(vec![record(0, "lingers"), record(0, vec![1; 90])]));
+        assert!(is_pending(&mut last).await);
+        log.close().unwrap();
+        last.await.unwrap();
+    });
+    assert_eq!(topic.range(0).end, 3 + 60 + 2);
 }

@@ -117,12 +117,7 @@ impl Home {
 }
 
 fn lock_file(path: &Path) -> Result<File, Error> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .doing(|| format!("open {}", path.display()))
+    File::options().create(true).truncate(false).write(true).open(path).doing(|| format!("open {}", path.display()))
 }
 
 fn try_lock(path: &Path) -> Result<Option<File>, Error> {

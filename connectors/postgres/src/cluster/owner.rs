@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn an_account_is_found_by_its_whole_name() {
-        let accounts = "root:x:0:0::/root:/bin/sh\npostgresql:x:9:9::/:/bin/sh\npostgres:x:101:104::/var:/bin/sh\nbad:x\n";
+        let accounts =
+            "root:x:0:0::/root:/bin/sh\npostgresql:x:9:9::/:/bin/sh\npostgres:x:101:104::/var:/bin/sh\nbad:x\n";
         let postgres = account(accounts, "postgres").unwrap();
         assert_eq!((postgres.uid, postgres.gid), (101, 104));
         assert!(account(accounts, "bad").is_none());

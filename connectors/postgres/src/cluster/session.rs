@@ -46,10 +46,8 @@ pub(crate) async fn prepare(options: &PgConnectOptions, password: Option<&str>) 
 
 async fn prepared(options: &PgConnectOptions, password: Option<&str>) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect_with(&options.clone().database("postgres")).await?;
-    let there = sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1")
-        .bind(NAME)
-        .fetch_optional(&mut connection)
-        .await?;
+    let there =
+        sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1").bind(NAME).fetch_optional(&mut connection).await?;
     if there.is_none() {
         sqlx::query("CREATE DATABASE millstream").execute(&mut connection).await?;
     }
@@ -71,9 +69,7 @@ fn later(error: sqlx::Error, doing: &'static str) -> Result<bool, Error> {
         sqlx::Error::Io(io) if io.kind() == ErrorKind::PermissionDenied => Err(Error::Refused { doing, source: error }),
         sqlx::Error::Io(_) => Ok(false),
         // admin_shutdown, crash_shutdown, cannot_connect_now.
-        sqlx::Error::Database(database)
-            if matches!(database.code().as_deref(), Some("57P01" | "57P02" | "57P03")) =>
-        {
+        sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("57P01" | "57P02" | "57P03")) => {
             Ok(false)
         }
         // too_many_connections: so it does take connections.

@@ -136,7 +136,8 @@ fn settings_that_exclude_each_other_are_refused() {
         let said = refusal(&toml.replace("'U", &format!("'{LOCAL}")));
         assert!(said.contains(why), "{toml}: {said}");
     }
-    for unknown in ["urll = 'x'", "tls = { mode = 'disable', cert = 'x' }", "pool.size = 3", "pool.connections_max = 0"] {
+    for unknown in ["urll = 'x'", "tls = { mode = 'disable', cert = 'x' }", "pool.size = 3", "pool.connections_max = 0"]
+    {
         assert!(toml::from_str::<Postgres>(unknown).is_err(), "{unknown}");
     }
 }
@@ -145,8 +146,7 @@ fn settings_that_exclude_each_other_are_refused() {
 fn secrets_come_from_files_that_are_read_anew() {
     let home = tempfile::tempdir().unwrap();
     let (url, password) = (home.path().join("url"), home.path().join("password"));
-    let section =
-        section(&format!("url_file = '{}'\npassword_file = '{}'", url.display(), password.display()));
+    let section = section(&format!("url_file = '{}'\npassword_file = '{}'", url.display(), password.display()));
     section.check().unwrap();
     assert!(section.connect_options().unwrap_err().to_string().contains("cannot read"));
     fs::write(&url, "postgres://writer@127.0.0.1/events\n").unwrap();
@@ -174,10 +174,7 @@ fn behind_a_pooler_a_session_keeps_nothing() {
     assert_eq!(options.get_options(), None);
     let shown = format!("{options:?}");
     assert!(shown.contains("statement_cache_capacity: 0") && shown.contains("extra_float_digits: None"), "{shown}");
-    assert_eq!(
-        pooled.set_local().as_deref(),
-        Some("SET LOCAL statement_timeout = 9000; SET LOCAL lock_timeout = 700")
-    );
+    assert_eq!(pooled.set_local().as_deref(), Some("SET LOCAL statement_timeout = 9000; SET LOCAL lock_timeout = 700"));
     let migrate = pooled.migrate_options().unwrap();
     assert_eq!(migrate.get_database(), Some("events2"));
     assert!(!format!("{migrate:?}").contains("statement_cache_capacity: 0"));

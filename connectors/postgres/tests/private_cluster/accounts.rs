@@ -41,25 +41,25 @@ fn root_steps_down() {
 fn a_normal_user_needs_nothing() {
     let (true, Some(games)) = (is_root(), account("games")) else { return skip("needs root and the account games") };
     let home = Home::fresh().given_to(games);
-    assert_eq!(works(&home, home.program().as_user(games)), games);
+    assert_eq!(works(&home, home.program().under(games)), games);
 }
 
 #[test]
 fn nobody_needs_nothing() {
     let (true, Some(nobody)) = (is_root(), account("nobody")) else { return skip("needs root and the account nobody") };
     let home = Home::fresh().given_to(nobody);
-    assert_eq!(works(&home, home.program().as_user(nobody)), nobody);
+    assert_eq!(works(&home, home.program().under(nobody)), nobody);
 }
 
 #[test]
 fn root_may_open_a_users_cluster_and_the_user_again() {
     let (true, Some(games)) = (is_root(), account("games")) else { return skip("needs root and the account games") };
     let home = Home::made().given_to(games);
-    assert_eq!(works(&home, home.program().as_user(games)), games);
+    assert_eq!(works(&home, home.program().under(games)), games);
     assert_eq!(works(&home, home.program()), games);
-    assert_eq!(works(&home, home.program().as_user(games)), games);
+    assert_eq!(works(&home, home.program().under(games)), games);
     // And both at once.
-    let mut user = home.program().as_user(games).start();
+    let mut user = home.program().under(games).start();
     let server = user.opened();
     let mut root = home.start();
     assert_eq!(root.opened(), server);
@@ -72,7 +72,7 @@ fn a_user_may_not_open_roots_cluster() {
     let (true, Some(games)) = (is_root(), account("games")) else { return skip("needs root and the account games") };
     let home = Home::made();
     let owner = fs::metadata(home.path().join("data")).unwrap().uid();
-    let said = home.program().as_user(games).start().refused();
+    let said = home.program().under(games).start().refused();
     let expected = format!("belongs to user id {owner}, and this is user id {games}");
     assert!(said.ends_with(&expected), "{said}");
 }
@@ -121,11 +121,11 @@ fn a_number_without_an_account_cannot_make_a_cluster_but_can_run_one() {
         return skip("needs root");
     }
     let home = Home::fresh().given_to(12345);
-    let said = home.program().as_user(12345).start().refused();
+    let said = home.program().under(12345).start().refused();
     assert!(said.contains("could not look up effective user ID 12345"), "{said}");
     assert!(said.contains("RUN useradd --uid ID millstream"), "{said}");
     let home = Home::made().given_to(12345);
-    assert_eq!(works(&home, home.program().as_user(12345)), 12345);
+    assert_eq!(works(&home, home.program().under(12345)), 12345);
 }
 
 #[test]

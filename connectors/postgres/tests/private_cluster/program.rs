@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use millstream_postgres::{Cluster, ClusterOptions};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Names the home; without it this is no program but one test among many.
-pub const HOME: &str = "MILLSTREAM_TEST_HOME";
-pub const PORT: &str = "MILLSTREAM_TEST_PORT";
-pub const DURABLE: &str = "MILLSTREAM_TEST_DURABLE";
+pub(crate) const HOME: &str = "MILLSTREAM_TEST_HOME";
+pub(crate) const PORT: &str = "MILLSTREAM_TEST_PORT";
+pub(crate) const DURABLE: &str = "MILLSTREAM_TEST_DURABLE";
 /// What a line of the program's begins with, among those of the test runner.
-pub const MARK: &str = "program: ";
+pub(crate) const MARK: &str = "program: ";
 
 #[test]
 fn program() {
@@ -38,12 +39,14 @@ fn say(line: &str) {
 
 async fn run(options: &ClusterOptions) -> Result<(), millstream_postgres::Error> {
     let mut orders = orders();
+    // Before anyone can be told that the program is there, and press Ctrl-C.
+    let mut interrupts = signal(SignalKind::interrupt()).unwrap();
     let mut cluster = Cluster::open(options).await?;
     say(&format!("opened {}", cluster.server_pid().unwrap_or(0)));
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,
-            _ = tokio::signal::ctrl_c() => Some("drain".to_owned()),
+            _ = interrupts.recv() => Some("drain".to_owned()),
         };
         let order = order.unwrap_or_default();
         match order.split_once(' ').unwrap_or((&order, "")) {
@@ -76,7 +79,7 @@ async fn answer(cluster: &Cluster, sql: &str) -> String {
         let row = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_optional(&mut connection).await?;
         let text = row.map(|row| row.try_get::<String, _>(0)).transpose()?;
         connection.close().await?;
-        sqlx::Result::Ok(text.unwrap_or_default())
+        Ok::<_, sqlx::Error>(text.unwrap_or_default())
     };
     match ask.await {
         Ok(text) => format!("answer {text}"),

@@ -19,23 +19,23 @@ use crate::program::{DURABLE, HOME, MARK, PORT};
 /// A start is waited for 60 s by the program itself, and a turn 90 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(150);
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Says that the scenario cannot run here. To be returned from at once.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     eprintln!("skipped: {why}");
 }
 
 /// Whether a command that sets the stage (a namespace, a capability) is allowed here.
-pub fn possible(command: &[&str]) -> bool {
+pub(crate) fn possible(command: &[&str]) -> bool {
     let run = Command::new(command[0]).args(&command[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     run.is_ok_and(|status| status.success())
 }
 
 /// Waits for a condition; the time only bounds how long a broken one takes to be told.
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < Duration::from_secs(40), "waited for: {what}");
@@ -44,14 +44,14 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A place for one cluster, gone with its server at the end of the test.
-pub struct Home {
-    pub place: TempDir,
+pub(crate) struct Home {
+    pub(crate) place: TempDir,
     path: PathBuf,
 }
 
 impl Home {
     /// Nothing in it yet.
-    pub fn fresh() -> Home {
+    pub(crate) fn fresh() -> Home {
         // Not `TMPDIR`, which may be closed to other accounts, as a checkout may.
         let place = tempfile::Builder::new().prefix("millstream-test-").tempdir_in("/tmp").unwrap();
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -60,63 +60,66 @@ impl Home {
     }
 
     /// With a cluster in it, copied from one that was made and stopped: initdb takes a second of a core.
-    pub fn made() -> Home {
-        static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
+    pub(crate) fn made() -> Home {
+        static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
         let template = TEMPLATE.get_or_init(|| {
-            let mut home = Home::fresh();
+            let home = Home::fresh();
             let mut program = home.start();
             program.opened();
             assert!(program.close());
-            std::mem::replace(&mut home.place, tempfile::tempdir().unwrap())
+            let template = common().join("template");
+            fs::rename(&home.path, &template).unwrap();
+            template
         });
         let home = Home::fresh();
-        let copied = Command::new("cp").arg("-a").arg(template.path().join("home")).arg(&home.path).status().unwrap();
+        let copied = Command::new("cp").arg("-a").arg(template).arg(&home.path).status().unwrap();
         assert!(copied.success());
         home
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The same with another directory as the home.
-    pub fn moved(mut self, path: PathBuf) -> Home {
+    pub(crate) fn moved(mut self, path: PathBuf) -> Home {
         self.path = path;
         self
     }
 
     /// A place that an account may write to.
-    pub fn given_to(self, uid: u32) -> Home {
-        let given = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(self.place.path()).status().unwrap();
+    pub(crate) fn given_to(self, uid: u32) -> Home {
+        let given =
+            Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(self.place.path()).status().unwrap();
         assert!(given.success());
         self
     }
 
-    pub fn program(&self) -> Stage {
+    pub(crate) fn program(&self) -> Stage {
         Stage { home: self.path.clone(), wrap: Vec::new(), set: Vec::new(), unset: Vec::new() }
     }
 
-    pub fn start(&self) -> Program {
+    pub(crate) fn start(&self) -> Program {
         self.program().start()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path.join("log")).unwrap_or_default()
     }
 
     /// Whether no process of a server is left.
-    pub fn is_unused(&self) -> bool {
+    pub(crate) fn is_unused(&self) -> bool {
         File::open(self.path.join("server.lock")).is_ok_and(|lock| lock.try_lock().is_ok())
     }
 
     /// Kills the server as a failing machine would.
-    pub fn kill_server(&self) {
+    pub(crate) fn kill_server(&self) {
         let pid = self.server().expect("a server");
         kill_process(pid, Signal::KILL).unwrap();
         eventually("the server to be dead", || !is_alive(pid));
     }
 
-    pub fn server(&self) -> Option<Pid> {
+    pub(crate) fn server(&self) -> Option<Pid> {
         let text = fs::read_to_string(self.path.join("data/postmaster.pid")).ok()?;
         let pid = Pid::from_raw(text.lines().next()?.parse().ok()?)?;
         // The path is this test's alone, so nobody else's process is ever meant.
@@ -150,13 +153,13 @@ impl Drop for Home {
 }
 
 /// Neither gone nor a zombie.
-pub fn is_alive(pid: Pid) -> bool {
+pub(crate) fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }
 
 /// How a program is to be started.
-pub struct Stage {
+pub(crate) struct Stage {
     home: PathBuf,
     wrap: Vec<String>,
     set: Vec<(String, String)>,
@@ -165,35 +168,35 @@ pub struct Stage {
 
 impl Stage {
     /// Words before the program, which change account, capabilities or namespace. Wrappers nest outwards in.
-    pub fn wrap(mut self, words: &[&str]) -> Stage {
+    pub(crate) fn wrap(mut self, words: &[&str]) -> Stage {
         self.wrap.extend(words.iter().map(|word| (*word).to_owned()));
         self
     }
 
-    pub fn as_user(self, uid: u32) -> Stage {
+    pub(crate) fn under(self, uid: u32) -> Stage {
         let id = uid.to_string();
         self.wrap(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--"])
     }
 
-    pub fn set(mut self, name: &str, value: &str) -> Stage {
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Stage {
         self.set.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn unset(mut self, name: &'static str) -> Stage {
+    pub(crate) fn unset(mut self, name: &'static str) -> Stage {
         self.unset.push(name);
         self
     }
 
-    pub fn port(self, port: u16) -> Stage {
+    pub(crate) fn port(self, port: u16) -> Stage {
         self.set(PORT, &port.to_string())
     }
 
-    pub fn durable(self) -> Stage {
+    pub(crate) fn durable(self) -> Stage {
         self.set(DURABLE, "1")
     }
 
-    pub fn start(self) -> Program {
+    pub(crate) fn start(self) -> Program {
         let mut words = self.wrap;
         words.push(executable().display().to_string());
         let mut command = Command::new(&words[0]);
@@ -223,88 +226,92 @@ impl Stage {
 fn executable() -> &'static Path {
     static COPY: OnceLock<PathBuf> = OnceLock::new();
     COPY.get_or_init(|| {
-        // One for each binary built, found again by the next run.
-        let us = std::env::current_exe().unwrap();
-        let there = fs::metadata(&us).unwrap();
-        let made = there.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-        let uid = rustix::process::geteuid().as_raw();
-        let dir = PathBuf::from(format!("/tmp/millstream-test-program-{uid}"));
-        fs::create_dir_all(&dir).unwrap();
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        let copy = dir.join(format!("program-{made}-{}", there.len()));
-        if !copy.exists() {
-            for old in fs::read_dir(&dir).unwrap().flatten() {
-                fs::remove_file(old.path()).ok();
-            }
-            let new = dir.join(format!("new-{}", std::process::id()));
-            fs::copy(&us, &new).unwrap();
-            fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-            fs::rename(&new, &copy).unwrap();
-        }
+        let copy = common().join("program");
+        fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
         copy
     })
 }
 
+/// What all tests of this run share. The test runner has no end to remove it at, so the next run does.
+fn common() -> &'static Path {
+    const PREFIX: &str = "millstream-test-common-";
+    static COMMON: OnceLock<PathBuf> = OnceLock::new();
+    COMMON.get_or_init(|| {
+        for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let run = name.strip_prefix(PREFIX).and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+            if run.is_some_and(|run| !is_alive(run)) {
+                fs::remove_dir_all(entry.path()).ok();
+            }
+        }
+        let dir = PathBuf::from(format!("/tmp/{PREFIX}{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        dir
+    })
+}
+
 /// A running program. Killed with the test.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Program {
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(ANSWER_WITHIN).expect("the program says something")
     }
 
     /// Waits until it has opened the cluster. The server's process, or 0 where it cannot be seen.
-    pub fn opened(&self) -> i32 {
+    pub(crate) fn opened(&self) -> i32 {
         let line = self.line();
         let pid = line.strip_prefix("opened ").unwrap_or_else(|| panic!("not opened: {line}"));
         pid.parse().unwrap()
     }
 
     /// Waits until it was refused, and says why.
-    pub fn refused(&self) -> String {
+    pub(crate) fn refused(&self) -> String {
         let line = self.line();
         line.strip_prefix("error ").unwrap_or_else(|| panic!("not refused: {line}")).to_owned()
     }
 
-    pub fn order(&mut self, order: &str) {
+    pub(crate) fn order(&mut self, order: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{order}").unwrap();
     }
 
-    pub fn tell(&mut self, order: &str) -> String {
+    pub(crate) fn tell(&mut self, order: &str) -> String {
         self.order(order);
         self.line()
     }
 
-    pub fn ask(&mut self, sql: &str) -> String {
+    pub(crate) fn ask(&mut self, sql: &str) -> String {
         let line = self.tell(&format!("ask {sql}"));
         line.strip_prefix("answer ").unwrap_or_else(|| panic!("no answer: {line}")).to_owned()
     }
 
-    pub fn ensure(&mut self) -> i32 {
+    pub(crate) fn ensure(&mut self) -> i32 {
         let line = self.tell("ensure");
         line.strip_prefix("ensured ").unwrap_or_else(|| panic!("not ensured: {line}")).parse().unwrap()
     }
 
     /// Whether it was the last and stopped the server.
-    pub fn close(&mut self) -> bool {
+    pub(crate) fn close(&mut self) -> bool {
         let stopped = self.tell("close") == "closed true";
         self.wait();
         stopped
     }
 
-    pub fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         self.child.wait().unwrap();
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.wait();
     }
 
-    pub fn interrupt_group(&self) {
+    pub(crate) fn interrupt_group(&self) {
         kill_process_group(Pid::from_child(&self.child), Signal::INT).unwrap();
     }
 }
@@ -317,6 +324,6 @@ impl Drop for Program {
 }
 
 /// A number that no server has now. Somebody may take it before it is used, so not for what must not fail.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,9 +1,9 @@
-//! Programs that are missing, variables that mean other servers, paths that are too long, another container.
+//! Programs that are missing, variables that mean other servers, paths that are too long.
 
 use std::fs;
 use std::net::TcpListener;
 
-use crate::stage::{Home, eventually, is_root, possible, skip};
+use crate::stage::{Home, is_root, possible, skip};
 
 #[test]
 fn a_home_too_long_for_a_socket_gets_one_in_tmp() {
@@ -68,7 +68,10 @@ fn a_machine_without_postgresql_is_told_what_to_do() {
                 do if [ -d \"$d\" ]; then mount -t tmpfs none \"$d\" || exit 1; fi; done; exec \"$0\" \"$@\"";
     let stage = home.program().wrap(&["unshare", "-m", "sh", "-c", hide]);
     let said = stage.set("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").unset("MILLSTREAM_PG_BIN").start().refused();
-    assert!(said.starts_with("this machine has no PostgreSQL server (looked in PATH, /usr/lib/postgresql/*/bin"), "{said}");
+    assert!(
+        said.starts_with("this machine has no PostgreSQL server (looked in PATH, /usr/lib/postgresql/*/bin"),
+        "{said}"
+    );
     for way in ["apt-get install postgresql", "MILLSTREAM_PG_BIN=", "--set postgres.url=postgres://"] {
         assert!(said.contains(way), "{said}");
     }
@@ -89,29 +92,4 @@ fn a_setting_that_postgresql_refuses_is_told_with_its_log() {
     assert!(said.starts_with("PostgreSQL does not answer (exit status: 1)"), "{said}");
     assert!(said.contains("shared_memory_type") && said.contains("home/log says:"), "{said}");
     assert!(home.is_unused());
-}
-
-/// Two containers with one volume: neither sees the processes of the other, so PostgreSQL's own guards are blind.
-#[test]
-fn a_server_in_another_container_keeps_the_cluster() {
-    let apart = ["unshare", "--pid", "--ipc", "--net", "--mount", "--mount-proc", "--fork", "--kill-child"];
-    if !(is_root() && possible(&[&apart[..], &["true"]].concat())) {
-        return skip("needs root and namespaces for processes, ipc, network and mounts");
-    }
-    let home = Home::made();
-    // A socket is found by its path in every namespace, so the other one also has a /run that is not this one's.
-    let hide = format!(
-        "mkdir -p {0}/run && chown --reference={0}/data {0}/run && chmod 700 {0}/run && \
-         mount --bind $(mktemp -d) {0}/run && chown --reference={0}/data {0}/run && chmod 700 {0}/run && exec \"$0\" \"$@\"",
-        home.path().display()
-    );
-    let mut there = home.program().wrap(&apart).wrap(&["sh", "-c", &hide]).start();
-    there.opened();
-    let here = home.start();
-    // It waits, and is told apart from a start that failed.
-    let said = here.refused();
-    assert!(said.starts_with("PostgreSQL does not answer (waited 60 s for another server"), "{said}");
-    assert_eq!(there.ask("SELECT 'undisturbed'"), "undisturbed");
-    assert!(there.close());
-    eventually("the lock to be free", || home.is_unused());
 }

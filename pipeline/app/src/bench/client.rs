@@ -100,7 +100,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn connection(args: Args, number: u64, posts: u64, bodies: Vec<Bytes>, began: Instant) -> anyhow::Result<Vec<Duration>> {
-    let mut sender = connect(args.address).await?;
+    let mut poster = Poster::connect(args.address).await?;
     let mut waits = Vec::new();
     let mut bodies = bodies.into_iter();
     let mut generator = Generator::new(args.seed + number, millstream_engine::run::now_ms() - 1000);
@@ -112,26 +112,56 @@ async fn connection(args: Args, number: u64, posts: u64, bodies: Vec<Bytes>, beg
         }
         let body = bodies.next().unwrap_or_else(|| body(&mut generator, args.post));
         let sent = Instant::now();
-        let request = Request::post("/v1/events")
-            .header("host", args.address.to_string())
-            .header("content-type", "application/x-ndjson")
-            .body(Full::new(body))?;
-        let response = sender.send_request(request).await.context("post")?;
-        let status = response.status();
-        let answer = response.into_body().collect().await?.to_bytes();
+        let (status, answer) = poster.post("/v1/events", body).await?;
         ensure!(status == StatusCode::ACCEPTED, "{status}: {}", String::from_utf8_lossy(&answer));
         waits.push(sent.elapsed());
     }
     Ok(waits)
 }
 
-async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Ends when the sender is dropped; its errors reach the sender.
-    drop(task::spawn("http", async move { drop(connection.await) }));
-    Ok(sender)
+/// A connection that posts.
+pub(crate) struct Poster {
+    address: SocketAddr,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Poster {
+    pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // Ends when the sender is dropped; its errors reach the sender.
+        drop(task::spawn("http", async move { drop(connection.await) }));
+        Ok(Poster { address, sender })
+    }
+
+    /// Posts lines of JSON; returns status and answer.
+    pub(crate) async fn post(&mut self, path: &str, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        let request = Request::post(path)
+            .header("host", self.address.to_string())
+            .header("content-type", "application/x-ndjson")
+            .body(Full::new(body))?;
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await.context("post")?;
+        let status = response.status();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// Posts again while the endpoint asks to wait.
+    pub(crate) async fn post_patiently(&mut self, path: &str, body: Bytes) -> anyhow::Result<()> {
+        let mut waits = 0;
+        loop {
+            let (status, answer) = self.post(path, body.clone()).await?;
+            match status {
+                StatusCode::ACCEPTED => return Ok(()),
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if waits < 100 => {
+                    waits += 1;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                _ => anyhow::bail!("{status}: {}", String::from_utf8_lossy(&answer)),
+            }
+        }
+    }
 }
 
 fn body(generator: &mut Generator, events: u64) -> Bytes {

@@ -120,7 +120,7 @@ fn event(object: u64, ns: u64, removed: bool, random: u64) -> Event {
 }
 
 /// The time as MinIO writes it, to the millisecond. Civil date by Howard Hinnant's `civil_from_days`.
-fn rfc3339(ns: u64) -> String {
+pub(crate) fn rfc3339(ns: u64) -> String {
     let (ms, seconds) = (ns / 1_000_000 % 1000, ns / 1_000_000_000);
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);

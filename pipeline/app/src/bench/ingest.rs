@@ -205,7 +205,7 @@ async fn prepare(config: &Config) -> anyhow::Result<Before> {
 }
 
 /// The first process of the server: the parent of our session.
-pub(super) async fn postmaster(connection: &mut PgConnection) -> anyhow::Result<u32> {
+pub(crate) async fn postmaster(connection: &mut PgConnection) -> anyhow::Result<u32> {
     let session: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(connection).await?;
     let stat = std::fs::read_to_string(format!("/proc/{session}/stat"))?;
     let parent = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)?.parse().ok());

@@ -1,0 +1,94 @@
+//! What the types cannot say: ranges, and settings that do not go together. Looks at nothing but the configuration.
+
+use std::collections::BTreeSet;
+
+use super::{Config, Pipeline};
+
+/// Each thread, connection and open file of a topic costs something; one machine gains nothing beyond a few dozen.
+const PARTITIONS_MAX: u32 = 1024;
+/// PostgreSQL takes 100 connections as it comes.
+const WRITERS_MAX: usize = 64;
+
+/// What is wrong, each with the setting to look at.
+pub(super) fn check(config: &Config) -> Vec<(String, String)> {
+    let mut wrong = Vec::new();
+    let mut refuse = |is_wrong: bool, setting: &str, why: String| {
+        if is_wrong {
+            wrong.push((setting.to_owned(), format!("`{setting}` {why}")));
+        }
+    };
+    let partitions = config.stream.partitions;
+    refuse(!(1..=PARTITIONS_MAX).contains(&partitions), "stream.partitions", format!("is from 1 to {PARTITIONS_MAX}"));
+    let http = &config.http;
+    refuse(
+        !http.listen.ip().is_loopback() && http.tokens_file.is_none(),
+        "http.listen",
+        format!("is {}, which others can reach: name a file of tokens with http.tokens_file", http.listen),
+    );
+    refuse(http.appends_max == 0, "http.appends_max", "is at least 1".to_owned());
+    let limits = &config.limits;
+    refuse(
+        http.body_bytes_max < limits.record_bytes_max,
+        "http.body_bytes_max",
+        format!("is at least limits.record_bytes_max, {}", limits.record_bytes_max),
+    );
+    refuse(limits.record_bytes_max < 1024, "limits.record_bytes_max", "is at least 1024".to_owned());
+    refuse(
+        limits.memory_bytes / 4 < limits.record_bytes_max,
+        "limits.memory_bytes",
+        format!("is at least four times limits.record_bytes_max, {}", limits.record_bytes_max),
+    );
+    for (setting, seconds) in [
+        ("limits.retry_seconds_max", limits.retry_seconds_max),
+        ("limits.stall_seconds", limits.stall_seconds),
+        ("limits.drain_seconds", limits.drain_seconds),
+    ] {
+        refuse(!(1..=86_400).contains(&seconds), setting, "is from 1 to 86400".to_owned());
+    }
+    refuse(limits.segments_max < 0, "limits.segments_max", "is 0 or more".to_owned());
+    check_pipelines(&config.pipeline, &mut wrong);
+    if let Err(error) = config.postgres.check() {
+        let message = error.to_string();
+        let setting = message.split([' ', ':', ',']).find(|word| word.starts_with("postgres."));
+        wrong.push((setting.unwrap_or("postgres").to_owned(), message));
+    }
+    wrong
+}
+
+fn check_pipelines(pipelines: &[Pipeline], wrong: &mut Vec<(String, String)>) {
+    if pipelines.is_empty() {
+        wrong.push(("pipeline".to_owned(), "there is no pipeline: nothing would be read".to_owned()));
+    }
+    let mut names = BTreeSet::new();
+    for pipeline in pipelines {
+        let mut refuse = |is_wrong: bool, setting: &str, why: &str| {
+            if is_wrong {
+                let setting = format!("pipeline.{}.{setting}", pipeline.name);
+                wrong.push((setting.clone(), format!("`{setting}` {why}")));
+            }
+        };
+        refuse(!names.insert(&pipeline.name), "name", "is the name of two pipelines: their positions would be one");
+        refuse(!is_name(&pipeline.name), "name", "has letters, digits, `_` and `-`, at most 63");
+        refuse(!is_topic(pipeline.topic()), "source.topic", "has letters, digits, `.`, `_` and `-`, at most 200");
+        refuse(!is_store(&pipeline.store), "store", "has lower-case letters, digits, `.`, `_` and `-`, at most 63");
+        refuse(!(1..=100_000).contains(&pipeline.batch_records_max), "batch_records_max", "is from 1 to 100000");
+        refuse(!(1..=WRITERS_MAX).contains(&pipeline.writers), "writers", "is from 1 to 64");
+        refuse(pipeline.freshness.is_zero(), "freshness", "is more than nothing");
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=63).contains(&name.len()) && name.bytes().all(plain)
+}
+
+fn is_topic(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=200).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(plain)
+}
+
+fn is_store(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    first && name.len() <= 63 && name.bytes().all(plain)
+}

@@ -1,0 +1,63 @@
+//! The shape that failed in 2019, beside ours: one transaction per event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::bench::machine::family_cpu_seconds;
+
+const SHOW: Duration = Duration::from_secs(10);
+
+/// Writes single rows for ten seconds into a table of the same shape, and says what a row costs PostgreSQL either way.
+pub(super) async fn show(shared: &Arc<Shared>) {
+    shared.note("one row per transaction for 10 s, beside ours ..");
+    match measure(shared).await {
+        Ok(text) => shared.note(text),
+        Err(error) => shared.note(format!("row by row: {error:#}")),
+    }
+}
+
+async fn measure(shared: &Shared) -> anyhow::Result<String> {
+    let mut connection = PgConnection::connect_with(&shared.node.connect).await?;
+    let postmaster = crate::bench::postmaster(&mut connection).await?;
+    let progress = |shared: &Shared| shared.node.pipelines.iter().map(|one| one.progress.snapshot().records).sum::<u64>();
+    // First ours alone, to know what it takes.
+    let (cpu, records, began) = (family_cpu_seconds(postmaster), progress(shared), Instant::now());
+    tokio::time::sleep(SHOW / 2).await;
+    let ours_cpu = family_cpu_seconds(postmaster) - cpu;
+    let ours_rows = (progress(shared) - records).max(1);
+    let ours_rate = ours_cpu / began.elapsed().as_secs_f64();
+
+    sqlx::raw_sql(
+        "CREATE SCHEMA IF NOT EXISTS row_by_row; DROP TABLE IF EXISTS row_by_row.objects; \
+         CREATE TABLE row_by_row.objects (LIKE millstream.objects INCLUDING ALL)",
+    )
+    .execute(&mut connection)
+    .await?;
+    let (cpu, began) = (family_cpu_seconds(postmaster), Instant::now());
+    let mut rows = 0u64;
+    while began.elapsed() < SHOW / 2 {
+        sqlx::query(
+            "INSERT INTO row_by_row.objects (order_time, order_seq, desc_time, desc_seq, desc_hash, size, kind, order_class, current, store, bucket, key, version_id, etag, metadata) \
+             VALUES ($1, 0, 0, 0, 0, 1, 1, 2, true, 'default', 'uploads', 'file ' || $1, '', '', '{\"owner\":\"owner-1\",\"stage\":\"raw\"}')",
+        )
+        .bind(rows as i64)
+        .execute(&mut connection)
+        .await?;
+        rows += 1;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let theirs_cpu = (family_cpu_seconds(postmaster) - cpu - ours_rate * seconds).max(0.0);
+    sqlx::raw_sql("DROP SCHEMA row_by_row CASCADE").execute(&mut connection).await?;
+    connection.close().await?;
+    let ms = |cpu: f64, rows: u64| cpu * 1000.0 / rows as f64;
+    Ok(format!(
+        "row by row: {:.0} rows/s at most on one connection, {:.3} CPU-ms a row in PostgreSQL; ours now: {:.3} CPU-ms a row, and less when it is busier",
+        rows as f64 / seconds,
+        ms(theirs_cpu, rows.max(1)),
+        ms(ours_cpu, ours_rows),
+    ))
+}

@@ -1,0 +1,137 @@
+//! The HTTP endpoint: events in, objects and state out.
+//!
+//! What it promises: 202 means that the stream has every accepted event on disk; a refused one is named with its
+//! reason; a request that may not be served says so by a problem document and has changed nothing, except that of an
+//! append that failed half-way some events may be stored (repeating it does no harm). Nothing that a client sends takes
+//! more than a fixed amount of memory, connections and time.
+//!
+//! To add a route: a line in [`routes`] and in `http/openapi.json`; a test compares the two.
+
+mod connection;
+
+mod access;
+
+mod problem;
+
+mod ingest;
+
+mod health;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use axum::routing::{MethodRouter, get, post};
+use millstream_engine::task;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::node::Node;
+use access::Tokens;
+
+/// How long requests in flight may take once the server is told to stop; the drain of the pipelines comes after it, and
+/// supervisors give a process about 30 s in all.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running endpoint.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens: the real port when 0 was asked for.
+    pub address: SocketAddr,
+    draining: CancellationToken,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+struct App {
+    node: Arc<Node>,
+    /// `None`: every client is trusted, which is allowed on loopback only.
+    tokens: Option<Tokens>,
+    /// Appends that may be in flight.
+    appends: Semaphore,
+    /// Bytes of request bodies that may be held, compressed and not.
+    body_bytes: Arc<Semaphore>,
+}
+
+/// Starts to listen and to answer.
+///
+/// # Errors
+/// When the address is taken or may not be used without tokens, or the tokens cannot be read.
+pub async fn serve(node: Arc<Node>) -> anyhow::Result<Server> {
+    let http = &node.config.http;
+    let tokens = http.tokens_file.as_deref().map(Tokens::read).transpose()?;
+    if tokens.is_none() && !http.listen.ip().is_loopback() {
+        bail!(
+            "http.listen = {} can be reached from other machines, and there are no tokens: name a file of them with --set http.tokens_file=FILE, or listen on 127.0.0.1",
+            http.listen
+        );
+    }
+    let listener = TcpListener::bind(http.listen).await.map_err(|error| {
+        let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+        let next = if taken { ": another process listens there; choose a port with --set http.listen=127.0.0.1:0" } else { "" };
+        anyhow::Error::new(error).context(format!("listen on {}{next}", http.listen))
+    })?;
+    let address = listener.local_addr().context("read the address that was given")?;
+    let draining = node.draining.clone();
+    // Four of the largest bodies at a time, or thousands of usual ones.
+    let body_bytes = http.body_bytes_max.saturating_mul(4).clamp(1, Semaphore::MAX_PERMITS);
+    let app = Arc::new(App {
+        tokens,
+        appends: Semaphore::new(http.appends_max),
+        body_bytes: Arc::new(Semaphore::new(body_bytes)),
+        node,
+    });
+
+    let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let accepting = connection::accept(listener, router(app), stop.clone(), abort.clone(), tasks.clone());
+    drop(task::spawn("http accept", tasks.track_future(accepting)));
+    Ok(Server { address, draining, stop, abort, tasks })
+}
+
+impl Server {
+    /// Takes no more requests and lets those in flight finish, for [`STOP_TIMEOUT`] at most.
+    pub async fn stop(&self) {
+        self.draining.cancel();
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
+            tracing::warn!(timeout_s = STOP_TIMEOUT.as_secs(), "requests in flight did not finish and are cut off");
+            self.abort.cancel();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.abort.cancel();
+    }
+}
+
+type Shared = Arc<App>;
+
+/// Every route, in the order of the documentation.
+fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
+    vec![
+        ("/v1/events", post(ingest::events)),
+        ("/healthz", get(health::alive)),
+        ("/readyz", get(health::ready)),
+    ]
+}
+
+fn router(app: Shared) -> Router {
+    let router = routes().into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method));
+    router
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::no_method)
+        // Outermost: nothing is read, and no route is told apart from another, before the client is known.
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), access::check))
+        .with_state(app)
+}

@@ -1,0 +1,142 @@
+//! `POST /v1/events`: bytes -> body -> records -> stream -> answer.
+//!
+//! 202 is sent only after the stream has synced every accepted record. When the connection breaks before, the client
+//! does not know, and sends the same again: tables take every event once.
+
+mod body;
+
+mod records;
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::Query;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use millstream_log::{AppendError, Cause, Failed};
+use serde::{Deserialize, Serialize};
+
+use super::Shared;
+use super::access::Access;
+use super::problem::{Problem, shortened};
+use crate::node::Running;
+use records::{Refused, Request};
+
+/// A sync of a healthy disk takes milliseconds; behind a full queue seconds.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the address says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {
+    store: Option<String>,
+    topic: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    accepted: usize,
+    refused: Vec<Refused>,
+    /// Refused ones that are not listed, because there are too many.
+    #[serde(skip_serializing_if = "is_zero")]
+    refused_more: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// Takes events in.
+pub(super) async fn events(
+    State(app): State<Shared>,
+    Extension(access): Extension<Access>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let Query(parameters) = parameters.map_err(|error| Problem::bad_request(error.body_text()))?;
+    if app.node.draining.is_cancelled() {
+        return Err(draining());
+    }
+    let pipeline = pipeline(&app, parameters.topic.as_deref())?;
+    let store = access.store(parameters.store)?;
+    let request = Request::new(&headers, store, app.node.config.limits.record_bytes_max)?;
+
+    let received = body::receive(&app, &headers, body).await?;
+
+    let taken = records::split(request, received.bytes.clone()).await?;
+
+    let accepted = taken.records.len();
+    if accepted > 0 {
+        let Ok(_permit) = app.appends.try_acquire() else {
+            let detail = format!("{} requests append already (http.appends_max); send again", app.node.config.http.appends_max);
+            return Err(Problem::too_many(detail));
+        };
+        match tokio::time::timeout(APPEND_TIMEOUT, pipeline.topic.append(taken.records)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(not_stored(&error)),
+            Err(_) => return Err(too_slow()),
+        }
+    }
+    let answer = Answer { accepted, refused: taken.refused, refused_more: taken.refused_more };
+    if accepted == 0 {
+        let detail = "nothing was stored; `refused` says why, event by event";
+        let title = "no event was accepted";
+        return Ok(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "nothing-accepted", title, detail).with(answer));
+    }
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+/// The pipeline of a topic; without one, the first.
+fn pipeline<'a>(app: &'a Shared, topic: Option<&str>) -> Result<&'a Running, Problem> {
+    let found = match topic {
+        Some(topic) => app.node.pipeline_of(topic),
+        None => app.node.pipelines.first(),
+    };
+    found.ok_or_else(|| {
+        let topics: Vec<&str> = app.node.pipelines.iter().map(|pipeline| pipeline.config.topic()).collect();
+        let detail = format!("no pipeline reads topic {:?}; there are: {}", shortened(topic.unwrap_or("")), topics.join(", "));
+        Problem::new(StatusCode::NOT_FOUND, "no-topic", "no such topic", detail)
+    })
+}
+
+fn draining() -> Problem {
+    Problem::unavailable("draining", "shutting down", "this process is shutting down and takes nothing new; send again to the next one")
+}
+
+fn too_slow() -> Problem {
+    let detail = format!("the disk did not confirm within {} s; events may be stored or not: send all of them again, that does no harm", APPEND_TIMEOUT.as_secs());
+    Problem::unavailable("stream-slow", "the stream does not keep up", detail)
+}
+
+fn not_stored(error: &AppendError) -> Problem {
+    tracing::warn!(%error, "an append failed");
+    match error {
+        AppendError::Closed => draining(),
+        // The limits of a request are below those of the stream, so this is an oversight of ours if it ever happens.
+        AppendError::RecordTooLarge { .. } | AppendError::NoSuchPartition { .. } => Problem::too_large(error.to_string()),
+        AppendError::NotDurable { failed, .. } => stopped(failed),
+    }
+}
+
+/// Some partitions did not take their part.
+fn stopped(failed: &[Failed]) -> Problem {
+    let again = "send all events again once it is mended: those that were stored already do no harm";
+    let Some(first) = failed.first() else { return too_slow() };
+    let (partition, cause) = (first.partition, &first.cause);
+    match cause {
+        Cause::Closed => draining(),
+        Cause::Fault(fault) if fault.is_space() => {
+            let detail = format!("{fault}: {}; free some space under the data directory, appends go on by themselves; {again}", fault.source);
+            Problem::unavailable("disk-full", "the disk is full", detail)
+        }
+        cause => {
+            let detail = format!("partition {partition}: {cause}; {again}");
+            Problem::unavailable("stream-stopped", "the stream takes no appends", detail)
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A body into records of the stream: slices of the body, keyed by entity.
+
+use std::ops::Range;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use millstream_connectors::sinks::metadata::STORE_HEADER;
+use millstream_log::NewRecord;
+use millstream_schemas::{Limits, Piece, split_binary};
+use serde::Serialize;
+
+use super::super::problem::{Problem, shortened};
+
+/// Above this a body takes about a millisecond to split, so that another thread does it while requests go on.
+const INLINE_BYTES_MAX: usize = 512 << 10;
+/// Refused parts that are listed: a body of 16 MiB can hold millions.
+const REFUSED_MAX: usize = 1000;
+/// Keys only decide the partition. Longer ones belong to events that the pipeline will refuse, so that a cut is enough.
+const KEY_BYTES_MAX: usize = 2048;
+/// Attributes of an event in binary mode, together. The stream leaves 64 KiB for them and the key beside a payload.
+const ATTRIBUTE_BYTES_MAX: usize = 32 << 10;
+
+/// What the head of a request says about its body.
+#[derive(Debug)]
+pub(super) struct Request {
+    content_type: String,
+    /// `ce-*` of binary mode, and the content type, which there describes the data.
+    attributes: Vec<(String, Bytes)>,
+    store: Option<Bytes>,
+    limits: Limits,
+}
+
+/// A body, taken apart.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) records: Vec<NewRecord>,
+    pub(super) refused: Vec<Refused>,
+    pub(super) refused_more: usize,
+}
+
+/// A part of the body that can never be a record.
+#[derive(Debug, Serialize)]
+pub(super) struct Refused {
+    /// Which part of the body, counted from zero.
+    index: usize,
+    reason: &'static str,
+    detail: String,
+}
+
+impl Request {
+    /// Reads the head.
+    pub(super) fn new(headers: &HeaderMap, store: Option<String>, record_bytes_max: usize) -> Result<Self, Problem> {
+        let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?")).unwrap_or_default();
+        if !is_supported(content_type) {
+            let detail = format!("content-type {:?}: send application/json, application/x-ndjson or application/cloudevents+json, as in `curl -H 'content-type: application/json'`", shortened(content_type));
+            let title = "the media type is not supported";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail));
+        }
+        let mut attributes = Vec::new();
+        if headers.contains_key("ce-specversion") {
+            let own = headers.iter().filter(|(name, _)| name.as_str().starts_with("ce-"));
+            attributes.extend(own.map(|(name, value)| (name.to_string(), Bytes::copy_from_slice(value.as_bytes()))));
+            if !content_type.is_empty() {
+                attributes.push(("content-type".to_owned(), Bytes::copy_from_slice(content_type.as_bytes())));
+            }
+        }
+        if attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > ATTRIBUTE_BYTES_MAX {
+            let detail = format!("the ce-* headers have more than {ATTRIBUTE_BYTES_MAX} bytes together; send them in the body, as application/cloudevents+json");
+            return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "the head is too large", detail));
+        }
+        Ok(Request {
+            content_type: content_type.to_owned(),
+            attributes,
+            store: store.map(Bytes::from),
+            limits: Limits { record_bytes_max, ..Limits::default() },
+        })
+    }
+
+    /// The headers that every record of the request carries.
+    fn headers(&self) -> Vec<(Box<str>, Bytes)> {
+        let attributes = self.attributes.iter().map(|(name, value)| (name.as_str().into(), value.clone()));
+        attributes.chain(self.store.iter().map(|store| (STORE_HEADER.into(), store.clone()))).collect()
+    }
+}
+
+/// Everything that is called JSON, and text, which is how SNS and plain webhooks call theirs.
+fn is_supported(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let lines = ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"];
+    matches!(media_type.as_str(), "" | "application/json" | "text/json" | "text/plain" | "application/octet-stream")
+        || lines.contains(&media_type.as_str())
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+/// Takes a body apart.
+pub(super) async fn split(request: Request, body: Bytes) -> Result<Taken, Problem> {
+    if body.len() <= INLINE_BYTES_MAX {
+        return Ok(split_now(&request, &body));
+    }
+    let split = tokio::task::spawn_blocking(move || split_now(&request, &body)).await;
+    split.map_err(|error| Problem::bad_request(format!("the body could not be split: {error}")))
+}
+
+fn split_now(request: &Request, body: &Bytes) -> Taken {
+    let mut taken = Taken::default();
+    // All keys in one buffer: one allocation for a body instead of one for each record.
+    let mut keys = BytesMut::new();
+    let mut key_ranges: Vec<Range<usize>> = Vec::new();
+    let attributes: Vec<(&str, &[u8])> = request.attributes.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
+    split_binary(&attributes, body, &request.content_type, &request.limits, &mut |piece| match piece {
+        Piece::Record { payload, bucket, key, .. } => {
+            let start = keys.len();
+            if !(bucket.is_empty() && key.is_empty()) {
+                keys.extend_from_slice(bucket.as_bytes());
+                keys.extend_from_slice(b"/");
+                keys.extend_from_slice(key.as_bytes());
+                keys.truncate(start.saturating_add(KEY_BYTES_MAX));
+            }
+            key_ranges.push(start..keys.len());
+            let payload = match payload {
+                std::borrow::Cow::Borrowed(slice) => body.slice_ref(slice),
+                std::borrow::Cow::Owned(bytes) => bytes.into(),
+            };
+            taken.records.push(NewRecord { payload, headers: request.headers(), ..NewRecord::default() });
+        }
+        Piece::Refused { .. } if taken.refused.len() >= REFUSED_MAX => taken.refused_more += 1,
+        Piece::Refused { index, reason, detail } => taken.refused.push(Refused { index, reason: reason.as_str(), detail }),
+    });
+    let keys = keys.freeze();
+    for (record, range) in taken.records.iter_mut().zip(key_ranges) {
+        record.key = keys.slice(range);
+    }
+    taken
+}

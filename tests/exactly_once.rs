@@ -1,0 +1,256 @@
+//! Each event takes effect once: when the process is killed, when the answer to COMMIT is lost, when two write the same.
+//!
+//! The counters are the witness: they are sums, so an effect that happens twice, or not at all, stays visible.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use millstream_engine::task;
+use millstream_tests::client::Http;
+use millstream_tests::event::lines;
+use millstream_tests::generator::DAY_NS;
+use millstream_tests::stream::append;
+use millstream_tests::{
+    Cut, Database, Event, Generator, Kind, Millstream, Model, Proxy, Run, Setup, Stream, compare, database, soak,
+};
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+use sqlx::Row as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Producers that post events for as long as they are let, each post again until it is acknowledged.
+struct Load {
+    address: watch::Sender<Option<std::net::SocketAddr>>,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+    events: Arc<Mutex<Vec<Event>>>,
+    producers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(seed: u64, producers: u64) -> Self {
+        let load = Load {
+            address: watch::Sender::new(None),
+            stop: Arc::default(),
+            acknowledged: Arc::default(),
+            events: Arc::default(),
+            producers: Vec::new(),
+        };
+        let produce = |number| {
+            let (address, stop) = (load.address.subscribe(), Arc::clone(&load.stop));
+            let (acknowledged, events) = (Arc::clone(&load.acknowledged), Arc::clone(&load.events));
+            task::spawn("producer", produce(seed, number, address, stop, acknowledged, events))
+        };
+        let producers = (0..producers).map(produce).collect();
+        Load { producers, ..load }
+    }
+
+    fn towards(&self, millstream: &Millstream) {
+        self.address.send_replace(Some(millstream.address()));
+    }
+
+    fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(SeqCst)
+    }
+
+    async fn end(self) -> Vec<Event> {
+        self.stop.store(true, SeqCst);
+        for producer in self.producers {
+            producer.await.unwrap();
+        }
+        std::mem::take(&mut *self.events.lock().unwrap())
+    }
+}
+
+async fn produce(
+    seed: u64,
+    number: u64,
+    mut address: watch::Receiver<Option<std::net::SocketAddr>>,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+    events: Arc<Mutex<Vec<Event>>>,
+) {
+    let mut rng = SmallRng::seed_from_u64(seed ^ number);
+    let http = Http::default();
+    let mut at_ns = DAY_NS + number;
+    while !stop.load(SeqCst) {
+        let some = |rng: &mut SmallRng| {
+            at_ns += 1_000;
+            let key = format!("in/{number}/{}", rng.random_range(0..20_000));
+            let event = Event::create("uploads", &key, at_ns, rng.random_range(0..1 << 30));
+            if rng.random_bool(0.2) { event.then(Kind::Delete, at_ns) } else { event }
+        };
+        let batch: Vec<Event> = std::iter::repeat_with(|| some(&mut rng)).take(100).collect();
+        let body = bytes(lines(&batch));
+        loop {
+            let Some(there) = *address.borrow_and_update() else {
+                address.changed().await.unwrap();
+                continue;
+            };
+            let header = [("content-type", "application/x-ndjson")];
+            match http.send(hyper::Method::POST, there, "/v1/events", &header, body.clone()).await {
+                Ok(answer) if answer.status == 202 => break,
+                Ok(answer) => assert!(matches!(answer.status.as_u16(), 429 | 503), "{}", answer.text()),
+                // The process died under the request: nobody knows, so the same events are sent again.
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+        acknowledged.fetch_add(batch.len() as u64, SeqCst);
+        events.lock().unwrap().extend(batch);
+    }
+}
+
+fn bytes(body: Vec<u8>) -> bytes::Bytes {
+    body.into()
+}
+
+/// What the writers are doing, as PostgreSQL sees it: the open transaction that has come furthest, or `idle`.
+async fn stage(database: &Database) -> String {
+    let mut connection = database.connect().await;
+    let rows = sqlx::query(
+        "SELECT query FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'millstream writer' AND xact_start IS NOT NULL",
+    );
+    let rows = rows.fetch_all(&mut connection).await.unwrap();
+    let stages = ["begin", "lease_lock", "stored_select", "copy", "update", "quarantine", "counts", "advance", "commit"];
+    let stage_of = |query: &str| {
+        let query = query.to_lowercase();
+        let says = |text: &str| query.contains(text);
+        match () {
+            () if says("commit") && !says("synchronous_commit") => 8,
+            () if says("update millstream.lease") => 7,
+            () if says("_count") || says("millstream.segment") => 6,
+            () if says("insert into millstream.quarantine") => 5,
+            () if says("update millstream.objects") || says("insert into millstream.objects") => 4,
+            () if says("copy millstream.objects") => 3,
+            () if says("millstream.objects") => 2,
+            () if says("millstream.lease") => 1,
+            () => 0,
+        }
+    };
+    let furthest = rows.iter().map(|row| stage_of(row.get::<&str, _>(0))).max();
+    furthest.map_or("idle".to_owned(), |at| stages[at].to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_of_the_whole_process_under_load() {
+    let kills = if soak() { 50 } else { 10 };
+    let mut generator = Generator::new("kills");
+    let database = database().await;
+    let setup = Setup::new(&database);
+    let mut millstream = setup.start().await;
+    let load = Load::start(generator.seed, 3);
+
+    let undisturbed = Duration::from_secs(if soak() { 10 } else { 4 });
+    let began = Instant::now();
+    load.towards(&millstream);
+    let (before, _) = (load.acknowledged(), tokio::time::sleep(undisturbed).await);
+    let normal = (load.acknowledged() - before) as f64 / began.elapsed().as_secs_f64();
+
+    let (began, before) = (Instant::now(), load.acknowledged());
+    let mut stages: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..kills {
+        // A random moment, not a wait for anything.
+        tokio::time::sleep(Duration::from_millis(generator.rng().random_range(500..2_000))).await;
+        // Standing still while we look, so that what we saw is where it dies.
+        millstream.freeze();
+        *stages.entry(stage(&database).await).or_default() += 1;
+        millstream.kill();
+        millstream = setup.start().await;
+        load.towards(&millstream);
+    }
+    let disturbed = (load.acknowledged() - before) as f64 / began.elapsed().as_secs_f64();
+    let events = load.end().await;
+    millstream.caught_up(Duration::from_secs(120)).await;
+    compare(&database, &Model::of(&events)).await;
+    millstream.finish().await;
+
+    println!("{kills} kills, stages {stages:?}, {} events; {normal:.0}/s undisturbed, {disturbed:.0}/s under kills", events.len());
+    let inside: u32 = stages.iter().filter(|(stage, _)| *stage != "idle").map(|(_, count)| count).sum();
+    assert!(inside >= kills / 5, "{inside} of {kills} kills hit an open transaction");
+    assert!(disturbed >= 0.3 * normal, "{disturbed:.0}/s under kills, {normal:.0}/s without");
+}
+
+/// Runs 200 batches through a proxy that cuts as planned, and demands every event once.
+async fn cut_at_commits(plan: impl Fn(u64) -> Cut + Send + Sync + 'static) -> (u64, u64) {
+    let mut generator = Generator::new("cuts");
+    let (database, stream) = (database().await, Stream::default());
+    let topic = stream.topic("objects", 2);
+    let events = generator.events(2_000);
+    let proxy = Proxy::start(&database).await;
+    proxy.at_commit(plan);
+    append(&topic, &events, None).await;
+    let run = Run::start("objects", &topic, proxy.options(), Run::limits(2, 10));
+    run.caught_up(Duration::from_secs(120)).await;
+    let counted = run.progress.snapshot();
+    assert!(run.stop().await.drained);
+    let accounted = counted.written + counted.quarantined + counted.filtered.values().sum::<u64>();
+    assert_eq!((counted.records, accounted), (events.len() as u64, events.len() as u64));
+    assert!(counted.transactions >= 200, "{} transactions", counted.transactions);
+    compare(&database, &Model::of(&events)).await;
+    let stored = database.number("SELECT sum(next_position::bigint) FROM millstream.lease").await;
+    assert_eq!(stored, events.len() as i64, "positions");
+    (counted.transactions, proxy.cuts())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_answer_to_every_commit_is_lost() {
+    let (transactions, cuts) = cut_at_commits(|_| Cut::After).await;
+    assert!(cuts >= transactions, "{cuts} cuts in {transactions} transactions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_connection_breaks_while_every_commit_is_on_its_way() {
+    let (transactions, cuts) = cut_at_commits(|_| Cut::During).await;
+    assert!(cuts >= transactions, "{cuts} cuts in {transactions} transactions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_connection_breaks_before_every_other_commit() {
+    let (transactions, cuts) = cut_at_commits(|commit| if commit % 2 == 0 { Cut::Before } else { Cut::After }).await;
+    assert!(cuts >= transactions, "{cuts} cuts in {transactions} transactions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_connection_breaks_in_the_middle_of_statements() {
+    let mut generator = Generator::new("bytes");
+    let (database, stream) = (database().await, Stream::default());
+    let topic = stream.topic("objects", 2);
+    let events = generator.events(2_000);
+    let proxy = Proxy::start(&database).await;
+    let run = Run::start("objects", &topic, proxy.options(), Run::limits(2, 50));
+    for part in events.chunks(100) {
+        proxy.cut_after_bytes(generator.rng().random_range(1..60_000));
+        append(&topic, part, None).await;
+        run.caught_up(Duration::from_secs(60)).await;
+    }
+    assert!(run.stop().await.drained);
+    assert!(proxy.cuts() >= 10, "{} cuts", proxy.cuts());
+    compare(&database, &Model::of(&events)).await;
+}
+
+/// Two sources deliver the same keys at the same time, one of them everything, the other a part, in other orders.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_sources_that_tell_of_the_same_keys() {
+    let mut generator = Generator::new("two sources");
+    generator.keys = 100;
+    let (database, stream) = (database().await, Stream::default());
+    let (one, other) = (stream.topic("one", 3), stream.topic("other", 2));
+    let events = generator.events(4_000);
+    let (all, copies) = (generator.shuffled(&events, 0.1), generator.shuffled(&events[..2_500], 0.1));
+    let runs = [("one", &one), ("other", &other)]
+        .map(|(name, topic)| Run::start(name, topic, database.options(), Run::limits(2, 200)));
+    for (part, copied) in all.chunks(500).zip(copies.chunks(350)) {
+        tokio::join!(append(&one, part, None), append(&other, copied, None));
+    }
+    for run in &runs {
+        run.caught_up(Duration::from_secs(60)).await;
+    }
+    for run in runs {
+        assert!(run.stop().await.drained);
+    }
+    compare(&database, &Model::of(&events)).await;
+}

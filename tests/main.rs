@@ -1,0 +1,15 @@
+//! The behaviour tests: each file is named for what a user may rely on.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail their test")]
+#![expect(clippy::print_stdout, reason = "seeds and figures belong to a test's output")]
+
+mod convergence;
+mod counters;
+mod durability;
+mod exactly_once;
+mod fencing;
+mod order_vectors;
+mod poison;
+mod postgres_errors;
+mod shutdown;
+mod tidy;
+mod versions;

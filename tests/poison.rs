@@ -1,0 +1,195 @@
+//! A bad record never blocks its partition and never takes its neighbours with it; an outage is never taken for one.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use millstream_log::NewRecord;
+use millstream_tests::generator::DAY_NS;
+use millstream_tests::stream::append;
+use millstream_tests::{Database, Event, Generator, Model, Proxy, Run, Setup, Stream, Writer, compare, database, until};
+use rand::Rng as _;
+use serde_json::json;
+
+/// Payloads that can never be an object, each with the reason it is kept for.
+fn bad_payloads() -> Vec<(&'static str, Vec<u8>)> {
+    let good: serde_json::Value =
+        serde_json::from_slice(&Event::create("uploads", "in/key", DAY_NS, 5).json()).unwrap();
+    let changed = |change: fn(&mut serde_json::Value)| {
+        let mut document = good.clone();
+        change(&mut document["Records"][0]);
+        document.to_string().into_bytes()
+    };
+    let mut torn = good.to_string().into_bytes();
+    torn.truncate(torn.len() / 2);
+    vec![
+        ("not_json", b"{\"EventName\": nonsense".to_vec()),
+        ("not_json", torn),
+        ("", b"\xff\xfe\x00\x01".to_vec()),
+        ("", Vec::new()),
+        ("nul_in_text", changed(|record| record["s3"]["object"]["key"] = json!("in/a%00b"))),
+        ("nul_in_text", changed(|record| record["s3"]["bucket"]["name"] = json!("b\0c"))),
+        ("nul_in_text", changed(|record| record["s3"]["object"]["userMetadata"] = json!({ "X-Amz-Meta-A": "\0" }))),
+        ("", good.to_string().replace("in%2Fkey", "in%2F\\ud800").into_bytes()),
+        ("too_deep", format!("{{\"Records\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000)).into_bytes()),
+        ("", good.to_string().replace("in%2Fkey", &"x".repeat(1 << 20)).into_bytes()),
+        ("key_too_long", good.to_string().replace("in%2Fkey", &"x".repeat(1_025)).into_bytes()),
+        ("wrong_type", changed(|record| record["s3"]["object"]["key"] = json!(7))),
+        ("wrong_type", changed(|record| record["s3"]["object"]["size"] = json!({}))),
+        ("bad_size", changed(|record| record["s3"]["object"]["size"] = json!(-1))),
+        ("bad_size", changed(|record| record["s3"]["object"]["size"] = json!(1.5))),
+        ("bad_time", changed(|record| record["eventTime"] = json!("yesterday"))),
+        ("time_in_future", changed(|record| record["eventTime"] = json!("9999-12-31T23:59:59Z"))),
+        ("missing_field", changed(|record| record["s3"]["object"] = json!({ "size": 1 }))),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_bytes_are_kept_aside_and_everything_else_lands() {
+    let (database, stream) = (database().await, Stream::default());
+    let topic = stream.topic("objects", 1);
+    let events: Vec<Event> = (0..200).map(|n| Event::create("uploads", &format!("in/{n}"), DAY_NS + n, 1)).collect();
+    let bad = bad_payloads();
+    for (number, part) in events.chunks(10).enumerate() {
+        append(&topic, part, None).await;
+        if let Some((_, payload)) = bad.get(number) {
+            let record = NewRecord { payload: payload.clone().into(), key: "bad".into(), ..NewRecord::default() };
+            topic.append(vec![record]).await.unwrap();
+        }
+    }
+    let run = Run::start("objects", &topic, database.options(), Run::limits(1, 50));
+    run.caught_up(Duration::from_secs(30)).await;
+    let counted = run.progress.snapshot();
+    assert!(run.stop().await.drained);
+    compare(&database, &Model::of(&events)).await;
+    let mut connection = database.connect().await;
+    let kept: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("SELECT reason, payload FROM millstream.quarantine ORDER BY position::bigint")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!((kept.len(), counted.quarantined), (bad.len(), bad.len() as u64), "{:?}", counted.filtered);
+    for ((reason, payload), (expected, sent)) in kept.iter().zip(&bad) {
+        let shown = String::from_utf8_lossy(sent).chars().take(200).collect::<String>();
+        assert!(payload == sent, "the bytes are kept as they came: {shown}");
+        assert!(expected.is_empty() || expected == reason, "{reason}, not {expected}, for {shown}");
+    }
+}
+
+/// The database itself refuses chosen keys, which no decoder can foresee.
+async fn refuse(database: &Database) {
+    database.execute("ALTER TABLE millstream.objects ADD CONSTRAINT picky CHECK (key NOT LIKE '%poison%' AND size IS DISTINCT FROM 666)").await;
+}
+
+/// Positions in the quarantine, in order.
+async fn kept(database: &Database) -> Vec<i64> {
+    let mut connection = database.connect().await;
+    let kept = sqlx::query_scalar("SELECT position::bigint FROM millstream.quarantine WHERE index = -1 ORDER BY 1");
+    kept.fetch_all(&mut connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_database_refuses_some_records_of_a_batch() {
+    let mut generator = Generator::new("refused");
+    for bad in [1usize, 3, 20] {
+        let database = database().await;
+        refuse(&database).await;
+        let proxy = Proxy::start(&database).await;
+        let mut writer = Writer::new("objects", proxy.options(), &["0"]).await;
+        let count = 1_000usize;
+        let picked = rand::seq::index::sample(generator.rng(), count, bad).into_vec();
+        let name = |n: usize| if picked.contains(&n) { format!("in/poison{n}") } else { format!("in/{n}") };
+        let events: Vec<Event> = (0..count).map(|n| Event::create("uploads", &name(n), DAY_NS + n as u64, 1)).collect();
+        let outcome = writer.put(&events).await;
+        assert_eq!((outcome.written, outcome.quarantined), ((count - bad) as u64, bad as u64));
+        let good: Vec<&Event> = events.iter().filter(|event| !event.key.contains("poison")).collect();
+        compare(&database, &Model::of(good)).await;
+        let mut expected: Vec<i64> = picked.iter().map(|n| *n as i64).collect();
+        expected.sort_unstable();
+        assert_eq!(kept(&database).await, expected);
+        // Every try but the first of the batch stands behind a savepoint.
+        let tries = proxy.savepoints() + 1;
+        let bound = bad as f64 * ((count as f64).log2() + 2.0);
+        println!("{bad} bad of {count}: {tries} tries, at most {bound:.0}");
+        assert!((tries as f64) <= bound, "{tries} tries for {bad} bad records of {count}, at most {bound}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_nothing_but_refused_records_passes() {
+    let database = database().await;
+    refuse(&database).await;
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    let events: Vec<Event> =
+        (0..40).map(|n| Event::create("uploads", &format!("poison{n}"), DAY_NS + n, 1)).collect();
+    let outcome = writer.put(&events).await;
+    assert_eq!((outcome.written, outcome.quarantined), (0, 40));
+    compare(&database, &Model::default()).await;
+}
+
+/// A bad PUT that is merged over a good one of the same key must not take it along.
+#[tokio::test]
+async fn good_and_bad_events_of_one_key_in_one_batch() {
+    let database = database().await;
+    refuse(&database).await;
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    let event = |key: &str, second: u64, size| Event::create("uploads", key, DAY_NS + second * 1_000_000_000, size);
+    let good = [event("in/key", 1, 10), event("in/key", 3, 30), event("other", 1, 1)];
+    let bad = [event("in/key", 2, 666), event("in/key", 4, 666)];
+    let batch = [good[0].clone(), bad[1].clone(), good[2].clone(), bad[0].clone(), good[1].clone()];
+    let outcome = writer.put(&batch).await;
+    // The older bad one is never written: a newer good one covers it, so nobody refuses it.
+    assert_eq!(outcome.quarantined, 1, "{outcome:?}");
+    assert_eq!(kept(&database).await, [1]);
+    assert_eq!(outcome.total(), 5);
+    compare(&database, &Model::of(&good)).await;
+}
+
+/// Connections break and backends are killed while bad records are being narrowed down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_in_the_middle_blames_no_record() {
+    let mut generator = Generator::new("outage");
+    let (database, stream) = (database().await, Stream::default());
+    refuse(&database).await;
+    let topic = stream.topic("objects", 2);
+    let name = |n: u64| if n % 97 == 0 { format!("in/poison{n}") } else { format!("in/{n}") };
+    let events: Vec<Event> = (0..3_000).map(|n| Event::create("uploads", &name(n), DAY_NS + n, 1)).collect();
+    append(&topic, &events, None).await;
+    let proxy = Proxy::start(&database).await;
+    let run = Run::start("objects", &topic, proxy.options(), Run::limits(2, 300));
+    for round in 0..20 {
+        if round % 2 == 0 {
+            proxy.cut_after_bytes(generator.rng().random_range(1..200_000));
+        } else {
+            database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'millstream writer'").await;
+        }
+        let seen = run.progress.snapshot().retries;
+        until("a fault to be met, or the end", Duration::from_secs(30), || async {
+            (run.progress.snapshot().retries > seen || run.lag() == Some(0)).then_some(())
+        })
+        .await;
+    }
+    run.caught_up(Duration::from_secs(60)).await;
+    assert!(run.stop().await.drained);
+    let good: Vec<&Event> = events.iter().filter(|event| !event.key.contains("poison")).collect();
+    compare(&database, &Model::of(good.iter().copied())).await;
+    assert_eq!(kept(&database).await.len(), events.len() - good.len(), "exactly the planted ones");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compression_bomb_over_http_is_refused_and_nothing_stops() {
+    let database = database().await;
+    let millstream = Setup::new(&database).start().await;
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..200 {
+        bomb.write_all(&vec![b' '; 1 << 20]).unwrap();
+    }
+    let bomb = bomb.finish().unwrap();
+    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let answer = millstream.send(hyper::Method::POST, "/v1/events", &headers, bomb).await.unwrap();
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    let event = Event::create("uploads", "in/key", DAY_NS, 5);
+    assert_eq!(millstream.post(event.json()).await.unwrap().status, 202);
+    millstream.caught_up(Duration::from_secs(30)).await;
+    compare(&database, &Model::of([&event])).await;
+    millstream.finish().await;
+}
