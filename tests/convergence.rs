@@ -65,17 +65,35 @@ async fn exhaust(database: &Database, events: &[Event], splits: &[Vec<usize>]) {
 /// Demands that all buckets hold the same but for their name.
 async fn one_state(database: &Database, buckets: usize) {
     let tables = [
-        ("objects", "string_agg((to_jsonb(t) - 'bucket')::text, ' ' ORDER BY key, version_id)", "SELECT * FROM millstream.objects"),
-        ("bucket_count", "string_agg(format('%s %s %s', o, b, u), ' ')", "SELECT bucket, sum(objects) o, sum(bytes) b, sum(unknown_size) u FROM millstream.bucket_count GROUP BY bucket HAVING sum(objects) <> 0"),
-        ("segment_count", "string_agg(format('%s %s %s %s', segment, o, b, u), ' ' ORDER BY segment)", "SELECT bucket, segment, sum(objects) o, sum(bytes) b, sum(unknown_size) u FROM millstream.segment_count GROUP BY bucket, segment HAVING sum(objects) <> 0"),
-        ("hour_count", "string_agg(format('%s %s %s %s', hour, c, r, b), ' ' ORDER BY hour)", "SELECT bucket, hour, sum(created) c, sum(removed) r, sum(bytes) b FROM millstream.hour_count GROUP BY bucket, hour HAVING sum(created) <> 0 OR sum(removed) <> 0"),
+        (
+            "objects",
+            "string_agg((to_jsonb(t) - 'bucket')::text, ' ' ORDER BY key, version_id)",
+            "SELECT * FROM millstream.objects",
+        ),
+        (
+            "bucket_count",
+            "string_agg(format('%s %s %s', o, b, u), ' ')",
+            "SELECT bucket, sum(objects) o, sum(bytes) b, sum(unknown_size) u FROM millstream.bucket_count GROUP BY bucket HAVING sum(objects) <> 0",
+        ),
+        (
+            "segment_count",
+            "string_agg(format('%s %s %s %s', segment, o, b, u), ' ' ORDER BY segment)",
+            "SELECT bucket, segment, sum(objects) o, sum(bytes) b, sum(unknown_size) u FROM millstream.segment_count GROUP BY bucket, segment HAVING sum(objects) <> 0",
+        ),
+        (
+            "hour_count",
+            "string_agg(format('%s %s %s %s', hour, c, r, b), ' ' ORDER BY hour)",
+            "SELECT bucket, hour, sum(created) c, sum(removed) r, sum(bytes) b FROM millstream.hour_count GROUP BY bucket, hour HAVING sum(created) <> 0 OR sum(removed) <> 0",
+        ),
     ];
     let there = database.number("SELECT count(DISTINCT bucket) FROM millstream.objects").await;
     assert_eq!(there, buckets as i64, "every case has rows");
     for (table, state, rows) in tables {
         let every = "SELECT DISTINCT bucket FROM millstream.objects";
         let states = format!("SELECT bucket, {state} AS state FROM ({rows}) t GROUP BY bucket");
-        let different = format!("SELECT count(DISTINCT coalesce(state, '')) FROM ({every}) e LEFT JOIN ({states}) s USING (bucket)");
+        let different = format!(
+            "SELECT count(DISTINCT coalesce(state, '')) FROM ({every}) e LEFT JOIN ({states}) s USING (bucket)"
+        );
         assert_eq!(database.number(&different).await, 1, "{table}: different states of what should be one");
     }
 }
@@ -89,7 +107,8 @@ fn described(event: Event, stage: &str) -> Event {
 /// A key without versions: overwritten, deleted, expired, described before and after, copies that know less.
 fn unversioned() -> Vec<Event> {
     let made = Event::create("b", "in/key", DAY_NS + SECOND, 10);
-    let overwritten = Event { dialect: Dialect::Aws, description: None, ..Event::create("b", "in/key", DAY_NS + 3 * SECOND, 30) };
+    let overwritten =
+        Event { dialect: Dialect::Aws, description: None, ..Event::create("b", "in/key", DAY_NS + 3 * SECOND, 30) };
     vec![
         made.clone(),
         described(made.then(Kind::Describe, DAY_NS + 2 * SECOND), "first"),
@@ -180,7 +199,8 @@ async fn every_order_and_every_split_of_four_events_out_of_many() {
     generator.keys = 1;
     for _ in 0..if soak() { 100 } else { 4 } {
         let database = database().await;
-        let events: Vec<Event> = generator.events(400).into_iter().filter(|event| event.bucket == "versioned").collect();
+        let events: Vec<Event> =
+            generator.events(400).into_iter().filter(|event| event.bucket == "versioned").collect();
         let at = generator.rng().random_range(0..events.len() - 4);
         exhaust(&database, &events[at..at + 4], &splits(4)).await;
     }
@@ -196,7 +216,7 @@ async fn random_orders_copies_and_partitions() {
         let topic = stream.topic("objects", 6);
         let events = generator.events(3_000);
         let delivered = generator.shuffled(&events, 0.4);
-        let run = Run::start("objects", &topic, database.options(), Run::limits(3, 250));
+        let run = Run::start("objects", &topic, database.options(), Run::limits(3, 80));
         for part in generator.split(&delivered, 400) {
             let partition = generator.rng().random_range(0..6);
             append(&topic, &part, Some(partition)).await;

@@ -8,7 +8,8 @@ use millstream_tests::{Database, Event, Kind, Model, Writer, compare, database, 
 /// Waits until so many sessions wait for a lock of another.
 async fn waiting(database: &Database, sessions: i64) {
     until("sessions that wait for a lock", Duration::from_secs(20), || async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         (database.number(waiting).await >= sessions).then_some(())
     })
     .await;
@@ -106,7 +107,7 @@ async fn unknown_sizes_are_counted_as_such_until_they_are_known() {
     // The same event, told by someone who knows the size.
     writer.put(std::slice::from_ref(&known)).await;
     assert_eq!(sums().await, (2, 500, 1));
-    writer.put(&[unknown.clone()]).await;
+    writer.put(std::slice::from_ref(&unknown)).await;
     assert_eq!(sums().await, (2, 500, 1), "what is known stays known");
     writer.put(&[other.then(Kind::Delete, DAY_NS + 1)]).await;
     assert_eq!(sums().await, (1, 500, 0));
@@ -140,5 +141,8 @@ async fn segments_beyond_the_limit_are_not_counted_and_that_is_said() {
     for (name, count) in &there.segments {
         assert_eq!(expected.segments.get(name), Some(count), "{name:?}");
     }
-    assert_eq!(database.number("SELECT count(*) FROM millstream.segment_limit WHERE exceeded AND segments = 5").await, 1);
+    assert_eq!(
+        database.number("SELECT count(*) FROM millstream.segment_limit WHERE exceeded AND segments = 5").await,
+        1
+    );
 }

@@ -54,13 +54,16 @@ async fn acknowledged_events_survive_the_kill_of_millstream_and_of_postgres() {
         .database("millstream")
         .ssl_mode(sqlx::postgres::PgSslMode::Disable);
     let mut connection = PgConnection::connect_with(&connect).await.unwrap();
-    let keys: Vec<String> = sqlx::query_scalar("SELECT key FROM millstream.objects ORDER BY key")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
+    let keys: Vec<String> =
+        sqlx::query_scalar("SELECT key FROM millstream.objects ORDER BY key").fetch_all(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     // One more may be there: stored, and killed before the answer was out.
     let expected = |count: u64| (0..count).map(|number| format!("in/{number:06}")).collect::<Vec<_>>();
-    assert!(keys == expected(promised) || keys == expected(promised + 1), "{} acknowledged, {} there", promised, keys.len());
+    assert!(
+        keys == expected(promised) || keys == expected(promised + 1),
+        "{} acknowledged, {} there",
+        promised,
+        keys.len()
+    );
     again.finish().await;
 }

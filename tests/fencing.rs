@@ -1,1 +1,228 @@
-//! To be written.
+//! Who lost a partition cannot write, however late it wakes; a reset and a database that went back are met alike.
+
+use std::time::Duration;
+
+use crate::exactly_once::stage;
+use millstream_engine::SinkError;
+
+use millstream_tests::generator::DAY_NS;
+use millstream_tests::stream::append;
+use millstream_tests::{
+    Database, Event, Generator, Model, Run, Setup, Stream, Writer, compare, database, event, until,
+};
+
+/// Every row with the transaction that wrote it: changes when anything is written, also the same again.
+async fn traces(database: &Database) -> Vec<String> {
+    let mut connection = database.connect().await;
+    let mut traces = Vec::new();
+    for table in ["objects", "bucket_count", "segment_count", "hour_count", "quarantine"] {
+        let state = format!(
+            "SELECT coalesce(md5(string_agg(t.ctid::text || t.xmin::text, ',' ORDER BY t.ctid)), '') FROM millstream.{table} t"
+        );
+        let state = sqlx::query_scalar(sqlx::AssertSqlSafe(state));
+        traces.push(state.fetch_one(&mut connection).await.unwrap());
+    }
+    traces
+}
+
+fn numbered(range: std::ops::Range<u64>) -> Vec<Event> {
+    range.map(|n| Event::create("uploads", &format!("in/{n}"), DAY_NS + n, 1)).collect()
+}
+
+#[tokio::test]
+async fn a_late_batch_of_a_former_owner_writes_nothing() {
+    let database = database().await;
+    let mut former = Writer::new("objects", database.options(), &["0", "1"]).await;
+    former.put(&numbered(0..10)).await;
+    let late = former.batch(&[("0", numbered(10..20).iter().map(Event::json).collect())]);
+
+    let mut owner = Writer::idle("objects", database.options(), 10_000);
+    owner.acquire(&["0"]).await.unwrap();
+    owner.put(&numbered(10..20)).await;
+    let before = traces(&database).await;
+    for _ in 0..3 {
+        let refused = former.write(&late).await;
+        assert!(matches!(&refused, Err(SinkError::Fenced { partition }) if partition.as_str() == "0"), "{refused:?}");
+    }
+    assert_eq!(traces(&database).await, before, "not one row was touched");
+    compare(&database, &Model::of(&numbered(0..20))).await;
+
+    // What it still owns it may write.
+    let other = former.batch(&[("1", numbered(20..25).iter().map(Event::json).collect())]);
+    former.write(&other).await.unwrap();
+    compare(&database, &Model::of(&numbered(0..25))).await;
+}
+
+#[tokio::test]
+async fn a_batch_with_one_lost_partition_writes_nothing_of_the_other() {
+    let database = database().await;
+    let mut former = Writer::new("objects", database.options(), &["0", "1"]).await;
+    let payloads = |range| numbered(range).iter().map(Event::json).collect();
+    let batch = former.batch(&[("0", payloads(0..5)), ("1", payloads(5..10))]);
+    let mut owner = Writer::idle("objects", database.options(), 10_000);
+    owner.acquire(&["1"]).await.unwrap();
+    let refused = former.write(&batch).await;
+    assert!(matches!(&refused, Err(SinkError::Fenced { partition }) if partition.as_str() == "1"), "{refused:?}");
+    compare(&database, &Model::default()).await;
+    let moved = database.number("SELECT count(next_position) FROM millstream.lease").await;
+    assert_eq!(moved, 0, "no position moved");
+}
+
+/// A batch that is not the next one is refused, whichever way the stored position differs.
+#[tokio::test]
+async fn a_batch_from_another_position_writes_nothing() {
+    let database = database().await;
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    writer.put(&numbered(0..10)).await;
+    let next = writer.batch(&[("0", numbered(10..20).iter().map(Event::json).collect())]);
+    for stored in ["'3'", "'15'", "'4711'", "NULL"] {
+        database.execute(&format!("UPDATE millstream.lease SET next_position = {stored}")).await;
+        let before = traces(&database).await;
+        let refused = writer.write(&next).await;
+        assert!(matches!(refused, Err(SinkError::Moved { .. })), "stored at {stored}: {refused:?}");
+        assert_eq!(traces(&database).await, before);
+    }
+    database.execute("UPDATE millstream.lease SET next_position = '10'").await;
+    writer.write(&next).await.unwrap();
+    compare(&database, &Model::of(&numbered(0..20))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_under_a_live_owner_makes_it_read_again() {
+    let mut generator = Generator::new("reset");
+    let (database, stream) = (database().await, Stream::default());
+    let topic = stream.topic("objects", 2);
+    let events = generator.events(1_000);
+    let run = Run::start("objects", &topic, database.options(), Run::limits(2, 100));
+    append(&topic, &events[..700], None).await;
+    run.caught_up(Duration::from_secs(30)).await;
+    let before = run.progress.snapshot();
+    // What `positions reset --to earliest` does.
+    database
+        .execute("UPDATE millstream.lease SET epoch = epoch + 1, token = gen_random_uuid(), next_position = NULL")
+        .await;
+    append(&topic, &events[700..], None).await;
+    until("everything to be read again", Duration::from_secs(30), || async {
+        (run.progress.snapshot().records >= before.records + 1_000).then_some(())
+    })
+    .await;
+    run.caught_up(Duration::from_secs(30)).await;
+    assert!(run.stop().await.drained);
+    compare(&database, &Model::of(&events)).await;
+}
+
+const TABLES: [&str; 9] = [
+    "objects",
+    "bucket_count",
+    "segment_count",
+    "hour_count",
+    "segment",
+    "segment_limit",
+    "slot",
+    "lease",
+    "quarantine",
+];
+
+/// The database is restored to an earlier state under a writer that knows better.
+async fn goes_back(first: usize) {
+    let mut generator = Generator::new("database went back");
+    let (database, stream) = (database().await, Stream::default());
+    let topic = stream.topic("objects", 2);
+    let events = generator.events(1_000);
+    let run = Run::start("objects", &topic, database.options(), Run::limits(2, 100));
+    append(&topic, &events[..first], None).await;
+    until("leases", Duration::from_secs(30), || async {
+        (database.number("SELECT count(*) FROM millstream.lease").await == 2).then_some(())
+    })
+    .await;
+    run.caught_up(Duration::from_secs(30)).await;
+    let columns = "quarantine";
+    let save = TABLES.map(|table| format!("CREATE TABLE saved_{table} AS SELECT * FROM millstream.{table}"));
+    database.execute(&save.join("; ")).await;
+
+    append(&topic, &events[first..800], None).await;
+    run.caught_up(Duration::from_secs(30)).await;
+    let restore = TABLES.map(|table| {
+        let kept = if table == columns {
+            "INSERT INTO millstream.quarantine OVERRIDING SYSTEM VALUE"
+        } else {
+            "INSERT INTO millstream."
+        };
+        let into = if table == columns { kept.to_owned() } else { format!("{kept}{table}") };
+        format!("DELETE FROM millstream.{table}; {into} SELECT * FROM saved_{table}")
+    });
+    database.execute(&format!("BEGIN; {}; COMMIT", restore.join("; "))).await;
+    append(&topic, &events[800..], None).await;
+    until("the tables to be filled again", Duration::from_secs(30), || async {
+        let stored = "SELECT coalesce(sum(next_position::bigint), 0) FROM millstream.lease";
+        (database.number(stored).await == 1_000).then_some(())
+    })
+    .await;
+    assert!(run.stop().await.drained);
+    compare(&database, &Model::of(&events)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_went_back_is_filled_again_from_where_it_is() {
+    goes_back(400).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_went_back_to_the_very_beginning_is_filled_again() {
+    goes_back(0).await;
+}
+
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// An owner stands still under load, another takes over its stream, and then the first wakes up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_was_stopped_wakes_after_another_took_over() {
+    let mut generator = Generator::new("stopped owner");
+    let database = database().await;
+    let frozen =
+        Setup::new(&database).allow("leases are taken again").allow("the sink asks to wait").allow("must be mended");
+    let mut first = frozen.start().await;
+    let events = generator.events(20_000);
+    let (mut sent, mut parts) = (0, events.chunks(200));
+    // In the middle of its work: something is written, and something is not.
+    while database.number("SELECT count(*) FROM millstream.objects").await == 0 || sent < 5_000 {
+        let part = parts.next().unwrap();
+        assert_eq!(first.post(event::lines(part)).await.unwrap().status, 202);
+        sent += part.len();
+    }
+    // Frozen in the middle of a COPY, PostgreSQL waits for its data without any limit of time.
+    loop {
+        first.freeze();
+        if stage(&database).await != "copy" {
+            break;
+        }
+        first.thaw();
+    }
+
+    let second =
+        Setup::new(&database).allow("leases are taken again").allow("the sink asks to wait").allow("must be mended");
+    copy_dir(&frozen.data_dir().join("stream"), &second.data_dir().join("stream"));
+    let took_over = second.start().await;
+    // If it holds a transaction open, PostgreSQL ends that after ten seconds.
+    took_over.caught_up(Duration::from_secs(60)).await;
+    compare(&database, &Model::of(&events[..sent])).await;
+    let before = traces(&database).await;
+    first.thaw();
+    first.logged("leases are taken again", Duration::from_secs(60)).await;
+    first.caught_up(Duration::from_secs(60)).await;
+    assert_eq!(traces(&database).await, before, "not one row was touched");
+    first.terminate();
+    first.wait().await;
+    took_over.finish().await;
+}

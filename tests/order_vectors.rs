@@ -40,7 +40,9 @@ async fn what_is_stored_is_what_the_vectors_say() {
         match vector["refused"].as_str() {
             Some(reason) => {
                 assert!(row.is_none(), "{vector}");
-                let kept = format!("SELECT count(*) FROM millstream.quarantine WHERE position = '{number}' AND reason = '{reason}'");
+                let kept = format!(
+                    "SELECT count(*) FROM millstream.quarantine WHERE position = '{number}' AND reason = '{reason}'"
+                );
                 assert_eq!(database.number(&kept).await, 1, "{vector}");
             }
             None => {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use millstream_log::NewRecord;
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::stream::append;
-use millstream_tests::{Database, Event, Generator, Model, Proxy, Run, Setup, Stream, Writer, compare, database, until};
+use millstream_tests::{
+    Database, Event, Generator, Model, Proxy, Run, Setup, Stream, Writer, compare, database, until,
+};
 use rand::Rng as _;
 use serde_json::json;
 
@@ -24,13 +26,13 @@ fn bad_payloads() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("not_json", b"{\"EventName\": nonsense".to_vec()),
         ("not_json", torn),
-        ("", b"\xff\xfe\x00\x01".to_vec()),
+        ("invalid_utf8", b"\xff\xfe\x00\x01".to_vec()),
         ("", Vec::new()),
         ("nul_in_text", changed(|record| record["s3"]["object"]["key"] = json!("in/a%00b"))),
         ("nul_in_text", changed(|record| record["s3"]["bucket"]["name"] = json!("b\0c"))),
         ("nul_in_text", changed(|record| record["s3"]["object"]["userMetadata"] = json!({ "X-Amz-Meta-A": "\0" }))),
-        ("", good.to_string().replace("in%2Fkey", "in%2F\\ud800").into_bytes()),
-        ("too_deep", format!("{{\"Records\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000)).into_bytes()),
+        ("lone_surrogate", good.to_string().replace("in%2Fkey", "in%2F\\ud800").into_bytes()),
+        ("json_too_deep", format!("{{\"Records\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000)).into_bytes()),
         ("", good.to_string().replace("in%2Fkey", &"x".repeat(1 << 20)).into_bytes()),
         ("key_too_long", good.to_string().replace("in%2Fkey", &"x".repeat(1_025)).into_bytes()),
         ("wrong_type", changed(|record| record["s3"]["object"]["key"] = json!(7))),
@@ -106,9 +108,9 @@ async fn the_database_refuses_some_records_of_a_batch() {
         let mut expected: Vec<i64> = picked.iter().map(|n| *n as i64).collect();
         expected.sort_unstable();
         assert_eq!(kept(&database).await, expected);
-        // Every try but the first of the batch stands behind a savepoint.
+        // Every try but the first of the batch stands behind a savepoint. Halving 1,000 takes 10 steps.
         let tries = proxy.savepoints() + 1;
-        let bound = bad as f64 * ((count as f64).log2() + 2.0);
+        let bound = bad as f64 * ((count as f64).log2().ceil() + 2.0);
         println!("{bad} bad of {count}: {tries} tries, at most {bound:.0}");
         assert!((tries as f64) <= bound, "{tries} tries for {bad} bad records of {count}, at most {bound}");
     }
@@ -119,8 +121,7 @@ async fn a_batch_of_nothing_but_refused_records_passes() {
     let database = database().await;
     refuse(&database).await;
     let mut writer = Writer::new("objects", database.options(), &["0"]).await;
-    let events: Vec<Event> =
-        (0..40).map(|n| Event::create("uploads", &format!("poison{n}"), DAY_NS + n, 1)).collect();
+    let events: Vec<Event> = (0..40).map(|n| Event::create("uploads", &format!("poison{n}"), DAY_NS + n, 1)).collect();
     let outcome = writer.put(&events).await;
     assert_eq!((outcome.written, outcome.quarantined), (0, 40));
     compare(&database, &Model::default()).await;
@@ -151,7 +152,7 @@ async fn an_outage_in_the_middle_blames_no_record() {
     let (database, stream) = (database().await, Stream::default());
     refuse(&database).await;
     let topic = stream.topic("objects", 2);
-    let name = |n: u64| if n % 97 == 0 { format!("in/poison{n}") } else { format!("in/{n}") };
+    let name = |n: u64| if n.is_multiple_of(97) { format!("in/poison{n}") } else { format!("in/{n}") };
     let events: Vec<Event> = (0..3_000).map(|n| Event::create("uploads", &name(n), DAY_NS + n, 1)).collect();
     append(&topic, &events, None).await;
     let proxy = Proxy::start(&database).await;

@@ -6,7 +6,10 @@ use millstream_tests::{Database, Description, Dialect, Event, Kind, Model, Write
 /// Version and size of what a reader without a version id gets.
 async fn current(database: &Database) -> Option<(String, Option<i64>)> {
     let mut connection = database.connect().await;
-    sqlx::query_as("SELECT coalesce(version_id, ''), size FROM analytics.objects").fetch_optional(&mut connection).await.unwrap()
+    sqlx::query_as("SELECT coalesce(version_id, ''), size FROM analytics.objects")
+        .fetch_optional(&mut connection)
+        .await
+        .unwrap()
 }
 
 /// Applies steps one after another; after each, demands the current version, the counters and the model.
@@ -155,5 +158,9 @@ async fn keys_without_versions_have_one_row_and_no_head() {
     writer.put(&events.iter().map(|event| event.then(Kind::Delete, DAY_NS + 100)).collect::<Vec<_>>()).await;
     assert_eq!(database.number("SELECT count(*) FROM millstream.objects").await, 50);
     assert_eq!(database.number("SELECT count(*) FROM millstream.objects WHERE versioned").await, 0);
-    assert_eq!(database.number("SELECT count(*) FROM millstream.objects WHERE kind = 3").await, 50, "tombstones are kept");
+    assert_eq!(
+        database.number("SELECT count(*) FROM millstream.objects WHERE kind = 3").await,
+        50,
+        "tombstones are kept"
+    );
 }

@@ -32,9 +32,11 @@ pub async fn compare(database: &Database, model: &Model) {
     let there = Snapshot::read(&mut database.connect().await).await.expect("read the tables");
     let (tables, expected) = (&there.tables, model.tables());
     let mut wrong = Vec::new();
-    let shown = expected.objects.iter().filter(|(_, row)| row.current).map(|(name, row)| {
-        ((name.0.clone(), name.1.clone(), name.2.clone()), shown(name, row))
-    });
+    let shown = expected
+        .objects
+        .iter()
+        .filter(|(_, row)| row.current)
+        .map(|(name, row)| ((name.0.clone(), name.1.clone(), name.2.clone()), shown(name, row)));
     differences("objects", &tables.objects, &expected.objects, &mut wrong);
     differences("bucket_count", &tables.buckets, &expected.buckets, &mut wrong);
     differences("segment_count", &tables.segments, &expected.segments, &mut wrong);

@@ -112,7 +112,8 @@ fn event_bridge(event: &Event) -> Value {
     if let Some(version) = object.as_object_mut().and_then(|object| object.remove("versionId")) {
         object["version-id"] = version;
     }
-    let mut detail = json!({ "version": "0", "bucket": { "name": event.bucket }, "object": object, "reason": "PutObject" });
+    let mut detail =
+        json!({ "version": "0", "bucket": { "name": event.bucket }, "object": object, "reason": "PutObject" });
     if let Some(deletion) = deletion {
         detail["deletion-type"] = json!(deletion);
     }
@@ -194,7 +195,8 @@ pub fn rfc3339(at_ns: u64, digits: usize) -> String {
         month += 1;
     }
     let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
-    let fraction: String = format!(".{nanoseconds:09}").chars().take(if digits == 0 { 0 } else { digits + 1 }).collect();
+    let fraction: String =
+        format!(".{nanoseconds:09}").chars().take(if digits == 0 { 0 } else { digits + 1 }).collect();
     format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z", day + 1)
 }
 

@@ -191,7 +191,8 @@ fn row(events: &[Event]) -> ObjectRow {
     if let Some((time, number)) = described.iter().map(|event| place(event)).max() {
         let newest = described.iter().filter(|event| place(event) == (time, number));
         let told: Vec<_> = newest.filter_map(|event| event.description.as_ref()).collect();
-        let hash = told.iter().map(|told| hash([told.content_type.clone(), json(&told.metadata), json(&told.tags)])).max();
+        let hash =
+            told.iter().map(|told| hash([told.content_type.clone(), json(&told.metadata), json(&told.tags)])).max();
         row.described = (stored(time), stored(number), hash.unwrap_or(0));
         row.content_type = told.iter().filter_map(|told| told.content_type.clone()).max();
         row.metadata = told.iter().filter_map(|told| told.metadata.clone()).max_by(jsonb_order);

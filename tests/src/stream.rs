@@ -196,7 +196,11 @@ impl Writer {
         for (name, payloads) in parts {
             let partition = Partition::new(name);
             let from = *self.next.get(&partition).unwrap_or(&0);
-            let records = payloads.iter().zip(from..).map(|(payload, position)| record(position, payload, published_at_ms)).collect();
+            let records = payloads
+                .iter()
+                .zip(from..)
+                .map(|(payload, position)| record(position, payload, published_at_ms))
+                .collect();
             let next = from + payloads.len() as u64;
             self.next.insert(partition.clone(), next);
             starts.push((partition.clone(), Position::Offset(from)));

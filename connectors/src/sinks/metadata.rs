@@ -26,6 +26,8 @@ mod quarantine;
 mod lease;
 mod transaction;
 
+pub mod redrive;
+
 mod error;
 
 pub use decode::{Decoder, STORE_HEADER};

@@ -1,26 +1,62 @@
 //! The command line.
+//!
+//! Commands that look at the running process ask it over HTTP; those that look at the tables open the database beside
+//! it, which any number of processes may do. Exit codes: 0 done (of `run`: all committed), 78 the configuration is
+//! wrong, 2 the command line is wrong, 1 everything else.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{self, Layers, Problems};
 
 mod run;
 
+mod init;
+mod settings;
+
+mod migrate;
+
+mod produce;
+
+mod status;
+
+mod why;
+
+mod quarantine;
+
+mod positions;
+
+mod user;
+
+mod psql;
+
+mod doctor;
+
+mod client;
+mod database;
+mod screen;
+
+/// What `sysexits.h` calls EX_CONFIG; supervisors do not restart on it.
+const EXIT_CONFIGURATION: u8 = 78;
+
 /// Every state change is a stream event; millstream turns those events into Postgres tables that are always right.
 #[derive(Debug, Parser)]
-#[command(name = "millstream", version, propagate_version = true)]
+#[command(name = "millstream", version, propagate_version = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// Changes one setting, such as `http.listen=127.0.0.1:9000`; may be given several times.
-    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE", help_heading = "Configuration")]
     pub set: Vec<String>,
     /// The configuration file; without it ./millstream.toml, if it is there.
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<std::path::PathBuf>,
-    /// Where everything lies that millstream keeps by itself.
-    #[arg(long, global = true, value_name = "DIR")]
-    pub data_dir: Option<std::path::PathBuf>,
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+    /// Where everything lies that millstream keeps by itself (default: ./.millstream, as root /var/lib/millstream).
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Configuration")]
+    pub data_dir: Option<PathBuf>,
+    /// Where HTTP is served, and where commands find the running process (default: 127.0.0.1:8080).
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Configuration")]
+    pub listen: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -29,40 +65,132 @@ pub struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Shows the whole system on this machine with a generator of uploads, live.
+    Demo(crate::demo::Args),
+    /// Writes a millstream.toml with every setting, its default and its meaning.
+    Init(init::Args),
     /// Runs the stream, the pipelines and the HTTP endpoint until SIGTERM or Ctrl-C.
     Run,
+    /// Checks the configuration without touching anything; exits 78 if it is wrong.
+    Validate(settings::ValidateArgs),
+    /// Shows the configuration, and where each value comes from.
+    #[command(subcommand)]
+    Config(settings::Config),
+    /// Looks at the real parts: disk, stream, database, ports; says what to do about each failure.
+    Doctor(doctor::Args),
+    /// Brings the database's schema up to date. `run` does so by itself.
+    Migrate(migrate::Args),
+    /// Sends events, one JSON document a line, to the running process.
+    Produce(produce::Args),
+    /// Tells how the running process stands.
+    Status(status::Args),
+    /// Tells what became of one object: its rows, its events, what is in quarantine.
+    Why(why::Args),
+    /// Events that could not be written: look at them, write them again, remove them.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
+    /// Where each pipeline stands in the stream, and how to move it.
+    #[command(subcommand)]
+    Positions(positions::Command),
+    /// Accounts of the database for people and their tools.
+    #[command(subcommand)]
+    User(user::Command),
+    /// Opens the database in psql.
+    Psql(psql::Args),
     /// Measures; see the README for what the figures mean.
     Bench(crate::bench::Args),
+    /// Prints a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
-/// Runs the program; returns its exit code: 0 all committed, 78 configuration error, 1 other.
+/// Runs the program; returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // A service tells what it does; a command prints its result and only adds what is wrong.
+    let level = if matches!(cli.command, Command::Run | Command::Bench(_)) { "info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("MILLSTREAM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "start the runtime");
-            return ExitCode::FAILURE;
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(Box::pin(dispatch(cli))));
+    ended.unwrap_or_else(|error| {
+        let code = if is_configuration(&error) { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::FAILURE };
+        match error.downcast_ref::<Problems>() {
+            Some(problems) => screen::complain(&problems.to_string()),
+            None => screen::complain(&format!("millstream: {error:#}")),
         }
-    };
-    let ended = runtime.block_on(async {
-        let mut config = Config::default();
-        if let Some(data_dir) = cli.data_dir {
-            config.data_dir = data_dir;
-        }
-        match cli.command {
-            Command::Run => run::run(config).await,
-            Command::Bench(args) => crate::bench::run(args).await,
-        }
-    });
-    match ended {
-        Ok(code) => code,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
+        code
+    })
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let layers = layers(&cli)?;
+    let load = || config::load(&layers);
+    match cli.command {
+        Command::Init(args) => init::run(&args, layers.file.as_deref()),
+        Command::Completions { shell } => completions(shell),
+        Command::Validate(args) => settings::validate(args, layers),
+        Command::Bench(args) => crate::bench::run(args).await,
+        Command::Demo(args) => crate::demo::run(args, load()?.config).await,
+        Command::Run => run::run(load()?.config).await,
+        Command::Config(command) => settings::show(&command, &load()?),
+        Command::Doctor(args) => doctor::run(&args, &load()?).await,
+        Command::Migrate(args) => migrate::run(&args, &load()?.config).await,
+        Command::Produce(args) => produce::run(&args, &load()?.config).await,
+        Command::Status(args) => status::run(&args, &load()?.config).await,
+        Command::Why(args) => why::run(&args, &load()?.config).await,
+        Command::Quarantine(command) => quarantine::run(command, &load()?.config).await,
+        Command::Positions(command) => positions::run(command, &load()?.config).await,
+        Command::User(command) => user::run(&command, &load()?.config).await,
+        Command::Psql(args) => psql::run(&args, &load()?.config).await,
+    }
+}
+
+/// The layers above the defaults, as this process was given them.
+fn layers(cli: &Cli) -> anyhow::Result<Layers> {
+    let mut flags = Vec::new();
+    if let Some(directory) = &cli.data_dir {
+        let Some(text) = directory.to_str() else { anyhow::bail!("--data-dir {} is no text in UTF-8", directory.display()) };
+        flags.push(("--data-dir", "data_dir", text.to_owned()));
+    }
+    if let Some(listen) = &cli.listen {
+        flags.push(("--listen", "http.listen", listen.clone()));
+    }
+    // What is no text can be no setting of ours.
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let environment = std::env::vars_os().filter_map(text).collect();
+    Ok(Layers { file: cli.config.clone(), environment, set: cli.set.clone(), flags })
+}
+
+/// Whether editing the configuration mends it: then there is no sense in starting again before that.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let log = cause.downcast_ref::<millstream_log::Error>();
+        cause.is::<Problems>()
+            || cause.is::<millstream_postgres::settings::Error>()
+            || matches!(log, Some(millstream_log::Error::Partitions { .. } | millstream_log::Error::TopicName { .. }))
+    })
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "millstream", &mut script);
+    screen::print(&String::from_utf8(script)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
     }
 }

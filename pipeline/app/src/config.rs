@@ -260,7 +260,7 @@ pub mod duration {
 
     pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         let ms = value.as_millis();
-        serializer.serialize_str(&if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") })
+        serializer.serialize_str(&if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") })
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -144,7 +144,7 @@ async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bo
                 for wish in [Wish::Duplicates, Wish::Poison, Wish::KillPostgres] {
                     tokio::time::sleep(duration / 4).await;
                     // The emitter ends only after us.
-                    drop(wishes.send(wish).await);
+                    wishes.send(wish).await.ok();
                 }
                 tokio::time::sleep(duration / 4).await;
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
 use millstream_connectors::sources::log::LogSource;
-use millstream_engine::{BatchLimits, Limits, Pipeline, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task};
+use millstream_engine::{BatchLimits, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task};
 use millstream_log::{Log, Retention, Topic};
 use millstream_postgres::Cluster;
 use sqlx::postgres::PgConnectOptions;
@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::migrate;
+
+/// How long the farewell of idle connections may take at the end: a round trip each, where there is somebody to answer.
+const POOL_CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Everything that runs, for the HTTP endpoint and the demo to look at.
 #[derive(Debug)]
@@ -57,10 +60,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Records in the stream that are not in the tables.
+    /// Records in the stream that are not in the tables. Until a partition is leased nobody knows where its tables are;
+    /// it is counted from its beginning, so that nothing seems to be caught up before it is.
     pub fn lag_records(&self, snapshot: &Snapshot) -> u64 {
         let lag = |partition| {
-            let next = snapshot.positions.get(partition)?;
+            let next = snapshot.positions.get(partition).unwrap_or(&Position::Offset(0));
             self.source.lag_records(partition, next)
         };
         self.source.partitions().iter().filter_map(lag).sum()
@@ -167,7 +171,10 @@ impl Node {
                 Err(_) => summary.drained = false,
             }
         }
-        self.pool.close().await;
+        // A database that does not answer does not say goodbye either; the kernel closes what is left.
+        if tokio::time::timeout(POOL_CLOSE_WITHIN, self.pool.close()).await.is_err() {
+            tracing::debug!("connections for queries were not closed in time");
+        }
         if let Some(cluster) = &self.cluster
             && let Some(cluster) = cluster.lock().await.take()
             && let Err(error) = cluster.close().await
@@ -181,7 +188,7 @@ impl Node {
     }
 }
 
-fn open_log(config: &Config) -> anyhow::Result<Log> {
+pub(crate) fn open_log(config: &Config) -> anyhow::Result<Log> {
     let directory = config.data_dir.join("stream");
     let some = |value: u64| (value > 0).then_some(value);
     let options = millstream_log::Options {
@@ -195,7 +202,7 @@ fn open_log(config: &Config) -> anyhow::Result<Log> {
     Log::open(&directory, options).with_context(|| format!("open the stream in {}", directory.display()))
 }
 
-async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Cluster>, PgConnectOptions, String)> {
+pub(crate) async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Cluster>, PgConnectOptions, String)> {
     if !config.postgres.is_embedded() {
         let connect = config.postgres.connect_options()?;
         let line = format!(

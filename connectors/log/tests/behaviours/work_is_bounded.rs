@@ -167,13 +167,14 @@ fn lingering_never_delays_one_alone_nor_a_full_group_nor_closing() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         for _ in 0..3 {
-            // A part per frame: this group is shared, so the next one lingers until it is full.
-            topic.append(vec![record(0, vec![1; 90]); 20]).await.unwrap();
+            // Each is stored as 100 bytes and fills a frame; eight frames fill a group. The groups are shared, so the
+            // next lingers until it is full as well, which it is.
+            topic.append(vec![record(0, vec![1; 97]); 24]).await.unwrap();
         }
-        let mut last = Box::pin(topic.append(vec![record(0, "lingers"), record(0, vec![1; 90])]));
+        let mut last = Box::pin(topic.append(vec![record(0, "lingers"), record(0, vec![1; 97])]));
         assert!(is_pending(&mut last).await);
         log.close().unwrap();
         last.await.unwrap();
     });
-    assert_eq!(topic.range(0).end, 3 + 60 + 2);
+    assert_eq!(topic.range(0).end, 3 + 72 + 2);
 }

@@ -13,7 +13,7 @@ fn a_server_in_another_container_keeps_the_cluster() {
     // A socket is found by its path in every namespace, so the other one also has a /run that is not this one's.
     let hide = format!(
         "mkdir -p {0}/run && chown --reference={0}/data {0}/run && chmod 700 {0}/run && \
-         mount --bind $(mktemp -d) {0}/run && chown --reference={0}/data {0}/run && chmod 700 {0}/run && exec \"$0\" \"$@\"",
+         mkdir {0}/../run && mount --bind {0}/../run {0}/run && chown --reference={0}/data {0}/run && chmod 700 {0}/run && exec \"$0\" \"$@\"",
         home.path().display()
     );
     let mut there = home.program().wrap(&apart).wrap(&["sh", "-c", &hide]).start();

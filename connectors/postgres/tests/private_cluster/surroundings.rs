@@ -44,6 +44,12 @@ fn variables_for_other_servers_change_nothing() {
     program.opened();
     assert_eq!(program.ask("SELECT current_user || ' ' || current_database()"), "millstream millstream");
     assert_eq!(program.ask("SHOW application_name"), "millstream");
+    // Nor do they reach the server, whose own programs (an archive command, a copy) may be clients of others.
+    assert_eq!(program.ask("CREATE TABLE variables (line text)"), "");
+    assert_eq!(program.ask("COPY variables FROM PROGRAM 'env'"), "");
+    let ours =
+        "SELECT coalesce(string_agg(line, ' '), '') FROM variables WHERE line ~ '^(PG(HOST|PASS|SSL|USER)|NOTIFY)'";
+    assert_eq!(program.ask(ours), "");
     assert!(program.close());
     let said = home.program().set("PGOPTIONS", "-c synchronous_commit=off").start().refused();
     assert!(said.contains("env -u PGOPTIONS"), "{said}");

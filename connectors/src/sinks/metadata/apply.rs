@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use millstream_engine::Outcome;
 use sqlx::{PgConnection, Row as _};
 
-use super::columns::{Columns, Row};
+use super::columns::{Columns, DescriptionRow, Row, Span};
 use super::copy;
 use super::counts::{Deltas, RowState};
 use super::error::Fault;
-use super::fold::{Folded, LOWEST, description_order, fold};
+use super::fold::{Folded, description_order, fold};
 use super::versions::Keys;
 
 /// How new keys are inserted.
@@ -64,6 +64,7 @@ pub(super) struct Applied {
     pub(super) deltas: Deltas,
 }
 
+/// A row of the table as a statement saw it.
 struct Stored {
     order: (i64, i64, i16),
     etag: String,
@@ -71,6 +72,9 @@ struct Stored {
     order_class: i16,
     description: (i64, i64, i64),
     versioned: bool,
+    current: bool,
+    /// Where the row stands, if it is locked.
+    place: Option<String>,
 }
 
 /// Writes the events of the records that `include` names.
@@ -88,7 +92,11 @@ pub(super) async fn apply(
         let (folded, later) = fold(columns, rows);
         // A second pass meets rows that the first has written.
         let look = !first || insert == Insert::OnConflict || lookup.is_due();
-        let stored = if look { select_stored(connection, columns, &folded).await? } else { HashMap::new() };
+        let stored = if look {
+            select_stored(connection, columns, include_str!("sql/objects_stored_select.sql"), folded.iter()).await?
+        } else {
+            HashMap::new()
+        };
         if look && first {
             lookup.found(stored.len());
         }
@@ -112,9 +120,10 @@ async fn apply_pass(
     let mut keys = Keys::default();
     for (at, one) in folded.iter().enumerate() {
         let known = stored.get(&at);
-        let verdict = known.map_or(Compared::Newer, |stored| compare(columns, one, stored));
-        if verdict != Compared::Newer {
-            unchanged(&mut applied.outcome, one, verdict);
+        if let Some(change) = known.map(|stored| Change::of(columns, one, stored))
+            && !change.is_any()
+        {
+            unchanged(&mut applied.outcome, one, change);
             continue;
         }
         if columns.bytes(one.row.version).is_empty() {
@@ -153,29 +162,49 @@ async fn apply_pass(
     keys.derive(connection, before, &mut applied.deltas).await
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compared {
-    Newer,
-    Same,
-    Older,
+/// What a folded row would change of a stored one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Change {
+    /// The facts are newer.
+    facts_newer: bool,
+    /// The facts are of the same order.
+    facts_equal: bool,
+    /// Of the same order, and a field of them is larger or known now.
+    facts_grow: bool,
+    /// The description is newer.
+    desc_newer: bool,
+    /// The description is of the same order and says something else.
+    desc_merged: bool,
+    /// The description is of the same order.
+    desc_equal: bool,
 }
 
-/// Whether a row would change anything stored. Must say `Newer` whenever `objects_update.sql` would.
-fn compare(columns: &Columns, one: &Folded, stored: &Stored) -> Compared {
-    let row = &one.row;
-    let facts = (row.order_time, row.order_seq, row.kind);
-    let facts = facts.cmp(&stored.order).then_with(|| columns.bytes(row.etag).cmp(stored.etag.as_bytes()));
-    let grows = facts.is_eq() && (row.size > stored.size || row.order_class > stored.order_class);
-    let description = description_order(row.description.as_ref());
-    let same_order = (description.0, description.1) == (stored.description.0, stored.description.1);
-    // A merged description keeps the larger hash: what hashes lower at the same order may still add a field.
-    let description_newer = if same_order { description.2 != stored.description.2 } else { description > stored.description };
-    if (row.kind != 0 && (facts.is_gt() || grows)) || description_newer {
-        Compared::Newer
-    } else if (row.kind != 0 && facts.is_eq()) || (row.kind == 0 && same_order) {
-        Compared::Same
-    } else {
-        Compared::Older
+impl Change {
+    fn of(columns: &Columns, one: &Folded, stored: &Stored) -> Self {
+        let row = &one.row;
+        let order = (row.order_time, row.order_seq, row.kind).cmp(&stored.order);
+        let order = order.then_with(|| columns.bytes(row.etag).cmp(stored.etag.as_bytes()));
+        // Kind 0 brings no facts.
+        let (facts_newer, facts_equal) = (row.kind != 0 && order.is_gt(), row.kind != 0 && order.is_eq());
+        let description = description_order(row.description.as_ref());
+        let order = (description.0, description.1).cmp(&(stored.description.0, stored.description.1));
+        Change {
+            facts_newer,
+            facts_equal,
+            facts_grow: facts_equal && (row.size > stored.size || row.order_class > stored.order_class),
+            desc_newer: order.is_gt(),
+            desc_merged: order.is_eq() && description.2 != stored.description.2,
+            desc_equal: order.is_eq(),
+        }
+    }
+
+    fn is_any(self) -> bool {
+        self.facts_newer || self.facts_grow || self.desc_newer || self.desc_merged
+    }
+
+    /// Whether what was stored already is this very event, and not a newer one.
+    fn is_same(self, one: &Folded) -> bool {
+        if one.row.kind == 0 { self.desc_equal } else { self.facts_equal }
     }
 }
 
@@ -190,23 +219,25 @@ fn written(outcome: &mut Outcome, one: &Folded) {
 }
 
 /// Counts a key whose row did not change.
-fn unchanged(outcome: &mut Outcome, one: &Folded, compared: Compared) {
+fn unchanged(outcome: &mut Outcome, one: &Folded, change: Change) {
     let events = u64::from(one.events);
-    let duplicates = if compared == Compared::Same { u64::from(one.winners).min(events) } else { 0 };
+    let duplicates = if change.is_same(one) { u64::from(one.winners).min(events) } else { 0 };
     outcome.filter("duplicate", duplicates);
     outcome.filter("stale", events - duplicates);
 }
 
-async fn select_stored(
+/// Looks rows up by key; `statement` decides whether it locks them.
+async fn select_stored<'a>(
     connection: &mut PgConnection,
     columns: &Columns,
-    folded: &[Folded],
+    statement: &'static str,
+    folded: impl Iterator<Item = &'a Folded> + Clone,
 ) -> Result<HashMap<usize, Stored>, Fault> {
-    let rows = sqlx::query(include_str!("sql/objects_stored_select.sql"))
-        .bind(folded.iter().map(|one| columns.store(&one.row)).collect::<Vec<_>>())
-        .bind(folded.iter().map(|one| columns.text(one.row.bucket)).collect::<Vec<_>>())
-        .bind(folded.iter().map(|one| columns.text(one.row.key)).collect::<Vec<_>>())
-        .bind(folded.iter().map(|one| columns.text(one.row.version)).collect::<Vec<_>>())
+    let rows = sqlx::query(statement)
+        .bind(folded.clone().map(|one| columns.store(&one.row)).collect::<Vec<_>>())
+        .bind(folded.clone().map(|one| columns.text(one.row.bucket)).collect::<Vec<_>>())
+        .bind(folded.clone().map(|one| columns.text(one.row.key)).collect::<Vec<_>>())
+        .bind(folded.map(|one| columns.text(one.row.version)).collect::<Vec<_>>())
         .fetch_all(&mut *connection)
         .await
         .map_err(Fault::data)?;
@@ -219,40 +250,28 @@ async fn select_stored(
             order_class: row.try_get(6)?,
             description: (row.try_get(7)?, row.try_get(8)?, row.try_get(9)?),
             versioned: row.try_get(10)?,
+            current: row.try_get(11)?,
+            place: row.try_get(12)?,
         };
         Ok((usize::try_from(ordinal - 1).unwrap_or(usize::MAX), stored))
     });
     stored.collect::<Result<_, sqlx::Error>>().map_err(Fault::ours)
 }
 
-/// Binds the sixteen columns that `objects_insert.sql` and `objects_update.sql` share.
-macro_rules! bind_rows {
-    ($query:expr, $columns:expr, $rows:expr) => {{
-        let (columns, rows): (&Columns, &[&Folded]) = ($columns, $rows);
-        let description = |one: &&Folded| description_order(one.row.description.as_ref());
-        let text = |pick: fn(&super::columns::DescriptionRow) -> Option<super::columns::Span>| {
-            rows.iter()
-                .map(|one| one.row.description.as_ref().and_then(pick).map(|span| columns.text(span)))
-                .collect::<Vec<_>>()
-        };
-        sqlx::query($query)
-            .bind(rows.iter().map(|one| columns.store(&one.row)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| columns.text(one.row.bucket)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| columns.text(one.row.key)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| columns.text(one.row.version)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| one.row.kind).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| one.row.order_time).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| one.row.order_seq).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| one.row.order_class).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| columns.text(one.row.etag)).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| one.row.size).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| description(one).0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| description(one).1).collect::<Vec<_>>())
-            .bind(rows.iter().map(|one| description(one).2).collect::<Vec<_>>())
-            .bind(text(|text| text.content_type))
-            .bind(text(|text| text.metadata))
-            .bind(text(|text| text.tags))
-    }};
+/// The column of a piece of description.
+fn described<'a>(columns: &'a Columns, rows: &[&Folded], pick: fn(&DescriptionRow) -> Option<Span>) -> Vec<Option<&'a str>> {
+    let text = |one: &&Folded| one.row.description.as_ref().and_then(pick).map(|span| columns.text(span));
+    rows.iter().map(text).collect()
+}
+
+/// A column of numbers.
+fn column<T>(rows: &[&Folded], pick: impl Fn(&Row) -> T) -> Vec<T> {
+    rows.iter().map(|one| pick(&one.row)).collect()
+}
+
+/// A column of the order of descriptions.
+fn description_column(rows: &[&Folded], pick: fn((i64, i64, i64)) -> i64) -> Vec<i64> {
+    column(rows, |row| pick(description_order(row.description.as_ref())))
 }
 
 /// Inserts rows that may be there by now; returns those that were.
@@ -265,7 +284,23 @@ async fn insert_new<'a>(
     if fresh.is_empty() {
         return Ok(Vec::new());
     }
-    let inserted = bind_rows!(include_str!("sql/objects_insert.sql"), columns, fresh)
+    let inserted = sqlx::query(include_str!("sql/objects_insert.sql"))
+        .bind(column(fresh, |row| columns.store(row)))
+        .bind(column(fresh, |row| columns.text(row.bucket)))
+        .bind(column(fresh, |row| columns.text(row.key)))
+        .bind(column(fresh, |row| columns.text(row.version)))
+        .bind(column(fresh, |row| row.kind))
+        .bind(column(fresh, |row| row.order_time))
+        .bind(column(fresh, |row| row.order_seq))
+        .bind(column(fresh, |row| row.order_class))
+        .bind(column(fresh, |row| columns.text(row.etag)))
+        .bind(column(fresh, |row| row.size))
+        .bind(description_column(fresh, |order| order.0))
+        .bind(description_column(fresh, |order| order.1))
+        .bind(description_column(fresh, |order| order.2))
+        .bind(described(columns, fresh, |text| text.content_type))
+        .bind(described(columns, fresh, |text| text.metadata))
+        .bind(described(columns, fresh, |text| text.tags))
         .fetch_all(&mut *connection)
         .await
         .map_err(Fault::data)?;
@@ -288,6 +323,7 @@ async fn insert_new<'a>(
     Ok(raced)
 }
 
+/// Updates rows that are there, under locks taken in key order.
 async fn update(
     connection: &mut PgConnection,
     columns: &Columns,
@@ -298,40 +334,71 @@ async fn update(
     if newer.is_empty() {
         return Ok(());
     }
-    let changed = bind_rows!(include_str!("sql/objects_update.sql"), columns, newer)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(Fault::data)?;
-    let mut seen = vec![false; newer.len()];
-    for row in &changed {
-        let ordinal: i64 = row.try_get(0).map_err(Fault::ours)?;
-        let at = usize::try_from(ordinal - 1).unwrap_or(usize::MAX);
-        let (Some(one), Some(seen)) = (newer.get(at), seen.get_mut(at)) else { continue };
-        *seen = true;
-        written(&mut applied.outcome, one);
-        let (old, new, versioned) = row_states(row).map_err(Fault::ours)?;
-        if versioned && !keys.contains(columns, &one.row) {
+    let statement = include_str!("sql/objects_lock.sql");
+    let mut locked = select_stored(connection, columns, statement, newer.iter().copied()).await?;
+    let mut rows: Vec<&Folded> = Vec::with_capacity(newer.len());
+    let (mut changes, mut places, mut current) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, one) in newer.iter().enumerate() {
+        let row = &one.row;
+        // Rows are never deleted by us; one that is gone was purged meanwhile, and another look inserts it.
+        let Some(stored) = locked.remove(&at) else { return Err(Fault::Again) };
+        if stored.versioned && !keys.contains(columns, row) {
             // The key got its first version while we waited for its lock: begin again with its head locked.
             return Err(Fault::Again);
         }
-        applied.deltas.row(columns, &one.row, old, new);
-    }
-    for (one, seen) in newer.iter().zip(seen) {
-        if !seen {
-            unchanged(&mut applied.outcome, one, Compared::Older);
+        let change = Change::of(columns, one, &stored);
+        if !change.is_any() {
+            unchanged(&mut applied.outcome, one, change);
+            continue;
         }
+        written(&mut applied.outcome, one);
+        let old = RowState { kind: stored.order.2, time: stored.order.0, size: stored.size, current: stored.current };
+        let new = new_state(columns, row, &stored, change);
+        // What is current of a key with versions is counted once, where it is derived.
+        let counted = |state: RowState| RowState { current: state.current && !stored.versioned, ..state };
+        applied.deltas.row(columns, row, counted(old), counted(new));
+        rows.push(one);
+        changes.push(change);
+        places.push(stored.place);
+        current.push(new.current);
     }
-    Ok(())
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let flag = |pick: fn(&Change) -> bool| changes.iter().map(pick).collect::<Vec<bool>>();
+    let done = sqlx::query(include_str!("sql/objects_update.sql"))
+        .bind(places)
+        .bind(flag(|change| change.facts_newer))
+        .bind(flag(|change| change.facts_equal))
+        .bind(flag(|change| change.desc_newer))
+        .bind(flag(|change| change.desc_merged))
+        .bind(current)
+        .bind(column(&rows, |row| row.kind))
+        .bind(column(&rows, |row| row.order_time))
+        .bind(column(&rows, |row| row.order_seq))
+        .bind(column(&rows, |row| row.order_class))
+        .bind(column(&rows, |row| columns.text(row.etag)))
+        .bind(column(&rows, |row| row.size))
+        .bind(description_column(&rows, |order| order.0))
+        .bind(description_column(&rows, |order| order.1))
+        .bind(description_column(&rows, |order| order.2))
+        .bind(described(columns, &rows, |text| text.content_type))
+        .bind(described(columns, &rows, |text| text.metadata))
+        .bind(described(columns, &rows, |text| text.tags))
+        .execute(&mut *connection)
+        .await
+        .map_err(Fault::data)?;
+    // The counters were told of every row: one that was not updated would make them wrong.
+    if done.rows_affected() == rows.len() as u64 { Ok(()) } else { Err(Fault::Again) }
 }
 
-fn row_states(row: &sqlx::postgres::PgRow) -> Result<(RowState, RowState, bool), sqlx::Error> {
-    let state = |kind: i16, time: i64, size: Option<i64>, current: bool| RowState {
-        kind,
-        time: if kind == 0 { LOWEST } else { time },
-        size,
-        current,
-    };
-    let old = state(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
-    let new = state(row.try_get(6)?, row.try_get(7)?, row.try_get(8)?, row.try_get(9)?);
-    Ok((old, new, row.try_get(1)?))
+/// What `objects_update.sql` makes of a row, for the counters.
+fn new_state(columns: &Columns, row: &Row, stored: &Stored, change: Change) -> RowState {
+    if change.facts_newer {
+        let alone = columns.bytes(row.version).is_empty() && !stored.versioned;
+        let current = row.kind == 1 && (stored.current || alone);
+        return RowState { kind: row.kind, time: row.order_time, size: row.size, current };
+    }
+    let size = if change.facts_equal { row.size.max(stored.size) } else { stored.size };
+    RowState { kind: stored.order.2, time: stored.order.0, size, current: stored.current }
 }

@@ -36,6 +36,13 @@ impl Fault {
         error.code().as_deref() == Some("23505") && error.constraint() == Some("objects_pkey")
     }
 
+    /// Whether another transaction was in the way: the same again may well go through.
+    pub(super) fn is_conflict(&self) -> bool {
+        let (Fault::Data(error) | Fault::Ours(error)) = self else { return false };
+        let code = error.as_database_error().and_then(|error| error.code());
+        matches!(code.as_deref(), Some("40001" | "40P01" | "55P03"))
+    }
+
     /// The error as the engine sees it.
     pub(super) fn into_sink_error(self, doing: &'static str) -> SinkError {
         match self {

@@ -22,7 +22,7 @@ pub(super) struct Folded {
 }
 
 /// The lowest order, of rows without facts or without description.
-pub(super) const LOWEST: i64 = i64::MIN;
+const LOWEST: i64 = i64::MIN;
 
 /// Folds the events of the given records. Returns one pass, sorted by key, and the events that need another.
 pub(super) fn fold(columns: &Columns, mut rows: Vec<Row>) -> (Vec<Folded>, Vec<Row>) {

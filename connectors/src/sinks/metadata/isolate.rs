@@ -26,8 +26,9 @@ pub(super) struct Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
     pub(super) refused: BTreeMap<u32, Refusal>,
-    /// A refusal whose record is not found yet.
-    unresolved: Option<Refusal>,
+    /// A refusal whose record is not found yet, and the records that it is among: halving goes on in the next
+    /// transaction where this one had to end.
+    unresolved: Option<(Refusal, Vec<u32>)>,
     /// Tries made for the current batch, for tests and logs.
     pub(super) tries: u32,
 }
@@ -50,9 +51,9 @@ pub(super) async fn apply_isolating(
 ) -> Result<Applied, Fault> {
     let mut savepoints = 0;
     while savepoints < SAVEPOINTS_MAX {
-        let mut refusal = match verdicts.unresolved.take() {
+        let (mut refusal, mut suspects) = match verdicts.unresolved.take() {
             // The transaction before this one ended in it: no need to see it fail again.
-            Some(refusal) => refusal,
+            Some(unresolved) => unresolved,
             None => {
                 let refused = &verdicts.refused;
                 let include = |record: u32| !refused.contains_key(&record);
@@ -66,20 +67,17 @@ pub(super) async fn apply_isolating(
                 };
                 match attempt {
                     Err(fault) if fault.blames_record() => {
-                        let refusal = refusal_of(&fault);
+                        let among = (refusal_of(&fault), suspects(columns, refused));
                         if refused.is_empty() {
-                            verdicts.unresolved = Some(refusal);
+                            verdicts.unresolved = Some(among);
                             return Err(fault);
                         }
-                        refusal
+                        among
                     }
                     other => return other,
                 }
             }
         };
-        let mut suspects: Vec<u32> = columns.rows.iter().map(|row| row.record).collect();
-        suspects.dedup();
-        suspects.retain(|record| !verdicts.refused.contains_key(record));
         while suspects.len() > 1 && savepoints < SAVEPOINTS_MAX {
             let right = suspects.split_off(suspects.len() / 2);
             let half = |record: u32| suspects.binary_search(&record).is_ok();
@@ -98,11 +96,19 @@ pub(super) async fn apply_isolating(
             tracing::warn!(record = bad, sqlstate = %refusal.sqlstate, detail = %refusal.detail, "a record is set aside");
             verdicts.refused.insert(bad, refusal);
         } else {
-            verdicts.unresolved = Some(refusal);
+            verdicts.unresolved = Some((refusal, suspects));
         }
     }
     // What was found is kept; a new transaction goes on from there.
     Err(Fault::Again)
+}
+
+/// The records that any refusal may be about.
+fn suspects(columns: &Columns, refused: &BTreeMap<u32, Refusal>) -> Vec<u32> {
+    let mut records: Vec<u32> = columns.rows.iter().map(|row| row.record).collect();
+    records.dedup();
+    records.retain(|record| !refused.contains_key(record));
+    records
 }
 
 /// Applies under a savepoint, which a fault that blames a record is rolled back to.

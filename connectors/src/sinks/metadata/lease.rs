@@ -1,6 +1,6 @@
 //! Leases and positions: the fence that a writer passes inside each transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_engine::{Batch, Gap, Held, Partition, Position, Range, Recovery, SinkError};
 use rand::Rng as _;
@@ -14,7 +14,8 @@ use super::error::{Fault, failed};
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     token: String,
-    partitions: BTreeMap<Partition, ()>,
+    /// Partitions of which no position was stored when they were leased, and of which nothing is committed since.
+    unread: BTreeSet<Partition>,
 }
 
 /// What the lease rows say of a batch.
@@ -60,7 +61,8 @@ impl Leases {
             Ok(Held { partition: Partition::new(row.try_get::<String, _>(0)?), next: next.map(position) })
         }).collect();
         let held = held.map_err(|error| failed("read leases", error))?;
-        self.partitions = held.iter().map(|held| (held.partition.clone(), ())).collect();
+        self.unread =
+            held.iter().filter(|held| held.next.is_none()).map(|held| held.partition.clone()).collect();
         self.token = token;
         Ok(held)
     }
@@ -88,7 +90,14 @@ impl Leases {
                 stored.insert(Partition::new(partition), next.map(position));
             }
         }
-        judge(batch.ranges(), &stored)
+        judge(batch.ranges(), &stored, &self.unread)
+    }
+
+    /// From now on these partitions have a stored position; one without would be a database that went back.
+    pub(super) fn committed(&mut self, ranges: &[Range]) {
+        for range in ranges {
+            self.unread.remove(&range.partition);
+        }
     }
 
     /// Moves the stored positions past a batch.
@@ -114,7 +123,11 @@ impl Leases {
 }
 
 /// Compares a batch's ranges with the positions stored under our token.
-fn judge(ranges: &[Range], stored: &BTreeMap<Partition, Option<Position>>) -> Result<Fence, Fault> {
+fn judge(
+    ranges: &[Range],
+    stored: &BTreeMap<Partition, Option<Position>>,
+    unread: &BTreeSet<Partition>,
+) -> Result<Fence, Fault> {
     let mut passed = 0;
     for range in ranges {
         let Some(next) = stored.get(&range.partition) else {
@@ -122,10 +135,10 @@ fn judge(ranges: &[Range], stored: &BTreeMap<Partition, Option<Position>>) -> Re
         };
         // Never read before: any beginning is right, the source chose the oldest record.
         match next {
-            None => {}
+            None if unread.contains(&range.partition) => {}
             Some(next) if *next == range.from => {}
             Some(next) if *next == range.next => passed += 1,
-            Some(_) => {
+            _ => {
                 let partition = range.partition.clone();
                 return Err(Fault::Fence(SinkError::Moved { partition, stored: next.clone() }));
             }
@@ -211,12 +224,14 @@ mod tests {
     #[test]
     fn only_the_next_batch_passes_the_fence() {
         let ranges = [range("0", 5, 9), range("1", 0, 3)];
-        let judged = |rows: &[(&str, Option<u64>)]| judge(&ranges, &stored(rows));
+        let unread = BTreeSet::from([Partition::new("1")]);
+        let judged = |rows: &[(&str, Option<u64>)]| judge(&ranges, &stored(rows), &unread);
         assert!(matches!(judged(&[("0", Some(5)), ("1", Some(0))]), Ok(Fence::Open)));
         assert!(matches!(judged(&[("0", Some(5)), ("1", None)]), Ok(Fence::Open)));
         assert!(matches!(judged(&[("0", Some(9)), ("1", Some(3))]), Ok(Fence::Passed)));
         assert!(matches!(judged(&[("0", Some(9)), ("1", Some(0))]), Err(Fault::Fence(SinkError::Moved { .. }))));
         assert!(matches!(judged(&[("0", Some(4)), ("1", Some(0))]), Err(Fault::Fence(SinkError::Moved { .. }))));
+        assert!(matches!(judged(&[("0", None), ("1", Some(0))]), Err(Fault::Fence(SinkError::Moved { .. }))));
         assert!(matches!(judged(&[("0", Some(5))]), Err(Fault::Fence(SinkError::Fenced { .. }))));
     }
 

@@ -31,6 +31,7 @@ impl Metadata {
             let fault = match self.attempt(connection, batch, insert).await {
                 Ok(outcome) => {
                     self.segments.committed();
+                    self.leases.committed(batch.ranges());
                     return Ok(outcome);
                 }
                 Err(fault) => fault,
@@ -102,16 +103,16 @@ impl Metadata {
     }
 }
 
-async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let statement = include_str!("sql/transaction_begin.sql");
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop)
 }
 
-async fn rollback(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn rollback(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql("ROLLBACK").execute(connection).await.map(drop)
 }
 
-async fn lease_slot(connection: &mut PgConnection) -> Result<Slot, SinkError> {
+pub(super) async fn lease_slot(connection: &mut PgConnection) -> Result<Slot, SinkError> {
     let token = random_uuid();
     let number: i16 = sqlx::query_scalar(include_str!("sql/slot_lease.sql"))
         .bind(&token)

@@ -14,7 +14,7 @@ use crate::node::Node;
 
 /// Options of `bench append`.
 #[derive(Clone, Debug, ClapArgs)]
-pub struct Args {
+pub(crate) struct Args {
     /// How many events.
     #[arg(long, default_value_t = 500_000)]
     events: u64,

@@ -20,7 +20,7 @@ use millstream_engine::task;
 
 /// Options of the client process.
 #[derive(Clone, Debug, ClapArgs)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where to post.
     #[arg(long)]
     address: SocketAddr,

@@ -21,7 +21,7 @@ const SHUFFLE: usize = 1_000;
 
 /// Options of the generator process.
 #[derive(Debug, ClapArgs)]
-pub struct Args {
+pub(crate) struct Args {
     /// The directory of the stream.
     #[arg(long)]
     directory: PathBuf,

@@ -16,7 +16,7 @@ use crate::node::Node;
 
 /// Options of `bench ingest`.
 #[derive(Clone, Debug, ClapArgs)]
-pub struct Args {
+pub(crate) struct Args {
     /// How many events.
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,

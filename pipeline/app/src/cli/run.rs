@@ -6,6 +6,7 @@ use std::sync::Arc;
 use millstream_engine::Summary;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::client;
 use crate::config::Config;
 use crate::http;
 use crate::node::Node;
@@ -14,12 +15,21 @@ use crate::node::Node;
 pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let node = Arc::new(Node::start(config).await?);
-    let server = http::serve(Arc::clone(&node)).await?;
+    let server = match http::serve(Arc::clone(&node)).await {
+        Ok(server) => server,
+        Err(error) => {
+            // What has begun in the meantime is finished; the summary would only hide why.
+            drop(node.drain().await);
+            return Err(error);
+        }
+    };
+    client::note_address(&node.config.data_dir, server.address);
     tracing::info!(listen = %server.address, data_dir = %node.config.data_dir.display(), psql = node.psql_line, "running");
     tokio::select! {
         _ = terminate.recv() => {}
         result = tokio::signal::ctrl_c() => result?,
     }
+    client::forget_address(&node.config.data_dir);
     tracing::info!("draining");
     let summary = tokio::select! {
         summary = async { server.stop().await; node.drain().await } => summary,

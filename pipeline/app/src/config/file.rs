@@ -157,7 +157,7 @@ fn remove(table: &mut DeTable<'_>, steps: &[Step]) -> bool {
     let Some(value) = table.get_mut(&key) else { return false };
     match (value.get_mut(), rest) {
         (DeValue::Table(table), rest) => remove(table, rest),
-        (DeValue::Array(array), [Step::Index(index), rest @ ..]) => match array.iter_mut().nth(*index) {
+        (DeValue::Array(array), [Step::Index(index), rest @ ..]) => match array.get_mut(*index) {
             Some(value) => match value.get_mut() {
                 DeValue::Table(table) => remove(table, rest),
                 _ => false,

@@ -16,7 +16,7 @@ pub(super) fn masked(setting: &str, value: Value) -> Value {
 }
 
 /// An address without its password. What looks like an address but cannot be taken apart is not shown at all.
-pub fn mask_url(text: &str) -> String {
+fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, more) = rest.split_at(end);

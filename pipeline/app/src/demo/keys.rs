@@ -45,6 +45,6 @@ pub(super) fn listen(wishes: mpsc::Sender<Wish>) -> Option<Keyboard> {
 impl Drop for Keyboard {
     fn drop(&mut self) {
         // Nothing can be done if the terminal is gone.
-        drop(tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before));
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before).ok();
     }
 }

@@ -1,3 +1,5 @@
 SELECT i.ordinal
 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS i (store, bucket, segment, ordinal)
-JOIN millstream.segment s ON s.store = i.store AND s.bucket = i.bucket AND s.segment = i.segment
+CROSS JOIN LATERAL (
+    SELECT FROM millstream.segment WHERE store = i.store AND bucket = i.bucket AND segment = i.segment LIMIT 1
+) AS s

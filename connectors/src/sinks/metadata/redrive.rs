@@ -1,0 +1,256 @@
+//! Quarantined records written again, by the same path and the same rules as records of the stream.
+//!
+//! One transaction writes a record's events with their counters and takes its rows out of quarantine: an event is in
+//! the tables or in quarantine, never in both and never in neither. Events of the record that had been written before
+//! have no further effect, because rows and counters change only for what is newer. On a crash nothing is half done.
+
+use std::collections::BTreeMap;
+
+use millstream_engine::{Decode as _, Outcome, Position, Record, SinkError};
+use millstream_schemas::Limits;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+
+use super::Decoder;
+use super::apply::{Insert, Lookup, apply};
+use super::columns::Refused;
+use super::counts::Slot;
+use super::decode::STORE_HEADER;
+use super::error::Fault;
+use super::segments::Segments;
+use super::transaction::{begin, lease_slot, rollback};
+
+/// Transactions tried for one set of records while others change the same keys.
+const ATTEMPTS_MAX: u32 = 10;
+
+/// Writes quarantined records again.
+#[derive(Debug)]
+pub struct Redrive {
+    decoder: Decoder,
+    dry_run: bool,
+    segments: Segments,
+    slot: Option<Slot>,
+}
+
+/// What became of rows of the quarantine.
+#[derive(Debug, Default)]
+pub struct Redriven {
+    /// Rows taken out.
+    pub removed: u64,
+    /// What the events of their records did.
+    pub outcome: Outcome,
+    /// Rows that stay.
+    pub kept: Vec<Kept>,
+}
+
+/// A row that stays in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number.
+    pub id: i64,
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, in a sentence.
+    pub detail: String,
+}
+
+/// The rows that are locked, as records.
+#[derive(Debug, Default)]
+struct Locked {
+    records: Vec<Record>,
+    /// Number of the record, index of the event, number of the row.
+    rows: Vec<(u32, i32, i64)>,
+}
+
+impl Redrive {
+    /// `segments_max` and `limits` are those of the pipeline. A dry run does everything but commit.
+    pub fn new(limits: Limits, segments_max: i32, dry_run: bool) -> Self {
+        // Every row of the quarantine names its store, so there is no default.
+        let decoder = Decoder { store: String::new(), limits };
+        Redrive { decoder, dry_run, segments: Segments::new(segments_max), slot: None }
+    }
+
+    /// Writes the records that these rows belong to again. The connection must not be in a transaction.
+    ///
+    /// # Errors
+    /// What the database said, unless it blames a record: that one stays in quarantine.
+    pub async fn run(&mut self, connection: &mut PgConnection, ids: &[i64]) -> Result<Redriven, SinkError> {
+        let mut redriven = Redriven::default();
+        // Halves of what the database refused, until the record is found.
+        let mut open: Vec<Vec<i64>> = vec![ids.to_vec()];
+        while let Some(ids) = open.pop() {
+            let mut attempts = 0;
+            let fault = loop {
+                attempts += 1;
+                let done = self.transaction(connection, &ids).await;
+                match done {
+                    Ok((done, true)) => {
+                        redriven.add(done);
+                        break None;
+                    }
+                    Ok((_, false)) => break None,
+                    Err(fault) => {
+                        self.undo(connection).await?;
+                        let again = fault.is_key_race() || matches!(fault, Fault::Again) || fault.is_conflict();
+                        if !again || attempts >= ATTEMPTS_MAX {
+                            break Some(fault);
+                        }
+                    }
+                }
+            };
+            match fault {
+                None => {}
+                Some(fault) if !fault.blames_record() => return Err(fault.into_sink_error("write quarantined records")),
+                Some(_) if ids.len() > 1 => {
+                    let (left, right) = ids.split_at(ids.len() / 2);
+                    open.extend([right.to_vec(), left.to_vec()]);
+                }
+                Some(fault) => redriven.keep(&ids, &fault),
+            }
+        }
+        Ok(redriven)
+    }
+
+    /// One transaction. The flag says whether it counts: rows may have gone meanwhile.
+    async fn transaction(&mut self, connection: &mut PgConnection, ids: &[i64]) -> Result<(Redriven, bool), Fault> {
+        begin(connection).await.map_err(Fault::ours)?;
+        let locked = lock(connection, ids).await?;
+        if locked.records.is_empty() {
+            rollback(connection).await.map_err(Fault::ours)?;
+            return Ok((Redriven::default(), false));
+        }
+        let slot = match &self.slot {
+            Some(slot) => slot.clone(),
+            None => lease_slot(connection).await.map_err(Fault::Fence)?,
+        };
+        let columns = self.decoder.decode(&locked.records);
+        let applied = apply(connection, &columns, |_| true, Insert::OnConflict, &mut Lookup::default()).await?;
+        applied.deltas.write(connection, &slot, &mut self.segments).await?;
+        let kept = keep_refused(connection, &locked, &columns.refused).await?;
+        let gone: Vec<i64> =
+            locked.rows.iter().map(|(_, _, id)| *id).filter(|id| kept.iter().all(|kept| kept.id != *id)).collect();
+        let deleted = sqlx::query(include_str!("sql/quarantine_delete.sql")).bind(&gone).execute(&mut *connection).await;
+        let removed = deleted.map_err(Fault::ours)?.rows_affected();
+        let mut outcome = applied.outcome;
+        for (reason, events) in &columns.filtered {
+            outcome.filter(reason, *events);
+        }
+        outcome.quarantined = columns.refused.len() as u64;
+        if self.dry_run {
+            rollback(connection).await.map_err(Fault::ours)?;
+            self.segments.rolled_back();
+        } else {
+            sqlx::raw_sql("COMMIT").execute(connection).await.map_err(Fault::ours)?;
+            self.segments.committed();
+            self.slot = Some(slot);
+        }
+        Ok((Redriven { removed, outcome, kept }, true))
+    }
+
+    async fn undo(&mut self, connection: &mut PgConnection) -> Result<(), SinkError> {
+        self.segments.rolled_back();
+        rollback(connection).await.map_err(|error| super::error::failed("roll back", error))
+    }
+}
+
+impl Redriven {
+    /// Adds what another set of rows came to.
+    pub fn add(&mut self, other: Redriven) {
+        self.removed += other.removed;
+        self.outcome.written += other.outcome.written;
+        self.outcome.quarantined += other.outcome.quarantined;
+        for (reason, events) in other.outcome.filtered {
+            self.outcome.filter(reason, events);
+        }
+        self.kept.extend(other.kept);
+    }
+
+    fn keep(&mut self, ids: &[i64], fault: &Fault) {
+        let detail = match fault {
+            Fault::Data(sqlx::Error::Database(error)) => error.message().to_owned(),
+            fault => format!("{fault:?}"),
+        };
+        let kept = |id: &i64| Kept { id: *id, reason: "refused_by_database".to_owned(), detail: detail.clone() };
+        self.kept.extend(ids.iter().map(kept));
+        self.outcome.quarantined += ids.len() as u64;
+    }
+}
+
+async fn lock(connection: &mut PgConnection, ids: &[i64]) -> Result<Locked, Fault> {
+    let rows = sqlx::query(include_str!("sql/quarantine_records_lock.sql")).bind(ids).fetch_all(connection).await;
+    let mut locked = Locked::default();
+    let mut last: Option<[String; 4]> = None;
+    for row in &rows.map_err(Fault::ours)? {
+        read(row, &mut locked, &mut last).map_err(Fault::ours)?;
+    }
+    Ok(locked)
+}
+
+/// Adds a row to its record, which it shares with the rows beside it.
+fn read(row: &PgRow, locked: &mut Locked, last: &mut Option<[String; 4]>) -> Result<(), sqlx::Error> {
+    let name: [String; 4] = [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?];
+    if last.as_ref() != Some(&name) {
+        let store: String = row.try_get(6)?;
+        let headers: BTreeMap<String, String> = serde_json::from_str(row.try_get(8)?).unwrap_or_default();
+        let mut headers: Vec<(Box<str>, bytes::Bytes)> = headers
+            .into_iter()
+            .filter(|(name, _)| name != STORE_HEADER)
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        headers.push((STORE_HEADER.into(), store.into()));
+        let [_, _, _, position] = &name;
+        let position = position.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
+        locked.records.push(Record {
+            position: Position::clone(&position),
+            published_at_ms: row.try_get(10)?,
+            key: row.try_get::<Vec<u8>, _>(7)?.into(),
+            headers,
+            payload: row.try_get::<Vec<u8>, _>(9)?.into(),
+        });
+        *last = Some(name);
+    }
+    let record = u32::try_from(locked.records.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    locked.rows.push((record, row.try_get(5)?, row.try_get(0)?));
+    Ok(())
+}
+
+/// Events that are refused now keep or get a row of their own; says which rows stay.
+async fn keep_refused(
+    connection: &mut PgConnection,
+    locked: &Locked,
+    refused: &[Refused],
+) -> Result<Vec<Kept>, Fault> {
+    let row = |one: &Refused| {
+        let of_record = locked.rows.iter().filter(|(record, _, _)| *record == one.record);
+        let own = of_record.clone().find(|(_, index, _)| *index == i32::from(one.index));
+        (own.map(|(_, _, id)| *id), of_record.map(|(_, _, id)| *id).next())
+    };
+    let (mut kept, mut fresh) = (Vec::new(), Vec::new());
+    for one in refused {
+        match row(one) {
+            (Some(id), _) => kept.push(Kept { id, reason: one.reason.to_owned(), detail: one.detail.replace('\0', "\\0") }),
+            (None, Some(any)) => fresh.push((any, one)),
+            (None, None) => {}
+        }
+    }
+    if !fresh.is_empty() {
+        sqlx::query(include_str!("sql/quarantine_refused_insert.sql"))
+            .bind(fresh.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+            .bind(fresh.iter().map(|(_, one)| i32::from(one.index)).collect::<Vec<_>>())
+            .bind(fresh.iter().map(|(_, one)| one.reason).collect::<Vec<_>>())
+            .bind(fresh.iter().map(|(_, one)| one.detail.replace('\0', "\\0")).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await
+            .map_err(Fault::ours)?;
+    }
+    if !kept.is_empty() {
+        sqlx::query(include_str!("sql/quarantine_refused_update.sql"))
+            .bind(kept.iter().map(|kept| kept.id).collect::<Vec<_>>())
+            .bind(kept.iter().map(|kept| &*kept.reason).collect::<Vec<_>>())
+            .bind(kept.iter().map(|kept| &*kept.detail).collect::<Vec<_>>())
+            .execute(connection)
+            .await
+            .map_err(Fault::ours)?;
+    }
+    Ok(kept)
+}

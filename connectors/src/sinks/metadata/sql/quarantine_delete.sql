@@ -1,0 +1,1 @@
+DELETE FROM millstream.quarantine WHERE id = ANY ($1::bigint[])

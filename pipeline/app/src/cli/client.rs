@@ -1,0 +1,139 @@
+//! The running process, asked over HTTP.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client as Connections;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use crate::config::Config;
+
+/// Names the address of the process that runs on a data directory.
+const ADDRESS_FILE: &str = "address";
+/// A process on this machine takes a connection at once or not at all.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// The endpoint waits 30 s for a disk.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// No answer that a command asks for comes near it.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A process that took a connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    token: Option<String>,
+    connections: Connections<HttpConnector, Full<Bytes>>,
+}
+
+/// Leaves a note for [`Client::find`]; it is a hint, so failing to write it stops nothing.
+pub(super) fn note_address(data_dir: &Path, address: SocketAddr) {
+    let path = data_dir.join(ADDRESS_FILE);
+    if let Err(error) = std::fs::write(&path, format!("{address}\n")) {
+        tracing::warn!(%error, path = %path.display(), "commands will not find this process by its data directory");
+    }
+}
+
+/// Takes the note away.
+pub(super) fn forget_address(data_dir: &Path) {
+    std::fs::remove_file(data_dir.join(ADDRESS_FILE)).ok();
+}
+
+impl Client {
+    /// Finds the process that runs on the data directory, or else at the configured address.
+    pub(super) async fn find(config: &Config) -> anyhow::Result<Option<Client>> {
+        let noted = std::fs::read_to_string(config.data_dir.join(ADDRESS_FILE)).ok();
+        let noted = noted.and_then(|text| text.trim().parse().ok());
+        let token = token(config)?;
+        for address in noted.into_iter().chain([config.http.listen]).map(reachable) {
+            let connected = tokio::time::timeout(CONNECT_WITHIN, tokio::net::TcpStream::connect(address)).await;
+            if address.port() != 0 && matches!(connected, Ok(Ok(_))) {
+                let connections = Connections::builder(TokioExecutor::new()).build_http();
+                return Ok(Some(Client { address, token, connections }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same, where nothing can be done without it.
+    pub(super) async fn expect(config: &Config) -> anyhow::Result<Client> {
+        Client::find(config).await?.with_context(|| {
+            format!(
+                "no millstream answers at {} or runs on {}: start it with `millstream run`, or say where it is with --listen or --data-dir",
+                config.http.listen,
+                config.data_dir.display()
+            )
+        })
+    }
+
+    /// Asks, and gives status and body.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(String, String)],
+        body: Bytes,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body))?;
+        let answer = async {
+            let response = self.connections.request(request).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| anyhow::anyhow!("read the answer: {error}"))?;
+            anyhow::Ok((status, body.to_bytes()))
+        };
+        tokio::time::timeout(ANSWER_WITHIN, answer)
+            .await
+            .with_context(|| format!("{} did not answer within {} s", self.address, ANSWER_WITHIN.as_secs()))?
+            .with_context(|| format!("ask {}", self.address))
+    }
+
+    /// Reads a JSON document.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        let (status, body) = self.send(Method::GET, path, &[], Bytes::new()).await?;
+        if !status.is_success() {
+            bail!("{} answers {path} with {status}{}", self.address, problem(&body));
+        }
+        serde_json::from_slice(&body).with_context(|| format!("read what {} answers", self.address))
+    }
+}
+
+/// What a problem document says, for people.
+pub(super) fn problem(body: &[u8]) -> String {
+    let Ok(document) = serde_json::from_slice::<serde_json::Value>(body) else { return String::new() };
+    let text = |name: &str| document.get(name).and_then(|text| text.as_str()).map(super::screen::escape);
+    match (text("title"), text("detail")) {
+        (Some(title), Some(detail)) => format!(": {title}; {detail}"),
+        (Some(one), None) | (None, Some(one)) => format!(": {one}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// An address that listens everywhere is reached here.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    address
+}
+
+/// The first token that is for every store. Whoever can read the file is trusted with it.
+fn token(config: &Config) -> anyhow::Result<Option<String>> {
+    let Some(path) = &config.http.tokens_file else { return Ok(None) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("read the tokens in {}", path.display()))?;
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let found = lines.map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| words.len() == 1);
+    Ok(found.and_then(|words| words.first().map(|word| word.split_once(':').map_or(*word, |(_, token)| token).to_owned())))
+}

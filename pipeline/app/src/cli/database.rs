@@ -1,0 +1,67 @@
+//! The database, opened beside a running process or alone.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use millstream_postgres::Cluster;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+
+use crate::config::Config;
+use crate::{migrate, node};
+
+/// A database that is open. It is to be closed: a private server without another user stops then.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) connect: PgConnectOptions,
+    /// How to open a psql, as a line to paste.
+    pub(super) psql_line: String,
+    pub(super) cluster: Option<Cluster>,
+}
+
+/// What a command expects of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expect {
+    /// The tables are there and up to date.
+    Tables,
+    /// Anything; a private cluster is made if there is none.
+    Nothing,
+}
+
+impl Database {
+    /// Opens the database; `connection` is the first connection to it.
+    pub(super) async fn open(config: &Config, expect: Expect) -> anyhow::Result<(Database, PgConnection)> {
+        if expect == Expect::Tables && config.postgres.is_embedded() && !has_cluster(&config.data_dir) {
+            bail!(
+                "there is no database in {} yet: `millstream run` makes one (or name another place with --data-dir)",
+                config.data_dir.display()
+            );
+        }
+        if expect == Expect::Nothing {
+            std::fs::create_dir_all(&config.data_dir)
+                .with_context(|| format!("make the data directory {}", config.data_dir.display()))?;
+        }
+        let (cluster, connect, psql_line) = node::open_postgres(config).await?;
+        let connect = connect.application_name("millstream command");
+        let mut connection = PgConnection::connect_with(&connect).await.context("connect to PostgreSQL")?;
+        if expect == Expect::Tables && !migrate::pending(&mut connection).await?.is_empty() {
+            bail!("the tables are not there or not up to date: run `millstream migrate`");
+        }
+        Ok((Database { connect, psql_line, cluster }, connection))
+    }
+
+    /// Leaves it; a private server that nobody else uses stops.
+    pub(super) async fn close(self, connection: PgConnection) -> anyhow::Result<()> {
+        // How the farewell goes says nothing.
+        connection.close().await.ok();
+        if let Some(cluster) = self.cluster {
+            cluster.close().await.context("leave the private PostgreSQL")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a private cluster was made here.
+pub(super) fn has_cluster(data_dir: &Path) -> bool {
+    data_dir.join("postgres/data").exists()
+}

@@ -1,0 +1,108 @@
+//! `millstream doctor`: looks at the real parts, and says for each failure what mends it.
+//!
+//! It changes nothing: a private cluster that is not there yet is not made, and one that is not running is started for
+//! as long as it is looked at.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::client::Client;
+use super::screen;
+use crate::config::Loaded;
+
+mod machine;
+
+mod stream;
+
+mod postgres;
+
+/// Options of `doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Good,
+    /// It works; someone should know all the same.
+    Note,
+    Bad,
+}
+
+/// One part that was looked at.
+#[derive(Debug)]
+struct Check {
+    name: &'static str,
+    state: State,
+    found: String,
+    /// What to do about it.
+    mend: Option<String>,
+}
+
+impl Check {
+    fn good(name: &'static str, found: impl Into<String>) -> Check {
+        Check { name, state: State::Good, found: found.into(), mend: None }
+    }
+
+    fn note(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Check {
+        Check { name, state: State::Note, found: found.into(), mend: Some(mend.into()) }
+    }
+
+    fn bad(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Check {
+        Check { name, state: State::Bad, found: found.into(), mend: Some(mend.into()) }
+    }
+}
+
+pub(super) async fn run(args: &Args, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let config = &loaded.config;
+    let file = loaded.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |file| file.display().to_string());
+    let mut checks = vec![Check::good("configuration", format!("valid ({file})"))];
+    let running = Client::find(config).await?;
+    checks.extend(machine::look(config));
+    checks.extend(stream::look(config, running.as_ref()).await);
+    checks.extend(postgres::look(config).await);
+    let failed = checks.iter().filter(|check| check.state == State::Bad).count();
+    if args.json {
+        let shown = checks.iter().map(|check| {
+            let state = word(check.state);
+            json!({ "name": check.name, "state": state, "found": check.found, "mend": check.mend })
+        });
+        screen::print_json(&json!({ "ok": failed == 0, "checks": shown.collect::<Vec<_>>() }))?;
+    } else {
+        let rows: Vec<Vec<String>> = checks.iter().flat_map(rows).collect();
+        screen::print(&screen::table(&rows));
+        screen::print(&match failed {
+            0 => "all is well".to_owned(),
+            1 => "1 failure".to_owned(),
+            failed => format!("{failed} failures"),
+        });
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Good => "ok",
+        State::Note => "note",
+        State::Bad => "FAIL",
+    }
+}
+
+/// A check, and below it what to do.
+fn rows(check: &Check) -> Vec<Vec<String>> {
+    let mut rows = vec![vec![word(check.state).to_owned(), check.name.to_owned(), escaped(&check.found)]];
+    if let Some(mend) = &check.mend {
+        rows.extend(mend.lines().map(|line| vec![String::new(), String::new(), format!("  -> {}", screen::escape(line))]));
+    }
+    rows
+}
+
+/// Messages of several lines, such as the tail of a server's log, on one.
+fn escaped(found: &str) -> String {
+    screen::escape(&found.lines().map(str::trim).collect::<Vec<_>>().join("; "))
+}

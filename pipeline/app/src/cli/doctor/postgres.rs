@@ -1,0 +1,169 @@
+//! The database: there, new enough, durable, ours to write, and with the same idea of the time.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use millstream_postgres::cluster::Binaries;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+
+use super::Check;
+use crate::cli::database::{Database, Expect, has_cluster};
+use crate::config::Config;
+use crate::migrate;
+
+/// What the SQL is written for and tested with.
+const VERSIONS: std::ops::RangeInclusive<i32> = 15..=18;
+/// Freshness is told by two clocks; an answer of the database takes less than this.
+const SKEW_MS_MAX: i64 = 2_000;
+/// The pool, this command, and a person with psql.
+const CONNECTIONS_BESIDE: usize = 12;
+
+pub(super) async fn look(config: &Config) -> Vec<Check> {
+    if config.postgres.is_embedded() && !has_cluster(&config.data_dir) {
+        return vec![programs(config)];
+    }
+    let (database, mut connection) = match Database::open(config, Expect::Nothing).await {
+        Ok(opened) => opened,
+        Err(error) => return vec![Check::bad("postgres", format!("{error:#}"), mend_connection(config))],
+    };
+    let mut checks = vec![];
+    let before = now_ms();
+    match sqlx::query(include_str!("../sql/doctor_server.sql")).fetch_one(&mut connection).await {
+        Ok(row) => {
+            checks.extend(server(config, &row, (before, now_ms())).unwrap_or_else(|error| vec![failed(&error)]));
+        }
+        Err(error) => checks.push(failed(&error)),
+    }
+    checks.push(schema(&mut connection).await);
+    if let Err(error) = database.close(connection).await {
+        checks.push(Check::bad("postgres", format!("{error:#}"), "look at the server's log"));
+    }
+    checks
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn failed(error: &sqlx::Error) -> Check {
+    Check::bad("postgres", error.to_string(), "look at the server's log")
+}
+
+fn mend_connection(config: &Config) -> String {
+    if config.postgres.is_embedded() {
+        format!("tail {}", config.data_dir.join("postgres/log").display())
+    } else {
+        "is the address right (millstream config show), is the server up, does pg_hba.conf let this machine in?".to_owned()
+    }
+}
+
+/// Without a cluster: whether one could be made.
+fn programs(config: &Config) -> Check {
+    let name = "postgres";
+    match Binaries::find(None, &config.data_dir.join("postgres/postgres")) {
+        Ok(found) if found.major >= 15 => {
+            Check::good(name, format!("PostgreSQL {} in {}; `millstream run` makes the private cluster", found.major, found.dir.display()))
+        }
+        Ok(found) => Check::bad(name, format!("PostgreSQL {} is too old", found.major), "install PostgreSQL 15 or newer: apt-get install postgresql"),
+        Err(error) => {
+            let message = error.to_string();
+            let (first, rest) = message.split_once('\n').unwrap_or((&message, "apt-get install postgresql"));
+            Check::bad(name, first, rest)
+        }
+    }
+}
+
+fn server(config: &Config, row: &PgRow, clock: (i64, i64)) -> Result<Vec<Check>, sqlx::Error> {
+    let text = |name: &str| row.try_get::<String, _>(name);
+    let (version, version_text): (i32, String) = (row.try_get("version")?, text("version_text")?);
+    let mut checks = vec![if VERSIONS.contains(&(version / 10_000)) {
+        Check::good("postgres", format!("version {version_text} answers"))
+    } else {
+        let mend = format!("use PostgreSQL {} to {}", VERSIONS.start(), VERSIONS.end());
+        Check::bad("postgres", format!("version {version_text} is not one that millstream is tested with"), mend)
+    }];
+    if row.try_get::<bool, _>("standby")? {
+        checks.push(Check::bad("postgres role", "a standby: it takes no writes", "postgres.url must name the primary"));
+    }
+    let encoding = text("encoding")?;
+    if encoding != "UTF8" {
+        let mend = format!("createdb --encoding=UTF8 --template=template0 {}_utf8", text("database_name")?);
+        checks.push(Check::bad("encoding", format!("{encoding} cannot hold every key"), mend));
+    }
+    checks.push(durability(&text("fsync")?, &text("full_page_writes")?, &text("synchronous_commit")?));
+    let needed = config.pipeline.iter().map(|pipeline| pipeline.writers).sum::<usize>() + CONNECTIONS_BESIDE;
+    let connections: i32 = row.try_get("max_connections")?;
+    if usize::try_from(connections).unwrap_or(0) < needed {
+        let mend = format!("ALTER SYSTEM SET max_connections = {}, and restart", needed * 2);
+        checks.push(Check::bad("connections", format!("{connections} allowed, about {needed} needed"), mend));
+    }
+    checks.push(skew(row.try_get("now_ms")?, clock));
+    if !row.try_get::<bool, _>("may_create")? {
+        let (role, database) = (text("role_name")?, text("database_name")?);
+        let found = format!("role {role} may not make schemas in {database}");
+        checks.push(Check::note("privileges", found, format!("only needed to migrate: GRANT CREATE ON DATABASE {database} TO {role}")));
+    }
+    Ok(checks)
+}
+
+fn durability(fsync: &str, full_page_writes: &str, synchronous_commit: &str) -> Check {
+    let name = "durability";
+    let found = format!("fsync {fsync}, full_page_writes {full_page_writes}, synchronous_commit {synchronous_commit}");
+    if fsync != "on" {
+        return Check::bad(name, found, "a power cut can ruin the database: ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()");
+    }
+    if full_page_writes != "on" {
+        return Check::note(name, found, "right only where the disk writes whole pages: ALTER SYSTEM SET full_page_writes = on");
+    }
+    if synchronous_commit == "off" {
+        return Check::note(name, found, "nothing: writers switch it on in each transaction");
+    }
+    Check::good(name, found)
+}
+
+/// The database's clock was read between two looks at ours.
+fn skew(theirs_ms: i64, (before_ms, after_ms): (i64, i64)) -> Check {
+    let skew_ms = if theirs_ms < before_ms { before_ms - theirs_ms } else { (theirs_ms - after_ms).max(0) };
+    if skew_ms > SKEW_MS_MAX {
+        let found = format!("this machine and the database differ by {:.1} s", skew_ms as f64 / 1000.0);
+        Check::bad("clock", found, "synchronise both (chronyc makestep): freshness and event times are judged by them")
+    } else {
+        Check::good("clock", format!("agrees with the database to {} ms", skew_ms.max(after_ms - before_ms)))
+    }
+}
+
+async fn schema(connection: &mut PgConnection) -> Check {
+    let name = "schema";
+    let pending = match migrate::pending(connection).await {
+        Ok(pending) => pending,
+        Err(error) => return Check::bad(name, format!("{error:#}"), "millstream --version"),
+    };
+    if !pending.is_empty() {
+        let mend = "millstream migrate (`run` does so by itself; --dry-run prints the SQL)";
+        return Check::note(name, format!("{} migrations are pending", pending.len()), mend);
+    }
+    let refused: Result<Vec<String>, _> =
+        sqlx::query_scalar(include_str!("../sql/doctor_privileges.sql")).fetch_all(connection).await;
+    match refused {
+        Ok(refused) if refused.is_empty() => Check::good(name, "up to date, and ours to write"),
+        Ok(refused) => {
+            let mend = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA millstream TO the role of postgres.url";
+            Check::bad(name, format!("not ours to write: {}", refused.join(", ")), mend)
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn skew_is_what_lies_outside_of_the_question() {
+        assert_eq!(skew(1_000, (900, 1_100)).state, State::Good);
+        assert_eq!(skew(5_000, (900, 1_100)).state, State::Bad);
+        assert_eq!(skew(0, (2_900, 3_000)).state, State::Bad);
+    }
+}

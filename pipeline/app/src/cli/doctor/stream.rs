@@ -1,0 +1,87 @@
+//! The embedded stream and the HTTP endpoint, through the process that runs them if there is one.
+
+use bytes::Bytes;
+use hyper::Method;
+use millstream_log::Error;
+
+use super::Check;
+use crate::cli::client::Client;
+use crate::config::Config;
+use crate::node;
+
+pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check> {
+    match running {
+        Some(client) => ask(client).await,
+        None => vec![log(config), port(config).await],
+    }
+}
+
+/// What the process says of itself.
+async fn ask(client: &Client) -> Vec<Check> {
+    let name = "running process";
+    let mend = "look at what it logs; is it another program? choose an address with --listen";
+    let answer = match client.send(Method::GET, "/readyz", &[], Bytes::new()).await {
+        Ok((_, answer)) => answer,
+        Err(error) => return vec![Check::bad(name, format!("{error:#}"), mend)],
+    };
+    let document: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
+    let Some(checks) = document.get("checks").and_then(|checks| checks.as_object()) else {
+        return vec![Check::bad(name, format!("something at {} answers, but not as millstream does", client.address), mend)];
+    };
+    let mut found = vec![Check::good(name, format!("answers at {}", client.address))];
+    for (part, check) in checks {
+        let ok = check.get("ok").and_then(serde_json::Value::as_bool).unwrap_or(false);
+        let detail = check.get("detail").and_then(|detail| detail.as_str()).unwrap_or_default();
+        let text = format!("{part}: {detail}");
+        found.push(if ok { Check::good(name, text) } else { Check::bad(name, text, "millstream status") });
+    }
+    found
+}
+
+/// Opens the stream as `run` would, which checks the end of every partition.
+fn log(config: &Config) -> Check {
+    let name = "stream";
+    let directory = config.data_dir.join("stream");
+    if !directory.join("topics").exists() {
+        return Check::good(name, "none yet; `millstream run` makes it");
+    }
+    let log = match node::open_log(config) {
+        Ok(log) => log,
+        Err(error) => {
+            let mend = match error.downcast_ref::<Error>() {
+                Some(Error::Locked { pid: Some(pid), .. }) => {
+                    format!("process {pid} has it open but does not answer over HTTP: look at it, or kill {pid}")
+                }
+                Some(Error::Corrupt(_)) => "restore the file from a copy; what lies behind the damage was not touched".to_owned(),
+                _ => format!("ls -la {}", directory.display()),
+            };
+            return Check::bad(name, format!("{error:#}"), mend);
+        }
+    };
+    let topics = log.topics();
+    for (topic, partitions) in &topics {
+        let configured = config.pipeline.iter().any(|pipeline| pipeline.topic() == topic);
+        if configured && *partitions != config.stream.partitions {
+            let found = format!("topic {topic} has {partitions} partitions, stream.partitions is {}", config.stream.partitions);
+            return Check::bad(name, found, format!("--set stream.partitions={partitions}, or choose another topic"));
+        }
+    }
+    let shown: Vec<String> = topics.iter().map(|(topic, partitions)| format!("{topic} ({partitions} partitions)")).collect();
+    let closed = log.close();
+    match closed {
+        Ok(()) => Check::good(name, format!("opens without damage: {}", shown.join(", "))),
+        Err(error) => Check::bad(name, error.to_string(), format!("ls -la {}", directory.display())),
+    }
+}
+
+async fn port(config: &Config) -> Check {
+    let name = "http port";
+    let listen = config.http.listen;
+    match tokio::net::TcpListener::bind(listen).await {
+        Ok(_) => Check::good(name, format!("{listen} is free")),
+        Err(error) => {
+            let mend = format!("ss -ltnp 'sport = :{}' shows who has it; choose another with --listen", listen.port());
+            Check::bad(name, format!("{listen}: {error}"), mend)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `millstream init`: a file to begin with.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::screen;
+use crate::config::{FILE_NAME, TEMPLATE};
+
+/// Options of `init`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Replaces a file that is there.
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(args: &Args, path: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let path = path.unwrap_or(Path::new(FILE_NAME));
+    // Created anew unless told otherwise, so that two that run at once cannot overwrite each other either.
+    let opened = if args.force {
+        OpenOptions::new().write(true).create(true).truncate(true).open(path)
+    } else {
+        OpenOptions::new().write(true).create_new(true).open(path)
+    };
+    let mut file = match opened {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            anyhow::bail!("{} is there already; `millstream init --force` replaces it", path.display());
+        }
+        opened => opened.with_context(|| format!("write {}", path.display()))?,
+    };
+    file.write_all(TEMPLATE.as_bytes()).with_context(|| format!("write {}", path.display()))?;
+    screen::print(&format!(
+        "wrote {}: every setting with its default\n\nnext: millstream doctor, millstream run",
+        path.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}

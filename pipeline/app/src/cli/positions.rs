@@ -1,0 +1,284 @@
+//! `millstream positions`: where each pipeline stands in its stream, and how to move it.
+//!
+//! Moving back reads records again, which changes nothing in the tables; moving forward leaves records out, which is put
+//! on record as a gap. Either way whoever held the partition is fenced.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use millstream_log::Topic;
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection, Row as _};
+
+use super::database::{Database, Expect};
+use super::screen;
+use crate::config::{Config, Pipeline};
+use crate::node;
+
+/// What to do with positions.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Lists the stored positions, and ranges that were never read.
+    Show {
+        /// Only this pipeline.
+        #[arg(long)]
+        pipeline: Option<String>,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Moves positions. The embedded stream is open in one process at a time, so `run` must not be running.
+    Reset(Reset),
+}
+
+/// Options of `positions reset`.
+#[derive(Debug, clap::Args)]
+pub struct Reset {
+    /// Whose positions.
+    #[arg(long)]
+    pipeline: String,
+    /// Only this partition; without it all of them.
+    #[arg(long)]
+    partition: Option<u32>,
+    /// `earliest`, `latest`, `@TIME` (`@2026-11-23T12:00Z`, `@1764000000`; the first record stored then or later) or an offset.
+    #[arg(long, value_name = "POSITION")]
+    to: String,
+    /// Says what would change, and changes nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Where to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Earliest,
+    Latest,
+    Time { ms: i64 },
+    Offset(u64),
+}
+
+/// A partition that moves.
+#[derive(Debug)]
+struct Move {
+    partition: u32,
+    stored: Option<String>,
+    to: u64,
+    start: u64,
+    end: u64,
+}
+
+pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
+    let (database, mut connection) = Database::open(config, Expect::Tables).await?;
+    let done = match command {
+        Command::Show { pipeline, json } => show(&mut connection, pipeline.as_deref(), json).await,
+        Command::Reset(args) => reset(&mut connection, config, &args).await,
+    };
+    database.close(connection).await?;
+    done
+}
+
+async fn show(connection: &mut PgConnection, pipeline: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
+    let leases = sqlx::query(include_str!("sql/lease_list.sql")).bind(pipeline).fetch_all(&mut *connection).await?;
+    let gaps = sqlx::query(include_str!("sql/gap_list.sql")).bind(pipeline).fetch_all(connection).await?;
+    let (mut rows, mut objects) = (Vec::new(), Vec::new());
+    for lease in &leases {
+        let text = |name| lease.try_get::<String, _>(name);
+        let (next, epoch): (Option<String>, i64) = (lease.try_get("next_position")?, lease.try_get("epoch")?);
+        let age: f64 = lease.try_get("age_seconds")?;
+        objects.push(json!({
+            "pipeline": text("pipeline")?, "incarnation": text("incarnation")?, "partition": text("partition")?,
+            "next_position": next, "epoch": epoch, "owner": text("owner")?, "age_seconds": age,
+        }));
+        let next = next.unwrap_or_else(|| "the beginning".to_owned());
+        rows.push(vec![
+            screen::escape(&text("pipeline")?),
+            screen::escape(&text("partition")?),
+            screen::escape(&next),
+            epoch.to_string(),
+            screen::escape(&text("owner")?),
+            screen::seconds(age),
+            screen::escape(&text("incarnation")?),
+        ]);
+    }
+    let gap = |row: &sqlx::postgres::PgRow| -> Result<Vec<String>, sqlx::Error> {
+        ["pipeline", "partition", "from_position", "to_position", "reason", "found_at"].iter().map(|name| row.try_get(*name)).collect()
+    };
+    let gaps: Vec<Vec<String>> = gaps.iter().map(gap).collect::<Result<_, _>>()?;
+    if json {
+        let names = ["pipeline", "partition", "from", "to", "reason", "found_at"];
+        let gaps: Vec<BTreeMap<&str, &String>> = gaps.iter().map(|gap| names.into_iter().zip(gap).collect()).collect();
+        screen::print_json(&json!({ "positions": objects, "gaps": gaps }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if rows.is_empty() {
+        screen::print("no pipeline has read anything yet");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let titles = ["pipeline", "partition", "next position", "epoch", "owner", "last commit", "stream"].map(str::to_owned).to_vec();
+    rows.insert(0, titles);
+    screen::print(&screen::table(&rows));
+    if !gaps.is_empty() {
+        let titles = ["pipeline", "partition", "from", "to", "why", "found"].map(str::to_owned).to_vec();
+        let shown = gaps.iter().map(|gap| gap.iter().map(|text| screen::escape(text)).collect());
+        let rows: Vec<Vec<String>> = std::iter::once(titles).chain(shown).collect();
+        screen::print(&format!("\nnever read:\n{}", screen::table(&rows)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reset(connection: &mut PgConnection, config: &Config, args: &Reset) -> anyhow::Result<ExitCode> {
+    let pipeline = config.pipeline.iter().find(|pipeline| pipeline.name == args.pipeline).with_context(|| {
+        let known: Vec<&str> = config.pipeline.iter().map(|pipeline| &*pipeline.name).collect();
+        format!("there is no pipeline {:?}; known are {}", args.pipeline, known.join(", "))
+    })?;
+    let target = target(connection, &args.to).await?;
+    let (log, topic) = open_topic(config, pipeline)?;
+    let stored = stored(connection, &pipeline.name).await?;
+    let here: BTreeMap<&str, Option<&str>> = stored
+        .iter()
+        .filter(|(incarnation, _, _)| incarnation == topic.id())
+        .map(|(_, partition, next)| (&**partition, next.as_deref()))
+        .collect();
+    let made_anew = here.is_empty() && !stored.is_empty();
+    if made_anew && args.partition.is_some() {
+        bail!(
+            "the stream was made anew, so every partition needs a position: leave out --partition. \
+             Else the others would begin at the earliest record without anybody having said so"
+        );
+    }
+    let mut moves = Vec::new();
+    for partition in 0..topic.partitions() {
+        if args.partition.is_none_or(|only| only == partition) {
+            let range = topic.range(partition);
+            let to = resolve(&topic, partition, target)?;
+            let stored = here.get(&*partition.to_string()).copied().flatten().map(str::to_owned);
+            moves.push(Move { partition, stored, to, start: range.start, end: range.end });
+        }
+    }
+    if moves.is_empty() {
+        bail!("topic {} has partitions 0 to {}", pipeline.topic(), topic.partitions().saturating_sub(1));
+    }
+    if made_anew {
+        screen::print("the tables were filled from another stream: positions are set for this one, the others stay on record");
+    }
+    print_moves(&moves);
+    if args.dry_run {
+        screen::print("dry run, nothing was changed");
+    } else {
+        commit(connection, &pipeline.name, topic.id(), &moves).await?;
+        screen::print(&format!("{} positions set; `millstream run` goes on from there", moves.len()));
+    }
+    drop(topic);
+    log.close().context("close the stream")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn target(connection: &mut PgConnection, text: &str) -> anyhow::Result<Target> {
+    match text.strip_prefix('@') {
+        Some(time) => Ok(Target::Time { ms: time_ms(connection, time).await? }),
+        None if text == "earliest" => Ok(Target::Earliest),
+        None if text == "latest" => Ok(Target::Latest),
+        None => match text.parse() {
+            Ok(offset) => Ok(Target::Offset(offset)),
+            Err(_) => bail!("--to {text}: write earliest, latest, @TIME or an offset"),
+        },
+    }
+}
+
+/// Seconds since 1970, or whatever PostgreSQL reads as a time.
+async fn time_ms(connection: &mut PgConnection, text: &str) -> anyhow::Result<i64> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Ok(seconds.saturating_mul(1000));
+    }
+    let ms = sqlx::query_scalar(include_str!("sql/time_parse.sql")).bind(text).fetch_one(connection).await;
+    ms.map_err(|error| match error.as_database_error() {
+        Some(said) => anyhow::anyhow!("@{text} is no time ({}): write @2026-11-23T12:00Z or @1764000000", said.message()),
+        None => error.into(),
+    })
+}
+
+/// Opens the stream and the topic of a pipeline, which must be there: this command makes neither.
+pub(super) fn open_topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result<(millstream_log::Log, Topic)> {
+    let path = config.data_dir.join("stream/topics").join(pipeline.topic());
+    if !path.exists() {
+        bail!("there is no topic {} in {}: `millstream run` makes it", pipeline.topic(), config.data_dir.display());
+    }
+    let log = node::open_log(config).map_err(|error| match error.downcast_ref() {
+        Some(millstream_log::Error::Locked { .. }) => {
+            error.context("the embedded stream is open in one process at a time: stop `millstream run` first")
+        }
+        _ => error,
+    })?;
+    let known = log.topics().into_iter().find(|(name, _)| name == pipeline.topic());
+    let partitions = known.map_or(config.stream.partitions, |(_, partitions)| partitions);
+    let topic = log.topic(pipeline.topic(), partitions)?;
+    Ok((log, topic))
+}
+
+/// Incarnation, partition and next position of every lease of a pipeline.
+async fn stored(connection: &mut PgConnection, pipeline: &str) -> anyhow::Result<Vec<(String, String, Option<String>)>> {
+    let rows = sqlx::query(include_str!("sql/lease_list.sql")).bind(pipeline).fetch_all(connection).await?;
+    let read = |row: &sqlx::postgres::PgRow| {
+        Ok((row.try_get("incarnation")?, row.try_get("partition")?, row.try_get("next_position")?))
+    };
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+}
+
+fn resolve(topic: &Topic, partition: u32, target: Target) -> anyhow::Result<u64> {
+    let range = topic.range(partition);
+    match target {
+        Target::Earliest => Ok(range.start),
+        Target::Latest => Ok(range.end),
+        Target::Time { ms } => {
+            topic.offset_at(partition, ms).with_context(|| format!("look for the time in partition {partition}"))
+        }
+        Target::Offset(offset) if (range.start..=range.end).contains(&offset) => Ok(offset),
+        Target::Offset(offset) => {
+            bail!("partition {partition} has offsets {} to {}, not {offset}", range.start, range.end)
+        }
+    }
+}
+
+fn print_moves(moves: &[Move]) {
+    let mut rows = vec![["partition", "stored", "new", "end", "effect"].map(str::to_owned).to_vec()];
+    for one in moves {
+        let stored = one.stored.as_deref().map_or("the beginning", |stored| stored);
+        let effect = match one.stored.as_deref().and_then(|stored| stored.parse::<u64>().ok()) {
+            Some(stored) if one.to < stored => format!("{} records are read again", stored - one.to),
+            Some(stored) if one.to > stored => format!("{} records are never read", one.to - stored),
+            Some(_) => "stays".to_owned(),
+            None if one.to > one.start => format!("{} records are never read", one.to - one.start),
+            None => format!("{} records are read", one.end.saturating_sub(one.to)),
+        };
+        let row = [one.partition.to_string(), screen::escape(stored), one.to.to_string(), one.end.to_string(), effect];
+        rows.push(row.to_vec());
+    }
+    screen::print(&screen::table(&rows));
+}
+
+async fn commit(connection: &mut PgConnection, pipeline: &str, incarnation: &str, moves: &[Move]) -> anyhow::Result<()> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query(include_str!("sql/position_reset.sql"))
+        .bind(pipeline)
+        .bind(incarnation)
+        .bind(moves.iter().map(|one| one.partition.to_string()).collect::<Vec<_>>())
+        .bind(moves.iter().map(|one| one.to.to_string()).collect::<Vec<_>>())
+        .execute(&mut *transaction)
+        .await?;
+    for one in moves {
+        let from = one.stored.as_deref().map_or(Some(one.start), |stored| stored.parse().ok());
+        if let Some(from) = from.filter(|from| *from < one.to) {
+            sqlx::query(include_str!("sql/gap_skip.sql"))
+                .bind(pipeline)
+                .bind(incarnation)
+                .bind(one.partition.to_string())
+                .bind(from.to_string())
+                .bind(one.to.to_string())
+                .execute(&mut *transaction)
+                .await?;
+        }
+    }
+    transaction.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! What people read: results on standard output, complaints on standard error, text of strangers made harmless.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Prints a result. A reader that has gone (`| head`) is no error.
+pub(super) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let line_end = if text.ends_with('\n') { "" } else { "\n" };
+    if write!(out, "{text}{line_end}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("standard output was closed");
+    }
+}
+
+/// Prints without ending the line.
+pub(super) fn print_part(text: &str) {
+    std::io::stdout().write_all(text.as_bytes()).ok();
+}
+
+/// Prints what is wrong. Where even that cannot be written there is nobody to tell.
+pub(super) fn complain(text: &str) {
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
+/// Prints a value as JSON, for programs.
+pub(super) fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Rows in columns. The first row holds the titles; numbers stand to the right.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || b",.-+%".contains(&byte));
+    let shape: Vec<(usize, bool)> = (0..columns)
+        .map(|column| {
+            let width = rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
+            let numbers = rows.len() > 1 && rows.iter().skip(1).all(|row| is_number(&cell(row, column)));
+            (width, numbers)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (width, numbers)) in shape.iter().enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
+            let cell = cell(row, column);
+            let room = " ".repeat(width - cell.chars().count());
+            line += &if *numbers { format!("{gap}{room}{cell}") } else { format!("{gap}{cell}{room}") };
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// Text of strangers for a terminal: nothing in it moves the cursor, changes colours, or turns the direction of reading.
+pub(super) fn escape(text: &str) -> String {
+    escape_bytes(text.as_bytes())
+}
+
+/// The same for bytes that may be no text.
+pub(super) fn escape_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\t' => out.push_str("\\t"),
+                hidden if hidden.is_control() || is_invisible(hidden) => {
+                    out += &hidden.escape_unicode().to_string();
+                }
+                shown => out.push(shown),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            write!(out, "\\x{byte:02x}").ok();
+        }
+    }
+    out
+}
+
+/// Characters without a shape of their own that change how others are shown.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A count with its digits in groups of three.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && at % 3 == first {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A time in milliseconds since 1970, in UTC as RFC 3339 writes it.
+pub(super) fn utc(ms: i64) -> String {
+    let (days, ms_of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
+    // Years begin in March here, so that the leap day is the last of its year ("civil from days", Howard Hinnant).
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let seconds = ms_of_day / 1000;
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        ms_of_day % 1000
+    )
+}
+
+/// Seconds as a person says them.
+pub(super) fn seconds(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 0.0 => "0 s".to_owned(),
+        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 7_200.0 => format!("{:.0} min", seconds / 60.0),
+        seconds if seconds < 172_800.0 => format!("{:.1} h", seconds / 3600.0),
+        seconds => format!("{:.1} d", seconds / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_the_terminal_raw() {
+        assert_eq!(escape("a\u{1b}[31mb\u{7}"), "a\\u{1b}[31mb\\u{7}");
+        assert_eq!(escape("\u{9b}2J \u{202e}x\u{2066}"), "\\u{9b}2J \\u{202e}x\\u{2066}");
+        assert_eq!(escape_bytes(b"\xff\x00\\n\n"), "\\xff\\u{0}\\\\n\\n");
+        assert_eq!(escape("Grüße, 世界"), "Grüße, 世界");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let text = table(&[row(["name", "n"]), row(["ä", "12"]), row(["abcde", "3"])]);
+        assert_eq!(text, "name    n\nä      12\nabcde   3\n");
+    }
+
+    #[test]
+    fn times_are_told_in_utc() {
+        // From `date -u -d @SECONDS`.
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_795_435_200_123, "2026-11-23T12:00:00.123Z"),
+            (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(utc(ms), text);
+        }
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

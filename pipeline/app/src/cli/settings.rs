@@ -1,0 +1,73 @@
+//! `millstream validate` and `millstream config show`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::screen;
+use crate::config::{self, Layers, Loaded, Origin};
+
+/// Options of `validate`.
+#[derive(Debug, clap::Args)]
+pub struct ValidateArgs {
+    /// The file; without it that of --config, or ./millstream.toml if it is there.
+    file: Option<PathBuf>,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, clap::Subcommand)]
+pub enum Config {
+    /// Prints settings and where each comes from; passwords and tokens are masked.
+    Show {
+        /// Every setting that has a value, also the defaults; without it only what was set.
+        #[arg(long)]
+        effective: bool,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Checks the file together with what the environment and the command line say.
+pub(super) fn validate(args: ValidateArgs, layers: Layers) -> anyhow::Result<ExitCode> {
+    let file = args.file.or(layers.file);
+    let loaded = config::load(&Layers { file, ..layers })?;
+    let count = set(&loaded).count();
+    let from = match &loaded.file {
+        Some(path) => path.display().to_string(),
+        None => format!("there is no {}; the environment and the command line", config::FILE_NAME),
+    };
+    screen::print(&format!("ok: {from}, {count} settings differ in origin from the defaults"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows settings.
+pub(super) fn show(command: &Config, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let Config::Show { effective, json } = command;
+    let settings: Vec<(String, String, Origin)> =
+        if *effective { loaded.settings() } else { set(loaded).collect() };
+    if *json {
+        let settings: Vec<serde_json::Value> = settings
+            .iter()
+            .map(|(name, value, origin)| {
+                serde_json::json!({ "name": name, "value": value, "origin": origin.to_string() })
+            })
+            .collect();
+        screen::print_json(&serde_json::json!({ "file": loaded.file, "settings": settings }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if settings.is_empty() {
+        screen::print("everything is at its default; `millstream config show --effective` lists it");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = vec![["setting", "value", "from"].map(str::to_owned).to_vec()];
+    let row = |(name, value, origin): &(String, String, Origin)| {
+        vec![name.clone(), screen::escape(value), screen::escape(&origin.to_string())]
+    };
+    rows.extend(settings.iter().map(row));
+    screen::print(&screen::table(&rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn set(loaded: &Loaded) -> impl Iterator<Item = (String, String, Origin)> {
+    loaded.settings().into_iter().filter(|(_, _, origin)| *origin != Origin::Default)
+}

@@ -1,0 +1,12 @@
+SELECT current_setting('server_version_num')::integer AS version,
+       current_setting('server_version') AS version_text,
+       current_setting('fsync') AS fsync,
+       current_setting('full_page_writes') AS full_page_writes,
+       current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('max_connections')::integer AS max_connections,
+       current_setting('server_encoding') AS encoding,
+       pg_is_in_recovery() AS standby,
+       has_database_privilege(current_database(), 'CREATE') AS may_create,
+       current_user::text AS role_name,
+       current_database()::text AS database_name,
+       (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms

@@ -1,0 +1,129 @@
+//! `millstream status`: how the running process stands, in a table or as the JSON it answers.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::Client;
+use super::screen;
+use crate::config::Config;
+
+/// Between looks.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Cursor home, and clear what is below.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+
+/// Options of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Prints what the process answers, for programs.
+    #[arg(long)]
+    json: bool,
+    /// Looks every second until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+    let client = Client::expect(config).await?;
+    loop {
+        let status = client.get("/v1/status").await?;
+        if args.watch && std::io::stdout().is_terminal() {
+            screen::print_part(CLEAR);
+        }
+        if args.json {
+            screen::print_json(&status)?;
+        } else {
+            screen::print(&shown(&client, &status));
+        }
+        if !args.watch {
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+            stopped = tokio::signal::ctrl_c() => return Ok(stopped.map(|()| ExitCode::SUCCESS)?),
+        }
+    }
+}
+
+fn shown(client: &Client, status: &Value) -> String {
+    let titles = ["pipeline", "verdict", "lag", "late", "events/s", "written", "filtered", "quarantined", "freshness p50", "p99"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    let mut notes = Vec::new();
+    let pipelines = status.get("pipelines").and_then(Value::as_array);
+    for pipeline in pipelines.into_iter().flatten() {
+        rows.push(row(pipeline));
+        notes.extend(note(pipeline));
+    }
+    let mut text = format!("millstream at {}\n\n{}", client.address, screen::table(&rows));
+    for note in notes {
+        text += &format!("\n{note}");
+    }
+    text
+}
+
+fn row(pipeline: &Value) -> Vec<String> {
+    let number = |path: &str| found(pipeline, path).and_then(Value::as_f64);
+    let count = |path: &str| number(path).map_or_else(dash, |number| screen::grouped(number as u64));
+    let filtered: Option<u64> = pipeline.get("filtered").and_then(Value::as_object).map(|filtered| filtered.values().filter_map(Value::as_u64).sum());
+    let freshness = |path: &str| number(path).map_or_else(dash, |ms| screen::seconds(ms / 1000.0));
+    vec![
+        text(pipeline, "name"),
+        verdict(pipeline),
+        count("lag_records"),
+        number("lag_seconds").map_or_else(dash, screen::seconds),
+        number("records_per_second").map_or_else(dash, |rate| screen::grouped(rate.round() as u64)),
+        count("written"),
+        filtered.map_or_else(dash, screen::grouped),
+        count("quarantined"),
+        freshness("freshness_ms.recent.p50"),
+        freshness("freshness_ms.recent.p99"),
+    ]
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+/// A member by its path.
+fn found<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(value, |value, name| value.get(name)).filter(|value| !value.is_null())
+}
+
+fn text(value: &Value, path: &str) -> String {
+    found(value, path).and_then(Value::as_str).map_or_else(dash, screen::escape)
+}
+
+/// The verdict in words, with the time left.
+fn verdict(pipeline: &Value) -> String {
+    let word = match found(pipeline, "verdict") {
+        Some(Value::String(word)) => screen::escape(word),
+        Some(object) => text(object, "verdict"),
+        None => return dash(),
+    };
+    let left = found(pipeline, "verdict.seconds_left").or_else(|| found(pipeline, "seconds_left"));
+    match left.and_then(Value::as_f64) {
+        Some(left) => format!("{}, {} left", word.replace('_', " "), screen::seconds(left)),
+        None => word.replace('_', " "),
+    }
+}
+
+/// What a person should know beside the numbers, with the command that helps.
+fn note(pipeline: &Value) -> Vec<String> {
+    let name = text(pipeline, "name");
+    let mut notes = Vec::new();
+    let reason = found(pipeline, "verdict.reason").or_else(|| found(pipeline, "reason")).and_then(Value::as_str);
+    if let Some(reason) = reason {
+        notes.push(format!("{name}: {}", screen::escape(reason)));
+    }
+    for (partition, reason) in found(pipeline, "halted").and_then(Value::as_object).into_iter().flatten() {
+        let reason = reason.as_str().map(screen::escape).unwrap_or_default();
+        notes.push(format!("{name}, partition {} is halted: {reason}", screen::escape(partition)));
+    }
+    if found(pipeline, "quarantined").and_then(Value::as_u64).is_some_and(|count| count > 0) {
+        notes.push(format!("{name}: events are in quarantine: millstream quarantine ls"));
+    }
+    notes
+}

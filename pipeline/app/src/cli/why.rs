@@ -1,0 +1,295 @@
+//! `millstream why BUCKET KEY`: what became of one object.
+//!
+//! The tables are asked for its rows and for what is in quarantine under its key; the stream for its events. The stream
+//! is open in one process at a time, so while `run` runs only the tables are told of.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use serde_json::json;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+
+use super::database::{Database, Expect};
+use super::positions::open_topic;
+use super::screen;
+use crate::config::{Config, Pipeline};
+
+mod stream;
+
+mod verdict;
+
+use stream::{Event, Scan, Wanted, scan};
+use verdict::{Row, Tables, verdicts};
+
+/// Options of `why`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The bucket.
+    bucket: String,
+    /// The key, as the application wrote it.
+    key: String,
+    /// Only this store; without it every store that has the bucket.
+    #[arg(long)]
+    store: Option<String>,
+    /// How far back the stream is looked through.
+    #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = crate::config::duration::parse)]
+    since: Duration,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The events of one pipeline's stream, or why they are not told.
+type Events = Result<(Scan, Vec<String>), String>;
+
+pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+    let (database, mut connection) = Database::open(config, Expect::Tables).await?;
+    let told = tell(&mut connection, args, config).await;
+    database.close(connection).await?;
+    told.map(|()| ExitCode::SUCCESS)
+}
+
+async fn tell(connection: &mut PgConnection, args: &Args, config: &Config) -> anyhow::Result<()> {
+    let stores: Vec<&str> = config.pipeline.iter().map(|pipeline| &*pipeline.store).collect();
+    let rows = sqlx::query(include_str!("sql/why_objects.sql"))
+        .bind(&stores)
+        .bind(&args.bucket)
+        .bind(&args.key)
+        .bind(&args.store)
+        .fetch_all(&mut *connection)
+        .await?;
+    let quarantine = sqlx::query(include_str!("sql/why_quarantine.sql"))
+        .bind(format!("{}/{}", args.bucket, args.key).into_bytes())
+        .bind(&args.store)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut events = Vec::new();
+    for pipeline in &config.pipeline {
+        let found = look(connection, args, config, pipeline, &rows, &quarantine).await;
+        // Without a stream there are still the tables.
+        events.push((pipeline.name.clone(), found.map_err(|error| format!("{error:#}"))));
+    }
+    if args.json {
+        return print_json(args, &rows, &quarantine, &events);
+    }
+    print_rows(args, &rows)?;
+    print_quarantine(&quarantine)?;
+    events.iter().for_each(|(pipeline, events)| print_events(args, pipeline, events));
+    Ok(())
+}
+
+/// The events of a pipeline's stream with their verdicts.
+async fn look(
+    connection: &mut PgConnection,
+    args: &Args,
+    config: &Config,
+    pipeline: &Pipeline,
+    rows: &[PgRow],
+    quarantine: &[PgRow],
+) -> anyhow::Result<(Scan, Vec<String>)> {
+    let (log, topic) = open_topic(config, pipeline)?;
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let since_ms = i64::try_from(now_ms.saturating_sub(args.since.as_millis())).unwrap_or(0);
+    let wanted = Wanted {
+        bucket: &args.bucket,
+        key: &args.key,
+        store: args.store.as_deref(),
+        store_default: &pipeline.store,
+        since_ms,
+    };
+    let limits = millstream_schemas::Limits {
+        record_bytes_max: config.limits.record_bytes_max,
+        ..millstream_schemas::Limits::default()
+    };
+    let scan = scan(&topic, &wanted, &limits).context("read the stream")?;
+    let next: Option<Option<String>> = sqlx::query_scalar(include_str!("sql/why_next.sql"))
+        .bind(&pipeline.name)
+        .bind(topic.id())
+        .bind(scan.partition.to_string())
+        .fetch_optional(connection)
+        .await?;
+    let mut tables = Tables { next: next.flatten().and_then(|next| next.parse().ok()), ..Tables::default() };
+    for row in rows {
+        let name = (row.try_get("store")?, row.try_get("version_id")?);
+        let facts =
+            (row.try_get("order_time")?, row.try_get("order_seq")?, row.try_get("kind")?, row.try_get("etag")?);
+        tables.rows.insert(name, Row { facts, description: (row.try_get("desc_time")?, row.try_get("desc_seq")?) });
+    }
+    for row in quarantine {
+        let (partition, position): (String, String) = (row.try_get("partition")?, row.try_get("position")?);
+        let here = row.try_get::<String, _>("pipeline")? == pipeline.name && partition == scan.partition.to_string();
+        if let (true, Ok(position)) = (here, position.parse()) {
+            let index: i32 = row.try_get("index")?;
+            tables.quarantined.insert((position, i64::from(index)), row.try_get("reason")?);
+        }
+    }
+    let told = verdicts(&scan.seen, &tables);
+    drop(topic);
+    log.close().context("close the stream")?;
+    Ok((scan, told))
+}
+
+fn print_rows(args: &Args, rows: &[PgRow]) -> anyhow::Result<()> {
+    let name = format!("{}/{}", screen::escape(&args.bucket), screen::escape(&args.key));
+    if rows.is_empty() {
+        screen::print(&format!("{name}: the tables have no row of it"));
+        return Ok(());
+    }
+    screen::print(&format!("{name}, rows in the tables:"));
+    let mut table = vec![["store", "version", "is", "size", "etag", "time", "order", "description"].map(str::to_owned).to_vec()];
+    for row in rows {
+        let text = |name| row.try_get::<String, _>(name).map(|text| screen::escape(&text));
+        let maybe = |name| row.try_get::<Option<String>, _>(name).map(|text| text.map(|text| screen::escape(&text)));
+        let description = [("type", maybe("content_type")?), ("metadata", maybe("metadata")?), ("tags", maybe("tags")?)];
+        let mut described: Vec<String> =
+            description.into_iter().filter_map(|(name, text)| Some(format!("{name} {}", text?))).collect();
+        let (desc_time, order_time): (i64, i64) = (row.try_get("desc_time")?, row.try_get("order_time")?);
+        if !described.is_empty() && desc_time < order_time {
+            described.push("(older than the object, so not shown with it)".to_owned());
+        }
+        let kind: i16 = row.try_get("kind")?;
+        table.push(vec![
+            text("store")?,
+            Some(text("version_id")?).filter(|version| !version.is_empty()).unwrap_or_else(|| "-".to_owned()),
+            state(kind, row.try_get("current")?).to_owned(),
+            row.try_get::<Option<i64>, _>("size")?.map_or_else(|| "-".to_owned(), |size| size.to_string()),
+            text("etag")?,
+            if kind == 0 { "-".to_owned() } else { order_time_text(order_time) },
+            class(row.try_get("order_class")?).to_owned(),
+            described.join(" "),
+        ]);
+    }
+    screen::print(&screen::table(&table));
+    Ok(())
+}
+
+fn state(kind: i16, current: bool) -> &'static str {
+    match (kind, current) {
+        (1, true) => "current",
+        (1, false) => "an older version",
+        (2, _) => "a delete marker",
+        (3, _) => "deleted",
+        _ => "no facts yet",
+    }
+}
+
+fn class(class: i16) -> &'static str {
+    match class {
+        3 => "strong",
+        2 => "clock",
+        1 => "weak",
+        _ => "undated",
+    }
+}
+
+fn print_quarantine(quarantine: &[PgRow]) -> anyhow::Result<()> {
+    if quarantine.is_empty() {
+        screen::print("nothing of it is in quarantine");
+        return Ok(());
+    }
+    screen::print("in quarantine:");
+    let mut table = vec![["id", "partition", "position", "reason", "detail"].map(str::to_owned).to_vec()];
+    for row in quarantine {
+        let text = |name| row.try_get::<String, _>(name).map(|text| screen::escape(&text));
+        let id: i64 = row.try_get("id")?;
+        table.push(vec![id.to_string(), text("partition")?, text("position")?, text("reason")?, text("detail")?]);
+    }
+    screen::print(&screen::table(&table));
+    Ok(())
+}
+
+fn print_events(args: &Args, pipeline: &str, events: &Events) {
+    let (scan, told) = match events {
+        Ok(found) => found,
+        Err(why) => return screen::print(&format!("\nits events in the stream of pipeline {pipeline} are not told: {why}")),
+    };
+    let since = screen::seconds(args.since.as_secs_f64());
+    let before = if scan.starts_later { "; there are earlier records, see --since" } else { ", which is all there is" };
+    let range = format!("partition {}, positions {} to {}, the last {since}{before}", scan.partition, scan.from, scan.end);
+    if scan.seen.is_empty() {
+        return screen::print(&format!("\nno events of it in the stream of pipeline {pipeline} ({range})"));
+    }
+    screen::print(&format!("\nits events in the stream of pipeline {pipeline} ({range}):"));
+    let mut table = vec![["position", "stored", "event", "version", "time", "what became of it"].map(str::to_owned).to_vec()];
+    for (one, verdict) in scan.seen.iter().zip(told) {
+        let (event, version, time) = match &one.event {
+            Event::Fact(fact) => (effect(fact.kind), screen::escape(&fact.version_id), order_time_text(fact.order_time)),
+            Event::Filtered { .. } => ("other", String::new(), String::new()),
+            Event::Refused { .. } => ("refused", String::new(), String::new()),
+        };
+        table.push(vec![
+            one.position.to_string(),
+            screen::utc(one.stored_at_ms),
+            event.to_owned(),
+            version,
+            time,
+            screen::escape(verdict),
+        ]);
+    }
+    screen::print(&screen::table(&table));
+    if scan.more > 0 {
+        screen::print(&format!("and {} earlier ones", scan.more));
+    }
+}
+
+fn effect(kind: i16) -> &'static str {
+    match kind {
+        1 => "created",
+        2 => "delete marker",
+        3 => "deleted",
+        _ => "described",
+    }
+}
+
+/// Undoes the order-preserving form: 32.32 fixed-point seconds with the sign bit flipped.
+fn order_time_text(order_time: i64) -> String {
+    let fixed = order_time.cast_unsigned() ^ (1 << 63);
+    let ms = (fixed >> 32) * 1000 + (((fixed & 0xffff_ffff) * 1000) >> 32);
+    screen::utc(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+fn print_json(
+    args: &Args,
+    rows: &[PgRow],
+    quarantine: &[PgRow],
+    events: &[(String, Events)],
+) -> anyhow::Result<()> {
+    let parsed = |text: Option<String>| text.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let row = |row: &PgRow| -> Result<serde_json::Value, sqlx::Error> {
+        let (kind, order_time): (i16, i64) = (row.try_get("kind")?, row.try_get("order_time")?);
+        Ok(json!({
+            "store": row.try_get::<String, _>("store")?, "version_id": row.try_get::<String, _>("version_id")?,
+            "state": state(kind, row.try_get("current")?), "current": row.try_get::<bool, _>("current")?,
+            "size": row.try_get::<Option<i64>, _>("size")?, "etag": row.try_get::<String, _>("etag")?,
+            "time": order_time_text(order_time), "order_class": class(row.try_get("order_class")?),
+            "content_type": row.try_get::<Option<String>, _>("content_type")?,
+            "metadata": parsed(row.try_get("metadata")?), "tags": parsed(row.try_get("tags")?),
+        }))
+    };
+    let quarantined = |row: &PgRow| -> Result<serde_json::Value, sqlx::Error> {
+        let text = |name| row.try_get::<String, _>(name);
+        Ok(json!({
+            "id": row.try_get::<i64, _>("id")?, "pipeline": text("pipeline")?, "partition": text("partition")?,
+            "position": text("position")?, "reason": text("reason")?, "detail": text("detail")?,
+        }))
+    };
+    let streams: BTreeMap<&str, serde_json::Value> = events
+        .iter()
+        .map(|(pipeline, events)| {
+            let value = match events {
+                Ok((scan, verdicts)) => json!({ "scan": scan, "verdicts": verdicts }),
+                Err(why) => json!({ "not_told": why }),
+            };
+            (&**pipeline, value)
+        })
+        .collect();
+    screen::print_json(&json!({
+        "bucket": args.bucket, "key": args.key,
+        "rows": rows.iter().map(row).collect::<Result<Vec<_>, _>>()?,
+        "quarantine": quarantine.iter().map(quarantined).collect::<Result<Vec<_>, _>>()?,
+        "streams": streams,
+    }))
+}

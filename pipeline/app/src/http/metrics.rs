@@ -1,0 +1,217 @@
+//! `/metrics` as OpenMetrics: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+//!
+//! Names are `millstream_<stage>_<noun>_<unit>[_total]`. Labels take few values: pipelines, partitions, reasons and
+//! outcomes of closed lists, routes and statuses; never a key, a store or a client. Requests are counted as they
+//! happen; everything else is read from the pipelines when somebody asks, so that counting it costs nothing.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use millstream_engine::histogram::Reading;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+
+use super::problem::Problem;
+use super::{App, Shared, process, status};
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// From a read in memory to the longest that anything here may take.
+const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// What is counted as it happens.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) accepted: Counter,
+    pub(super) refused: Counter,
+    pub(super) body_bytes: Counter,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: String,
+}
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        let seconds = Family::new_with_constructor((|| Histogram::new(REQUEST_SECONDS)) as fn() -> Histogram);
+        Counts { seconds, ..Counts::default() }
+    }
+}
+
+/// Counts and times a request.
+pub(super) async fn measure(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("other", |path| path.as_str()).to_owned();
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
+    };
+    let began = Instant::now();
+    let response = next.run(request).await;
+    let labels = RequestLabels { route, method, status: response.status().as_u16() };
+    app.counts.requests.get_or_create(&labels).inc();
+    let route = RouteLabel { route: labels.route };
+    app.counts.seconds.get_or_create(&route).observe(began.elapsed().as_secs_f64());
+    response
+}
+
+/// Everything, as text.
+pub(super) async fn metrics(State(app): State<Shared>) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Everything(app)));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)
+        .map_err(|error| Problem::unavailable("metrics", "the metrics cannot be written", error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))
+}
+
+#[derive(Debug)]
+struct Everything(Arc<App>);
+
+impl Collector for Everything {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        self.requests(&mut out)?;
+        self.pipelines(&mut out)?;
+        let usage = process::usage();
+        if let Some(bytes) = usage.resident_bytes {
+            out.gauge("process_resident_memory_bytes", "Resident memory of the process", [(vec![], bytes as f64)])?;
+        }
+        if let Some(seconds) = usage.cpu_seconds {
+            out.counter("process_cpu_seconds", "Processor time of the process", [(vec![], seconds)])?;
+        }
+        Ok(())
+    }
+}
+
+/// Names and values of labels, and a value.
+type Sample = (Vec<(&'static str, String)>, f64);
+
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    fn counter(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample>) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        samples.into_iter().try_for_each(|(labels, value)| ConstCounter::new(value).encode(metric.encode_family(&labels)?))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample>) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        samples.into_iter().try_for_each(|(labels, value)| ConstGauge::new(value).encode(metric.encode_family(&labels)?))
+    }
+
+    fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    /// A reading whose unit is `unit` of what is exposed.
+    fn histogram(&mut self, name: &str, help: &str, unit: f64, readings: &[(String, Reading)]) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (pipeline, reading) in readings {
+            let labels = [("pipeline", pipeline.as_str())];
+            reading_encode(reading, unit, metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every fourth bound, one for each doubling, is enough for a graph and keeps the page short.
+fn reading_encode(reading: &Reading, unit: f64, mut metric: MetricEncoder<'_>) -> fmt::Result {
+    const STEP: usize = 4;
+    let bounds = reading.cumulative().skip(STEP - 1).step_by(STEP);
+    let mut before = 0;
+    let mut buckets: Vec<(f64, u64)> = bounds
+        .map(|(bound, seen)| {
+            let inside = seen.saturating_sub(before);
+            before = seen;
+            (bound as f64 * unit, inside)
+        })
+        .collect();
+    buckets.push((f64::MAX, reading.count().saturating_sub(before)));
+    metric.encode_histogram::<NoLabelSet>(reading.sum_ms as f64 * unit, reading.count(), &buckets, None)
+}
+
+impl Everything {
+    fn requests(&self, out: &mut Out<'_>) -> fmt::Result {
+        let counts = &self.0.counts;
+        out.metric("millstream_http_requests", "Requests answered", &counts.requests)?;
+        out.metric("millstream_http_request_seconds", "Time from the head of a request to its answer", &counts.seconds)?;
+        let outcome = |outcome: &str, count: &Counter| (vec![("outcome", outcome.to_owned())], count.get() as f64);
+        let events = [outcome("accepted", &counts.accepted), outcome("refused", &counts.refused)];
+        out.counter("millstream_http_events", "Events received: accepted ones are on disk, refused ones were named", events)?;
+        let bytes = [(vec![], counts.body_bytes.get() as f64)];
+        out.counter("millstream_http_body_bytes", "Bytes of request bodies, unpacked", bytes)?;
+        let appends = [(vec![], self.0.appends_in_flight() as f64)];
+        out.gauge("millstream_http_appends", "Requests that wait for the stream", appends)
+    }
+
+    fn pipelines(&self, out: &mut Out<'_>) -> fmt::Result {
+        let app = &self.0;
+        let all = app.node.pipelines.iter().enumerate();
+        let all: Vec<_> = all.map(|(index, running)| (index, running, running.progress.snapshot())).collect();
+        let label = |name: &str| ("pipeline", name.to_owned());
+        let each = |value: &dyn Fn(&millstream_engine::Snapshot) -> u64| -> Vec<Sample> {
+            all.iter().map(|(_, running, now)| (vec![label(&running.config.name)], value(now) as f64)).collect()
+        };
+        out.counter("millstream_source_records", "Records passed", each(&|now| now.records))?;
+        let lags = all.iter().map(|(_, running, now)| (vec![label(&running.config.name)], running.lag_records(now) as f64));
+        out.gauge("millstream_source_lag_records", "Records of the stream that are not in the tables", lags)?;
+        let ages = all.iter().filter_map(|(index, running, now)| {
+            let seconds = status::lag_seconds(app, *index, now, running.lag_records(now))?;
+            Some((vec![label(&running.config.name)], seconds))
+        });
+        out.gauge("millstream_source_lag_seconds", "Age of the oldest record that is not in the tables", ages)?;
+        let filtered = all.iter().flat_map(|(_, running, now)| {
+            now.filtered.iter().map(|(reason, events)| {
+                (vec![label(&running.config.name), ("reason", (*reason).to_owned())], *events as f64)
+            })
+        });
+        out.counter("millstream_sink_filtered_events", "Events that rightly changed nothing", filtered)?;
+        out.counter("millstream_sink_written_events", "Events that changed a table", each(&|now| now.written))?;
+        out.counter("millstream_sink_quarantined_events", "Events set aside", each(&|now| now.quarantined))?;
+        out.counter("millstream_sink_retries", "Attempts that failed and were made again", each(&|now| now.retries))?;
+        out.counter("millstream_sink_stalls", "Lanes restarted for lack of progress", each(&|now| now.stalls))?;
+        out.gauge("millstream_sink_halted_partitions", "Partitions that wait for a person", each(&|now| now.halted.len() as u64))?;
+        out.counter("millstream_commit_transactions", "Committed transactions", each(&|now| now.transactions))?;
+        let positions = all.iter().flat_map(|(_, running, now)| {
+            now.positions.iter().filter_map(|(partition, next)| {
+                let next: f64 = next.to_string().parse().ok()?;
+                Some((vec![label(&running.config.name), ("partition", partition.to_string())], next))
+            })
+        });
+        out.gauge("millstream_commit_position_records", "Next position of each partition", positions)?;
+        let read = |reading: &dyn Fn(usize) -> Option<Reading>| -> Vec<(String, Reading)> {
+            all.iter().filter_map(|(index, running, _)| Some((running.config.name.clone(), reading(*index)?))).collect()
+        };
+        let seconds = Duration::from_millis(1).as_secs_f64();
+        let of = |index: usize| all.get(index).map(|(_, running, now)| (running, now));
+        let batches = read(&|index| of(index).map(|(_, now)| now.batch_records.clone()));
+        out.histogram("millstream_batch_size_records", "Records in a transaction", 1.0, &batches)?;
+        let fresh = read(&|index| of(index).map(|(_, now)| now.freshness.clone()));
+        out.histogram("millstream_commit_freshness_seconds", "From accepted by the stream to committed", seconds, &fresh)?;
+        let writes = read(&|index| of(index).map(|(running, _)| running.progress.write_time.read()));
+        out.histogram("millstream_sink_write_seconds", "Time of a transaction with its retries", seconds, &writes)
+    }
+}

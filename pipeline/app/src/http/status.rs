@@ -1,0 +1,169 @@
+//! `/v1/status`: how everything stands, for people, the page and the command line.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use millstream_engine::histogram::Reading;
+use millstream_engine::{Snapshot, Verdict};
+use serde::Serialize;
+
+use super::look::Database;
+use super::{App, Shared, process};
+use crate::node::Running;
+
+/// The whole state.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    draining: bool,
+    data_dir: String,
+    process: process::Usage,
+    http: Http,
+    postgres: Postgres,
+    pipelines: Vec<Pipeline>,
+}
+
+#[derive(Debug, Serialize)]
+struct Http {
+    accepted_events: u64,
+    refused_events: u64,
+    appends_in_flight: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Postgres {
+    #[serde(flatten)]
+    database: Database,
+    /// A line to paste into a shell.
+    psql: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Pipeline {
+    name: String,
+    topic: String,
+    store: String,
+    #[serde(flatten)]
+    verdict: Verdict,
+    uptime_seconds: f64,
+    records: u64,
+    written: u64,
+    filtered: BTreeMap<&'static str, u64>,
+    filtered_total: u64,
+    quarantined: u64,
+    lag_records: u64,
+    /// Age of the oldest record that is not in the tables; null when it cannot be told.
+    lag_seconds: Option<f64>,
+    transactions: u64,
+    retries: u64,
+    stalls: u64,
+    recent: Recent,
+    batch_records: Quantiles,
+    freshness_ms: Quantiles,
+    write_ms: Quantiles,
+    freshness_goal_ms: u64,
+    /// Next position by partition.
+    positions: BTreeMap<String, String>,
+    /// Partitions that wait for a person, and why.
+    halted: BTreeMap<String, String>,
+}
+
+/// The last seconds.
+#[derive(Debug, Serialize)]
+struct Recent {
+    window_seconds: f64,
+    records_per_second: f64,
+    written_per_second: f64,
+    transactions_per_second: f64,
+    batch_records: Quantiles,
+    freshness_ms: Quantiles,
+}
+
+/// Null where nothing was counted.
+#[derive(Debug, Serialize)]
+struct Quantiles {
+    p50: Option<u64>,
+    p99: Option<u64>,
+    max: Option<u64>,
+}
+
+impl Quantiles {
+    fn of(reading: &Reading) -> Self {
+        let quantile = |share| reading.quantile_ms(share);
+        Quantiles { p50: quantile(0.5), p99: quantile(0.99), max: quantile(1.0) }
+    }
+}
+
+/// Answers from memory: the database was asked by [`super::look`].
+pub(super) async fn status(State(app): State<Shared>) -> Json<Status> {
+    let node = &app.node;
+    let pipelines = node.pipelines.iter().enumerate().map(|(index, running)| pipeline(&app, index, running));
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        draining: node.draining.is_cancelled(),
+        data_dir: node.config.data_dir.display().to_string(),
+        process: process::usage(),
+        http: Http {
+            accepted_events: app.counts.accepted.get(),
+            refused_events: app.counts.refused.get(),
+            appends_in_flight: app.appends_in_flight(),
+        },
+        postgres: Postgres { database: app.looks.database(), psql: node.psql_line.clone() },
+        pipelines: pipelines.collect(),
+    })
+}
+
+fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
+    let (now, lag_records, verdict) = running.look();
+    let recent = recent(&now, app.looks.earlier(index).as_deref());
+    let text = |map: BTreeMap<_, _>| map.into_iter().collect();
+    Pipeline {
+        name: running.config.name.clone(),
+        topic: running.config.topic().to_owned(),
+        store: running.config.store.clone(),
+        verdict,
+        uptime_seconds: now.uptime.as_secs_f64(),
+        records: now.records,
+        written: now.written,
+        filtered_total: now.filtered.values().sum(),
+        quarantined: now.quarantined,
+        lag_records,
+        lag_seconds: lag_seconds(app, index, &now, lag_records),
+        transactions: now.transactions,
+        retries: now.retries,
+        stalls: now.stalls,
+        recent,
+        batch_records: Quantiles::of(&now.batch_records),
+        freshness_ms: Quantiles::of(&now.freshness),
+        write_ms: Quantiles::of(&running.progress.write_time.read()),
+        freshness_goal_ms: running.config.freshness.as_millis().try_into().unwrap_or(u64::MAX),
+        positions: text(now.positions.iter().map(|(partition, next)| (partition.to_string(), next.to_string())).collect()),
+        halted: text(now.halted.iter().map(|(partition, why)| (partition.to_string(), why.clone())).collect()),
+        filtered: now.filtered,
+    }
+}
+
+/// Age of the oldest record that is not in the tables.
+pub(super) fn lag_seconds(app: &App, index: usize, now: &Snapshot, lag_records: u64) -> Option<f64> {
+    if lag_records == 0 {
+        return Some(0.0);
+    }
+    let oldest_ms = now.oldest_ms.into_iter().chain(app.looks.oldest_unwritten_ms(index)).min()?;
+    let age_ms = millstream_engine::run::now_ms().saturating_sub(oldest_ms).max(0);
+    Some(age_ms as f64 / 1000.0)
+}
+
+fn recent(now: &Snapshot, earlier: Option<&Snapshot>) -> Recent {
+    let earlier = earlier.unwrap_or(now);
+    let window_seconds = now.at.saturating_duration_since(earlier.at).as_secs_f64();
+    let rate = |now: u64, then: u64| if window_seconds > 0.0 { now.saturating_sub(then) as f64 / window_seconds } else { 0.0 };
+    Recent {
+        window_seconds,
+        records_per_second: rate(now.records, earlier.records),
+        written_per_second: rate(now.written, earlier.written),
+        transactions_per_second: rate(now.transactions, earlier.transactions),
+        batch_records: Quantiles::of(&now.batch_records.since(&earlier.batch_records)),
+        freshness_ms: Quantiles::of(&now.freshness.since(&earlier.freshness)),
+    }
+}
