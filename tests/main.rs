@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail their test")]
 #![expect(clippy::print_stdout, reason = "seeds and figures belong to a test's output")]
 
+mod commands;
+mod config;
 mod convergence;
 mod counters;
 mod durability;

@@ -4,6 +4,7 @@
 //! stops the server and removes everything. `MILLSTREAM_TEST_PG_BIN` names the programs of the PostgreSQL to test with.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -123,6 +124,8 @@ fn server() -> &'static Server {
         let home = crate::scratch().keep();
         let mut command = Command::new(program());
         command.arg(HOLD).arg(&home).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // Out of reach of Ctrl-C and of `timeout`, which signal the whole group: it has to outlive us to clear up.
+        command.process_group(0);
         if let Some(directory) = std::env::var_os("MILLSTREAM_TEST_PG_BIN") {
             command.env("MILLSTREAM_PG_BIN", directory);
         }
@@ -132,7 +135,8 @@ fn server() -> &'static Server {
         BufReader::new(output).read_line(&mut ready).expect("read what the holder says");
         let (port, socket_dir) = ready.trim_end().split_once(' ').expect("the cluster did not start; see above");
         let port = port.parse().expect("a port");
-        println!("database: {} ({})", socket_dir, home.display());
+        let version = std::fs::read_to_string(home.join("data/PG_VERSION")).expect("a cluster");
+        println!("database: PostgreSQL {} in {}", version.trim_end(), home.display());
         let holder = Mutex::new(child.stdin.take().expect("piped above"));
         Server { socket_dir: socket_dir.into(), port, holder, _child: child }
     })

@@ -3,6 +3,13 @@
 fn main() -> std::process::ExitCode {
     match std::env::args_os().nth(1) {
         Some(first) if first == millstream_tests::database::HOLD => millstream_tests::database::hold(),
-        _ => millstream::main(),
+        _ => {
+            // A test run that is killed leaves no process behind.
+            let kill = Some(rustix::process::Signal::KILL);
+            if rustix::process::set_parent_process_death_signal(kill).is_err() {
+                return std::process::ExitCode::FAILURE;
+            }
+            millstream::main()
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! it, which any number of processes may do. Exit codes: 0 done (of `run`: all committed), 78 the configuration is
 //! wrong, 2 the command line is wrong, 1 everything else.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ mod produce;
 
 mod status;
 
-mod why;
+pub(crate) mod why;
 
 mod quarantine;
 
@@ -110,10 +111,11 @@ pub enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // A service tells what it does; a command prints its result and only adds what is wrong.
-    let level = if matches!(cli.command, Command::Run | Command::Bench(_)) { "info" } else { "warn" };
+    let level = if matches!(cli.command, Command::Run | Command::Bench(_)) { "info,sqlx=warn" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("MILLSTREAM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Transactions at a time.
     #[arg(long)]
     writers: Option<usize>,
+    /// Also prints where PostgreSQL's time went, by statement. Costs a little itself.
+    #[arg(long)]
+    statements: bool,
     /// The seed of the events.
     #[arg(long, default_value_t = 11)]
     pub(super) seed: u64,
@@ -96,14 +99,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         pipeline.batch_records_max = args.batch.unwrap_or(pipeline.batch_records_max);
         pipeline.writers = args.writers.unwrap_or(pipeline.writers);
     }
+    if args.statements {
+        config.postgres.settings.insert("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned());
+    }
     let start_ms = millstream_engine::run::now_ms() - 3_600_000;
     // The cluster stays up between the passes, so that they meet the same server.
     let keep = Node::start(Config { pipeline: Vec::new(), ..config.clone() }).await?;
     keep.log.close()?;
+    let mut connection = PgConnection::connect_with(&keep.connect).await?;
+    if args.statements {
+        sqlx::raw_sql("CREATE EXTENSION pg_stat_statements").execute(&mut connection).await?;
+    }
     let first_pass = pass(&args, &config, start_ms).await.context("first pass")?;
     let second_pass = pass(&args, &config, start_ms).await.context("second pass")?;
 
-    let mut connection = PgConnection::connect_with(&keep.connect).await?;
+    if args.statements {
+        print_statements(&mut connection).await?;
+    }
     let report = Report {
         first_pass,
         second_pass,
@@ -124,6 +136,21 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     keep.drain().await;
     super::print(&if args.json { serde_json::to_string_pretty(&report)? } else { table(&report) });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Both passes together, the most expensive first.
+async fn print_statements(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let rows: Vec<(f64, i64, i64, i64, String)> = sqlx::query_as(
+        "SELECT total_exec_time, calls, rows, wal_bytes::bigint, query FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 12",
+    )
+    .fetch_all(connection)
+    .await?;
+    for (ms, calls, rows, wal, query) in rows {
+        let lines = query.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("--"));
+        let text: String = lines.collect::<Vec<_>>().join(" ").chars().take(90).collect();
+        super::print(&format!("{:>8.2} s {calls:>7} calls {rows:>9} rows {:>7.1} MiB WAL  {text}", ms / 1000.0, wal as f64 / 1048576.0));
+    }
+    Ok(())
 }
 
 async fn pass(args: &Args, config: &Config, start_ms: i64) -> anyhow::Result<Pass> {

@@ -58,28 +58,39 @@ fn shown(client: &Client, status: &Value) -> String {
         notes.extend(note(pipeline));
     }
     let mut text = format!("millstream at {}\n\n{}", client.address, screen::table(&rows));
+    text += &format!("\n{}", database(status));
     for note in notes {
         text += &format!("\n{note}");
     }
     text
 }
 
+fn database(status: &Value) -> String {
+    if found(status, "postgres.reachable").and_then(Value::as_bool) == Some(false) {
+        return format!("the database does not answer: {}", text(status, "postgres.error"));
+    }
+    let count = |path| found(status, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
+    let memory = found(status, "process.resident_bytes").and_then(Value::as_u64);
+    let memory = memory.map_or_else(dash, |bytes| format!("{} MiB", bytes >> 20));
+    let (objects, unknown) = (count("postgres.objects"), count("postgres.unknown_size"));
+    format!("{objects} objects in the tables ({unknown} of unknown size); this process has {memory} in memory")
+}
+
 fn row(pipeline: &Value) -> Vec<String> {
     let number = |path: &str| found(pipeline, path).and_then(Value::as_f64);
     let count = |path: &str| number(path).map_or_else(dash, |number| screen::grouped(number as u64));
-    let filtered: Option<u64> = pipeline.get("filtered").and_then(Value::as_object).map(|filtered| filtered.values().filter_map(Value::as_u64).sum());
     let freshness = |path: &str| number(path).map_or_else(dash, |ms| screen::seconds(ms / 1000.0));
     vec![
         text(pipeline, "name"),
         verdict(pipeline),
         count("lag_records"),
         number("lag_seconds").map_or_else(dash, screen::seconds),
-        number("records_per_second").map_or_else(dash, |rate| screen::grouped(rate.round() as u64)),
+        number("recent.records_per_second").map_or_else(dash, |rate| screen::grouped(rate.round() as u64)),
         count("written"),
-        filtered.map_or_else(dash, screen::grouped),
+        count("filtered_total"),
         count("quarantined"),
-        freshness("freshness_ms.recent.p50"),
-        freshness("freshness_ms.recent.p99"),
+        freshness("recent.freshness_ms.p50"),
+        freshness("recent.freshness_ms.p99"),
     ]
 }
 

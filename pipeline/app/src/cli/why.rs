@@ -1,23 +1,25 @@
 //! `millstream why BUCKET KEY`: what became of one object.
 //!
-//! The tables are asked for its rows and for what is in quarantine under its key; the stream for its events. The stream
-//! is open in one process at a time, so while `run` runs only the tables are told of.
+//! The tables are asked for its rows and for what is in quarantine under its key; the stream for its events, through the
+//! process that has it open if there is one.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
+use super::client::Client;
 use super::database::{Database, Expect};
 use super::positions::open_topic;
 use super::screen;
 use crate::config::{Config, Pipeline};
 
-mod stream;
+pub(crate) mod stream;
 
 mod verdict;
 
@@ -90,24 +92,13 @@ async fn look(
     rows: &[PgRow],
     quarantine: &[PgRow],
 ) -> anyhow::Result<(Scan, Vec<String>)> {
-    let (log, topic) = open_topic(config, pipeline)?;
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let since_ms = i64::try_from(now_ms.saturating_sub(args.since.as_millis())).unwrap_or(0);
-    let wanted = Wanted {
-        bucket: &args.bucket,
-        key: &args.key,
-        store: args.store.as_deref(),
-        store_default: &pipeline.store,
-        since_ms,
+    let scan = match Client::find(config).await? {
+        Some(client) => ask(&client, args, pipeline).await?,
+        None => read(args, config, pipeline)?,
     };
-    let limits = millstream_schemas::Limits {
-        record_bytes_max: config.limits.record_bytes_max,
-        ..millstream_schemas::Limits::default()
-    };
-    let scan = scan(&topic, &wanted, &limits).context("read the stream")?;
     let next: Option<Option<String>> = sqlx::query_scalar(include_str!("sql/why_next.sql"))
         .bind(&pipeline.name)
-        .bind(topic.id())
+        .bind(&scan.incarnation)
         .bind(scan.partition.to_string())
         .fetch_optional(connection)
         .await?;
@@ -127,9 +118,39 @@ async fn look(
         }
     }
     let told = verdicts(&scan.seen, &tables);
+    Ok((scan, told))
+}
+
+/// Asks the process that has the stream open.
+async fn ask(client: &Client, args: &Args, pipeline: &Pipeline) -> anyhow::Result<Scan> {
+    let since_seconds = args.since.as_secs().to_string();
+    let mut parameters = vec![
+        ("pipeline", pipeline.name.as_str()),
+        ("bucket", &args.bucket),
+        ("key", &args.key),
+        ("since_seconds", &since_seconds),
+    ];
+    parameters.extend(args.store.as_deref().map(|store| ("store", store)));
+    let encode = |(name, value): (&str, &str)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+    let parameters: Vec<String> = parameters.into_iter().map(encode).collect();
+    let answer = client.get(&format!("/v1/why?{}", parameters.join("&"))).await?;
+    serde_json::from_value(answer).with_context(|| format!("read what {} answers", client.address))
+}
+
+/// Opens the stream, which nobody else has open.
+fn read(args: &Args, config: &Config, pipeline: &Pipeline) -> anyhow::Result<Scan> {
+    let (log, topic) = open_topic(config, pipeline)?;
+    let wanted = Wanted {
+        bucket: &args.bucket,
+        key: &args.key,
+        store: args.store.as_deref(),
+        store_default: &pipeline.store,
+        since: args.since,
+    };
+    let scan = scan(&topic, &wanted, config.limits.record_bytes_max).context("read the stream")?;
     drop(topic);
     log.close().context("close the stream")?;
-    Ok((scan, told))
+    Ok(scan)
 }
 
 fn print_rows(args: &Args, rows: &[PgRow]) -> anyhow::Result<()> {

@@ -23,7 +23,16 @@ pub(super) fn explain(message: &str, setting: &str) -> String {
     if let Some((found, expected)) = wrong.and_then(|wrong| wrong.rsplit_once(", expected ")) {
         return format!("`{setting}` takes {}, not {}", expected_kind(expected), found_kind(found));
     }
+    if message == "invalid socket address syntax" {
+        return format!("`{setting}` takes an IP address and a port, such as \"127.0.0.1:8080\"");
+    }
     if setting.is_empty() { message.to_owned() } else { format!("`{setting}`: {message}") }
+}
+
+/// The setting that a message of the reader misses in `place`, if it misses one.
+pub(super) fn missing(message: &str, place: &str) -> Option<String> {
+    let name = quoted(message.strip_prefix("missing field ")?).into_iter().next()?;
+    Some(format!("{place}.{name}"))
 }
 
 /// A refused name with the one that was probably meant, or all that there are.
@@ -67,7 +76,7 @@ fn expected_kind(expected: &str) -> String {
         "path string" => "a path in quotes",
         "a sequence" => "a list",
         "a map" => "a table",
-        "socket address" => "an address such as \"127.0.0.1:8080\"",
+        "socket address" => "an IP address and a port, such as \"127.0.0.1:8080\"",
         other if other.starts_with("struct ") => "a section of settings",
         other => other,
     };

@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::explain::explain;
+use super::explain::{explain, missing};
 use super::problem::{Origin, Problem};
 use super::{Config, MISTAKES_MAX};
 
@@ -57,13 +57,18 @@ pub(super) fn read(path: &Path, text: &str) -> Read {
     }
     let places = places(&table);
     let mut problems: Vec<Problem> = Vec::new();
+    let mut removed: Vec<&str> = Vec::new();
     // The reader stops at the first mistake: it is taken out and the rest is read again.
-    while problems.len() < MISTAKES_MAX {
+    while removed.len() < MISTAKES_MAX {
         let Err(mistake) = Config::deserialize(Deserializer::from(table.clone())) else { break };
         let found = locate(&places, mistake.span(), mistake.message());
-        let message = explain(mistake.message(), found.map_or("", |place| &place.path));
-        let at = found.map_or(mistake.span().map_or(0, |span| span.start), |place| place.at(mistake.span()));
-        problems.push(Problem { origin: origin(at), message });
+        let path = found.map_or("", |place| &place.path);
+        // What is missing because it was taken out was told when that was done.
+        if !missing(mistake.message(), path).is_some_and(|missing| removed.contains(&&*missing)) {
+            let at = found.map_or(mistake.span().map_or(0, |span| span.start), |place| place.at(mistake.span()));
+            problems.push(Problem { origin: origin(at), message: explain(mistake.message(), path) });
+        }
+        removed.push(path);
         if !found.is_some_and(|place| remove(table.get_mut(), &place.steps)) {
             break;
         }
@@ -191,8 +196,17 @@ mod tests {
     fn mistakes_in_a_pipeline_are_found() {
         let text = "[[pipeline]]\nname = \"a\"\nsource = { kind = \"stream\", topick = \"x\" }\nfreshness = \"soon\"\n";
         let told = problems(text);
+        assert_eq!(told.len(), 2, "{told:#?}");
         assert!(told.iter().any(|one| one.contains("m.toml:3:29") && one.contains("did you mean `topic`?")), "{told:#?}");
         assert!(told.iter().any(|one| one.starts_with("m.toml:4:13") && one.contains("250ms")), "{told:#?}");
+    }
+
+    #[test]
+    fn a_mistake_is_told_once() {
+        let told = problems("[[pipeline]]\nname = \"a\"\nsource = { kind = \"streem\", topic = \"x\" }\n");
+        assert_eq!(told, ["m.toml:3:19: `pipeline.a.source.kind` cannot be `streem`; did you mean `stream`?"]);
+        let told = problems("[[pipeline]]\nname = \"a\"\n");
+        assert_eq!(told, ["m.toml:1:1: `source` is missing in `pipeline.a`"]);
     }
 
     #[test]

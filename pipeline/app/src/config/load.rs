@@ -149,13 +149,13 @@ impl Loaded {
         part.map(|(_, origin)| origin).or_else(whole).cloned().unwrap_or(Origin::Default)
     }
 
-    /// Every setting that has a value, with the value as TOML writes it and where it was said. Secrets are masked.
-    pub fn settings(&self) -> Vec<(String, String, Origin)> {
+    /// Every setting that has a value, with the value and where it was said. Secrets are masked.
+    pub fn settings(&self) -> Vec<(String, Value, Origin)> {
         let mut settings = Vec::new();
         list("", &Value::Table(self.values.clone()), &mut settings);
         let shown = settings.into_iter().map(|(name, value)| {
             let origin = self.origin(&name);
-            let value = super::secret::masked(&name, value).to_string();
+            let value = super::secret::masked(&name, value);
             (name, value, origin)
         });
         shown.collect()

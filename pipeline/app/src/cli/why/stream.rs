@@ -1,9 +1,11 @@
 //! The events of one object in the stream: its key decides the partition, which is read from a time on.
 
+use std::time::Duration;
+
 use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_log::{ReadError, Record, Topic};
 use millstream_schemas::{Decoded, Input, Limits, ObjectEvent, decode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of one read: some hundred records.
 const READ_BYTES: usize = 1 << 20;
@@ -11,8 +13,10 @@ const READ_BYTES: usize = 1 << 20;
 const SEEN_MAX: usize = 1_000;
 
 /// What the partition of an object was found to hold.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Scan {
+    /// Which stream this is.
+    pub(crate) incarnation: String,
     pub(crate) partition: u32,
     /// The range that was looked at.
     pub(crate) from: u64,
@@ -25,7 +29,7 @@ pub(crate) struct Scan {
 }
 
 /// An event of the object.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub(crate) struct Seen {
     pub(crate) position: u64,
     /// Which event of its record.
@@ -36,18 +40,18 @@ pub(crate) struct Seen {
 }
 
 /// What it says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "is", rename_all = "lowercase")]
 pub(crate) enum Event {
     /// Something about a version.
     Fact(Fact),
     /// None of ours.
-    Filtered { reason: &'static str, name: String },
+    Filtered { reason: String, name: String },
     /// Not to be understood.
-    Refused { reason: &'static str, detail: String },
+    Refused { reason: String, detail: String },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Fact {
     pub(crate) version_id: String,
     /// As in `millstream.objects.kind`; 0 describes only.
@@ -66,20 +70,31 @@ pub(crate) struct Wanted<'a> {
     pub(crate) store: Option<&'a str>,
     /// The store of records that carry none.
     pub(crate) store_default: &'a str,
-    /// Records stored before are passed over, in milliseconds since 1970.
-    pub(crate) since_ms: i64,
+    /// How far back to look.
+    pub(crate) since: Duration,
 }
 
 /// Reads the partition. Blocks.
 ///
 /// # Errors
 /// Damage met on the way.
-pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, limits: &Limits) -> Result<Scan, ReadError> {
+pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, record_bytes_max: usize) -> Result<Scan, ReadError> {
+    let limits = Limits { record_bytes_max, ..Limits::default() };
+    let since_ms = i64::try_from(wanted.since.as_millis()).unwrap_or(i64::MAX);
+    let since_ms = millstream_engine::run::now_ms().saturating_sub(since_ms);
     let record_key = format!("{}/{}", wanted.bucket, wanted.key);
     let partition = topic.partition_for(record_key.as_bytes());
     let range = topic.range(partition);
-    let from = topic.offset_at(partition, wanted.since_ms)?;
-    let mut scan = Scan { partition, from, end: range.end, starts_later: range.start < from, seen: Vec::new(), more: 0 };
+    let from = topic.offset_at(partition, since_ms)?;
+    let mut scan = Scan {
+        incarnation: topic.id().to_owned(),
+        partition,
+        from,
+        end: range.end,
+        starts_later: range.start < from,
+        seen: Vec::new(),
+        more: 0,
+    };
     let mut next = from;
     while next < range.end {
         let read = topic.read(partition, next, READ_BYTES)?;
@@ -87,7 +102,7 @@ pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, limits: &Limits) -> Resul
             break;
         }
         for record in read.records.iter().filter(|record| record.key == record_key) {
-            events(record, wanted, limits, &mut scan.seen);
+            events(record, wanted, &limits, &mut scan.seen);
         }
         let over = scan.seen.len().saturating_sub(SEEN_MAX);
         scan.more += scan.seen.drain(..over).count() as u64;
@@ -110,8 +125,8 @@ fn events(record: &Record, wanted: &Wanted<'_>, limits: &Limits, seen: &mut Vec<
             Decoded::Event(event) if event.bucket == wanted.bucket && event.key == wanted.key => Some(fact(&event)),
             // Another object's, in the same record.
             Decoded::Event(_) => None,
-            Decoded::Filtered { reason, name } => Some(Event::Filtered { reason: reason.as_str(), name: name.into_owned() }),
-            Decoded::Refused(refusal) => Some(Event::Refused { reason: refusal.reason.as_str(), detail: refusal.detail }),
+            Decoded::Filtered { reason, name } => Some(Event::Filtered { reason: reason.as_str().to_owned(), name: name.into_owned() }),
+            Decoded::Refused(refusal) => Some(Event::Refused { reason: refusal.reason.as_str().to_owned(), detail: refusal.detail }),
         };
         let (position, stored_at_ms) = (record.offset, record.timestamp_ms);
         seen.extend(event.map(|event| Seen { position, index, stored_at_ms, store: store.to_owned(), event }));

@@ -65,7 +65,7 @@ fn verdict(at: usize, one: &Seen, seen: &[Seen], tables: &Tables) -> String {
     match (newer(true), newer(false)) {
         (Some((_, position, _)), _) => format!("stale: {position} is newer and was there before"),
         (None, _) if stands => "written: what the row shows".to_owned(),
-        (None, Some((_, position, _))) => format!("written, then superseded by {position}"),
+        (None, Some((_, position, _))) => format!("superseded by {position}"),
         (None, None) => "superseded by an event outside of what was looked at".to_owned(),
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     fn each_event_is_told_what_became_of_it() {
         let events = [seen(1, 10), seen(2, 30), seen(3, 20), seen(4, 30), seen(5, 40)];
         let told = verdicts(&events, &tables(30, 5));
-        assert_eq!(told[0], "written, then superseded by 2");
+        assert_eq!(told[0], "superseded by 2");
         assert_eq!(told[1], "written: what the row shows");
         assert_eq!(told[2], "stale: 2 is newer and was there before");
         assert_eq!(told[3], "duplicate of 2");

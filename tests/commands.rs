@@ -1,0 +1,374 @@
+//! Commands that look at tables and streams, and those that change them: a dry run changes nothing, a real one keeps
+//! every rule that the pipeline keeps.
+
+use std::path::Path;
+use std::time::Duration;
+
+use millstream_tests::generator::DAY_NS;
+use millstream_tests::{Database, Event, Model, Setup, compare, database, until};
+use serde_json::Value;
+
+use crate::config::{Ran, millstream};
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Runs a command on the database and the data directory of a setup.
+fn command(database: &Database, setup: &Setup, arguments: &[&str]) -> Ran {
+    let url = format!("postgres.url={}", database.url());
+    let common = ["--set", &url, "--data-dir", setup.data_dir().to_str().unwrap(), "--listen", "127.0.0.1:1"];
+    let (before, after) = match arguments.iter().position(|argument| *argument == "--") {
+        Some(at) => arguments.split_at(at),
+        None => (arguments, &[][..]),
+    };
+    millstream(setup.scratch(), &[], &[before, &common, after].concat())
+}
+
+/// Every row of every table, as one number for each table.
+async fn contents(database: &Database) -> Vec<(String, String)> {
+    let mut connection = database.connect().await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'millstream' AND c.relkind = 'r' ORDER BY 1",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let mut contents = Vec::new();
+    for table in tables {
+        let sum = format!("SELECT coalesce(md5(string_agg(t::text, E'\\n' ORDER BY t::text)), '') FROM {table} t");
+        contents.push((table, sqlx::query_scalar(sqlx::AssertSqlSafe(sum)).fetch_one(&mut connection).await.unwrap()));
+    }
+    contents
+}
+
+fn event(key: &str, second: u64, size: i64) -> Event {
+    Event::create("uploads", key, DAY_NS + second * 1_000_000_000, size)
+}
+
+fn lines(events: &[Event]) -> Vec<u8> {
+    millstream_tests::event::lines(events)
+}
+
+async fn quarantined(database: &Database, rows: i64) {
+    until("rows in quarantine", WITHIN, || async {
+        (database.number("SELECT count(*) FROM millstream.quarantine").await >= rows).then_some(())
+    })
+    .await;
+}
+
+/// A pipeline whose database refuses objects of 666 bytes; they are in quarantine when this returns.
+async fn with_refused(database: &Database, setup: &Setup, events: &[Event], refused: i64) {
+    database.execute("ALTER TABLE millstream.objects ADD CONSTRAINT devil CHECK (size <> 666)").await;
+    let running = setup.clone().allow("a record is set aside").start().await;
+    // One by one, so that each is judged by itself.
+    for event in events {
+        assert_eq!(running.post(lines(std::slice::from_ref(event))).await.unwrap().status, 202);
+        running.caught_up(WITHIN).await;
+    }
+    quarantined(database, refused).await;
+    running.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_refused_is_written_again_by_the_same_rules() {
+    let (database, here) = (database().await, Setup::embedded());
+    let setup = Setup::new(&database);
+    let events = [
+        event("in/new", 1, 666),
+        event("in/overtaken", 1, 666),
+        event("in/overtaken", 2, 10),
+        event("in/newer", 1, 10),
+        event("in/newer", 2, 666),
+    ];
+    with_refused(&database, &setup, &events, 3).await;
+    compare(&database, &Model::of([&events[2], &events[3]])).await;
+
+    let again = command(&database, &here, &["quarantine", "redrive", "--all"]);
+    assert_eq!(again.code, 1, "still refused: {again:#?}");
+    assert_eq!(database.number("SELECT count(*) FROM millstream.quarantine").await, 3);
+    compare(&database, &Model::of([&events[2], &events[3]])).await;
+
+    database.execute("ALTER TABLE millstream.objects DROP CONSTRAINT devil").await;
+    let before = contents(&database).await;
+    let dry = command(&database, &here, &["quarantine", "redrive", "--all", "--dry-run", "--json"]);
+    assert_eq!(contents(&database).await, before);
+    let real = command(&database, &here, &["quarantine", "redrive", "--all", "--json"]);
+    assert_eq!((real.code, dry.code), (0, 0), "{real:#?}");
+    for report in [real.json(), dry.json()] {
+        assert_eq!((&report["removed"], &report["written"]), (&Value::from(3), &Value::from(2)), "{report}");
+        assert_eq!(report["filtered"]["stale"], 1, "{report}");
+    }
+    assert_eq!(database.number("SELECT count(*) FROM millstream.quarantine").await, 0);
+    compare(&database, &Model::of(&events)).await;
+}
+
+/// The good records of a redrive land although a bad one is among them.
+#[tokio::test]
+async fn one_that_is_still_refused_holds_up_no_other() {
+    let (database, here) = (database().await, Setup::embedded());
+    let setup = Setup::new(&database);
+    let events: Vec<Event> = (0..9).map(|number| event(&format!("in/{number}"), number, 666)).collect();
+    with_refused(&database, &setup, &events, 9).await;
+    database.execute("ALTER TABLE millstream.objects DROP CONSTRAINT devil; ALTER TABLE millstream.objects ADD CONSTRAINT devil CHECK (key <> 'in/4')").await;
+    let ran = command(&database, &here, &["quarantine", "redrive", "--reason", "refused_by_database", "--json"]);
+    let report = ran.json();
+    assert_eq!((ran.code, &report["removed"], report["kept"].as_array().unwrap().len()), (1, &Value::from(8), 1));
+    compare(&database, &Model::of(events.iter().filter(|event| event.key != "in/4"))).await;
+}
+
+#[tokio::test]
+async fn dry_runs_change_nothing() {
+    let database = database().await;
+    let setup = Setup::new(&database);
+    with_refused(&database, &setup, &[event("in/a", 1, 666), event("in/b", 1, 5)], 1).await;
+    let before = contents(&database).await;
+    for arguments in [
+        &["migrate", "--dry-run"][..],
+        &["quarantine", "redrive", "--all", "--dry-run"],
+        &["quarantine", "purge", "--all", "--dry-run"],
+        &["positions", "reset", "--pipeline", "objects", "--to", "latest", "--dry-run"],
+        &["positions", "reset", "--pipeline", "objects", "--to", "earliest", "--dry-run"],
+    ] {
+        let ran = command(&database, &setup, arguments);
+        assert!(ran.code <= 1 && !ran.out.is_empty(), "{ran:#?}");
+        assert_eq!(contents(&database).await, before, "{arguments:?} changed something");
+    }
+    let purged = command(&database, &setup, &["quarantine", "purge", "--all"]);
+    assert_eq!((purged.code, purged.out.as_str()), (0, "1 rows removed\n"));
+    assert_eq!(database.number("SELECT count(*) FROM millstream.quarantine").await, 0);
+}
+
+#[tokio::test]
+async fn migrate_says_what_it_would_do_and_does_it_once() {
+    let (database, here) = (database().await, Setup::embedded());
+    database.execute("DROP SCHEMA analytics CASCADE; DROP SCHEMA millstream CASCADE").await;
+    let dry = command(&database, &here, &["migrate", "--dry-run"]);
+    assert!(dry.code == 0 && dry.out.contains("CREATE TABLE millstream.objects"), "{dry:#?}");
+    let refused = command(&database, &here, &["quarantine", "ls"]);
+    assert!(refused.code == 1 && refused.err.contains("millstream migrate"), "{refused:#?}");
+    assert_eq!(database.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'millstream'").await, 0);
+    let done = command(&database, &here, &["migrate"]);
+    assert!(done.code == 0 && done.out.contains("applied 1"), "{done:#?}");
+    let again = command(&database, &here, &["migrate"]);
+    assert_eq!(again.out, "nothing to do: the schema is up to date\n");
+}
+
+#[tokio::test]
+async fn positions_move_only_while_nobody_reads_and_fence_whoever_did() {
+    let database = database().await;
+    let setup = Setup::new(&database).set("stream.partitions=1");
+    let events: Vec<Event> = (0..20).map(|number| event(&format!("in/{number}"), number, 1)).collect();
+    let running = setup.start().await;
+    running.post(lines(&events)).await.unwrap();
+    running.caught_up(WITHIN).await;
+    let reset = |to: &str| {
+        let to = ["--to", to, "--set", "stream.partitions=1"];
+        command(&database, &setup, &[&["positions", "reset", "--pipeline", "objects"], &to[..]].concat())
+    };
+    let held = reset("earliest");
+    assert!(held.code == 1 && held.err.contains("stop `millstream run`"), "{held:#?}");
+    running.finish().await;
+
+    const EPOCH: &str = "SELECT epoch FROM millstream.lease";
+    const NEXT: &str = "SELECT next_position::bigint FROM millstream.lease";
+    let tokens = "SELECT count(DISTINCT token) FROM millstream.lease WHERE owner = 'positions reset'";
+    let epoch = database.number(EPOCH).await;
+    assert_eq!(reset("earliest").code, 0);
+    assert_eq!((database.number(EPOCH).await, database.number(NEXT).await), (epoch + 1, 0));
+    assert_eq!(database.number(tokens).await, 1);
+    // Read again, written once.
+    let running = setup.start().await;
+    running.caught_up(WITHIN).await;
+    until("the position is back", WITHIN, || async { (database.number(NEXT).await == 20).then_some(()) }).await;
+    running.finish().await;
+    compare(&database, &Model::of(&events)).await;
+
+    assert_eq!(reset("7").code, 0);
+    assert_eq!(database.number("SELECT count(*) FROM millstream.gap").await, 0);
+    let skipped = reset("latest");
+    assert!(skipped.out.contains("13 records are never read"), "{skipped:#?}");
+    let gap = "SELECT count(*) FROM millstream.gap WHERE from_position = '7' AND to_position = '20'";
+    assert_eq!(database.number(gap).await, 1);
+    for (to, told) in [("21", "has offsets 0 to 20, not 21"), ("soon", "write earliest, latest"), ("@soon", "is no time")] {
+        let refused = reset(to);
+        assert!(refused.code == 1 && refused.err.contains(told), "{refused:#?}");
+    }
+    assert!(reset("@1").out.contains("20 records are read again"));
+    assert!(reset("@2099-01-01T00:00Z").out.contains("20 records are never read"));
+}
+
+/// The stream was lost and begins anew: nothing goes on until a person has said where.
+#[tokio::test]
+async fn a_stream_made_anew_waits_for_a_position() {
+    let database = database().await;
+    let setup = Setup::new(&database).set("stream.partitions=2").allow("halted").allow("made anew");
+    let (first, second) = (event("in/1", 1, 1), event("in/2", 2, 2));
+    let running = setup.start().await;
+    running.post(lines(std::slice::from_ref(&first))).await.unwrap();
+    running.caught_up(WITHIN).await;
+    running.finish().await;
+    std::fs::remove_dir_all(setup.data_dir().join("stream")).unwrap();
+    let mut running = setup.start().await;
+    running.post(lines(std::slice::from_ref(&second))).await.unwrap();
+    until("the halt", WITHIN, || async { running.log().contains("positions reset").then_some(()) }).await;
+    running.terminate();
+    assert_eq!(running.wait().await, 1);
+    compare(&database, &Model::of([&first])).await;
+
+    let reset = |more: &[&str]| {
+        let arguments = ["positions", "reset", "--pipeline", "objects", "--to", "earliest"];
+        command(&database, &setup, &[&arguments, more].concat())
+    };
+    let partly = reset(&["--partition", "0"]);
+    assert!(partly.code == 1 && partly.err.contains("leave out --partition"), "{partly:#?}");
+    assert_eq!(reset(&[]).code, 0);
+    let running = setup.start().await;
+    running.caught_up(WITHIN).await;
+    running.finish().await;
+    compare(&database, &Model::of([&first, &second])).await;
+}
+
+#[tokio::test]
+async fn why_tells_what_became_of_each_event() {
+    let database = database().await;
+    let setup = Setup::new(&database);
+    let (old, new) = (event("in/k", 1, 10), event("in/k", 3, 30));
+    let events = [old.clone(), new.clone(), old.clone(), event("in/k", 2, 666), event("in/other", 9, 9)];
+    with_refused(&database, &setup, &events, 1).await;
+    let ran = command(&database, &setup, &["why", "uploads", "in/k", "--json"]);
+    let told = ran.json();
+    assert_eq!(told["rows"].as_array().unwrap().len(), 1, "{told:#}");
+    assert_eq!((&told["rows"][0]["size"], &told["rows"][0]["state"]), (&Value::from(30), &Value::from("current")));
+    assert_eq!(told["quarantine"].as_array().unwrap().len(), 1);
+    let stream = &told["streams"]["objects"];
+    let position = |index: usize| stream["scan"]["seen"][index]["position"].to_string();
+    let expected = [
+        format!("superseded by {}", position(1)),
+        "written: what the row shows".to_owned(),
+        format!("duplicate of {}", position(0)),
+        "quarantined: refused_by_database".to_owned(),
+    ];
+    assert_eq!(stream["verdicts"], serde_json::json!(expected), "{told:#}");
+    let nothing = command(&database, &setup, &["why", "uploads", "in/nothing"]);
+    assert!(nothing.out.contains("the tables have no row of it"), "{nothing:#?}");
+}
+
+/// Keys come from strangers.
+#[tokio::test]
+async fn nothing_of_a_stranger_reaches_the_terminal_raw() {
+    let database = database().await;
+    let setup = Setup::new(&database);
+    let key = "in/\u{1b}[2J\u{9b}31m\r\u{202e}\u{7f}";
+    with_refused(&database, &setup, &[event(key, 1, 666), event(key, 2, 1)], 1).await;
+    for arguments in [&["quarantine", "ls"][..], &["quarantine", "show", "1"], &["why", "uploads", key]] {
+        let ran = command(&database, &setup, arguments);
+        assert!(ran.code == 0 && ran.out.contains("\\u{1b}[2J"), "{ran:#?}");
+        let raw = |shown: char| (shown.is_control() && shown != '\n') || shown == '\u{202e}';
+        assert!(!ran.out.contains(raw) && !ran.err.contains(raw), "{ran:#?}");
+    }
+}
+
+#[tokio::test]
+async fn an_analyst_reads_the_views_and_nothing_else() {
+    let (database, here) = (database().await, Setup::embedded());
+    let name = format!("ana_{}", std::process::id());
+    let added = command(&database, &here, &["user", "add", &name, "--role", "analyst"]);
+    assert_eq!(added.code, 0, "{added:#?}");
+    let password = added.out.lines().find_map(|line| line.strip_prefix("password: ")).unwrap().split(' ').next().unwrap();
+    assert!(password.len() >= 24 && added.out.contains("ATTACH") && added.out.contains("Metabase"), "{added:#?}");
+    let again = command(&database, &here, &["user", "add", &name, "--role", "analyst"]);
+    assert!(again.code == 1 && again.err.contains("already"), "{again:#?}");
+
+    let analyst = database.options().username(&name);
+    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect_with(&analyst).await.unwrap();
+    let mut refused = Vec::new();
+    for sql in [
+        "SELECT * FROM analytics.objects",
+        "SELECT * FROM analytics.quarantine",
+        "SELECT millstream.from_time(now())",
+        "SELECT * FROM millstream.objects",
+        "SELECT payload FROM millstream.quarantine",
+        "CREATE TEMP TABLE t (x int)",
+        "SET default_transaction_read_only = off; DELETE FROM millstream.objects",
+        "SET default_transaction_read_only = off; CREATE TABLE analytics.t (x int)",
+    ] {
+        let ran = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await;
+        refused.push(ran.err().map(|error| error.as_database_error().unwrap().code().unwrap().into_owned()));
+    }
+    let (denied, read_only) = (Some("42501".to_owned()), Some("25006".to_owned()));
+    let expected = [None, None, None, denied.clone(), denied.clone(), read_only, denied.clone(), denied];
+    assert_eq!(refused, expected);
+
+    let psql = ["psql", "--role", "analyst", "--", "-XAtc", "SHOW transaction_read_only", "-c", "SELECT current_user"];
+    let ran = command(&database, &here, &psql);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "on\nmillstream_analyst\n"), "{ran:#?}");
+    database.execute(&format!("DROP OWNED BY {name}; DROP ROLE {name}")).await;
+}
+
+#[tokio::test]
+async fn produce_and_status_talk_to_the_running_process() {
+    let database = database().await;
+    let setup = Setup::new(&database).set("http.listen=127.0.0.1:0");
+    let running = setup.start().await;
+    let events: Vec<Event> = (0..2_500).map(|number| event(&format!("in/{number}"), number, 1)).collect();
+    let file = setup.scratch().join("events.ndjson");
+    std::fs::write(&file, lines(&events)).unwrap();
+    // The process is found by its data directory: it took a port of its own choice.
+    let sent = command(&database, &setup, &["produce", file.to_str().unwrap()]);
+    assert_eq!((sent.code, sent.out.as_str()), (0, "accepted 2,500, refused 0\n"), "{sent:#?}");
+    running.caught_up(WITHIN).await;
+    compare(&database, &Model::of(&events)).await;
+
+    std::fs::write(&file, [b"{\"x\":1}\n\n".as_slice(), &lines(&events[..1])].concat()).unwrap();
+    let sent = command(&database, &setup, &["produce", "--store", "elsewhere", file.to_str().unwrap()]);
+    assert_eq!((sent.code, sent.out.as_str()), (1, "accepted 1, refused 1\n"), "{sent:#?}");
+    assert!(sent.err.contains("unknown_shape"), "{sent:#?}");
+    running.caught_up(WITHIN).await;
+    until("the other store", WITHIN, || async {
+        let there = "SELECT count(*) FROM millstream.objects WHERE store = 'elsewhere'";
+        (database.number(there).await == 1).then_some(())
+    })
+    .await;
+
+    let status = command(&database, &setup, &["status", "--json"]);
+    assert_eq!(status.json()["pipelines"][0]["written"], 2_501, "{status:#?}");
+    let shown = command(&database, &setup, &["status"]);
+    assert!(shown.out.contains("keeping up") && shown.out.contains("2,501"), "{shown:#?}");
+    running.finish().await;
+    let gone = command(&database, &setup, &["status"]);
+    assert!(gone.code == 1 && gone.err.contains("millstream run"), "{gone:#?}");
+}
+
+#[tokio::test]
+async fn doctor_names_what_is_wrong_and_what_mends_it() {
+    let (database, here) = (database().await, Setup::embedded());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let checks = |arguments: &[&str]| {
+        let ran = command(&database, &here, &[&["doctor", "--json"], arguments].concat());
+        let checks = ran.json()["checks"].as_array().unwrap().clone();
+        let find = move |name: &str| -> (String, String) {
+            let check = checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {checks:#?}"));
+            let text = |member: &str| check[member].as_str().unwrap_or_default().to_owned();
+            (text("state"), text("mend"))
+        };
+        (ran.code, find)
+    };
+    let url = format!("http.listen={listen}");
+    let (code, find) = checks(&["--set", &url]);
+    // The cluster of the tests does without fsync, which is just what must be found.
+    assert_eq!(code, 1);
+    assert_eq!(find("durability").0, "FAIL");
+    assert!(find("durability").1.contains("fsync = on"));
+    for good in ["configuration", "free space", "stream", "clock", "schema", "postgres"] {
+        assert_eq!(find(good).0, "ok", "{good}");
+    }
+    database.execute("UPDATE millstream.migration SET number = number + 1000 WHERE number = 1").await;
+    assert_eq!(checks(&[]).1("schema").0, "FAIL");
+    database.execute("DELETE FROM millstream.migration WHERE number > 1000").await;
+    assert_eq!(checks(&[]).1("schema").0, "note");
+    let nowhere = format!("data_dir={}", Path::new("/proc/nothing").display());
+    let ran = millstream(here.scratch(), &[], &["doctor", "--json", "--set", &nowhere, "--listen", &listen]);
+    let text = ran.out;
+    assert!(ran.code == 1 && text.contains("choose another with --listen") && text.contains("--data-dir"), "{text}");
+}
