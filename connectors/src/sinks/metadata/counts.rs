@@ -139,7 +139,7 @@ impl Deltas {
     }
 
     async fn write_buckets(&self, connection: &mut PgConnection, slot: &Slot) -> Result<(), Fault> {
-        let mut columns: (Vec<&str>, Vec<&str>, Vec<i64>, Vec<String>, Vec<i64>) = Default::default();
+        let mut changes: Vec<(&str, &str, Objects)> = Vec::with_capacity(self.segments.len());
         for ((store, bucket), segments) in &self.segments {
             let mut sum = Objects::default();
             for delta in segments.values() {
@@ -148,40 +148,45 @@ impl Deltas {
                 sum.unknown_size += delta.unknown_size;
             }
             if sum != Objects::default() {
-                columns.0.push(store);
-                columns.1.push(bucket);
-                columns.2.push(sum.objects);
-                columns.3.push(sum.bytes.to_string());
-                columns.4.push(sum.unknown_size);
+                changes.push((store, bucket, sum));
             }
         }
-        if columns.0.is_empty() {
+        if changes.is_empty() {
             return Ok(());
         }
-        let query = sqlx::query(include_str!("sql/counts_apply.sql")).bind(slot.number);
-        let query = query.bind(columns.0).bind(columns.1).bind(columns.2).bind(columns.3).bind(columns.4);
-        query.execute(connection).await.map_err(Fault::ours)?;
+        sqlx::query(include_str!("sql/counts_apply.sql"))
+            .bind(slot.number)
+            .bind(changes.iter().map(|(store, _, _)| *store).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, bucket, _)| *bucket).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, _, sum)| sum.objects).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, _, sum)| sum.bytes.to_string()).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, _, sum)| sum.unknown_size).collect::<Vec<_>>())
+            .execute(connection)
+            .await
+            .map_err(Fault::ours)?;
         Ok(())
     }
 
     async fn write_hours(&self, connection: &mut PgConnection, slot: &Slot) -> Result<(), Fault> {
-        let mut columns: (Vec<&str>, Vec<&str>, Vec<i64>, Vec<i64>, Vec<i64>, Vec<String>) = Default::default();
+        let mut changes: Vec<(&str, &str, i64, Hour)> = Vec::with_capacity(self.hours.len());
         for ((store, bucket), hours) in &self.hours {
-            for (hour, delta) in hours.iter().filter(|(_, delta)| **delta != Hour::default()) {
-                columns.0.push(store);
-                columns.1.push(bucket);
-                columns.2.push(*hour);
-                columns.3.push(delta.created);
-                columns.4.push(delta.removed);
-                columns.5.push(delta.bytes.to_string());
-            }
+            let changed = hours.iter().filter(|(_, delta)| **delta != Hour::default());
+            changes.extend(changed.map(|(hour, delta)| (store.as_str(), bucket.as_str(), *hour, *delta)));
         }
-        if columns.0.is_empty() {
+        if changes.is_empty() {
             return Ok(());
         }
-        let query = sqlx::query(include_str!("sql/hour_counts_apply.sql")).bind(slot.number);
-        let query = query.bind(columns.0).bind(columns.1).bind(columns.2).bind(columns.3).bind(columns.4);
-        query.bind(columns.5).execute(connection).await.map_err(Fault::ours)?;
+        sqlx::query(include_str!("sql/hour_counts_apply.sql"))
+            .bind(slot.number)
+            .bind(changes.iter().map(|(store, _, _, _)| *store).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, bucket, _, _)| *bucket).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, _, hour, _)| *hour).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, _, _, delta)| delta.created).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, _, _, delta)| delta.removed).collect::<Vec<_>>())
+            .bind(changes.iter().map(|(_, _, _, delta)| delta.bytes.to_string()).collect::<Vec<_>>())
+            .execute(connection)
+            .await
+            .map_err(Fault::ours)?;
         Ok(())
     }
 }

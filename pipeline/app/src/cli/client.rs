@@ -20,6 +20,8 @@ const ADDRESS_FILE: &str = "address";
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// The endpoint waits 30 s for a disk.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// It asks its database for this answer, and waits a second or two for it.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 /// No answer that a command asks for comes near it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -98,6 +100,15 @@ impl Client {
             .await
             .with_context(|| format!("{} did not answer within {} s", self.address, ANSWER_WITHIN.as_secs()))?
             .with_context(|| format!("ask {}", self.address))
+    }
+
+    /// Whether it is ready, as it says itself, part by part. Anything else may listen there, too: it is given up soon.
+    pub(super) async fn ready(&self) -> anyhow::Result<Bytes> {
+        let answer = self.send(Method::GET, "/readyz", &[], Bytes::new());
+        let answered = tokio::time::timeout(READY_WITHIN, answer).await;
+        let (_, body) = answered
+            .with_context(|| format!("{} did not answer within {} s", self.address, READY_WITHIN.as_secs()))??;
+        Ok(body)
     }
 
     /// Reads a JSON document.

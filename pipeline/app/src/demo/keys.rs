@@ -26,7 +26,7 @@ pub(super) fn listen(wishes: mpsc::Sender<Wish>) -> Option<Keyboard> {
     tcsetattr(&input, OptionalActions::Now, &raw).ok()?;
     // A thread, because reading a terminal cannot be cancelled; it ends with the process.
     std::thread::spawn(move || {
-        for byte in std::io::stdin().bytes().map_while(Result::ok) {
+        for byte in std::io::stdin().lock().bytes().map_while(Result::ok) {
             let wish = match byte {
                 b'd' => Wish::Duplicates,
                 b'p' => Wish::Poison,

@@ -149,7 +149,7 @@ fn reading_encode(reading: &Reading, unit: f64, mut metric: MetricEncoder<'_>) -
             (bound as f64 * unit, inside)
         })
         .collect();
-    buckets.push((f64::MAX, reading.count().saturating_sub(before)));
+    buckets.push((f64::INFINITY, reading.count().saturating_sub(before)));
     metric.encode_histogram::<NoLabelSet>(reading.sum_ms as f64 * unit, reading.count(), &buckets, None)
 }
 

@@ -1,7 +1,5 @@
 //! The embedded stream and the HTTP endpoint, through the process that runs them if there is one.
 
-use bytes::Bytes;
-use hyper::Method;
 use millstream_log::Error;
 
 use super::Check;
@@ -20,8 +18,8 @@ pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check
 async fn ask(client: &Client) -> Vec<Check> {
     let name = "running process";
     let mend = "look at what it logs; is it another program? choose an address with --listen";
-    let answer = match client.send(Method::GET, "/readyz", &[], Bytes::new()).await {
-        Ok((_, answer)) => answer,
+    let answer = match client.ready().await {
+        Ok(answer) => answer,
         Err(error) => return vec![Check::bad(name, format!("{error:#}"), mend)],
     };
     let document: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();

@@ -1,0 +1,65 @@
+//! Questions to the database: read-only, each with a time after which the database itself gives up.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::value::RawValue;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Transaction};
+
+use super::problem::Problem;
+
+/// Longest that a question of a client may hold a connection and the disk. Pages and dashboards that need longer ask
+/// something that is no lookup; analysts have SQL for it.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// `query_canceled`: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+const CANCELLED: &str = "57014";
+
+/// A transaction that can only read, and only for so long a statement.
+pub(super) async fn begin(pool: &PgPool, timeout: Duration) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut transaction = pool.begin_with("BEGIN READ ONLY").await?;
+    limit(&mut transaction, timeout).await?;
+    Ok(transaction)
+}
+
+/// Sets how long the next statements may take.
+pub(super) async fn limit(transaction: &mut Transaction<'static, Postgres>, timeout: Duration) -> Result<(), sqlx::Error> {
+    // A number of ours: SET takes no parameters.
+    let set = format!("SET LOCAL statement_timeout = {}", timeout.as_millis().max(1));
+    sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut **transaction).await?;
+    Ok(())
+}
+
+/// Whether the database gave up because of the time.
+pub(super) fn took_too_long(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == CANCELLED)
+}
+
+/// What a client is told.
+pub(super) fn failed(error: &sqlx::Error) -> Problem {
+    if took_too_long(error) {
+        let detail = format!("the database was stopped after {} s; narrow the question, by prefix or by a rarer metadata value", TIMEOUT.as_secs());
+        return Problem::new(StatusCode::GATEWAY_TIMEOUT, "too-slow", "the question takes too long", detail);
+    }
+    match error.as_database_error() {
+        // Class 22: the data of the question, such as a time of month 13.
+        Some(database) if database.code().is_some_and(|code| code.starts_with("22")) => Problem::bad_request(database.message()),
+        _ => {
+            tracing::warn!(%error, "a question was not answered");
+            let detail = format!("{error}; events are still taken in, ask again; `millstream doctor` looks at the database");
+            Problem::unavailable("database", "the database does not answer", detail)
+        }
+    }
+}
+
+/// Objects, known bytes and objects of unknown size, of all buckets.
+pub(super) async fn totals(pool: &PgPool, timeout: Duration) -> Result<(i64, String, i64), sqlx::Error> {
+    let mut transaction = begin(pool, timeout).await?;
+    let row = sqlx::query(include_str!("sql/totals_select.sql")).fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+}
+
+/// A number of any size as JSON has it.
+pub(super) fn number(digits: String) -> Option<Box<RawValue>> {
+    RawValue::from_string(digits).ok()
+}
