@@ -189,7 +189,9 @@ async fn positions_move_only_while_nobody_reads_and_fence_whoever_did() {
     assert!(skipped.out.contains("13 records are never read"), "{skipped:#?}");
     let gap = "SELECT count(*) FROM millstream.gap WHERE from_position = '7' AND to_position = '20'";
     assert_eq!(database.number(gap).await, 1);
-    for (to, told) in [("21", "has offsets 0 to 20, not 21"), ("soon", "write earliest, latest"), ("@soon", "is no time")] {
+    for (to, told) in
+        [("21", "has offsets 0 to 20, not 21"), ("soon", "write earliest, latest"), ("@soon", "is no time")]
+    {
         let refused = reset(to);
         assert!(refused.code == 1 && refused.err.contains(told), "{refused:#?}");
     }
@@ -274,7 +276,8 @@ async fn an_analyst_reads_the_views_and_nothing_else() {
     let name = format!("ana_{}", std::process::id());
     let added = command(&database, &here, &["user", "add", &name, "--role", "analyst"]);
     assert_eq!(added.code, 0, "{added:#?}");
-    let password = added.out.lines().find_map(|line| line.strip_prefix("password: ")).unwrap().split(' ').next().unwrap();
+    let password =
+        added.out.lines().find_map(|line| line.strip_prefix("password: ")).unwrap().split(' ').next().unwrap();
     assert!(password.len() >= 24 && added.out.contains("ATTACH") && added.out.contains("Metabase"), "{added:#?}");
     let again = command(&database, &here, &["user", "add", &name, "--role", "analyst"]);
     assert!(again.code == 1 && again.err.contains("already"), "{again:#?}");
@@ -350,7 +353,8 @@ async fn doctor_names_what_is_wrong_and_what_mends_it() {
         let ran = command(&database, &here, &[&["doctor", "--json"], arguments].concat());
         let checks = ran.json()["checks"].as_array().unwrap().clone();
         let find = move |name: &str| -> (String, String) {
-            let check = checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {checks:#?}"));
+            let check =
+                checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {checks:#?}"));
             let text = |member: &str| check[member].as_str().unwrap_or_default().to_owned();
             (text("state"), text("mend"))
         };

@@ -23,7 +23,8 @@ impl Ran {
 /// Runs a command in a directory, with no setting of the environment but those given.
 pub(crate) fn millstream(directory: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
     let mut command = Command::new(program());
-    let settings = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("MILLSTREAM__"));
+    let settings =
+        std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("MILLSTREAM__"));
     for name in settings {
         command.env_remove(name);
     }
@@ -84,10 +85,19 @@ fn each_layer_wins_over_those_below_it_and_says_so() {
 #[test]
 fn layers_add_to_each_other() {
     let here = tempfile::tempdir().unwrap();
-    let file = "[stream]\npartitions = 3\n[[pipeline]]\nname = \"uploads\"\nsource = { kind = \"stream\", topic = \"u\" }\n";
+    let file =
+        "[stream]\npartitions = 3\n[[pipeline]]\nname = \"uploads\"\nsource = { kind = \"stream\", topic = \"u\" }\n";
     std::fs::write(here.path().join("millstream.toml"), file).unwrap();
-    let environment = [("MILLSTREAM__PIPELINE__UPLOADS__WRITERS", "5"), ("MILLSTREAM__POSTGRES__POOL__CONNECTIONS_MAX", "9")];
-    let set = ["--set", "pipeline.uploads.freshness=2s", "--set", "pipeline.uploads.source.topic=v", "--set", "postgres.settings.work_mem=64"];
+    let environment =
+        [("MILLSTREAM__PIPELINE__UPLOADS__WRITERS", "5"), ("MILLSTREAM__POSTGRES__POOL__CONNECTIONS_MAX", "9")];
+    let set = [
+        "--set",
+        "pipeline.uploads.freshness=2s",
+        "--set",
+        "pipeline.uploads.source.topic=v",
+        "--set",
+        "postgres.settings.work_mem=64",
+    ];
     let ran = millstream(here.path(), &environment, &[&SHOW[..], &set].concat());
     assert_eq!(ran.code, 0, "{ran:#?}");
     for (name, value, origin) in [
@@ -139,7 +149,10 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
 fn settings_that_do_not_go_together_are_refused() {
     let here = tempfile::tempdir().unwrap();
     for (set, told) in [
-        ("http.listen=0.0.0.0:80", "--set http.listen: `http.listen` is 0.0.0.0:80, which others can reach: name a file of tokens"),
+        (
+            "http.listen=0.0.0.0:80",
+            "--set http.listen: `http.listen` is 0.0.0.0:80, which others can reach: name a file of tokens",
+        ),
         ("stream.partitions=0", "--set stream.partitions: `stream.partitions` is from 1 to 1024"),
         ("pipeline.objects.writers=0", "--set pipeline.objects.writers: `pipeline.objects.writers` is from 1 to 64"),
         ("pipeline.objects.name=a b", "`pipeline.a b.name` has letters"),
@@ -163,11 +176,14 @@ fn no_secret_is_shown() {
     let environment_url = [("MILLSTREAM__POSTGRES__URL", "postgres://ana:geheim-3@db.example/x")];
     let set = ["--set", "postgres.migrate_url=postgres://ana:geheim/4@db.example/x"];
     for (environment, flags) in [(&[][..], &[][..]), (&environment_url, &[]), (&environment_url, &set)] {
-        for command in [&["config", "show"][..], &SHOW, &["config", "show", "--effective"], &["validate"], &["doctor"], &["psql"]] {
+        for command in
+            [&["config", "show"][..], &SHOW, &["config", "show", "--effective"], &["validate"], &["doctor"], &["psql"]]
+        {
             // Doctor and psql look at servers: one that is not there.
             let nowhere = ["--set", "postgres.embedded=true"];
             let looks = matches!(command[0], "doctor" | "psql");
-            let ran = millstream(here.path(), environment, &[command, flags, if looks { &nowhere } else { &[] }].concat());
+            let ran =
+                millstream(here.path(), environment, &[command, flags, if looks { &nowhere } else { &[] }].concat());
             assert!(!ran.out.contains("geheim") && !ran.err.contains("geheim"), "{ran:#?}");
         }
     }

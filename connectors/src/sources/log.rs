@@ -60,7 +60,11 @@ fn gap(partition: &Partition, stored: u64, start: u64, end: u64) -> SourceError 
         stored: Position::Offset(stored),
         start: Position::Offset(start),
         end: Position::Offset(end),
-        reason: if stored < start { "retention has removed the records in between" } else { "the stream ends before it" },
+        reason: if stored < start {
+            "retention has removed the records in between"
+        } else {
+            "the stream ends before it"
+        },
     }
 }
 
@@ -103,9 +107,9 @@ impl Source for LogSource {
         let deadline = tokio::time::Instant::now() + wait;
         loop {
             appended.borrow_and_update();
-            let ready = numbered.iter().any(|(number, want)| {
-                matches!(want.from, Position::Offset(from) if self.topic.range(*number).end != from)
-            });
+            let ready = numbered.iter().any(
+                |(number, want)| matches!(want.from, Position::Offset(from) if self.topic.range(*number).end != from),
+            );
             if ready {
                 let (topic, numbered) = (self.topic.clone(), Arc::clone(&numbered));
                 let read = tokio::task::spawn_blocking(move || Self::read(&topic, &numbered)).await;

@@ -158,14 +158,18 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 fn layers(cli: &Cli) -> anyhow::Result<Layers> {
     let mut flags = Vec::new();
     if let Some(directory) = &cli.data_dir {
-        let Some(text) = directory.to_str() else { anyhow::bail!("--data-dir {} is no text in UTF-8", directory.display()) };
+        let Some(text) = directory.to_str() else {
+            anyhow::bail!("--data-dir {} is no text in UTF-8", directory.display())
+        };
         flags.push(("--data-dir", "data_dir", text.to_owned()));
     }
     if let Some(listen) = &cli.listen {
         flags.push(("--listen", "http.listen", listen.clone()));
     }
     // What is no text can be no setting of ours.
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
     let environment = std::env::vars_os().filter_map(text).collect();
     Ok(Layers { file: cli.config.clone(), environment, set: cli.set.clone(), flags })
 }

@@ -90,8 +90,7 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
     let name = if args.check { "check" } else { "demo" };
     config.data_dir = config.data_dir.join(name);
     if (args.fresh || args.check) && config.data_dir.exists() {
-        std::fs::remove_dir_all(&config.data_dir)
-            .with_context(|| format!("remove {}", config.data_dir.display()))?;
+        std::fs::remove_dir_all(&config.data_dir).with_context(|| format!("remove {}", config.data_dir.display()))?;
     }
     if args.check {
         // Beside a running demo or product.

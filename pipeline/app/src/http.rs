@@ -75,7 +75,11 @@ pub async fn serve(node: Arc<Node>) -> anyhow::Result<Server> {
     }
     let listener = TcpListener::bind(http.listen).await.map_err(|error| {
         let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-        let next = if taken { ": another process listens there; choose a port with --set http.listen=127.0.0.1:0" } else { "" };
+        let next = if taken {
+            ": another process listens there; choose a port with --set http.listen=127.0.0.1:0"
+        } else {
+            ""
+        };
         anyhow::Error::new(error).context(format!("listen on {}{next}", http.listen))
     })?;
     let address = listener.local_addr().context("read the address that was given")?;
@@ -119,11 +123,7 @@ type Shared = Arc<App>;
 
 /// Every route, in the order of the documentation.
 fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
-    vec![
-        ("/v1/events", post(ingest::events)),
-        ("/healthz", get(health::alive)),
-        ("/readyz", get(health::ready)),
-    ]
+    vec![("/v1/events", post(ingest::events)), ("/healthz", get(health::alive)), ("/readyz", get(health::ready))]
 }
 
 fn router(app: Shared) -> Router {

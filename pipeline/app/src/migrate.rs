@@ -23,7 +23,9 @@ pub async fn pending(connection: &mut PgConnection) -> anyhow::Result<Vec<&'stat
     }
     let newest = MIGRATIONS.last().map_or(0, |migration| migration.number);
     if let Some(unknown) = applied.iter().find(|number| **number > newest) {
-        bail!("the database has migration {unknown}, this millstream knows only up to {newest}: start a newer millstream");
+        bail!(
+            "the database has migration {unknown}, this millstream knows only up to {newest}: start a newer millstream"
+        );
     }
     Ok(MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.number)).collect())
 }

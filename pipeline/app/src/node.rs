@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
 use millstream_connectors::sources::log::LogSource;
-use millstream_engine::{BatchLimits, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task};
+use millstream_engine::{
+    BatchLimits, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task,
+};
 use millstream_log::{Log, Retention, Topic};
 use millstream_postgres::Cluster;
 use sqlx::postgres::PgConnectOptions;
@@ -118,8 +120,18 @@ impl Node {
 
         let cluster = cluster.map(|cluster| Arc::new(tokio::sync::Mutex::new(Some(cluster))));
         let draining = CancellationToken::new();
-        let node =
-            Node { config, log, connect, pool, pipelines, cluster, psql_line, stop, draining, tasks: Mutex::new(tasks) };
+        let node = Node {
+            config,
+            log,
+            connect,
+            pool,
+            pipelines,
+            cluster,
+            psql_line,
+            stop,
+            draining,
+            tasks: Mutex::new(tasks),
+        };
         node.keep_postgres();
         Ok(node)
     }
@@ -250,9 +262,8 @@ fn start_pipeline(
         connect: connect.clone().application_name("millstream writer"),
         segments_max: config.limits.segments_max,
     };
-    let sinks = (0..pipeline.writers)
-        .map(|_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = _>>)
-        .collect();
+    let sinks =
+        (0..pipeline.writers).map(|_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = _>>).collect();
     let limits_in = millstream_schemas::Limits {
         record_bytes_max: config.limits.record_bytes_max,
         ..millstream_schemas::Limits::default()

@@ -177,11 +177,7 @@ mod tests {
     fn a_position_that_moves_without_records_is_handed_over() {
         let mut intake = intake(&["a"]);
         assert!(intake.is_empty());
-        intake.accept(vec![RecordBatch {
-            partition: Partition::new("a"),
-            records: vec![],
-            next: Position::Offset(7),
-        }]);
+        intake.accept(vec![RecordBatch { partition: Partition::new("a"), records: vec![], next: Position::Offset(7) }]);
         assert!(!intake.is_empty());
         let taken = intake.take(10, 1000);
         assert_eq!((taken[0].from.clone(), taken[0].next.clone()), (Position::Offset(0), Position::Offset(7)));

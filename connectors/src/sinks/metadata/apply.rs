@@ -259,7 +259,11 @@ async fn select_stored<'a>(
 }
 
 /// The column of a piece of description.
-fn described<'a>(columns: &'a Columns, rows: &[&Folded], pick: fn(&DescriptionRow) -> Option<Span>) -> Vec<Option<&'a str>> {
+fn described<'a>(
+    columns: &'a Columns,
+    rows: &[&Folded],
+    pick: fn(&DescriptionRow) -> Option<Span>,
+) -> Vec<Option<&'a str>> {
     let text = |one: &&Folded| one.row.description.as_ref().and_then(pick).map(|span| columns.text(span));
     rows.iter().map(text).collect()
 }

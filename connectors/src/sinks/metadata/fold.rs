@@ -86,7 +86,8 @@ fn fold_key(columns: &Columns, group: &[Row], later: &mut Vec<Row>) -> Option<Fo
 /// An event that only describes has no place in the order of facts.
 fn without_facts(mut row: Row) -> Row {
     if row.kind == 0 {
-        (row.order_time, row.order_seq, row.order_class, row.size, row.etag) = (LOWEST, LOWEST, 0, None, Span::default());
+        (row.order_time, row.order_seq, row.order_class, row.size, row.etag) =
+            (LOWEST, LOWEST, 0, None, Span::default());
     }
     row
 }

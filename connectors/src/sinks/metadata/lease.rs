@@ -56,13 +56,15 @@ impl Leases {
             .fetch_all(connection)
             .await
             .map_err(|error| failed("take leases", error))?;
-        let held: Result<Vec<Held>, sqlx::Error> = rows.iter().map(|row| {
-            let next: Option<String> = row.try_get(1)?;
-            Ok(Held { partition: Partition::new(row.try_get::<String, _>(0)?), next: next.map(position) })
-        }).collect();
+        let held: Result<Vec<Held>, sqlx::Error> = rows
+            .iter()
+            .map(|row| {
+                let next: Option<String> = row.try_get(1)?;
+                Ok(Held { partition: Partition::new(row.try_get::<String, _>(0)?), next: next.map(position) })
+            })
+            .collect();
         let held = held.map_err(|error| failed("read leases", error))?;
-        self.unread =
-            held.iter().filter(|held| held.next.is_none()).map(|held| held.partition.clone()).collect();
+        self.unread = held.iter().filter(|held| held.next.is_none()).map(|held| held.partition.clone()).collect();
         self.token = token;
         Ok(held)
     }
@@ -84,7 +86,13 @@ impl Leases {
             .map_err(Fault::ours)?;
         let mut stored = BTreeMap::new();
         for row in &rows {
-            let read = || Ok::<_, sqlx::Error>((row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?, row.try_get::<Option<String>, _>(2)?));
+            let read = || {
+                Ok::<_, sqlx::Error>((
+                    row.try_get::<String, _>(0)?,
+                    row.try_get::<String, _>(1)?,
+                    row.try_get::<Option<String>, _>(2)?,
+                ))
+            };
             let (partition, token, next) = read().map_err(Fault::ours)?;
             if token == self.token {
                 stored.insert(Partition::new(partition), next.map(position));

@@ -129,7 +129,8 @@ impl Redrive {
         let kept = keep_refused(connection, &locked, &columns.refused).await?;
         let gone: Vec<i64> =
             locked.rows.iter().map(|(_, _, id)| *id).filter(|id| kept.iter().all(|kept| kept.id != *id)).collect();
-        let deleted = sqlx::query(include_str!("sql/quarantine_delete.sql")).bind(&gone).execute(&mut *connection).await;
+        let deleted =
+            sqlx::query(include_str!("sql/quarantine_delete.sql")).bind(&gone).execute(&mut *connection).await;
         let removed = deleted.map_err(Fault::ours)?.rows_affected();
         let mut outcome = applied.outcome;
         for (reason, events) in &columns.filtered {
@@ -215,11 +216,7 @@ fn read(row: &PgRow, locked: &mut Locked, last: &mut Option<[String; 4]>) -> Res
 }
 
 /// Events that are refused now keep or get a row of their own; says which rows stay.
-async fn keep_refused(
-    connection: &mut PgConnection,
-    locked: &Locked,
-    refused: &[Refused],
-) -> Result<Vec<Kept>, Fault> {
+async fn keep_refused(connection: &mut PgConnection, locked: &Locked, refused: &[Refused]) -> Result<Vec<Kept>, Fault> {
     let row = |one: &Refused| {
         let of_record = locked.rows.iter().filter(|(record, _, _)| *record == one.record);
         let own = of_record.clone().find(|(_, index, _)| *index == i32::from(one.index));
@@ -228,7 +225,9 @@ async fn keep_refused(
     let (mut kept, mut fresh) = (Vec::new(), Vec::new());
     for one in refused {
         match row(one) {
-            (Some(id), _) => kept.push(Kept { id, reason: one.reason.to_owned(), detail: one.detail.replace('\0', "\\0") }),
+            (Some(id), _) => {
+                kept.push(Kept { id, reason: one.reason.to_owned(), detail: one.detail.replace('\0', "\\0") })
+            }
             (None, Some(any)) => fresh.push((any, one)),
             (None, None) => {}
         }

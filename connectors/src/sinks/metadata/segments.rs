@@ -55,7 +55,8 @@ impl Segments {
         if changes.is_empty() {
             return Ok(());
         }
-        let unknown: Vec<&Name> = changes.iter().map(|(name, _)| name).filter(|name| !self.known.contains_key(*name)).collect();
+        let unknown: Vec<&Name> =
+            changes.iter().map(|(name, _)| name).filter(|name| !self.known.contains_key(*name)).collect();
         let learnt = if unknown.is_empty() { HashMap::new() } else { self.register(connection, unknown).await? };
         let counted = |name: &Name| self.known.get(name).or_else(|| learnt.get(name)).copied().unwrap_or(false);
         changes.retain(|(name, _)| counted(name));

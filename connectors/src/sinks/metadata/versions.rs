@@ -88,7 +88,10 @@ impl Keys {
             .fetch_all(&mut *connection)
             .await
             .map_err(Fault::data)?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>().map_err(Fault::ours)
+        rows.iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(Fault::ours)
     }
 
     fn bind(&self) -> (Vec<&str>, Vec<&str>, Vec<&str>) {

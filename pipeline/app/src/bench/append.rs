@@ -65,7 +65,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         format!(
             "{} events in posts of {} over {} connections, seed {}\n{}\n\nevents/s acknowledged on disk  {:>12.0}\nacknowledge p50 / p99 / max ms {:>12}\nserver CPU s per million       {:>12.2}",
-            seen.events, args.post, args.connections, args.seed, machine::processor(),
+            seen.events,
+            args.post,
+            args.connections,
+            args.seed,
+            machine::processor(),
             seen.events as f64 / seen.seconds,
             format!("{:.1} / {:.1} / {:.1}", seen.p50_ms, seen.p99_ms, seen.max_ms),
             cpu * 1e6 / seen.events as f64,

@@ -51,10 +51,19 @@ pub(super) struct Seen {
 }
 
 /// Starts the client process and waits for what it saw.
-pub(super) async fn start(address: SocketAddr, events: u64, post: u64, connections: u64, rate: u64, seed: u64) -> anyhow::Result<Seen> {
+pub(super) async fn start(
+    address: SocketAddr,
+    events: u64,
+    post: u64,
+    connections: u64,
+    rate: u64,
+    seed: u64,
+) -> anyhow::Result<Seen> {
     let mut command = tokio::process::Command::new(std::env::current_exe()?);
     command.args(["bench", "client", "--address", &address.to_string()]);
-    for (name, value) in [("--events", events), ("--post", post), ("--connections", connections), ("--rate", rate), ("--seed", seed)] {
+    for (name, value) in
+        [("--events", events), ("--post", post), ("--connections", connections), ("--rate", rate), ("--seed", seed)]
+    {
         command.arg(name).arg(value.to_string());
     }
     let output = command.stderr(std::process::Stdio::inherit()).output().await?;
@@ -99,7 +108,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn connection(args: Args, number: u64, posts: u64, bodies: Vec<Bytes>, began: Instant) -> anyhow::Result<Vec<Duration>> {
+async fn connection(
+    args: Args,
+    number: u64,
+    posts: u64,
+    bodies: Vec<Bytes>,
+    began: Instant,
+) -> anyhow::Result<Vec<Duration>> {
     let mut poster = Poster::connect(args.address).await?;
     let mut waits = Vec::new();
     let mut bodies = bodies.into_iter();

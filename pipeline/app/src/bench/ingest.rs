@@ -148,7 +148,11 @@ async fn print_statements(connection: &mut PgConnection) -> anyhow::Result<()> {
     for (ms, calls, rows, wal, query) in rows {
         let lines = query.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("--"));
         let text: String = lines.collect::<Vec<_>>().join(" ").chars().take(90).collect();
-        super::print(&format!("{:>8.2} s {calls:>7} calls {rows:>9} rows {:>7.1} MiB WAL  {text}", ms / 1000.0, wal as f64 / 1048576.0));
+        super::print(&format!(
+            "{:>8.2} s {calls:>7} calls {rows:>9} rows {:>7.1} MiB WAL  {text}",
+            ms / 1000.0,
+            wal as f64 / 1048576.0
+        ));
     }
     Ok(())
 }
@@ -170,7 +174,11 @@ async fn pass(args: &Args, config: &Config, start_ms: i64) -> anyhow::Result<Pas
         if records > last.0 {
             last = (records, Instant::now());
         }
-        ensure!(last.1.elapsed() < Duration::from_secs(60), "no progress for 60 s at {records} of {} events", args.events);
+        ensure!(
+            last.1.elapsed() < Duration::from_secs(60),
+            "no progress for 60 s at {records} of {} events",
+            args.events
+        );
     }
     let seconds = began.elapsed().as_secs_f64();
     let counts = progress.snapshot();
@@ -242,8 +250,16 @@ pub(crate) async fn postmaster(connection: &mut PgConnection) -> anyhow::Result<
 fn table(report: &Report) -> String {
     let mut text = format!(
         "{} events, seed {}, {} partitions, batches of {} records, {} writers\n{}, PostgreSQL {}\n\n{:<28}{:>16}{:>16}\n",
-        report.events, report.seed, report.partitions, report.batch_records_max, report.writers, report.machine,
-        report.postgres_version, "", "first pass", "second pass",
+        report.events,
+        report.seed,
+        report.partitions,
+        report.batch_records_max,
+        report.writers,
+        report.machine,
+        report.postgres_version,
+        "",
+        "first pass",
+        "second pass",
     );
     let mut line = |name: &str, pick: &dyn Fn(&Pass) -> String| {
         text.push_str(&format!("{name:<28}{:>16}{:>16}\n", pick(&report.first_pass), pick(&report.second_pass)));

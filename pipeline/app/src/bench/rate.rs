@@ -64,9 +64,19 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         format!(
             "{} events at {rate}/s in posts of {}\n{}\n\nfreshness p50 / p99 / max ms   {} / {} / {}\nCPU, share of one core         {:.2} % (millstream {:.2} %, PostgreSQL {:.2} %)\nacknowledge p50 / p99 ms       {:.1} / {:.1}\ntransactions/s                 {:.1}\nresident MiB                   {:.1}",
-            seen.events, args.post, machine::processor(), quantile(0.5), quantile(0.99), quantile(1.0),
-            (client_cpu + postgres_cpu) * 100.0, client_cpu * 100.0, postgres_cpu * 100.0, seen.p50_ms, seen.p99_ms,
-            (after.transactions - before.transactions) as f64 / seconds, resident as f64 / 1048576.0,
+            seen.events,
+            args.post,
+            machine::processor(),
+            quantile(0.5),
+            quantile(0.99),
+            quantile(1.0),
+            (client_cpu + postgres_cpu) * 100.0,
+            client_cpu * 100.0,
+            postgres_cpu * 100.0,
+            seen.p50_ms,
+            seen.p99_ms,
+            (after.transactions - before.transactions) as f64 / seconds,
+            resident as f64 / 1048576.0,
         )
     });
     Ok(ExitCode::SUCCESS)

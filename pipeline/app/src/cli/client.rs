@@ -146,5 +146,6 @@ fn token(config: &Config) -> anyhow::Result<Option<String>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read the tokens in {}", path.display()))?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
     let found = lines.map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| words.len() == 1);
-    Ok(found.and_then(|words| words.first().map(|word| word.split_once(':').map_or(*word, |(_, token)| token).to_owned())))
+    Ok(found
+        .and_then(|words| words.first().map(|word| word.split_once(':').map_or(*word, |(_, token)| token).to_owned())))
 }

@@ -97,7 +97,9 @@ fn word(state: State) -> &'static str {
 fn rows(check: &Check) -> Vec<Vec<String>> {
     let mut rows = vec![vec![word(check.state).to_owned(), check.name.to_owned(), escaped(&check.found)]];
     if let Some(mend) = &check.mend {
-        rows.extend(mend.lines().map(|line| vec![String::new(), String::new(), format!("  -> {}", screen::escape(line))]));
+        rows.extend(
+            mend.lines().map(|line| vec![String::new(), String::new(), format!("  -> {}", screen::escape(line))]),
+        );
     }
     rows
 }

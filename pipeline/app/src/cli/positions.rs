@@ -102,7 +102,10 @@ async fn show(connection: &mut PgConnection, pipeline: Option<&str>, json: bool)
         ]);
     }
     let gap = |row: &sqlx::postgres::PgRow| -> Result<Vec<String>, sqlx::Error> {
-        ["pipeline", "partition", "from_position", "to_position", "reason", "found_at"].iter().map(|name| row.try_get(*name)).collect()
+        ["pipeline", "partition", "from_position", "to_position", "reason", "found_at"]
+            .iter()
+            .map(|name| row.try_get(*name))
+            .collect()
     };
     let gaps: Vec<Vec<String>> = gaps.iter().map(gap).collect::<Result<_, _>>()?;
     if json {
@@ -115,7 +118,9 @@ async fn show(connection: &mut PgConnection, pipeline: Option<&str>, json: bool)
         screen::print("no pipeline has read anything yet");
         return Ok(ExitCode::SUCCESS);
     }
-    let titles = ["pipeline", "partition", "next position", "epoch", "owner", "last commit", "stream"].map(str::to_owned).to_vec();
+    let titles = ["pipeline", "partition", "next position", "epoch", "owner", "last commit", "stream"]
+        .map(str::to_owned)
+        .to_vec();
     rows.insert(0, titles);
     screen::print(&screen::table(&rows));
     if !gaps.is_empty() {
@@ -160,7 +165,9 @@ async fn reset(connection: &mut PgConnection, config: &Config, args: &Reset) -> 
         bail!("topic {} has partitions 0 to {}", pipeline.topic(), topic.partitions().saturating_sub(1));
     }
     if made_anew {
-        screen::print("the tables were filled from another stream: positions are set for this one, the others stay on record");
+        screen::print(
+            "the tables were filled from another stream: positions are set for this one, the others stay on record",
+        );
     }
     print_moves(&moves);
     if args.dry_run {
@@ -193,7 +200,9 @@ async fn time_ms(connection: &mut PgConnection, text: &str) -> anyhow::Result<i6
     }
     let ms = sqlx::query_scalar(include_str!("sql/time_parse.sql")).bind(text).fetch_one(connection).await;
     ms.map_err(|error| match error.as_database_error() {
-        Some(said) => anyhow::anyhow!("@{text} is no time ({}): write @2026-11-23T12:00Z or @1764000000", said.message()),
+        Some(said) => {
+            anyhow::anyhow!("@{text} is no time ({}): write @2026-11-23T12:00Z or @1764000000", said.message())
+        }
         None => error.into(),
     })
 }
@@ -217,7 +226,10 @@ pub(super) fn open_topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result
 }
 
 /// Incarnation, partition and next position of every lease of a pipeline.
-async fn stored(connection: &mut PgConnection, pipeline: &str) -> anyhow::Result<Vec<(String, String, Option<String>)>> {
+async fn stored(
+    connection: &mut PgConnection,
+    pipeline: &str,
+) -> anyhow::Result<Vec<(String, String, Option<String>)>> {
     let rows = sqlx::query(include_str!("sql/lease_list.sql")).bind(pipeline).fetch_all(connection).await?;
     let read = |row: &sqlx::postgres::PgRow| {
         Ok((row.try_get("incarnation")?, row.try_get("partition")?, row.try_get("next_position")?))
@@ -257,7 +269,12 @@ fn print_moves(moves: &[Move]) {
     screen::print(&screen::table(&rows));
 }
 
-async fn commit(connection: &mut PgConnection, pipeline: &str, incarnation: &str, moves: &[Move]) -> anyhow::Result<()> {
+async fn commit(
+    connection: &mut PgConnection,
+    pipeline: &str,
+    incarnation: &str,
+    moves: &[Move],
+) -> anyhow::Result<()> {
     let mut transaction = connection.begin().await?;
     sqlx::query(include_str!("sql/position_reset.sql"))
         .bind(pipeline)

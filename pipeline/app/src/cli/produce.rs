@@ -93,7 +93,11 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
         sent.with_context(|| format!("{} events were accepted before this", producer.accepted))?;
     }
     producer.bar.finish_and_clear();
-    screen::print(&format!("accepted {}, refused {}", screen::grouped(producer.accepted), screen::grouped(producer.refused)));
+    screen::print(&format!(
+        "accepted {}, refused {}",
+        screen::grouped(producer.accepted),
+        screen::grouped(producer.refused)
+    ));
     Ok(if producer.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -218,7 +222,13 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, bytes_max: usize) -> 
     loop {
         let buffer = input.fill_buf()?;
         if buffer.is_empty() {
-            return Ok(if !any { Line::End } else if too_long { Line::TooLong } else { Line::Whole });
+            return Ok(if !any {
+                Line::End
+            } else if too_long {
+                Line::TooLong
+            } else {
+                Line::Whole
+            });
         }
         any = true;
         let end = buffer.iter().position(|byte| *byte == b'\n');

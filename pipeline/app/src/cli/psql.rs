@@ -51,7 +51,8 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
 /// psql with all that it needs to know. The password is in its environment, where other users cannot read it.
 fn command(program: &Path, database: &Database) -> Command {
     let connect = &database.connect;
-    let host = connect.get_socket().map_or_else(|| connect.get_host().to_owned(), |socket| socket.display().to_string());
+    let host =
+        connect.get_socket().map_or_else(|| connect.get_host().to_owned(), |socket| socket.display().to_string());
     let mut psql = Command::new(program);
     psql.env("PGHOST", host)
         .env("PGPORT", connect.get_port().to_string())

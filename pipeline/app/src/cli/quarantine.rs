@@ -103,7 +103,8 @@ async fn list(connection: &mut PgConnection, reason: Option<&str>, limit: u32, j
         .bind(i64::from(limit))
         .fetch_all(&mut *connection)
         .await?;
-    let counts: Vec<(String, i64)> = sqlx::query_as(include_str!("sql/quarantine_count.sql")).fetch_all(connection).await?;
+    let counts: Vec<(String, i64)> =
+        sqlx::query_as(include_str!("sql/quarantine_count.sql")).fetch_all(connection).await?;
     if json {
         let items = rows.iter().map(|row| {
             let key: Vec<u8> = row.try_get("record_key")?;
@@ -125,7 +126,11 @@ async fn list(connection: &mut PgConnection, reason: Option<&str>, limit: u32, j
         screen::print("nothing is in quarantine");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = vec![["id", "store", "partition", "position", "event", "reason", "key", "detail", "since"].map(str::to_owned).to_vec()];
+    let mut table = vec![
+        ["id", "store", "partition", "position", "event", "reason", "key", "detail", "since"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for row in &rows {
         table.push(list_row(row)?);
     }
@@ -166,10 +171,22 @@ fn shortened(text: &str, characters_max: usize) -> String {
 
 async fn show(connection: &mut PgConnection, id: i64, json: bool) -> anyhow::Result<ExitCode> {
     let row = sqlx::query(include_str!("sql/quarantine_select.sql")).bind(id).fetch_optional(connection).await?;
-    let row = row.with_context(|| format!("there is no row {id} in quarantine: `millstream quarantine ls` lists what is there"))?;
+    let row = row.with_context(|| {
+        format!("there is no row {id} in quarantine: `millstream quarantine ls` lists what is there")
+    })?;
     let (key, payload): (Vec<u8>, Vec<u8>) = (row.try_get("record_key")?, row.try_get("payload")?);
     let headers: BTreeMap<String, String> = serde_json::from_str(row.try_get("headers")?)?;
-    let names = ["pipeline", "incarnation", "partition", "position", "store", "reason", "detail", "published_at", "quarantined_at"];
+    let names = [
+        "pipeline",
+        "incarnation",
+        "partition",
+        "position",
+        "store",
+        "reason",
+        "detail",
+        "published_at",
+        "quarantined_at",
+    ];
     let sqlstate: Option<String> = row.try_get("sqlstate")?;
     let index: i32 = row.try_get("index")?;
     if json {
@@ -192,9 +209,9 @@ async fn show(connection: &mut PgConnection, id: i64, json: bool) -> anyhow::Res
     lines.push(vec!["event".to_owned(), if index < 0 { "all of the record".to_owned() } else { index.to_string() }]);
     lines.extend(sqlstate.map(|state| vec!["sqlstate".to_owned(), screen::escape(&state)]));
     lines.push(vec!["key".to_owned(), screen::escape_bytes(&key)]);
-    lines.extend(headers.iter().map(|(name, value)| {
-        vec![format!("header {}", screen::escape(name)), screen::escape(value)]
-    }));
+    lines.extend(
+        headers.iter().map(|(name, value)| vec![format!("header {}", screen::escape(name)), screen::escape(value)]),
+    );
     screen::print(&screen::table(&lines));
     screen::print(&format!("\npayload, {} bytes, escaped:\n{}", payload.len(), screen::escape_bytes(&payload)));
     Ok(ExitCode::SUCCESS)
@@ -241,7 +258,8 @@ async fn redrive(
 fn report(redriven: &Redriven, dry_run: bool, json: bool) -> anyhow::Result<()> {
     let outcome = &redriven.outcome;
     if json {
-        let kept = redriven.kept.iter().map(|kept| json!({ "id": kept.id, "reason": kept.reason, "detail": kept.detail }));
+        let kept =
+            redriven.kept.iter().map(|kept| json!({ "id": kept.id, "reason": kept.reason, "detail": kept.detail }));
         return screen::print_json(&json!({
             "dry_run": dry_run, "removed": redriven.removed, "written": outcome.written,
             "filtered": outcome.filtered, "kept": kept.collect::<Vec<_>>(),
@@ -257,7 +275,12 @@ fn report(redriven: &Redriven, dry_run: bool, json: bool) -> anyhow::Result<()> 
         outcome.written,
     ));
     for kept in redriven.kept.iter().take(NAMED_MAX) {
-        screen::print(&format!("  {} stays: {}: {}", kept.id, screen::escape(&kept.reason), screen::escape(&kept.detail)));
+        screen::print(&format!(
+            "  {} stays: {}: {}",
+            kept.id,
+            screen::escape(&kept.reason),
+            screen::escape(&kept.detail)
+        ));
     }
     if redriven.kept.len() > NAMED_MAX {
         screen::print(&format!("  and {} more", redriven.kept.len() - NAMED_MAX));

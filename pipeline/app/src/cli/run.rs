@@ -39,8 +39,13 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     };
     let counted = node.pipelines.iter().map(|pipeline| pipeline.progress.snapshot());
     for counts in counted {
-        tracing::info!(records = counts.records, written = counts.written, quarantined = counts.quarantined,
-            transactions = counts.transactions, "drained");
+        tracing::info!(
+            records = counts.records,
+            written = counts.written,
+            quarantined = counts.quarantined,
+            transactions = counts.transactions,
+            "drained"
+        );
     }
     Ok(if summary.drained && summary.halted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

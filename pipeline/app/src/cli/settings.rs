@@ -43,8 +43,7 @@ pub(super) fn validate(args: ValidateArgs, layers: Layers) -> anyhow::Result<Exi
 /// Shows settings.
 pub(super) fn show(command: &Config, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let Config::Show { effective, json } = command;
-    let settings: Vec<(String, Value, Origin)> =
-        if *effective { loaded.settings() } else { set(loaded).collect() };
+    let settings: Vec<(String, Value, Origin)> = if *effective { loaded.settings() } else { set(loaded).collect() };
     if *json {
         let settings: Vec<serde_json::Value> = settings
             .iter()

@@ -49,7 +49,18 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
 }
 
 fn shown(client: &Client, status: &Value) -> String {
-    let titles = ["pipeline", "verdict", "lag", "late", "events/s", "written", "filtered", "quarantined", "freshness p50", "p99"];
+    let titles = [
+        "pipeline",
+        "verdict",
+        "lag",
+        "late",
+        "events/s",
+        "written",
+        "filtered",
+        "quarantined",
+        "freshness p50",
+        "p99",
+    ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     let mut notes = Vec::new();
     let pipelines = status.get("pipelines").and_then(Value::as_array);

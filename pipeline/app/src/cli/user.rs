@@ -38,8 +38,7 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<Ex
     let Command::Add { name, role: Role::Analyst } = command;
     check_name(name)?;
     let (database, mut connection) = Database::open(config, Expect::Tables).await?;
-    let password: String =
-        rand::rng().sample_iter(Alphanumeric).take(PASSWORD_CHARACTERS).map(char::from).collect();
+    let password: String = rand::rng().sample_iter(Alphanumeric).take(PASSWORD_CHARACTERS).map(char::from).collect();
     let added = add(&mut connection, name, &password).await;
     if added.is_ok() {
         print(config, &database, name, &password);
@@ -52,7 +51,9 @@ fn check_name(name: &str) -> anyhow::Result<()> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
     if !first || !name.bytes().all(plain) || name.len() > 63 {
-        bail!("{name:?} cannot name an account: use 1 to 63 lower-case letters, digits and `_`, beginning with a letter");
+        bail!(
+            "{name:?} cannot name an account: use 1 to 63 lower-case letters, digits and `_`, beginning with a letter"
+        );
     }
     if name.starts_with("pg_") || name.starts_with("millstream") {
         bail!("names that begin with pg_ or millstream are taken: choose another than {name}");
@@ -99,7 +100,8 @@ fn print(config: &Config, database: &Database, name: &str, password: &str) {
         (true, port) => port.map(|port| ("127.0.0.1".to_owned(), port)),
         (false, _) => Some((connect.get_host().to_owned(), connect.get_port())),
     };
-    let mut text = format!("made {name}, which reads the views of schema analytics.\npassword: {password}    (shown once)\n\n");
+    let mut text =
+        format!("made {name}, which reads the views of schema analytics.\npassword: {password}    (shown once)\n\n");
     match tcp {
         Some((host, port)) => {
             text += &format!(

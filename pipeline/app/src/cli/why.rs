@@ -105,8 +105,7 @@ async fn look(
     let mut tables = Tables { next: next.flatten().and_then(|next| next.parse().ok()), ..Tables::default() };
     for row in rows {
         let name = (row.try_get("store")?, row.try_get("version_id")?);
-        let facts =
-            (row.try_get("order_time")?, row.try_get("order_seq")?, row.try_get("kind")?, row.try_get("etag")?);
+        let facts = (row.try_get("order_time")?, row.try_get("order_seq")?, row.try_get("kind")?, row.try_get("etag")?);
         tables.rows.insert(name, Row { facts, description: (row.try_get("desc_time")?, row.try_get("desc_seq")?) });
     }
     for row in quarantine {
@@ -160,11 +159,13 @@ fn print_rows(args: &Args, rows: &[PgRow]) -> anyhow::Result<()> {
         return Ok(());
     }
     screen::print(&format!("{name}, rows in the tables:"));
-    let mut table = vec![["store", "version", "is", "size", "etag", "time", "order", "description"].map(str::to_owned).to_vec()];
+    let mut table =
+        vec![["store", "version", "is", "size", "etag", "time", "order", "description"].map(str::to_owned).to_vec()];
     for row in rows {
         let text = |name| row.try_get::<String, _>(name).map(|text| screen::escape(&text));
         let maybe = |name| row.try_get::<Option<String>, _>(name).map(|text| text.map(|text| screen::escape(&text)));
-        let description = [("type", maybe("content_type")?), ("metadata", maybe("metadata")?), ("tags", maybe("tags")?)];
+        let description =
+            [("type", maybe("content_type")?), ("metadata", maybe("metadata")?), ("tags", maybe("tags")?)];
         let mut described: Vec<String> =
             description.into_iter().filter_map(|(name, text)| Some(format!("{name} {}", text?))).collect();
         let (desc_time, order_time): (i64, i64) = (row.try_get("desc_time")?, row.try_get("order_time")?);
@@ -225,19 +226,25 @@ fn print_quarantine(quarantine: &[PgRow]) -> anyhow::Result<()> {
 fn print_events(args: &Args, pipeline: &str, events: &Events) {
     let (scan, told) = match events {
         Ok(found) => found,
-        Err(why) => return screen::print(&format!("\nits events in the stream of pipeline {pipeline} are not told: {why}")),
+        Err(why) => {
+            return screen::print(&format!("\nits events in the stream of pipeline {pipeline} are not told: {why}"));
+        }
     };
     let since = screen::seconds(args.since.as_secs_f64());
     let before = if scan.starts_later { "; there are earlier records, see --since" } else { ", which is all there is" };
-    let range = format!("partition {}, positions {} to {}, the last {since}{before}", scan.partition, scan.from, scan.end);
+    let range =
+        format!("partition {}, positions {} to {}, the last {since}{before}", scan.partition, scan.from, scan.end);
     if scan.seen.is_empty() {
         return screen::print(&format!("\nno events of it in the stream of pipeline {pipeline} ({range})"));
     }
     screen::print(&format!("\nits events in the stream of pipeline {pipeline} ({range}):"));
-    let mut table = vec![["position", "stored", "event", "version", "time", "what became of it"].map(str::to_owned).to_vec()];
+    let mut table =
+        vec![["position", "stored", "event", "version", "time", "what became of it"].map(str::to_owned).to_vec()];
     for (one, verdict) in scan.seen.iter().zip(told) {
         let (event, version, time) = match &one.event {
-            Event::Fact(fact) => (effect(fact.kind), screen::escape(&fact.version_id), order_time_text(fact.order_time)),
+            Event::Fact(fact) => {
+                (effect(fact.kind), screen::escape(&fact.version_id), order_time_text(fact.order_time))
+            }
             Event::Filtered { .. } => ("other", String::new(), String::new()),
             Event::Refused { .. } => ("refused", String::new(), String::new()),
         };
@@ -272,12 +279,7 @@ fn order_time_text(order_time: i64) -> String {
     screen::utc(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
-fn print_json(
-    args: &Args,
-    rows: &[PgRow],
-    quarantine: &[PgRow],
-    events: &[(String, Events)],
-) -> anyhow::Result<()> {
+fn print_json(args: &Args, rows: &[PgRow], quarantine: &[PgRow], events: &[(String, Events)]) -> anyhow::Result<()> {
     let parsed = |text: Option<String>| text.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     let row = |row: &PgRow| -> Result<serde_json::Value, sqlx::Error> {
         let (kind, order_time): (i16, i64) = (row.try_get("kind")?, row.try_get("order_time")?);

@@ -103,7 +103,9 @@ mod tests {
     #[test]
     fn names_that_are_nearly_right_are_recognised() {
         let known = ["kind", "partitions", "retention_seconds", "retention_bytes"];
-        for (wrong, meant) in [("partitons", "partitions"), ("partition", "partitions"), ("retention_byte", "retention_bytes")] {
+        for (wrong, meant) in
+            [("partitons", "partitions"), ("partition", "partitions"), ("retention_byte", "retention_bytes")]
+        {
             assert_eq!(closest(wrong, known.into_iter()), Some(meant));
         }
         assert_eq!(closest("colour", known.into_iter()), None);

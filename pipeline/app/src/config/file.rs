@@ -187,7 +187,10 @@ mod tests {
         let told = problems(text);
         assert_eq!(told.len(), 4, "{told:#?}");
         assert_eq!(told[0], "m.toml:2:1: there is no setting `partitons` in `stream`; did you mean `partitions`?");
-        assert_eq!(told[1], "m.toml:3:21: `stream.retention_seconds` takes a whole number, 0 or more, not the text \"a week\"");
+        assert_eq!(
+            told[1],
+            "m.toml:3:21: `stream.retention_seconds` takes a whole number, 0 or more, not the text \"a week\""
+        );
         assert_eq!(told[2], "m.toml:5:2: there is no setting `htp`; did you mean `http`?");
         assert!(told[3].starts_with("m.toml:9:18: `limits.memory_bytes`"), "{}", told[3]);
     }
@@ -197,7 +200,10 @@ mod tests {
         let text = "[[pipeline]]\nname = \"a\"\nsource = { kind = \"stream\", topick = \"x\" }\nfreshness = \"soon\"\n";
         let told = problems(text);
         assert_eq!(told.len(), 2, "{told:#?}");
-        assert!(told.iter().any(|one| one.contains("m.toml:3:29") && one.contains("did you mean `topic`?")), "{told:#?}");
+        assert!(
+            told.iter().any(|one| one.contains("m.toml:3:29") && one.contains("did you mean `topic`?")),
+            "{told:#?}"
+        );
         assert!(told.iter().any(|one| one.starts_with("m.toml:4:13") && one.contains("250ms")), "{told:#?}");
     }
 

@@ -38,10 +38,11 @@ pub(super) async fn compare(node: &Node, model: &Model, poison: u64) -> anyhow::
     }
 
     let (buckets, segments) = model.counts();
-    let rows: Vec<(String, Option<String>, i64, i64)> =
-        sqlx::query_as("SELECT bucket, segment, objects, bytes::bigint FROM analytics.object_counts WHERE objects <> 0")
-            .fetch_all(&mut *snapshot)
-            .await?;
+    let rows: Vec<(String, Option<String>, i64, i64)> = sqlx::query_as(
+        "SELECT bucket, segment, objects, bytes::bigint FROM analytics.object_counts WHERE objects <> 0",
+    )
+    .fetch_all(&mut *snapshot)
+    .await?;
     let (mut found_buckets, mut found_segments) = (BTreeMap::new(), BTreeMap::new());
     for (bucket, segment, objects, bytes) in rows {
         match segment {
@@ -68,22 +69,26 @@ pub(super) async fn compare(node: &Node, model: &Model, poison: u64) -> anyhow::
     }
     snapshot.rollback().await?;
     connection.close().await?;
+    let summary = format!(
+        "{} objects, {} deleted, {} buckets, {} segments, {poison} quarantined",
+        expected.len(),
+        model.deleted(),
+        buckets.len(),
+        segments.len(),
+    );
+    report(&differences, &summary);
+    Ok(differences.is_empty())
+}
 
+fn report(differences: &[String], summary: &str) {
     for difference in differences.iter().take(SHOWN_MAX) {
         say(difference);
     }
     if differences.is_empty() {
-        say(&format!(
-            "check: the tables equal the model: {} objects, {} deleted, {} buckets, {} segments, {poison} quarantined",
-            expected.len(),
-            model.deleted(),
-            buckets.len(),
-            segments.len(),
-        ));
+        say(&format!("check: the tables equal the model: {summary}"));
     } else {
         say(&format!("check: {} differences", differences.len()));
     }
-    Ok(differences.is_empty())
 }
 
 fn diff<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(

@@ -173,7 +173,10 @@ impl Emitter {
                 match pid.and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) {
                     Some(pid) => {
                         rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
-                        shared.note(format!("killed PostgreSQL (pid {}): lag grows, then falls to 0; nothing is lost", pid.as_raw_nonzero()));
+                        shared.note(format!(
+                            "killed PostgreSQL (pid {}): lag grows, then falls to 0; nothing is lost",
+                            pid.as_raw_nonzero()
+                        ));
                     }
                     None => shared.note("no private PostgreSQL of this process to kill"),
                 }

@@ -23,7 +23,8 @@ pub(super) async fn show(shared: &Arc<Shared>) {
 async fn measure(shared: &Shared) -> anyhow::Result<String> {
     let mut connection = PgConnection::connect_with(&shared.node.connect).await?;
     let postmaster = crate::bench::postmaster(&mut connection).await?;
-    let progress = |shared: &Shared| shared.node.pipelines.iter().map(|one| one.progress.snapshot().records).sum::<u64>();
+    let progress =
+        |shared: &Shared| shared.node.pipelines.iter().map(|one| one.progress.snapshot().records).sum::<u64>();
     // First ours alone, to know what it takes.
     let (cpu, records, began) = (family_cpu_seconds(postmaster), progress(shared), Instant::now());
     tokio::time::sleep(SHOW / 2).await;

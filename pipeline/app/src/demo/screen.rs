@@ -52,7 +52,8 @@ pub(super) async fn show(shared: Arc<Shared>, stop: CancellationToken, keys: boo
         )
         .fetch_one(&shared.node.pool)
         .await;
-        let counted = counted.map_or("database away".to_owned(), |(objects, bytes)| format!("{objects} objects, {bytes}"));
+        let counted =
+            counted.map_or("database away".to_owned(), |(objects, bytes)| format!("{objects} objects, {bytes}"));
         let filtered: u64 = now.filtered.values().sum();
         let mut lines = vec![
             format!("{:<14}{}", "verdict", name(&verdict)),
@@ -66,13 +67,20 @@ pub(super) async fn show(shared: Arc<Shared>, stop: CancellationToken, keys: boo
         if terminal {
             if keys {
                 lines.push(String::new());
-                lines.push("keys: d duplicates   p poison   k kill PostgreSQL   r row per transaction   Ctrl-C drain".to_owned());
+                lines.push(
+                    "keys: d duplicates   p poison   k kill PostgreSQL   r row per transaction   Ctrl-C drain"
+                        .to_owned(),
+                );
             }
             let notes = shared.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
             lines.extend(notes.iter().map(|note| format!("  {note}")));
             draw(&lines, &mut drawn);
         } else {
-            say(&lines.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("; "));
+            say(&lines
+                .iter()
+                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect::<Vec<_>>()
+                .join("; "));
         }
         earlier = now;
     }
@@ -122,7 +130,11 @@ pub(super) fn summarize(shared: &Shared, summary: &Summary) {
             counts.written,
             counts.filtered.values().sum::<u64>(),
             counts.quarantined,
-            if summary.drained && summary.halted.is_empty() { "all committed" } else { "not all committed: the rest is read at the next start" },
+            if summary.drained && summary.halted.is_empty() {
+                "all committed"
+            } else {
+                "not all committed: the rest is read at the next start"
+            },
         ));
     }
 }

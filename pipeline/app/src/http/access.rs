@@ -197,7 +197,9 @@ mod tests {
         let found = tokens.find(&shown("Bearer 0123456789abcdef0123")).unwrap();
         assert_eq!((found.name.as_deref(), found.store.as_deref()), (Some("minio"), Some("minio-a")));
         assert!(tokens.find(&shown("bearer fedcba98765432100000")).unwrap().store.is_none());
-        for wrong in ["Bearer 0123456789abcdef012", "Bearer ", "Basic fedcba98765432100000", "fedcba98765432100000", "B"] {
+        for wrong in
+            ["Bearer 0123456789abcdef012", "Bearer ", "Basic fedcba98765432100000", "fedcba98765432100000", "B"]
+        {
             assert!(tokens.find(&shown(wrong)).is_none(), "{wrong}");
         }
     }
@@ -227,7 +229,8 @@ mod tests {
         for local in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "10.0.0.7"] {
             assert!(is_local(local), "{local}");
         }
-        for foreign in ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example:80", ""] {
+        for foreign in ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example:80", ""]
+        {
             assert!(!is_local(foreign), "{foreign}");
         }
         let headers = |origin: &str| {

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, State};
-use axum::extract::rejection::QueryRejection;
 use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use millstream_log::{AppendError, Cause, Failed};
@@ -73,7 +73,8 @@ pub(super) async fn events(
     let accepted = taken.records.len();
     if accepted > 0 {
         let Ok(_permit) = app.appends.try_acquire() else {
-            let detail = format!("{} requests append already (http.appends_max); send again", app.node.config.http.appends_max);
+            let detail =
+                format!("{} requests append already (http.appends_max); send again", app.node.config.http.appends_max);
             return Err(Problem::too_many(detail));
         };
         match tokio::time::timeout(APPEND_TIMEOUT, pipeline.topic.append(taken.records)).await {
@@ -99,17 +100,25 @@ fn pipeline<'a>(app: &'a Shared, topic: Option<&str>) -> Result<&'a Running, Pro
     };
     found.ok_or_else(|| {
         let topics: Vec<&str> = app.node.pipelines.iter().map(|pipeline| pipeline.config.topic()).collect();
-        let detail = format!("no pipeline reads topic {:?}; there are: {}", shortened(topic.unwrap_or("")), topics.join(", "));
+        let detail =
+            format!("no pipeline reads topic {:?}; there are: {}", shortened(topic.unwrap_or("")), topics.join(", "));
         Problem::new(StatusCode::NOT_FOUND, "no-topic", "no such topic", detail)
     })
 }
 
 fn draining() -> Problem {
-    Problem::unavailable("draining", "shutting down", "this process is shutting down and takes nothing new; send again to the next one")
+    Problem::unavailable(
+        "draining",
+        "shutting down",
+        "this process is shutting down and takes nothing new; send again to the next one",
+    )
 }
 
 fn too_slow() -> Problem {
-    let detail = format!("the disk did not confirm within {} s; events may be stored or not: send all of them again, that does no harm", APPEND_TIMEOUT.as_secs());
+    let detail = format!(
+        "the disk did not confirm within {} s; events may be stored or not: send all of them again, that does no harm",
+        APPEND_TIMEOUT.as_secs()
+    );
     Problem::unavailable("stream-slow", "the stream does not keep up", detail)
 }
 
@@ -118,7 +127,9 @@ fn not_stored(error: &AppendError) -> Problem {
     match error {
         AppendError::Closed => draining(),
         // The limits of a request are below those of the stream, so this is an oversight of ours if it ever happens.
-        AppendError::RecordTooLarge { .. } | AppendError::NoSuchPartition { .. } => Problem::too_large(error.to_string()),
+        AppendError::RecordTooLarge { .. } | AppendError::NoSuchPartition { .. } => {
+            Problem::too_large(error.to_string())
+        }
         AppendError::NotDurable { failed, .. } => stopped(failed),
     }
 }
@@ -131,7 +142,10 @@ fn stopped(failed: &[Failed]) -> Problem {
     match cause {
         Cause::Closed => draining(),
         Cause::Fault(fault) if fault.is_space() => {
-            let detail = format!("{fault}: {}; free some space under the data directory, appends go on by themselves; {again}", fault.source);
+            let detail = format!(
+                "{fault}: {}; free some space under the data directory, appends go on by themselves; {again}",
+                fault.source
+            );
             Problem::unavailable("disk-full", "the disk is full", detail)
         }
         cause => {

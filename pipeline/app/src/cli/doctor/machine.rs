@@ -55,7 +55,11 @@ fn space(data_dir: &Path) -> Check {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let found = format!("{:.1} GiB at {}", free as f64 / (1u64 << 30) as f64, place.display());
             if free < FREE_BYTES_MIN {
-                Check::bad(name, found, format!("make room (at least 1 GiB): du -xh {} | sort -h | tail", place.display()))
+                Check::bad(
+                    name,
+                    found,
+                    format!("make room (at least 1 GiB): du -xh {} | sort -h | tail", place.display()),
+                )
             } else {
                 Check::good(name, found)
             }

@@ -54,7 +54,8 @@ fn mend_connection(config: &Config) -> String {
     if config.postgres.is_embedded() {
         format!("tail {}", config.data_dir.join("postgres/log").display())
     } else {
-        "is the address right (millstream config show), is the server up, does pg_hba.conf let this machine in?".to_owned()
+        "is the address right (millstream config show), is the server up, does pg_hba.conf let this machine in?"
+            .to_owned()
     }
 }
 
@@ -62,10 +63,19 @@ fn mend_connection(config: &Config) -> String {
 fn programs(config: &Config) -> Check {
     let name = "postgres";
     match Binaries::find(None, &config.data_dir.join("postgres/postgres")) {
-        Ok(found) if found.major >= 15 => {
-            Check::good(name, format!("PostgreSQL {} in {}; `millstream run` makes the private cluster", found.major, found.dir.display()))
-        }
-        Ok(found) => Check::bad(name, format!("PostgreSQL {} is too old", found.major), "install PostgreSQL 15 or newer: apt-get install postgresql"),
+        Ok(found) if found.major >= 15 => Check::good(
+            name,
+            format!(
+                "PostgreSQL {} in {}; `millstream run` makes the private cluster",
+                found.major,
+                found.dir.display()
+            ),
+        ),
+        Ok(found) => Check::bad(
+            name,
+            format!("PostgreSQL {} is too old", found.major),
+            "install PostgreSQL 15 or newer: apt-get install postgresql",
+        ),
         Err(error) => {
             let message = error.to_string();
             let (first, rest) = message.split_once('\n').unwrap_or((&message, "apt-get install postgresql"));
@@ -102,7 +112,11 @@ fn server(config: &Config, row: &PgRow, clock: (i64, i64)) -> Result<Vec<Check>,
     if !row.try_get::<bool, _>("may_create")? {
         let (role, database) = (text("role_name")?, text("database_name")?);
         let found = format!("role {role} may not make schemas in {database}");
-        checks.push(Check::note("privileges", found, format!("only needed to migrate: GRANT CREATE ON DATABASE {database} TO {role}")));
+        checks.push(Check::note(
+            "privileges",
+            found,
+            format!("only needed to migrate: GRANT CREATE ON DATABASE {database} TO {role}"),
+        ));
     }
     Ok(checks)
 }
@@ -111,10 +125,18 @@ fn durability(fsync: &str, full_page_writes: &str, synchronous_commit: &str) -> 
     let name = "durability";
     let found = format!("fsync {fsync}, full_page_writes {full_page_writes}, synchronous_commit {synchronous_commit}");
     if fsync != "on" {
-        return Check::bad(name, found, "a power cut can ruin the database: ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()");
+        return Check::bad(
+            name,
+            found,
+            "a power cut can ruin the database: ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()",
+        );
     }
     if full_page_writes != "on" {
-        return Check::note(name, found, "right only where the disk writes whole pages: ALTER SYSTEM SET full_page_writes = on");
+        return Check::note(
+            name,
+            found,
+            "right only where the disk writes whole pages: ALTER SYSTEM SET full_page_writes = on",
+        );
     }
     if synchronous_commit == "off" {
         return Check::note(name, found, "nothing: writers switch it on in each transaction");
@@ -148,7 +170,8 @@ async fn schema(connection: &mut PgConnection) -> Check {
     match refused {
         Ok(refused) if refused.is_empty() => Check::good(name, "up to date, and ours to write"),
         Ok(refused) => {
-            let mend = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA millstream TO the role of postgres.url";
+            let mend =
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA millstream TO the role of postgres.url";
             Check::bad(name, format!("not ours to write: {}", refused.join(", ")), mend)
         }
         Err(error) => failed(&error),

@@ -24,7 +24,11 @@ async fn ask(client: &Client) -> Vec<Check> {
     };
     let document: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
     let Some(checks) = document.get("checks").and_then(|checks| checks.as_object()) else {
-        return vec![Check::bad(name, format!("something at {} answers, but not as millstream does", client.address), mend)];
+        return vec![Check::bad(
+            name,
+            format!("something at {} answers, but not as millstream does", client.address),
+            mend,
+        )];
     };
     let mut found = vec![Check::good(name, format!("answers at {}", client.address))];
     for (part, check) in checks {
@@ -50,7 +54,9 @@ fn log(config: &Config) -> Check {
                 Some(Error::Locked { pid: Some(pid), .. }) => {
                     format!("process {pid} has it open but does not answer over HTTP: look at it, or kill {pid}")
                 }
-                Some(Error::Corrupt(_)) => "restore the file from a copy; what lies behind the damage was not touched".to_owned(),
+                Some(Error::Corrupt(_)) => {
+                    "restore the file from a copy; what lies behind the damage was not touched".to_owned()
+                }
                 _ => format!("ls -la {}", directory.display()),
             };
             return Check::bad(name, format!("{error:#}"), mend);
@@ -60,11 +66,13 @@ fn log(config: &Config) -> Check {
     for (topic, partitions) in &topics {
         let configured = config.pipeline.iter().any(|pipeline| pipeline.topic() == topic);
         if configured && *partitions != config.stream.partitions {
-            let found = format!("topic {topic} has {partitions} partitions, stream.partitions is {}", config.stream.partitions);
+            let found =
+                format!("topic {topic} has {partitions} partitions, stream.partitions is {}", config.stream.partitions);
             return Check::bad(name, found, format!("--set stream.partitions={partitions}, or choose another topic"));
         }
     }
-    let shown: Vec<String> = topics.iter().map(|(topic, partitions)| format!("{topic} ({partitions} partitions)")).collect();
+    let shown: Vec<String> =
+        topics.iter().map(|(topic, partitions)| format!("{topic} ({partitions} partitions)")).collect();
     let closed = log.close();
     match closed {
         Ok(()) => Check::good(name, format!("opens without damage: {}", shown.join(", "))),

@@ -125,8 +125,12 @@ fn events(record: &Record, wanted: &Wanted<'_>, limits: &Limits, seen: &mut Vec<
             Decoded::Event(event) if event.bucket == wanted.bucket && event.key == wanted.key => Some(fact(&event)),
             // Another object's, in the same record.
             Decoded::Event(_) => None,
-            Decoded::Filtered { reason, name } => Some(Event::Filtered { reason: reason.as_str().to_owned(), name: name.into_owned() }),
-            Decoded::Refused(refusal) => Some(Event::Refused { reason: refusal.reason.as_str().to_owned(), detail: refusal.detail }),
+            Decoded::Filtered { reason, name } => {
+                Some(Event::Filtered { reason: reason.as_str().to_owned(), name: name.into_owned() })
+            }
+            Decoded::Refused(refusal) => {
+                Some(Event::Refused { reason: refusal.reason.as_str().to_owned(), detail: refusal.detail })
+            }
         };
         let (position, stored_at_ms) = (record.offset, record.timestamp_ms);
         seen.extend(event.map(|event| Seen { position, index, stored_at_ms, store: store.to_owned(), event }));

@@ -47,7 +47,9 @@ fn verdict(at: usize, one: &Seen, seen: &[Seen], tables: &Tables) -> String {
     let others = seen.iter().enumerate().filter(|(other_at, other)| *other_at != at && other.store == one.store);
     let others: Vec<(bool, u64, &Fact)> = others
         .filter_map(|(other_at, other)| match &other.event {
-            Event::Fact(other_fact) if other_fact.version_id == fact.version_id && (other_fact.kind == 0) == (fact.kind == 0) => {
+            Event::Fact(other_fact)
+                if other_fact.version_id == fact.version_id && (other_fact.kind == 0) == (fact.kind == 0) =>
+            {
                 Some((other_at < at, other.position, other_fact))
             }
             _ => None,
@@ -56,7 +58,8 @@ fn verdict(at: usize, one: &Seen, seen: &[Seen], tables: &Tables) -> String {
     if let Some((_, position, _)) = others.iter().find(|(before, _, other)| *before && order(other) == order(fact)) {
         return format!("duplicate of {position}");
     }
-    let newer = |before: bool| others.iter().find(|(is_before, _, other)| *is_before == before && order(other) > order(fact));
+    let newer =
+        |before: bool| others.iter().find(|(is_before, _, other)| *is_before == before && order(other) > order(fact));
     let stands = if fact.kind == 0 {
         (fact.order_time, fact.order_seq) >= row.description
     } else {
@@ -72,7 +75,11 @@ fn verdict(at: usize, one: &Seen, seen: &[Seen], tables: &Tables) -> String {
 
 /// What facts are compared by; of descriptions, the first two.
 fn order(fact: &Fact) -> (i64, i64, i16, &str) {
-    if fact.kind == 0 { (fact.order_time, fact.order_seq, 0, "") } else { (fact.order_time, fact.order_seq, fact.kind, &fact.etag) }
+    if fact.kind == 0 {
+        (fact.order_time, fact.order_seq, 0, "")
+    } else {
+        (fact.order_time, fact.order_seq, fact.kind, &fact.etag)
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +87,14 @@ mod tests {
     use super::*;
 
     fn seen(position: u64, time: i64) -> Seen {
-        let fact = Fact { version_id: String::new(), kind: 1, order_time: time, order_seq: 0, etag: "e".to_owned(), size: None };
+        let fact = Fact {
+            version_id: String::new(),
+            kind: 1,
+            order_time: time,
+            order_seq: 0,
+            etag: "e".to_owned(),
+            size: None,
+        };
         Seen { position, index: 0, stored_at_ms: 0, store: "s".to_owned(), event: Event::Fact(fact) }
     }
 

@@ -74,12 +74,18 @@ pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Resul
 }
 
 fn over(bytes_max: usize) -> Problem {
-    Problem::too_large(format!("more than {bytes_max} bytes (http.body_bytes_max), compressed or not; send fewer events per request"))
+    Problem::too_large(format!(
+        "more than {bytes_max} bytes (http.body_bytes_max), compressed or not; send fewer events per request"
+    ))
 }
 
 fn too_slow() -> Problem {
     let title = "the body came too slowly";
-    let detail = format!("at most {} s for a body and {} s without a byte of it", BODY_TIMEOUT.as_secs(), PIECE_TIMEOUT.as_secs());
+    let detail = format!(
+        "at most {} s for a body and {} s without a byte of it",
+        BODY_TIMEOUT.as_secs(),
+        PIECE_TIMEOUT.as_secs()
+    );
     Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", title, detail)
 }
 
@@ -129,7 +135,9 @@ fn unpack(packed: &Bytes, bytes_max: usize, mut memory: Memory) -> Result<Receiv
     let mut out = Vec::new();
     loop {
         let mut step = decoder.by_ref().take(STEP_BYTES as u64);
-        let read = step.read_to_end(&mut out).map_err(|error| Problem::bad_request(format!("the body is no gzip: {error}")))?;
+        let read = step
+            .read_to_end(&mut out)
+            .map_err(|error| Problem::bad_request(format!("the body is no gzip: {error}")))?;
         if read == 0 {
             return Ok(Received { bytes: out.into(), _memory: memory });
         }
@@ -137,7 +145,9 @@ fn unpack(packed: &Bytes, bytes_max: usize, mut memory: Memory) -> Result<Receiv
             return Err(over(bytes_max));
         }
         if out.len() > ratio_max {
-            return Err(Problem::too_large(format!("the body unpacks to more than {RATIO_MAX} times its size, which no events do; send it unpacked")));
+            return Err(Problem::too_large(format!(
+                "the body unpacks to more than {RATIO_MAX} times its size, which no events do; send it unpacked"
+            )));
         }
         memory.grow(read)?;
     }

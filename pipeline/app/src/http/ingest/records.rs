@@ -50,9 +50,13 @@ pub(super) struct Refused {
 impl Request {
     /// Reads the head.
     pub(super) fn new(headers: &HeaderMap, store: Option<String>, record_bytes_max: usize) -> Result<Self, Problem> {
-        let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?")).unwrap_or_default();
+        let content_type =
+            headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?")).unwrap_or_default();
         if !is_supported(content_type) {
-            let detail = format!("content-type {:?}: send application/json, application/x-ndjson or application/cloudevents+json, as in `curl -H 'content-type: application/json'`", shortened(content_type));
+            let detail = format!(
+                "content-type {:?}: send application/json, application/x-ndjson or application/cloudevents+json, as in `curl -H 'content-type: application/json'`",
+                shortened(content_type)
+            );
             let title = "the media type is not supported";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail));
         }
@@ -65,8 +69,15 @@ impl Request {
             }
         }
         if attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > ATTRIBUTE_BYTES_MAX {
-            let detail = format!("the ce-* headers have more than {ATTRIBUTE_BYTES_MAX} bytes together; send them in the body, as application/cloudevents+json");
-            return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "the head is too large", detail));
+            let detail = format!(
+                "the ce-* headers have more than {ATTRIBUTE_BYTES_MAX} bytes together; send them in the body, as application/cloudevents+json"
+            );
+            return Err(Problem::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "the head is too large",
+                detail,
+            ));
         }
         Ok(Request {
             content_type: content_type.to_owned(),
@@ -106,7 +117,8 @@ fn split_now(request: &Request, body: &Bytes) -> Taken {
     // All keys in one buffer: one allocation for a body instead of one for each record.
     let mut keys = BytesMut::new();
     let mut key_ranges: Vec<Range<usize>> = Vec::new();
-    let attributes: Vec<(&str, &[u8])> = request.attributes.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
+    let attributes: Vec<(&str, &[u8])> =
+        request.attributes.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
     split_binary(&attributes, body, &request.content_type, &request.limits, &mut |piece| match piece {
         Piece::Record { payload, bucket, key, .. } => {
             let start = keys.len();
@@ -124,7 +136,9 @@ fn split_now(request: &Request, body: &Bytes) -> Taken {
             taken.records.push(NewRecord { payload, headers: request.headers(), ..NewRecord::default() });
         }
         Piece::Refused { .. } if taken.refused.len() >= REFUSED_MAX => taken.refused_more += 1,
-        Piece::Refused { index, reason, detail } => taken.refused.push(Refused { index, reason: reason.as_str(), detail }),
+        Piece::Refused { index, reason, detail } => {
+            taken.refused.push(Refused { index, reason: reason.as_str(), detail })
+        }
     });
     let keys = keys.freeze();
     for (record, range) in taken.records.iter_mut().zip(key_ranges) {
