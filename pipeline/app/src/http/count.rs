@@ -1,0 +1,152 @@
+//! How many objects: from the counters that the writing transactions keep, where the question allows it, or counted.
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Extension, Path, Query, State};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row as _};
+
+use super::access::Access;
+use super::cursor::Cursor;
+use super::filter::{Filter, Parameters, no_nul};
+use super::objects::List;
+use super::problem::Problem;
+use super::{Shared, query};
+
+/// Buckets in an answer.
+const BUCKETS_MAX: i64 = 1000;
+
+/// A count, and where it comes from.
+#[derive(Debug, Serialize)]
+pub(super) struct Count {
+    objects: i64,
+    /// The sum of the known sizes.
+    bytes: Option<Box<RawValue>>,
+    /// How many objects have no known size.
+    unknown_size: i64,
+    from: From,
+}
+
+/// Both are exact; only their cost differs.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum From {
+    Counters,
+    Index,
+}
+
+/// A bucket with its counters.
+#[derive(Debug, Serialize)]
+pub(super) struct Bucket {
+    store: String,
+    bucket: String,
+    objects: i64,
+    bytes: Option<Box<RawValue>>,
+    unknown_size: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Buckets {
+    store: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Counts objects of a bucket.
+pub(super) async fn count(
+    State(app): State<Shared>,
+    Extension(access): Extension<Access>,
+    bucket: Result<Path<String>, PathRejection>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Json<Count>, Problem> {
+    let Path(bucket) = bucket.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let Query(mut parameters) = parameters.map_err(|error| Problem::bad_request(error.body_text()))?;
+    if parameters.versions || parameters.limit.is_some() || parameters.cursor.is_some() {
+        return Err(Problem::bad_request("versions, limit and cursor belong to a list: a count is of current objects, of all of them"));
+    }
+    let filter = Filter::new(&mut parameters, bucket, &access, app.store())?;
+    let counted = match from_counters(&app.node.pool, &filter).await {
+        Ok(None) => from_index(&app.node.pool, &filter).await,
+        Ok(Some(count)) => Ok(count),
+        Err(error) => Err(error),
+    };
+    counted.map(Json).map_err(|error| query::failed(&error))
+}
+
+impl Count {
+    fn read(row: &PgRow, from: From) -> Result<Self, sqlx::Error> {
+        let (objects, bytes, unknown_size) = (row.try_get(0)?, query::number(row.try_get(1)?), row.try_get(2)?);
+        Ok(Count { objects, bytes, unknown_size, from })
+    }
+}
+
+/// The whole bucket and single first segments are counted as they are written, unless a bucket has too many segments.
+async fn from_counters(pool: &PgPool, filter: &Filter) -> Result<Option<Count>, sqlx::Error> {
+    let is_segment = filter.prefix.find('/').is_some_and(|slash| slash + 1 == filter.prefix.len());
+    if !filter.is_everything() || !(filter.prefix.is_empty() || is_segment) {
+        return Ok(None);
+    }
+    let mut transaction = query::begin(pool, query::TIMEOUT).await?;
+    if filter.prefix.is_empty() {
+        let select = sqlx::query(include_str!("sql/bucket_count_select.sql")).persistent(false);
+        let row = select.bind(&filter.store).bind(&filter.bucket).fetch_one(&mut *transaction).await?;
+        return Count::read(&row, From::Counters).map(Some);
+    }
+    let select = sqlx::query(include_str!("sql/segment_count_select.sql")).persistent(false);
+    let select = select.bind(&filter.store).bind(&filter.bucket).bind(&filter.prefix);
+    let row = select.fetch_one(&mut *transaction).await?;
+    let is_counted: bool = row.try_get(3)?;
+    if is_counted { Count::read(&row, From::Counters).map(Some) } else { Ok(None) }
+}
+
+async fn from_index(pool: &PgPool, filter: &Filter) -> Result<Count, sqlx::Error> {
+    let mut transaction = query::begin(pool, query::TIMEOUT).await?;
+    let select = sqlx::query(include_str!("sql/objects_count.sql"))
+        .persistent(false)
+        .bind(&filter.store)
+        .bind(&filter.bucket)
+        .bind(&filter.prefix)
+        .bind(filter.prefix_end.as_deref())
+        .bind(filter.metadata.as_deref())
+        .bind(filter.size_min)
+        .bind(filter.size_max)
+        .bind(filter.modified_after.as_deref())
+        .bind(filter.modified_before.as_deref());
+    Count::read(&select.fetch_one(&mut *transaction).await?, From::Index)
+}
+
+/// Lists buckets with their counters.
+pub(super) async fn buckets(
+    State(app): State<Shared>,
+    Extension(access): Extension<Access>,
+    parameters: Result<Query<Buckets>, QueryRejection>,
+) -> Result<Json<List<Bucket>>, Problem> {
+    let Query(parameters) = parameters.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let store = access.store(parameters.store)?;
+    no_nul("store", store.as_deref().unwrap_or_default())?;
+    let after = parameters.cursor.as_deref().map(Cursor::read).transpose()?;
+    let (after_store, after_bucket) = after.map(|after| (after.store, after.bucket)).unwrap_or_default();
+    let select = async {
+        let mut transaction = query::begin(&app.node.pool, query::TIMEOUT).await?;
+        let select = sqlx::query(include_str!("sql/buckets_select.sql")).persistent(false);
+        let select = select.bind(&store).bind(&after_store).bind(&after_bucket).bind(BUCKETS_MAX + 1);
+        let rows = select.fetch_all(&mut *transaction).await?;
+        let read = |row: &PgRow| {
+            let (store, bucket, objects) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            Ok(Bucket { store, bucket, objects, bytes: query::number(row.try_get(3)?), unknown_size: row.try_get(4)? })
+        };
+        rows.iter().map(read).collect()
+    };
+    let found: Result<Vec<Bucket>, sqlx::Error> = select.await;
+    let mut items = found.map_err(|error| query::failed(&error))?;
+    let more = items.len() as i64 > BUCKETS_MAX;
+    items.truncate(usize::try_from(BUCKETS_MAX).unwrap_or(usize::MAX));
+    let cursor = |last: &Bucket| {
+        let (store, bucket) = (last.store.clone(), last.bucket.clone());
+        Cursor { store, bucket, key: String::new(), version_id: String::new() }.write()
+    };
+    let next = if more { items.last().and_then(cursor) } else { None };
+    Ok(Json(List { items, next }))
+}
