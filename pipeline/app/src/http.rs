@@ -15,7 +15,22 @@ mod problem;
 
 mod ingest;
 
+mod cursor;
+mod filter;
+mod query;
+
+mod count;
+mod objects;
+
 mod health;
+mod look;
+mod metrics;
+mod process;
+mod status;
+
+mod why;
+
+mod page;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +47,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::node::Node;
 use access::Tokens;
+use look::Looks;
+use metrics::Counts;
 
 /// How long requests in flight may take once the server is told to stop; the drain of the pipelines comes after it, and
 /// supervisors give a process about 30 s in all.
@@ -58,6 +75,19 @@ struct App {
     appends: Semaphore,
     /// Bytes of request bodies that may be held, compressed and not.
     body_bytes: Arc<Semaphore>,
+    counts: Counts,
+    looks: Looks,
+}
+
+impl App {
+    fn appends_in_flight(&self) -> usize {
+        self.node.config.http.appends_max.saturating_sub(self.appends.available_permits())
+    }
+
+    /// The store of requests that name none: that of the first pipeline, where their events go.
+    fn store(&self) -> &str {
+        self.node.pipelines.first().map_or("default", |pipeline| &pipeline.config.store)
+    }
 }
 
 /// Starts to listen and to answer.
@@ -90,10 +120,14 @@ pub async fn serve(node: Arc<Node>) -> anyhow::Result<Server> {
         tokens,
         appends: Semaphore::new(http.appends_max),
         body_bytes: Arc::new(Semaphore::new(body_bytes)),
+        counts: Counts::new(),
+        looks: Looks::new(&node),
         node,
     });
 
     let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let looking = look::keep_looking(Arc::clone(&app), stop.clone());
+    drop(task::spawn("http look", tasks.track_future(looking)));
     let accepting = connection::accept(listener, router(app), stop.clone(), abort.clone(), tasks.clone());
     drop(task::spawn("http accept", tasks.track_future(accepting)));
     Ok(Server { address, draining, stop, abort, tasks })
@@ -123,7 +157,22 @@ type Shared = Arc<App>;
 
 /// Every route, in the order of the documentation.
 fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
-    vec![("/v1/events", post(ingest::events)), ("/healthz", get(health::alive)), ("/readyz", get(health::ready))]
+    vec![
+        ("/v1/events", post(ingest::events)),
+        ("/v1/buckets", get(count::buckets)),
+        ("/v1/buckets/{bucket}/objects", get(objects::list)),
+        ("/v1/buckets/{bucket}/objects/{*key}", get(objects::one)),
+        ("/v1/buckets/{bucket}/count", get(count::count)),
+        ("/v1/status", get(status::status)),
+        ("/v1/why", get(why::why)),
+        ("/metrics", get(metrics::metrics)),
+        ("/healthz", get(health::alive)),
+        ("/readyz", get(health::ready)),
+        ("/openapi.json", get(page::openapi)),
+        ("/", get(page::html)),
+        ("/page.js", get(page::script)),
+        ("/page.css", get(page::style)),
+    ]
 }
 
 fn router(app: Shared) -> Router {
@@ -131,6 +180,7 @@ fn router(app: Shared) -> Router {
     router
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), metrics::measure))
         // Outermost: nothing is read, and no route is told apart from another, before the client is known.
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), access::check))
         .with_state(app)

@@ -236,3 +236,20 @@ fn a_frame_inside_a_payload_is_not_taken_for_one() {
     std::fs::write(&mark, []).unwrap();
     assert_eq!(stored.open().unwrap().range(0).end, 15);
 }
+
+#[test]
+fn whole_frames_in_the_wrong_place_are_found() {
+    let stored = Stored::new();
+    for (path, content) in stored.segments() {
+        let starts = frames(&content);
+        let (first, second) = content[..starts[2]].split_at(starts[1]);
+        assert_eq!(first.len(), second.len());
+        let swapped = [second, first, &content[starts[2]..]].concat();
+        let repeated = [first, first, &content[starts[2]..]].concat();
+        for (changed, byte) in [(swapped, 0), (repeated, starts[1] as u64)] {
+            std::fs::write(&path, changed).unwrap();
+            assert_eq!(stored.outcome(), Err((path.clone(), byte)));
+            stored.restore();
+        }
+    }
+}

@@ -146,12 +146,6 @@ async fn reset(connection: &mut PgConnection, config: &Config, args: &Reset) -> 
         .map(|(_, partition, next)| (&**partition, next.as_deref()))
         .collect();
     let made_anew = here.is_empty() && !stored.is_empty();
-    if made_anew && args.partition.is_some() {
-        bail!(
-            "the stream was made anew, so every partition needs a position: leave out --partition. \
-             Else the others would begin at the earliest record without anybody having said so"
-        );
-    }
     let mut moves = Vec::new();
     for partition in 0..topic.partitions() {
         if args.partition.is_none_or(|only| only == partition) {
@@ -166,7 +160,7 @@ async fn reset(connection: &mut PgConnection, config: &Config, args: &Reset) -> 
     }
     if made_anew {
         screen::print(
-            "the tables were filled from another stream: positions are set for this one, the others stay on record",
+            "the tables were filled from another stream: positions are set for this one, the old ones stay on record",
         );
     }
     print_moves(&moves);

@@ -234,6 +234,9 @@ fn print_events(args: &Args, pipeline: &str, events: &Events) {
     let before = if scan.starts_later { "; there are earlier records, see --since" } else { ", which is all there is" };
     let range =
         format!("partition {}, positions {} to {}, the last {since}{before}", scan.partition, scan.from, scan.end);
+    if scan.cut {
+        screen::print("\ntime was up before the end of the partition: choose a shorter --since");
+    }
     if scan.seen.is_empty() {
         return screen::print(&format!("\nno events of it in the stream of pipeline {pipeline} ({range})"));
     }

@@ -64,7 +64,9 @@ pub(super) async fn count(
     let Path(bucket) = bucket.map_err(|error| Problem::bad_request(error.body_text()))?;
     let Query(mut parameters) = parameters.map_err(|error| Problem::bad_request(error.body_text()))?;
     if parameters.versions || parameters.limit.is_some() || parameters.cursor.is_some() {
-        return Err(Problem::bad_request("versions, limit and cursor belong to a list: a count is of current objects, of all of them"));
+        return Err(Problem::bad_request(
+            "versions, limit and cursor belong to a list: a count is of current objects, of all of them",
+        ));
     }
     let filter = Filter::new(&mut parameters, bucket, &access, app.store())?;
     let counted = match from_counters(&app.node.pool, &filter).await {

@@ -30,9 +30,13 @@ impl Cursor {
     pub(super) fn read(text: &str) -> Result<Cursor, Problem> {
         let bytes = (text.len() <= BYTES_MAX).then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten();
         let cursor: Option<Cursor> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let has_nul = |cursor: &Cursor| [&cursor.store, &cursor.bucket, &cursor.key, &cursor.version_id].iter().any(|text| text.contains('\0'));
+        let has_nul = |cursor: &Cursor| {
+            [&cursor.store, &cursor.bucket, &cursor.key, &cursor.version_id].iter().any(|text| text.contains('\0'))
+        };
         let cursor = cursor.filter(|cursor| !has_nul(cursor));
-        cursor.ok_or_else(|| Problem::bad_request("cursor: give back `next` of the previous answer as it was, or nothing"))
+        cursor.ok_or_else(|| {
+            Problem::bad_request("cursor: give back `next` of the previous answer as it was, or nothing")
+        })
     }
 }
 
@@ -42,7 +46,8 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_was_and_nothing_else_is_taken() {
-        let cursor = Cursor { store: "s".into(), bucket: "b".into(), key: "ä/\"\n+ ".into(), version_id: String::new() };
+        let cursor =
+            Cursor { store: "s".into(), bucket: "b".into(), key: "ä/\"\n+ ".into(), version_id: String::new() };
         let text = cursor.write().unwrap();
         assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'), "{text}");
         assert_eq!(Cursor::read(&text).unwrap(), cursor);

@@ -42,7 +42,12 @@ pub(super) struct Filter {
 
 impl Filter {
     /// Takes the filter out of the parameters.
-    pub(super) fn new(parameters: &mut Parameters, bucket: String, access: &Access, store: &str) -> Result<Self, Problem> {
+    pub(super) fn new(
+        parameters: &mut Parameters,
+        bucket: String,
+        access: &Access,
+        store: &str,
+    ) -> Result<Self, Problem> {
         let asked = access.store(parameters.store.take())?;
         let filter = Filter {
             store: asked.unwrap_or_else(|| store.to_owned()),
@@ -96,10 +101,16 @@ fn check_metadata(text: &str) -> Result<(), Problem> {
 fn check_time(name: &str, text: &str) -> Result<(), Problem> {
     let date = text.as_bytes().get(..10).unwrap_or_default();
     let is_date = date.len() == 10
-        && date.iter().enumerate().all(|(at, byte)| if at == 4 || at == 7 { *byte == b'-' } else { byte.is_ascii_digit() });
-    let allowed = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'T' | b't' | b'Z' | b'z' | b':' | b'.' | b'+' | b'-');
+        && date
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { *byte == b'-' } else { byte.is_ascii_digit() });
+    let allowed =
+        |byte: u8| byte.is_ascii_digit() || matches!(byte, b'T' | b't' | b'Z' | b'z' | b':' | b'.' | b'+' | b'-');
     if !is_date || text.len() > 40 || !text.bytes().all(allowed) {
-        return Err(Problem::bad_request(format!("{name}: write 2026-01-31 or 2026-01-31T12:00:00Z; a `+` must be sent as %2B")));
+        return Err(Problem::bad_request(format!(
+            "{name}: write 2026-01-31 or 2026-01-31T12:00:00Z; a `+` must be sent as %2B"
+        )));
     }
     Ok(())
 }

@@ -70,7 +70,9 @@ pub(super) async fn events(
 
     let taken = records::split(request, received.bytes.clone()).await?;
 
-    let accepted = taken.records.len();
+    let (accepted, refused) = (taken.records.len(), taken.refused.len() + taken.refused_more);
+    app.counts.body_bytes.inc_by(received.bytes.len() as u64);
+    app.counts.refused.inc_by(refused as u64);
     if accepted > 0 {
         let Ok(_permit) = app.appends.try_acquire() else {
             let detail =
@@ -83,6 +85,7 @@ pub(super) async fn events(
             Err(_) => return Err(too_slow()),
         }
     }
+    app.counts.accepted.inc_by(accepted as u64);
     let answer = Answer { accepted, refused: taken.refused, refused_more: taken.refused_more };
     if accepted == 0 {
         let detail = "nothing was stored; `refused` says why, event by event";

@@ -122,7 +122,9 @@ async fn oldest_unwritten_ms(running: &Running, snapshot: &Snapshot) -> Option<i
     let behind: Vec<(u32, u64)> = behind.collect();
     let topic = running.topic.clone();
     let read = tokio::task::spawn_blocking(move || {
-        let first = |&(partition, from): &(u32, u64)| topic.read(partition, from, 1).ok()?.records.first().map(|r| r.timestamp_ms);
+        let first = |&(partition, from): &(u32, u64)| {
+            topic.read(partition, from, 1).ok()?.records.first().map(|r| r.timestamp_ms)
+        };
         behind.iter().filter_map(first).min()
     });
     read.await.ok().flatten()

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, Method, header};
@@ -31,7 +30,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// What is counted as it happens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counts {
     pub(super) accepted: Counter,
     pub(super) refused: Counter,
@@ -55,7 +54,8 @@ struct RouteLabel {
 impl Counts {
     pub(super) fn new() -> Self {
         let seconds = Family::new_with_constructor((|| Histogram::new(REQUEST_SECONDS)) as fn() -> Histogram);
-        Counts { seconds, ..Counts::default() }
+        let [accepted, refused, body_bytes] = [(); 3].map(|()| Counter::default());
+        Counts { accepted, refused, body_bytes, requests: Family::default(), seconds }
     }
 }
 
@@ -113,32 +113,47 @@ struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
     fn counter(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample>) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        samples.into_iter().try_for_each(|(labels, value)| ConstCounter::new(value).encode(metric.encode_family(&labels)?))
+        let metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        each(metric, samples, |value, metric| ConstCounter::new(value).encode(metric))
     }
 
     fn gauge(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample>) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        samples.into_iter().try_for_each(|(labels, value)| ConstGauge::new(value).encode(metric.encode_family(&labels)?))
+        let metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        each(metric, samples, |value, metric| ConstGauge::new(value).encode(metric))
     }
 
     fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
     }
 
-    /// A reading whose unit is `unit` of what is exposed.
-    fn histogram(&mut self, name: &str, help: &str, unit: f64, readings: &[(String, Reading)]) -> fmt::Result {
+    /// Readings of which so many units make one of what is exposed.
+    fn histogram(&mut self, name: &str, help: &str, units: f64, readings: &[(String, Reading)]) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (pipeline, reading) in readings {
             let labels = [("pipeline", pipeline.as_str())];
-            reading_encode(reading, unit, metric.encode_family(&labels)?)?;
+            reading_encode(reading, units, metric.encode_family(&labels)?)?;
         }
         Ok(())
     }
 }
 
+fn each(
+    mut metric: MetricEncoder<'_>,
+    samples: impl IntoIterator<Item = Sample>,
+    encode: impl Fn(f64, MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for (labels, value) in samples {
+        // The only sample of a metric without labels; `name{}` would be the same and look odd.
+        if labels.is_empty() {
+            return encode(value, metric);
+        }
+        encode(value, metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
 /// Every fourth bound, one for each doubling, is enough for a graph and keeps the page short.
-fn reading_encode(reading: &Reading, unit: f64, mut metric: MetricEncoder<'_>) -> fmt::Result {
+fn reading_encode(reading: &Reading, units: f64, mut metric: MetricEncoder<'_>) -> fmt::Result {
     const STEP: usize = 4;
     let bounds = reading.cumulative().skip(STEP - 1).step_by(STEP);
     let mut before = 0;
@@ -146,21 +161,29 @@ fn reading_encode(reading: &Reading, unit: f64, mut metric: MetricEncoder<'_>) -
         .map(|(bound, seen)| {
             let inside = seen.saturating_sub(before);
             before = seen;
-            (bound as f64 * unit, inside)
+            (bound as f64 / units, inside)
         })
         .collect();
     buckets.push((f64::INFINITY, reading.count().saturating_sub(before)));
-    metric.encode_histogram::<NoLabelSet>(reading.sum_ms as f64 * unit, reading.count(), &buckets, None)
+    metric.encode_histogram::<NoLabelSet>(reading.sum_ms as f64 / units, reading.count(), &buckets, None)
 }
 
 impl Everything {
     fn requests(&self, out: &mut Out<'_>) -> fmt::Result {
         let counts = &self.0.counts;
         out.metric("millstream_http_requests", "Requests answered", &counts.requests)?;
-        out.metric("millstream_http_request_seconds", "Time from the head of a request to its answer", &counts.seconds)?;
+        out.metric(
+            "millstream_http_request_seconds",
+            "Time from the head of a request to its answer",
+            &counts.seconds,
+        )?;
         let outcome = |outcome: &str, count: &Counter| (vec![("outcome", outcome.to_owned())], count.get() as f64);
         let events = [outcome("accepted", &counts.accepted), outcome("refused", &counts.refused)];
-        out.counter("millstream_http_events", "Events received: accepted ones are on disk, refused ones were named", events)?;
+        out.counter(
+            "millstream_http_events",
+            "Events received: accepted ones are on disk, refused ones were named",
+            events,
+        )?;
         let bytes = [(vec![], counts.body_bytes.get() as f64)];
         out.counter("millstream_http_body_bytes", "Bytes of request bodies, unpacked", bytes)?;
         let appends = [(vec![], self.0.appends_in_flight() as f64)];
@@ -176,7 +199,8 @@ impl Everything {
             all.iter().map(|(_, running, now)| (vec![label(&running.config.name)], value(now) as f64)).collect()
         };
         out.counter("millstream_source_records", "Records passed", each(&|now| now.records))?;
-        let lags = all.iter().map(|(_, running, now)| (vec![label(&running.config.name)], running.lag_records(now) as f64));
+        let lags =
+            all.iter().map(|(_, running, now)| (vec![label(&running.config.name)], running.lag_records(now) as f64));
         out.gauge("millstream_source_lag_records", "Records of the stream that are not in the tables", lags)?;
         let ages = all.iter().filter_map(|(index, running, now)| {
             let seconds = status::lag_seconds(app, *index, now, running.lag_records(now))?;
@@ -193,7 +217,11 @@ impl Everything {
         out.counter("millstream_sink_quarantined_events", "Events set aside", each(&|now| now.quarantined))?;
         out.counter("millstream_sink_retries", "Attempts that failed and were made again", each(&|now| now.retries))?;
         out.counter("millstream_sink_stalls", "Lanes restarted for lack of progress", each(&|now| now.stalls))?;
-        out.gauge("millstream_sink_halted_partitions", "Partitions that wait for a person", each(&|now| now.halted.len() as u64))?;
+        out.gauge(
+            "millstream_sink_halted_partitions",
+            "Partitions that wait for a person",
+            each(&|now| now.halted.len() as u64),
+        )?;
         out.counter("millstream_commit_transactions", "Committed transactions", each(&|now| now.transactions))?;
         let positions = all.iter().flat_map(|(_, running, now)| {
             now.positions.iter().filter_map(|(partition, next)| {
@@ -205,13 +233,18 @@ impl Everything {
         let read = |reading: &dyn Fn(usize) -> Option<Reading>| -> Vec<(String, Reading)> {
             all.iter().filter_map(|(index, running, _)| Some((running.config.name.clone(), reading(*index)?))).collect()
         };
-        let seconds = Duration::from_millis(1).as_secs_f64();
+        let ms_per_s = 1000.0;
         let of = |index: usize| all.get(index).map(|(_, running, now)| (running, now));
         let batches = read(&|index| of(index).map(|(_, now)| now.batch_records.clone()));
         out.histogram("millstream_batch_size_records", "Records in a transaction", 1.0, &batches)?;
         let fresh = read(&|index| of(index).map(|(_, now)| now.freshness.clone()));
-        out.histogram("millstream_commit_freshness_seconds", "From accepted by the stream to committed", seconds, &fresh)?;
+        out.histogram(
+            "millstream_commit_freshness_seconds",
+            "From accepted by the stream to committed",
+            ms_per_s,
+            &fresh,
+        )?;
         let writes = read(&|index| of(index).map(|(running, _)| running.progress.write_time.read()));
-        out.histogram("millstream_sink_write_seconds", "Time of a transaction with its retries", seconds, &writes)
+        out.histogram("millstream_sink_write_seconds", "Time of a transaction with its retries", ms_per_s, &writes)
     }
 }

@@ -6,11 +6,12 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
+use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query as Statement;
-use sqlx::{Postgres, Row as _};
+use sqlx::{PgConnection, Postgres, Row as _};
 
 use super::access::Access;
 use super::cursor::Cursor;
@@ -113,33 +114,34 @@ pub(super) async fn list(
         return Err(Problem::bad_request("cursor: it is of another store or bucket"));
     }
 
-    // One more than asked for tells whether there are more.
-    let rows = find(&app, &filter, after.as_ref(), parameters.versions, limit + 1).await;
-    let rows = rows.map_err(|error| query::failed(&error))?;
+    let page = find(&app, &filter, after.as_ref(), parameters.versions, limit).await;
+    let Page { items, more } = page.map_err(|error| query::failed(&error))?;
+    let next = items.last().filter(|_| more).and_then(|last| {
+        let version_id = last.version_id.clone().unwrap_or_default();
+        let (store, bucket) = (filter.store.clone(), filter.bucket.clone());
+        Cursor { store, bucket, key: last.key.clone(), version_id }.write()
+    });
+    Ok(Json(List { items, next }))
+}
 
-    let mut items: Vec<(Object, Cursor)> = Vec::with_capacity(rows.len());
-    let (mut bytes, mut more) = (0, false);
-    for row in &rows {
-        let object = Object::read(row, &filter.store, &filter.bucket).map_err(|error| query::failed(&error))?;
-        more = items.len() as i64 == limit || (bytes + object.bytes() > ITEM_BYTES_MAX && !items.is_empty());
-        if more {
-            break;
-        }
-        bytes += object.bytes();
-        let version_id = object.version_id.clone().unwrap_or_default();
-        let cursor = Cursor { store: filter.store.clone(), bucket: filter.bucket.clone(), key: object.key.clone(), version_id };
-        items.push((object, cursor));
-    }
-    let next = if more { items.last().and_then(|(_, cursor)| cursor.write()) } else { None };
-    Ok(Json(List { items: items.into_iter().map(|(object, _)| object).collect(), next }))
+/// What fits into an answer, and whether there is more.
+struct Page {
+    items: Vec<Object>,
+    more: bool,
 }
 
 /// Asks along the keys, or, for metadata, first by its index.
-async fn find(app: &App, filter: &Filter, after: Option<&Cursor>, versions: bool, limit: i64) -> Result<Vec<PgRow>, sqlx::Error> {
+async fn find(
+    app: &App,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    versions: bool,
+    limit: i64,
+) -> Result<Page, sqlx::Error> {
     if filter.metadata.is_some() {
         let mut transaction = query::begin(&app.node.pool, SEARCH_TIMEOUT).await?;
         let search = bind(include_str!("sql/objects_search.sql"), filter, after, versions, limit);
-        match search.fetch_all(&mut *transaction).await {
+        match page(search, &mut transaction, filter, limit).await {
             Err(error) if query::took_too_long(&error) => transaction.rollback().await?,
             found => return found,
         }
@@ -149,7 +151,28 @@ async fn find(app: &App, filter: &Filter, after: Option<&Cursor>, versions: bool
         // Only the walk along the keys is left, and the planner must not choose the other way again.
         sqlx::raw_sql("SET LOCAL enable_bitmapscan = off").execute(&mut *transaction).await?;
     }
-    bind(include_str!("sql/objects_select.sql"), filter, after, versions, limit).fetch_all(&mut *transaction).await
+    let select = bind(include_str!("sql/objects_select.sql"), filter, after, versions, limit);
+    page(select, &mut transaction, filter, limit).await
+}
+
+/// Reads rows as they come, as many as fit.
+async fn page(
+    select: Statement<'_, Postgres, PgArguments>,
+    connection: &mut PgConnection,
+    filter: &Filter,
+    limit: i64,
+) -> Result<Page, sqlx::Error> {
+    let mut rows = select.fetch(connection);
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        let object = Object::read(&row, &filter.store, &filter.bucket)?;
+        bytes += object.bytes();
+        if items.len() as i64 == limit || (bytes > ITEM_BYTES_MAX && !items.is_empty()) {
+            return Ok(Page { items, more: true });
+        }
+        items.push(object);
+    }
+    Ok(Page { items, more: false })
 }
 
 fn bind<'a>(
@@ -174,7 +197,8 @@ fn bind<'a>(
         .bind(filter.modified_after.as_deref())
         .bind(filter.modified_before.as_deref())
         .bind(versions)
-        .bind(limit)
+        // One more than asked for tells whether there are more.
+        .bind(limit + 1)
 }
 
 /// One object, or one of its versions.

@@ -22,7 +22,10 @@ pub(super) async fn begin(pool: &PgPool, timeout: Duration) -> Result<Transactio
 }
 
 /// Sets how long the next statements may take.
-pub(super) async fn limit(transaction: &mut Transaction<'static, Postgres>, timeout: Duration) -> Result<(), sqlx::Error> {
+pub(super) async fn limit(
+    transaction: &mut Transaction<'static, Postgres>,
+    timeout: Duration,
+) -> Result<(), sqlx::Error> {
     // A number of ours: SET takes no parameters.
     let set = format!("SET LOCAL statement_timeout = {}", timeout.as_millis().max(1));
     sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut **transaction).await?;
@@ -37,15 +40,21 @@ pub(super) fn took_too_long(error: &sqlx::Error) -> bool {
 /// What a client is told.
 pub(super) fn failed(error: &sqlx::Error) -> Problem {
     if took_too_long(error) {
-        let detail = format!("the database was stopped after {} s; narrow the question, by prefix or by a rarer metadata value", TIMEOUT.as_secs());
+        let detail = format!(
+            "the database was stopped after {} s; narrow the question, by prefix or by a rarer metadata value",
+            TIMEOUT.as_secs()
+        );
         return Problem::new(StatusCode::GATEWAY_TIMEOUT, "too-slow", "the question takes too long", detail);
     }
     match error.as_database_error() {
         // Class 22: the data of the question, such as a time of month 13.
-        Some(database) if database.code().is_some_and(|code| code.starts_with("22")) => Problem::bad_request(database.message()),
+        Some(database) if database.code().is_some_and(|code| code.starts_with("22")) => {
+            Problem::bad_request(database.message())
+        }
         _ => {
             tracing::warn!(%error, "a question was not answered");
-            let detail = format!("{error}; events are still taken in, ask again; `millstream doctor` looks at the database");
+            let detail =
+                format!("{error}; events are still taken in, ask again; `millstream doctor` looks at the database");
             Problem::unavailable("database", "the database does not answer", detail)
         }
     }

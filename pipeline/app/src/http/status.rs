@@ -138,7 +138,9 @@ fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
         freshness_ms: Quantiles::of(&now.freshness),
         write_ms: Quantiles::of(&running.progress.write_time.read()),
         freshness_goal_ms: running.config.freshness.as_millis().try_into().unwrap_or(u64::MAX),
-        positions: text(now.positions.iter().map(|(partition, next)| (partition.to_string(), next.to_string())).collect()),
+        positions: text(
+            now.positions.iter().map(|(partition, next)| (partition.to_string(), next.to_string())).collect(),
+        ),
         halted: text(now.halted.iter().map(|(partition, why)| (partition.to_string(), why.clone())).collect()),
         filtered: now.filtered,
     }
@@ -157,7 +159,8 @@ pub(super) fn lag_seconds(app: &App, index: usize, now: &Snapshot, lag_records: 
 fn recent(now: &Snapshot, earlier: Option<&Snapshot>) -> Recent {
     let earlier = earlier.unwrap_or(now);
     let window_seconds = now.at.saturating_duration_since(earlier.at).as_secs_f64();
-    let rate = |now: u64, then: u64| if window_seconds > 0.0 { now.saturating_sub(then) as f64 / window_seconds } else { 0.0 };
+    let rate =
+        |now: u64, then: u64| if window_seconds > 0.0 { now.saturating_sub(then) as f64 / window_seconds } else { 0.0 };
     Recent {
         window_seconds,
         records_per_second: rate(now.records, earlier.records),

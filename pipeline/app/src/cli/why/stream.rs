@@ -1,6 +1,6 @@
 //! The events of one object in the stream: its key decides the partition, which is read from a time on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_log::{ReadError, Record, Topic};
@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of one read: some hundred records.
 const READ_BYTES: usize = 1 << 20;
+/// How long to look; whoever asks does not wait for ever.
+const SCAN_TIME_MAX: Duration = Duration::from_secs(20);
 /// Events of one object that are told; the latest ones.
 const SEEN_MAX: usize = 1_000;
 
@@ -21,6 +23,8 @@ pub(crate) struct Scan {
     /// The range that was looked at.
     pub(crate) from: u64,
     pub(crate) end: u64,
+    /// Whether time was up before the end of the partition.
+    pub(crate) cut: bool,
     /// Whether the partition holds records before that.
     pub(crate) starts_later: bool,
     pub(crate) seen: Vec<Seen>,
@@ -91,12 +95,18 @@ pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, record_bytes_max: usize) 
         partition,
         from,
         end: range.end,
+        cut: false,
         starts_later: range.start < from,
         seen: Vec::new(),
         more: 0,
     };
     let mut next = from;
+    let began = Instant::now();
     while next < range.end {
+        if began.elapsed() > SCAN_TIME_MAX {
+            (scan.end, scan.cut) = (next, true);
+            break;
+        }
         let read = topic.read(partition, next, READ_BYTES)?;
         if read.next <= next {
             break;

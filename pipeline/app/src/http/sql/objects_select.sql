@@ -10,9 +10,9 @@ FROM (SELECT *, (desc_time, desc_seq) >= (order_time, order_seq) AS described FR
 WHERE store = $1 AND bucket = $2 AND key >= $3 AND ($4::text IS NULL OR key < $4)
   AND ($5::text IS NULL OR (key, version_id) > ($5, $6))
   AND (CASE WHEN $12 THEN kind IN (1, 2) ELSE current END)
-  AND ($7::jsonb IS NULL OR (metadata @> $7 AND described))
+  AND ($7::jsonb IS NULL OR (metadata @> $7::jsonb AND described))
   AND ($8::bigint IS NULL OR size >= $8) AND ($9::bigint IS NULL OR size <= $9)
-  AND ($10::timestamptz IS NULL OR order_time >= millstream.from_time($10))
-  AND ($11::timestamptz IS NULL OR order_time < millstream.from_time($11))
+  AND ($10::timestamptz IS NULL OR order_time >= millstream.from_time($10::timestamptz))
+  AND ($11::timestamptz IS NULL OR order_time < millstream.from_time($11::timestamptz))
 ORDER BY key, version_id
 LIMIT $13
