@@ -5,7 +5,7 @@
 //! append that failed half-way some events may be stored (repeating it does no harm). Nothing that a client sends takes
 //! more than a fixed amount of memory, connections and time.
 //!
-//! To add a route: a line in [`routes`] and in `http/openapi.json`; a test compares the two.
+//! To add a route: a line in `routes` and in `http/openapi.json`; a test compares the two.
 
 mod connection;
 
@@ -134,7 +134,7 @@ pub async fn serve(node: Arc<Node>) -> anyhow::Result<Server> {
 }
 
 impl Server {
-    /// Takes no more requests and lets those in flight finish, for [`STOP_TIMEOUT`] at most.
+    /// Takes no more requests and lets those in flight finish, for five seconds at most.
     pub async fn stop(&self) {
         self.draining.cancel();
         self.stop.cancel();
@@ -184,4 +184,22 @@ fn router(app: Shared) -> Router {
         // Outermost: nothing is read, and no route is told apart from another, before the client is known.
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), access::check))
         .with_state(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Every route is described, nothing else is, and every reference in the description leads somewhere.
+    #[test]
+    fn the_description_has_every_route() {
+        let text = include_str!("http/openapi.json");
+        let document: serde_json::Value = serde_json::from_str(text).unwrap();
+        let described: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+        let served = super::routes().into_iter().map(|(path, _)| path.replace("{*", "{"));
+        assert_eq!(described, served.collect());
+        for reference in text.split("\"#/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference}");
+        }
+    }
 }

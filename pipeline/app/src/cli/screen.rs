@@ -128,7 +128,8 @@ pub(super) fn utc(ms: i64) -> String {
 /// Seconds as a person says them.
 pub(super) fn seconds(seconds: f64) -> String {
     match seconds {
-        seconds if seconds < 0.0 => "0 s".to_owned(),
+        seconds if seconds <= 0.0 => "0 s".to_owned(),
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1000.0),
         seconds if seconds < 10.0 => format!("{seconds:.1} s"),
         seconds if seconds < 120.0 => format!("{seconds:.0} s"),
         seconds if seconds < 7_200.0 => format!("{:.0} min", seconds / 60.0),

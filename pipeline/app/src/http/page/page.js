@@ -1,0 +1,184 @@
+'use strict';
+// Shows /v1/status once a second. Text is only ever set as text, because names in it come from events.
+
+const REFRESH_MS = 1000;
+const GRAPH_POINTS_MAX = 120;
+const VERDICTS = {
+  keeping_up: ['keeping up', 'good'],
+  catching_up: ['catching up', 'busy'],
+  braked: ['braked', 'busy'],
+  stalled: ['stalled', 'bad'],
+  halted: ['halted', 'bad'],
+};
+const rates = new Map();
+const byId = (id) => document.getElementById(id);
+const whole = new Intl.NumberFormat('en');
+
+function number(value) {
+  if (value === null || value === undefined) return 'unknown';
+  return whole.format(value >= 10 ? Math.round(value) : Math.round(value * 10) / 10);
+}
+
+function bytes(value) {
+  if (value === null || value === undefined) return 'unknown';
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }
+  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+function ms(value) {
+  if (value === null || value === undefined) return 'none yet';
+  return value >= 10000 ? `${number(value / 1000)} s` : `${whole.format(value)} ms`;
+}
+
+function seconds(value) {
+  if (value === null || value === undefined) return 'unknown';
+  if (value < 120) return `${number(value)} s`;
+  return value < 7200 ? `${number(value / 60)} min` : `${number(value / 3600)} h`;
+}
+
+// Tiles are made once and then only change their text, so that a selection in them survives.
+function tiles(list, values) {
+  values.forEach(([name, value, more], index) => {
+    if (!list.children[index]) {
+      const tile = document.createElement('div');
+      const definition = document.createElement('dd');
+      definition.append(document.createElement('span'), document.createElement('small'));
+      tile.append(document.createElement('dt'), definition);
+      list.append(tile);
+    }
+    const [term, definition] = list.children[index].children;
+    set(term, name);
+    set(definition.children[0], value);
+    set(definition.children[1], more || '');
+  });
+}
+
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function graph(section, name, rate) {
+  const points = rates.get(name) || [];
+  points.push(rate);
+  if (points.length > GRAPH_POINTS_MAX) points.shift();
+  rates.set(name, points);
+  const top = Math.max(1, ...points);
+  const step = 300 / (GRAPH_POINTS_MAX - 1);
+  const shape = points.map((value, index) => `${(index * step).toFixed(1)},${(46 - (44 * value) / top).toFixed(1)}`);
+  section.querySelector('polyline').setAttribute('points', shape.join(' '));
+  const text = `events per second over the last ${points.length} s, highest ${number(top)}`;
+  section.querySelector('[data-graph]').setAttribute('aria-label', text);
+  set(section.querySelector('[data-caption]'), text);
+}
+
+function showPipeline(pipeline, index) {
+  const main = byId('pipelines');
+  let section = main.children[index];
+  if (!section) {
+    main.append(byId('pipeline').content.cloneNode(true));
+    section = main.children[index];
+  }
+  const part = (name) => section.querySelector(`[data-${name}]`);
+  const [words, kind] = VERDICTS[pipeline.verdict] || [pipeline.verdict, 'bad'];
+  set(part('name'), pipeline.name);
+  const left = pipeline.seconds_left ? `, ${seconds(pipeline.seconds_left)} left` : '';
+  set(part('verdict'), words + left);
+  part('verdict').className = `verdict ${kind}`;
+  set(part('reason'), pipeline.reason || '');
+  const recent = pipeline.recent;
+  const filtered = Object.entries(pipeline.filtered).map(([reason, count]) => `${number(count)} ${reason}`);
+  tiles(part('tiles'), [
+    ['events per second', number(recent.records_per_second), `${number(pipeline.records)} since the start`],
+    ['batch size', recent.batch_records.p50 === null ? 'none now' : number(recent.batch_records.p50), `${number(recent.transactions_per_second)} transactions/s`],
+    ['lag', seconds(pipeline.lag_seconds), `${number(pipeline.lag_records)} records`],
+    ['freshness p50', ms(recent.freshness_ms.p50), `goal ${ms(pipeline.freshness_goal_ms)}`],
+    ['freshness p99', ms(recent.freshness_ms.p99), `worst so far ${ms(pipeline.freshness_ms.max)}`],
+    ['written', number(pipeline.written), `${number(pipeline.retries)} retries`],
+    ['filtered', number(pipeline.filtered_total), filtered.join(', ')],
+    ['quarantined', number(pipeline.quarantined), pipeline.quarantined ? 'see millstream quarantine ls' : ''],
+  ]);
+  graph(section, pipeline.name, recent.records_per_second);
+}
+
+function showParts(status) {
+  const { postgres, http } = status;
+  const unknown = postgres.unknown_size ? `, ${number(postgres.unknown_size)} of unknown size` : '';
+  tiles(byId('process'), [
+    ['objects', number(postgres.objects), `${bytes(postgres.bytes)}${unknown}`],
+    ['database', postgres.reachable ? 'reachable' : 'not reachable', postgres.error || ''],
+    ['accepted over HTTP', number(http.accepted_events), `${number(http.refused_events)} refused`],
+    ['memory', bytes(status.process.resident_bytes), ''],
+    ['processor time', seconds(status.process.cpu_seconds), ''],
+    ['data', status.data_dir, `version ${status.version}`],
+  ]);
+}
+
+function showCommands(status) {
+  const list = byId('commands');
+  if (list.children.length) return;
+  const here = location.origin;
+  const access = sessionStorage.getItem('token') ? " -H 'authorization: Bearer TOKEN'" : '';
+  const event = '{"specversion":"1.0","id":"1","source":"/shell","type":"millstream.object.created","time":"'
+    + new Date().toISOString() + '","data":{"bucket":"uploads","key":"hello.txt","size":5}}';
+  const lines = [
+    status.postgres.psql,
+    `curl${access} -H 'content-type: application/json' -d '${event}' ${here}/v1/events`,
+    `curl${access} '${here}/v1/buckets/uploads/objects?limit=10'`,
+    `curl${access} '${here}/v1/buckets/uploads/count'`,
+  ];
+  for (const line of lines) {
+    const item = document.createElement('li');
+    const code = document.createElement('code');
+    const button = document.createElement('button');
+    code.textContent = line;
+    code.tabIndex = 0;
+    button.textContent = 'Copy';
+    button.type = 'button';
+    button.addEventListener('click', async () => {
+      try {
+        await navigator.clipboard.writeText(line);
+        button.textContent = 'Copied';
+      } catch {
+        getSelection().selectAllChildren(code);
+        button.textContent = 'Selected';
+      }
+    });
+    item.append(code, button);
+    list.append(item);
+  }
+}
+
+function summary(status) {
+  const worst = status.pipelines.filter((pipeline) => pipeline.verdict !== 'keeping_up');
+  const words = worst.map((pipeline) => `${pipeline.name} ${(VERDICTS[pipeline.verdict] || [pipeline.verdict])[0]}`);
+  const state = words.length ? words.join(', ') : 'all pipelines keep up';
+  set(byId('summary'), status.draining ? 'shutting down' : state);
+  document.title = words.length ? `${words[0]} - millstream` : 'millstream';
+}
+
+async function refresh() {
+  try {
+    const token = sessionStorage.getItem('token');
+    const headers = token ? { authorization: `Bearer ${token}` } : {};
+    const answer = await fetch('v1/status', { headers, cache: 'no-store', signal: AbortSignal.timeout(5000) });
+    byId('access').hidden = answer.status !== 401;
+    if (!answer.ok) throw new Error(answer.status === 401 ? 'a token is needed' : `answer ${answer.status}`);
+    const status = await answer.json();
+    summary(status);
+    status.pipelines.forEach(showPipeline);
+    showParts(status);
+    showCommands(status);
+  } catch (error) {
+    set(byId('summary'), `no figures: ${error.message}`);
+    document.title = 'no figures - millstream';
+  }
+  setTimeout(refresh, REFRESH_MS);
+}
+
+byId('access').addEventListener('submit', (event) => {
+  event.preventDefault();
+  sessionStorage.setItem('token', byId('token').value);
+});
+refresh();
