@@ -35,6 +35,13 @@ pub(super) fn missing(message: &str, place: &str) -> Option<String> {
     Some(format!("{place}.{name}"))
 }
 
+/// The setting that was meant by the one at `path`, if an explanation names it.
+pub(super) fn meant(explanation: &str, path: &str) -> Option<String> {
+    let (_, question) = explanation.rsplit_once("; did you mean ")?;
+    let name = quoted(question).into_iter().next()?;
+    Some(path.rsplit_once('.').map_or(name.clone(), |(section, _)| format!("{section}.{name}")))
+}
+
 /// A refused name with the one that was probably meant, or all that there are.
 fn unknown(refusal: &str, names: &[String], setting: &str) -> String {
     let Some((name, known)) = names.split_first() else { return refusal.to_owned() };

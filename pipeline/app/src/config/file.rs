@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::explain::{explain, missing};
+use super::explain::{explain, meant, missing};
 use super::problem::{Origin, Problem};
 use super::{Config, MISTAKES_MAX};
 
@@ -57,18 +57,20 @@ pub(super) fn read(path: &Path, text: &str) -> Read {
     }
     let places = places(&table);
     let mut problems: Vec<Problem> = Vec::new();
-    let mut removed: Vec<&str> = Vec::new();
+    let mut removed: Vec<String> = Vec::new();
     // The reader stops at the first mistake: it is taken out and the rest is read again.
-    while removed.len() < MISTAKES_MAX {
+    while problems.len() < MISTAKES_MAX {
         let Err(mistake) = Config::deserialize(Deserializer::from(table.clone())) else { break };
         let found = locate(&places, mistake.span(), mistake.message());
         let path = found.map_or("", |place| &place.path);
-        // What is missing because it was taken out was told when that was done.
-        if !missing(mistake.message(), path).is_some_and(|missing| removed.contains(&&*missing)) {
+        // What is missing because it was taken out, or was written with a mistake, was told when that was found.
+        if !missing(mistake.message(), path).is_some_and(|missing| removed.contains(&missing)) {
             let at = found.map_or(mistake.span().map_or(0, |span| span.start), |place| place.at(mistake.span()));
-            problems.push(Problem { origin: origin(at), message: explain(mistake.message(), path) });
+            let message = explain(mistake.message(), path);
+            removed.extend(meant(&message, path));
+            problems.push(Problem { origin: origin(at), message });
         }
-        removed.push(path);
+        removed.push(path.to_owned());
         if !found.is_some_and(|place| remove(table.get_mut(), &place.steps)) {
             break;
         }
