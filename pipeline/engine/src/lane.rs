@@ -1,4 +1,4 @@
-//! One lane: a group of partitions with a writer of its own. The steps of the loop in [`crate::run`].
+//! One lane: a group of partitions with a writer of its own. The steps of the loop in [`crate::run()`].
 
 use std::time::Duration;
 
