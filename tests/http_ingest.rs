@@ -198,6 +198,8 @@ async fn long_texts_and_nul_are_refused_or_kept_aside_and_harm_nobody() {
     let nul_escaped = text.replace("text/plain", "text\\u0000plain");
     assert!(nul != text && nul_escaped != text && long != text);
     let body = [long.as_bytes(), &long_key, nul.as_bytes(), nul_escaped.as_bytes(), text.as_bytes()].join(&b'\n');
+    let answer = millstream.post("{\"specversion\":\"1.0\"}\n".repeat(100_001)).await.unwrap();
+    is_problem(&answer, 413, "too-large");
     let answer = millstream.post(body).await.unwrap();
     assert_eq!(answer.status, 202, "{}", answer.text());
     let answer = answer.json();
