@@ -78,14 +78,24 @@ async fn a_key_gets_its_first_version_while_another_writer_overwrites_it() {
     compare(&database, &Model::of([&first, &second, &third])).await;
 }
 
+/// All of them find the same slot free, because who takes it has not committed yet.
 #[tokio::test]
-async fn writers_never_share_a_slot() {
+async fn writers_that_begin_together_never_share_a_slot() {
     let database = database().await;
-    for number in 0..4 {
-        let pipeline = format!("pipeline{number}");
-        let mut writer = Writer::new(&pipeline, database.options(), &["0"]).await;
+    let mut holder = database.connect().await;
+    sqlx::raw_sql("BEGIN; INSERT INTO millstream.slot VALUES (0, gen_random_uuid(), clock_timestamp())")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    let write = async |number: u32| {
+        let mut writer = Writer::new(&format!("pipeline{number}"), database.options(), &["0"]).await;
         writer.put(&[Event::create("uploads", &format!("k{number}"), DAY_NS, 1)]).await;
-    }
+    };
+    let release = async {
+        waiting(&database, 4).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    };
+    tokio::join!(write(0), write(1), write(2), write(3), release);
     assert_eq!(database.number("SELECT count(DISTINCT slot) FROM millstream.bucket_count").await, 4);
     assert_eq!(database.number("SELECT sum(objects) FROM millstream.bucket_count").await, 4);
 }

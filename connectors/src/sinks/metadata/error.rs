@@ -71,7 +71,9 @@ pub(super) fn failed(doing: &'static str, error: sqlx::Error) -> SinkError {
 pub(super) fn closes_connection(error: &SinkError) -> bool {
     match error {
         SinkError::Failed { source, .. } => match source.downcast_ref::<sqlx::Error>() {
-            Some(error @ sqlx::Error::Database(_)) => matches!(verdict(error), Verdict::SlowDown { reconnect: true }),
+            Some(error @ sqlx::Error::Database(_)) => {
+                matches!(verdict(error), Verdict::SlowDown { reconnect: true } | Verdict::Alarm)
+            }
             Some(_) => true,
             None => false,
         },

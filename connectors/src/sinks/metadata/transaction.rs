@@ -1,6 +1,6 @@
 //! One transaction: lease rows locked and checked, rows, quarantine, counters, positions, commit.
 
-use millstream_engine::{Batch, Outcome, SinkError};
+use millstream_engine::{Batch, Outcome, Recovery, SinkError};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::Metadata;
@@ -15,6 +15,8 @@ use super::quarantine;
 /// Transactions begun for one batch before the engine is asked to wait: each resolves one race or up to 32 savepoints'
 /// worth of bad records.
 const ATTEMPTS_MAX: u32 = 1_000;
+/// Slots that there are, as in `slot_lease.sql`: more than any database bears writers.
+const SLOTS: u32 = 1_024;
 
 impl Metadata {
     /// Writes a batch, in as many transactions as it takes to get one through.
@@ -112,12 +114,20 @@ pub(super) async fn rollback(connection: &mut PgConnection) -> Result<(), sqlx::
     sqlx::raw_sql("ROLLBACK").execute(connection).await.map(drop)
 }
 
+/// Leases a slot of the counters that no other writer has.
 pub(super) async fn lease_slot(connection: &mut PgConnection) -> Result<Slot, SinkError> {
     let token = random_uuid();
-    let number: i16 = sqlx::query_scalar(include_str!("sql/slot_lease.sql"))
-        .bind(&token)
-        .fetch_one(connection)
-        .await
-        .map_err(|error| failed("lease a counter slot", error))?;
-    Ok(Slot { number, token })
+    // Each answer without a slot means that another writer got one: as many tries as there are slots are enough.
+    for _ in 0..SLOTS {
+        let leased: Option<i16> = sqlx::query_scalar(include_str!("sql/slot_lease.sql"))
+            .bind(&token)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(|error| failed("lease a counter slot", error))?;
+        if let Some(number) = leased {
+            return Ok(Slot { number, token });
+        }
+    }
+    let source = "every counter slot is leased to a writer that was active within the hour".into();
+    Err(SinkError::Failed { doing: "lease a counter slot", recovery: Recovery::Alarm, source })
 }

@@ -1,4 +1,5 @@
--- The smallest slot that is free or whose writer has been silent for an hour. Sharing one costs waiting, never truth.
+-- The smallest slot that is free or whose writer has been silent for an hour. No row comes back if another writer took
+-- that slot meanwhile: ask again.
 INSERT INTO millstream.slot AS s (slot, token, renewed_at)
 SELECT free.slot, $1::uuid, clock_timestamp()
 FROM generate_series(0, 1023) AS free (slot)
@@ -8,5 +9,6 @@ WHERE NOT EXISTS (
 )
 ORDER BY free.slot
 LIMIT 1
-ON CONFLICT (slot) DO UPDATE SET token = excluded.token, renewed_at = clock_timestamp()
+ON CONFLICT (slot) DO UPDATE SET token = excluded.token, renewed_at = excluded.renewed_at
+WHERE s.renewed_at <= clock_timestamp() - interval '1 hour'
 RETURNING slot
