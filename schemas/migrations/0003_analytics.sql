@@ -83,7 +83,7 @@ CREATE VIEW analytics.freshness AS
 SELECT pipeline, count(*) AS partitions, max(renewed_at) AS last_commit_at,
        extract(epoch FROM clock_timestamp() - max(renewed_at)) AS seconds_since_commit
 FROM millstream.lease GROUP BY pipeline;
-COMMENT ON VIEW analytics.freshness IS 'When each pipeline last committed. Every view above is as fresh as that. Example: SELECT pipeline, seconds_since_commit FROM analytics.freshness';
+COMMENT ON VIEW analytics.freshness IS 'When each pipeline last committed. What still waits in the stream is not known here: see millstream status. Example: SELECT pipeline, seconds_since_commit FROM analytics.freshness';
 COMMENT ON COLUMN analytics.freshness.pipeline IS 'Pipeline';
 COMMENT ON COLUMN analytics.freshness.partitions IS 'Partitions it reads';
 COMMENT ON COLUMN analytics.freshness.last_commit_at IS 'Last commit, by the database clock';

@@ -43,7 +43,9 @@ pub enum Piece<'a> {
 /// Splits a body: one JSON document, an array of them (a batch of CloudEvents too), or one document a line. A
 /// notification with several records becomes several pieces.
 ///
-/// `content_type` matters for NDJSON only; everything else is told by its shape. `emit` is called at least once.
+/// `content_type` matters for NDJSON only; everything else is told by its shape. `emit` is called at least once. A body
+/// with more parts than [`Limits::parts_per_body_max`] ends in one that is refused as `too_many_parts`: the caller must
+/// not store what came before it, since what comes after it is never seen.
 pub fn split<'a>(body: &'a [u8], content_type: &str, limits: &Limits, emit: &mut dyn FnMut(Piece<'a>)) {
     let mut numbered = Numbered { next: 0, emit };
     if is_lines(content_type) {
@@ -111,7 +113,12 @@ fn is_lines(content_type: &str) -> bool {
 
 fn split_lines<'a>(body: &'a [u8], limits: &Limits, numbered: &mut Numbered<'_, 'a>) {
     let mut parts = Vec::new();
+    let mut lines = 0;
     for line in body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+        lines += 1;
+        if lines > limits.parts_per_body_max {
+            return numbered.emit(Err(Refusal::new(RefusalReason::TooManyParts, format!("at line {lines}"))));
+        }
         match Envelope::open(line, limits) {
             Ok(envelope) => push_parts(envelope, limits, &mut parts),
             Err(refusal) => parts.push(Err(refusal)),
@@ -151,6 +158,9 @@ fn split_document<'a>(body: &'a [u8], limits: &Limits) -> Result<Option<Parts<'a
 
 fn read_element<'a>(reader: &mut Reader<'a, '_>, limits: &Limits, parts: &mut Parts<'a>) -> Result<(), Fault> {
     let start = reader.mark();
+    if parts.len() >= limits.parts_per_body_max {
+        return Err(reader.fault(RefusalReason::TooManyParts));
+    }
     let mut envelope = Envelope::default();
     match envelope.read(reader, limits) {
         Ok(()) => push_parts(envelope, limits, parts),

@@ -30,6 +30,9 @@ pub struct Limits {
     pub metadata_bytes_max: usize,
     /// Events in one record; default 1,000: a notification of S3 has at most 64 KB, which holds about a hundred.
     pub events_per_record_max: usize,
+    /// Parts of one HTTP body; default 100,000: what 16 MiB hold of the smallest useful events. Parts take memory before
+    /// they are records, and a body of nothing but commas would have millions.
+    pub parts_per_body_max: usize,
 }
 
 impl Default for Limits {
@@ -47,6 +50,7 @@ impl Default for Limits {
             content_type_bytes_max: 1024,
             metadata_bytes_max: 64 * 1024,
             events_per_record_max: 1000,
+            parts_per_body_max: 100_000,
         }
     }
 }

@@ -108,6 +108,8 @@ refusal_reasons! {
     JsonNumberTooLong = "json_number_too_long",
     /// Over `events_per_record_max`.
     TooManyEvents = "too_many_events",
+    /// Over `parts_per_body_max`.
+    TooManyParts = "too_many_parts",
     /// More than two envelopes of SNS around each other.
     TooManyEnvelopes = "too_many_envelopes",
     /// Over `bucket_bytes_max`.

@@ -131,3 +131,22 @@ fn binary_mode_keeps_the_body_and_finds_the_entity() {
     });
     assert_eq!(refused, 1);
 }
+
+#[test]
+fn a_body_of_too_many_parts_says_so_in_its_last_piece() {
+    let limits = Limits { parts_per_body_max: 3, ..Limits::default() };
+    let event = created(r#"{"key":"k"}"#);
+    let too_many = |piece: &Piece<'_>| matches!(piece, Piece::Refused { reason: RefusalReason::TooManyParts, .. });
+    for parts in [2, 3, 4, 1000] {
+        let events = vec![event.as_str(); parts];
+        let array = pieces(format!("[{}]", events.join(",")).as_bytes(), "application/json", &limits);
+        let lines = pieces(events.join("\n").as_bytes(), "application/x-ndjson", &limits);
+        if parts <= 3 {
+            assert!(array.len() == parts && lines.len() == parts && !array.iter().chain(&lines).any(too_many));
+        } else {
+            // An array is refused as a whole; lines are told as they are read.
+            assert!(array.len() == 1 && too_many(&array[0]), "{parts}: {} pieces", array.len());
+            assert!(lines.len() == 4 && too_many(&lines[3]), "{parts}: {} pieces", lines.len());
+        }
+    }
+}

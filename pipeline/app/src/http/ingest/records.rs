@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_log::NewRecord;
-use millstream_schemas::{Limits, Piece, split_binary};
+use millstream_schemas::{Limits, Piece, RefusalReason, split_binary};
 use serde::Serialize;
 
 use super::super::problem::{Problem, shortened};
@@ -15,9 +15,6 @@ use super::super::problem::{Problem, shortened};
 const INLINE_BYTES_MAX: usize = 512 << 10;
 /// Refused parts that are listed: a body of 16 MiB can hold millions.
 const REFUSED_MAX: usize = 1000;
-/// Records of one request. A body of 16 MiB holds about 20,000 events of stores and up to 100,000 small ones of our own
-/// kind; without this it could hold 800,000 that are nothing but an envelope, at twenty times their size in memory.
-const RECORDS_MAX: usize = 100_000;
 /// Keys only decide the partition. Longer ones belong to events that the pipeline will refuse, so that a cut is enough.
 const KEY_BYTES_MAX: usize = 2048;
 /// Attributes of an event in binary mode, together. The stream leaves 64 KiB for them and the key beside a payload.
@@ -109,6 +106,7 @@ fn is_supported(content_type: &str) -> bool {
 
 /// Takes a body apart.
 pub(super) async fn split(request: Request, body: Bytes) -> Result<Taken, Problem> {
+    let parts_max = request.limits.parts_per_body_max;
     let taken = if body.len() <= INLINE_BYTES_MAX {
         split_now(&request, &body)
     } else {
@@ -116,7 +114,7 @@ pub(super) async fn split(request: Request, body: Bytes) -> Result<Taken, Proble
         split.map_err(|error| Problem::bad_request(format!("the body could not be split: {error}")))?
     };
     if taken.too_many {
-        return Err(Problem::too_large(format!("more than {RECORDS_MAX} events; send fewer per request")));
+        return Err(Problem::too_large(format!("more than {parts_max} events; send fewer per request")));
     }
     Ok(taken)
 }
@@ -129,7 +127,6 @@ fn split_now(request: &Request, body: &Bytes) -> Taken {
     let attributes: Vec<(&str, &[u8])> =
         request.attributes.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
     split_binary(&attributes, body, &request.content_type, &request.limits, &mut |piece| match piece {
-        Piece::Record { .. } if taken.records.len() >= RECORDS_MAX => taken.too_many = true,
         Piece::Record { payload, bucket, key, .. } => {
             let start = keys.len();
             if !(bucket.is_empty() && key.is_empty()) {
@@ -145,6 +142,7 @@ fn split_now(request: &Request, body: &Bytes) -> Taken {
             };
             taken.records.push(NewRecord { payload, headers: request.headers(), ..NewRecord::default() });
         }
+        Piece::Refused { reason: RefusalReason::TooManyParts, .. } => taken.too_many = true,
         Piece::Refused { .. } if taken.refused.len() >= REFUSED_MAX => taken.refused_more += 1,
         Piece::Refused { index, reason, detail } => {
             taken.refused.push(Refused { index, reason: reason.as_str(), detail })
