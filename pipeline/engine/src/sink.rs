@@ -1,7 +1,7 @@
 //! Stage 4: where events take effect.
 //!
 //! A sink keeps positions and data together: one transaction writes the rows, the counters, the quarantine and the
-//! positions, or nothing. To add one, implement [`Sink`] and pass the contract suite in `testing`.
+//! positions, or nothing. To add one, implement [`Sink`].
 
 use async_trait::async_trait;
 

@@ -1,8 +1,7 @@
 //! Stage 1: where records come from.
 //!
 //! A source has no memory of its own: the engine says from which position it wants to read, and that position came
-//! from the sink. On a crash nothing is lost, because nothing was kept here. To add one, implement [`Source`] and pass
-//! the contract suite in `testing`.
+//! from the sink. On a crash nothing is lost, because nothing was kept here. To add one, implement [`Source`].
 
 use std::fmt;
 use std::str::FromStr;
