@@ -15,4 +15,6 @@ pub mod http;
 pub mod bench;
 pub mod demo;
 
+mod time;
+
 pub use cli::main;

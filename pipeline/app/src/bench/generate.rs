@@ -11,6 +11,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use crate::time::utc;
+
 /// What form encoding leaves as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -98,7 +100,7 @@ fn event(object: u64, ns: u64, removed: bool, random: u64) -> Event {
     let (project, camera, day) = (own >> 8 & 31, own >> 16 & 127, own >> 24 & 31);
     let key = format!("project-{project}/camera-{camera}/2026-11-{:02}/frame {object:09}.jpg", day % 30 + 1);
     let encoded = utf8_percent_encode(&key, UNRESERVED).to_string().replace("%20", "+");
-    let time = rfc3339(ns);
+    let time = utc((ns / 1_000_000) as i64);
     let name = if removed { "s3:ObjectRemoved:Delete" } else { "s3:ObjectCreated:Put" };
     let facts = if removed {
         String::new()
@@ -117,21 +119,6 @@ fn event(object: u64, ns: u64, removed: bool, random: u64) -> Event {
         r#"{{"EventName":"{name}","Key":"{bucket}/{key}","Records":[{{"eventVersion":"2.0","eventSource":"minio:s3","awsRegion":"","eventTime":"{time}","eventName":"{name}","userIdentity":{{"principalId":"uploader"}},"requestParameters":{{"principalId":"uploader","region":"","sourceIPAddress":"127.0.0.1"}},"responseElements":{{"x-amz-id-2":"dd9025bab4ad464b049177c95eb6ebf374d3b3fd1af9251148b658df7ac2e3e8","x-amz-request-id":"{ns:016X}","x-minio-deployment-id":"1e1ac9b6-2a5b-4b0f-9a0f-5d0f9a9c2d11","x-minio-origin-endpoint":"http://127.0.0.1:9000"}},"s3":{{"s3SchemaVersion":"1.0","configurationId":"Config","bucket":{{"name":"{bucket}","ownerIdentity":{{"principalId":"uploader"}},"arn":"arn:aws:s3:::{bucket}"}},"object":{{"key":"{encoded}"{facts},"sequencer":"{ns:016X}"}}}},"source":{{"host":"127.0.0.1","port":"","userAgent":"MinIO (linux; amd64) minio-go/v7.0.80"}}}}]}}"#
     );
     Event { key: format!("{bucket}/{key}").into(), payload: payload.into() }
-}
-
-/// The time as MinIO writes it, to the millisecond. Civil date by Howard Hinnant's `civil_from_days`.
-pub(crate) fn rfc3339(ns: u64) -> String {
-    let (ms, seconds) = (ns / 1_000_000 % 1000, ns / 1_000_000_000);
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
-    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
 /// Appends events to a stream that no other process has open.
@@ -156,13 +143,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_civil() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(1_795_459_345_730_000_000), "2026-11-23T18:42:25.730Z");
-        assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
-    }
 
     #[test]
     fn a_seed_gives_the_same_events() {

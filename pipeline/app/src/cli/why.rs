@@ -18,6 +18,7 @@ use super::database::{Database, Expect};
 use super::positions::open_topic;
 use super::screen;
 use crate::config::{Config, Pipeline};
+use crate::time::utc;
 
 pub(crate) mod stream;
 
@@ -253,7 +254,7 @@ fn print_events(args: &Args, pipeline: &str, events: &Events) {
         };
         table.push(vec![
             one.position.to_string(),
-            screen::utc(one.stored_at_ms),
+            utc(one.stored_at_ms),
             event.to_owned(),
             version,
             time,
@@ -279,7 +280,7 @@ fn effect(kind: i16) -> &'static str {
 fn order_time_text(order_time: i64) -> String {
     let fixed = order_time.cast_unsigned() ^ (1 << 63);
     let ms = (fixed >> 32) * 1000 + (((fixed & 0xffff_ffff) * 1000) >> 32);
-    screen::utc(i64::try_from(ms).unwrap_or(i64::MAX))
+    utc(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
 fn print_json(args: &Args, rows: &[PgRow], quarantine: &[PgRow], events: &[(String, Events)]) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@ use super::model::{Meaning, Model, Upload};
 use super::tree::File;
 use super::{Args, Shared, Wish, row_by_row};
 use crate::bench::client::Poster;
+use crate::time::utc;
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -210,7 +211,7 @@ fn bytes(bucket: &str, key: &str, ns: u64, upload: Option<&Upload>) -> Vec<u8> {
         "Key": format!("{bucket}/{key}"),
         "Records": [{
             "eventVersion": "2.0", "eventSource": "minio:s3", "awsRegion": "",
-            "eventTime": crate::bench::generate::rfc3339(ns), "eventName": name,
+            "eventTime": utc((ns / 1_000_000) as i64), "eventName": name,
             "s3": {
                 "s3SchemaVersion": "1.0", "configurationId": "Config",
                 "bucket": { "name": bucket, "arn": format!("arn:aws:s3:::{bucket}") },
@@ -230,7 +231,7 @@ fn poison() -> Vec<Vec<u8>> {
         }]});
         event.to_string().into_bytes()
     };
-    let now = crate::bench::generate::rfc3339((millstream_engine::run::now_ms() as u64) * 1_000_000);
+    let now = utc(millstream_engine::run::now_ms());
     vec![
         event("size-is-negative", json!(-1), &now),
         event("nul-%00-in-key", json!(1), &now),
