@@ -110,8 +110,13 @@ pub enum Command {
 /// Runs the program; returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // A service tells what it does; a command prints its result and only adds what is wrong.
-    let level = if matches!(cli.command, Command::Run | Command::Bench(_)) { "info,sqlx=warn" } else { "warn" };
+    // A service tells what it does; a command prints its result and only adds what is wrong. The demo draws on the
+    // terminal, says there itself what is wrong, and a log line would tear the drawing apart.
+    let level = match cli.command {
+        Command::Run | Command::Bench(_) => "info,sqlx=warn",
+        Command::Demo(_) if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() => "off",
+        _ => "warn",
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_env("MILLSTREAM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

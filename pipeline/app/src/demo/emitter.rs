@@ -164,7 +164,10 @@ impl Emitter {
                 let count = poison.len() as u64;
                 send(poster, shared, poison.join(&b'\n'), count).await?;
                 shared.poison_sent.fetch_add(count, Relaxed);
-                shared.note(format!("sent {count} poisoned events: `quarantined` grows, the rest goes on; see `millstream quarantine ls`"));
+                let data_dir = shared.node.config.data_dir.display();
+                shared.note(format!(
+                    "sent {count} poisoned events: `quarantined` grows, the rest goes on; see `millstream --data-dir {data_dir} quarantine ls`"
+                ));
             }
             Wish::KillPostgres => {
                 let pid = match &shared.node.cluster {
