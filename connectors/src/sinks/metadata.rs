@@ -15,6 +15,7 @@ mod fold;
 
 mod apply;
 mod copy;
+mod stored;
 mod versions;
 
 mod counts;

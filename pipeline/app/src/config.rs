@@ -105,6 +105,9 @@ pub struct Pipeline {
     /// Rows in a transaction.
     #[serde(default = "default_batch_records")]
     pub batch_records_max: usize,
+    /// Bytes of records in a transaction.
+    #[serde(default = "default_batch_bytes")]
+    pub batch_bytes_max: usize,
     /// Transactions at a time.
     #[serde(default = "default_writers")]
     pub writers: usize,
@@ -160,6 +163,10 @@ fn default_batch_records() -> usize {
     millstream_engine::BatchLimits::default().records_max
 }
 
+fn default_batch_bytes() -> usize {
+    millstream_engine::BatchLimits::default().bytes_max
+}
+
 fn default_writers() -> usize {
     millstream_engine::Limits::default().writers
 }
@@ -187,6 +194,7 @@ impl Pipeline {
             store: default_store(),
             freshness: default_freshness(),
             batch_records_max: default_batch_records(),
+            batch_bytes_max: default_batch_bytes(),
             writers: default_writers(),
         }
     }

@@ -247,8 +247,9 @@ fn start_pipeline(
     let limits = Limits {
         batch: BatchLimits {
             records_max: pipeline.batch_records_max,
-            linger: pipeline.freshness * 2 / 5,
-            ..BatchLimits::default()
+            bytes_max: pipeline.batch_bytes_max,
+            // The rest of the goal is for the transaction.
+            linger: pipeline.freshness * 7 / 10,
         },
         writers: pipeline.writers,
         memory_bytes: config.limits.memory_bytes,

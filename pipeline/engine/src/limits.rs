@@ -5,7 +5,8 @@ use std::time::Duration;
 /// What one transaction may hold, and how long a record may wait for company.
 #[derive(Clone, Debug)]
 pub struct BatchLimits {
-    /// Records. More: longer locks and more to redo after a fault. Fewer: commits cost more than rows.
+    /// Records. More: longer locks and more to redo after a fault. Fewer: neighbours in the index are met less often
+    /// in one transaction, and counters are written more often. Reached only with a backlog.
     pub records_max: usize,
     /// Bytes of records. Bounds the memory of a batch whose records are large.
     pub bytes_max: usize,
@@ -15,7 +16,7 @@ pub struct BatchLimits {
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        BatchLimits { records_max: 2_000, bytes_max: 4 << 20, linger: Duration::from_millis(100) }
+        BatchLimits { records_max: 10_000, bytes_max: 16 << 20, linger: Duration::from_millis(100) }
     }
 }
 

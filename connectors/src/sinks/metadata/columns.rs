@@ -104,9 +104,9 @@ impl Columns {
         self.stores.get(usize::from(row.store)).map_or("", |store| store)
     }
 
-    /// What rows are sorted and folded by.
-    pub(super) fn key(&self, row: &Row) -> (&str, &[u8], &[u8], &[u8]) {
-        (self.store(row), self.bytes(row.bucket), self.bytes(row.key), self.bytes(row.version))
+    /// What rows are sorted and folded by: the order of the key index, which is also the order of row locks.
+    pub(super) fn key(&self, row: &Row) -> (&[u8], &[u8], &str, &[u8]) {
+        (self.bytes(row.bucket), self.bytes(row.key), self.store(row), self.bytes(row.version))
     }
 
     pub(super) fn push_text(&mut self, text: &str) -> Span {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
-use super::apply::{Applied, Insert, Lookup, apply};
+use super::apply::{Applied, Care, Lookup, apply};
 use super::columns::Columns;
 use super::error::Fault;
 
@@ -45,7 +45,7 @@ impl Verdicts {
 pub(super) async fn apply_isolating(
     connection: &mut PgConnection,
     columns: &Columns,
-    insert: Insert,
+    care: Care,
     lookup: &mut Lookup,
     verdicts: &mut Verdicts,
 ) -> Result<Applied, Fault> {
@@ -60,10 +60,10 @@ pub(super) async fn apply_isolating(
                 verdicts.tries += 1;
                 // Until something was refused there is no need to pay for a savepoint.
                 let attempt = if refused.is_empty() {
-                    apply(connection, columns, include, insert, lookup).await
+                    apply(connection, columns, include, care, lookup).await
                 } else {
                     savepoints += 1;
-                    apply_guarded(connection, columns, include, insert, lookup).await
+                    apply_guarded(connection, columns, include, care, lookup).await
                 };
                 match attempt {
                     Err(fault) if fault.blames_record() => {
@@ -83,7 +83,7 @@ pub(super) async fn apply_isolating(
             let half = |record: u32| suspects.binary_search(&record).is_ok();
             savepoints += 1;
             verdicts.tries += 1;
-            match apply_guarded(connection, columns, half, insert, lookup).await {
+            match apply_guarded(connection, columns, half, care, lookup).await {
                 Err(fault) if fault.blames_record() => refusal = refusal_of(&fault),
                 Err(fault) => return Err(fault),
                 Ok(_) => {
@@ -116,11 +116,11 @@ async fn apply_guarded(
     connection: &mut PgConnection,
     columns: &Columns,
     include: impl Fn(u32) -> bool,
-    insert: Insert,
+    care: Care,
     lookup: &mut Lookup,
 ) -> Result<Applied, Fault> {
     sqlx::raw_sql("SAVEPOINT attempt").execute(&mut *connection).await.map_err(Fault::ours)?;
-    let applied = apply(connection, columns, include, insert, lookup).await;
+    let applied = apply(connection, columns, include, care, lookup).await;
     if applied.as_ref().is_err_and(Fault::blames_record) {
         rollback(connection).await.map_err(Fault::ours)?;
     }

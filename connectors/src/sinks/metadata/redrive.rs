@@ -12,7 +12,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::Decoder;
-use super::apply::{Insert, Lookup, apply};
+use super::apply::{Care, Lookup, apply};
 use super::columns::Refused;
 use super::counts::Slot;
 use super::decode::STORE_HEADER;
@@ -124,7 +124,7 @@ impl Redrive {
             None => lease_slot(connection).await.map_err(Fault::Fence)?,
         };
         let columns = self.decoder.decode(&locked.records);
-        let applied = apply(connection, &columns, |_| true, Insert::OnConflict, &mut Lookup::default()).await?;
+        let applied = apply(connection, &columns, |_| true, Care::Locked, &mut Lookup::default()).await?;
         applied.deltas.write(connection, &slot, &mut self.segments).await?;
         let kept = keep_refused(connection, &locked, &columns.refused).await?;
         let gone: Vec<i64> =

@@ -4,7 +4,7 @@ use millstream_engine::{Batch, Outcome, Recovery, SinkError};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::Metadata;
-use super::apply::{Applied, Insert};
+use super::apply::{Applied, Care};
 use super::columns::Columns;
 use super::counts::Slot;
 use super::error::{Fault, failed};
@@ -28,9 +28,9 @@ impl Metadata {
         if self.slot.is_none() {
             self.slot = Some(lease_slot(connection).await?);
         }
-        let mut insert = Insert::Copy;
+        let mut care = Care::Optimistic;
         for _ in 0..ATTEMPTS_MAX {
-            let fault = match self.attempt(connection, batch, insert).await {
+            let fault = match self.attempt(connection, batch, care).await {
                 Ok(outcome) => {
                     self.segments.committed();
                     self.leases.committed(batch.ranges());
@@ -39,12 +39,15 @@ impl Metadata {
                 Err(fault) => fault,
             };
             self.segments.rolled_back();
-            let again = if fault.is_key_race() {
+            let raced = fault.is_key_race();
+            if raced {
                 self.lookup.surprised();
-                insert = Insert::OnConflict;
+            }
+            let again = if raced || matches!(fault, Fault::Again) {
+                care = Care::Locked;
                 true
             } else {
-                matches!(fault, Fault::Again) || fault.blames_record()
+                fault.blames_record()
             };
             if !again {
                 return Err(fault.into_sink_error("write a batch"));
@@ -58,7 +61,7 @@ impl Metadata {
         &mut self,
         connection: &mut PgConnection,
         batch: &Batch<Columns>,
-        insert: Insert,
+        care: Care,
     ) -> Result<Outcome, Fault> {
         let Some(slot) = self.slot.clone() else { return Err(Fault::Again) };
         begin(connection).await.map_err(Fault::ours)?;
@@ -69,7 +72,7 @@ impl Metadata {
         }
 
         let Applied { mut outcome, deltas } =
-            apply_isolating(connection, batch.columns(), insert, &mut self.lookup, &mut self.verdicts).await?;
+            apply_isolating(connection, batch.columns(), care, &mut self.lookup, &mut self.verdicts).await?;
 
         outcome.quarantined = quarantine::write(connection, &self.options, batch, &self.verdicts.refused).await?;
 

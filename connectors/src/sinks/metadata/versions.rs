@@ -72,7 +72,7 @@ impl Keys {
             .await
             .map_err(Fault::data)?;
         let after = self.current(connection).await?;
-        for (ordinal, (store, bucket, key)) in (1i64..).zip(&self.keys) {
+        for (ordinal, (bucket, key, store)) in (1i64..).zip(&self.keys) {
             let state = |rows: &CurrentRows| rows.get(&ordinal).map(|size| Current { size: *size });
             deltas.current(store, bucket, key, state(&before), state(&after));
         }
@@ -96,7 +96,7 @@ impl Keys {
 
     fn bind(&self) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
         let mut columns = (Vec::new(), Vec::new(), Vec::new());
-        for (store, bucket, key) in &self.keys {
+        for (bucket, key, store) in &self.keys {
             columns.0.push(&**store);
             columns.1.push(&**bucket);
             columns.2.push(&**key);
@@ -106,5 +106,5 @@ impl Keys {
 }
 
 fn name(columns: &Columns, row: &Row) -> (String, String, String) {
-    (columns.store(row).to_owned(), columns.text(row.bucket).to_owned(), columns.text(row.key).to_owned())
+    (columns.text(row.bucket).to_owned(), columns.text(row.key).to_owned(), columns.store(row).to_owned())
 }

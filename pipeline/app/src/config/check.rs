@@ -72,6 +72,8 @@ fn check_pipelines(pipelines: &[Pipeline], wrong: &mut Vec<(String, String)>) {
         refuse(!is_topic(pipeline.topic()), "source.topic", "has letters, digits, `.`, `_` and `-`, at most 200");
         refuse(!is_store(&pipeline.store), "store", "has lower-case letters, digits, `.`, `_` and `-`, at most 63");
         refuse(!(1..=100_000).contains(&pipeline.batch_records_max), "batch_records_max", "is from 1 to 100000");
+        let bytes = (64 << 10)..=(1 << 30);
+        refuse(!bytes.contains(&pipeline.batch_bytes_max), "batch_bytes_max", "is from 65536 to 1073741824");
         refuse(!(1..=WRITERS_MAX).contains(&pipeline.writers), "writers", "is from 1 to 64");
         refuse(pipeline.freshness.is_zero(), "freshness", "is more than nothing");
     }

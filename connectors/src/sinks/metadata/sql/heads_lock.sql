@@ -5,5 +5,5 @@ INSERT INTO millstream.objects AS o (order_time, order_seq, desc_time, desc_seq,
 SELECT -9223372036854775808, -9223372036854775808, -9223372036854775808, -9223372036854775808, 0, NULL, 0, 0,
        false, true, i.store, i.bucket, i.key, '', ''
 FROM unnest($1::text[], $2::text[], $3::text[]) AS i (store, bucket, key)
-ORDER BY i.store COLLATE "C", i.bucket COLLATE "C", i.key COLLATE "C"
+ORDER BY i.bucket COLLATE "C", i.key COLLATE "C", i.store COLLATE "C"
 ON CONFLICT (store, bucket, key, version_id) DO UPDATE SET versioned = true WHERE NOT o.versioned

@@ -8,6 +8,6 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::
             $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::text[], $15::text[], $16::text[])
     AS i (store, bucket, key, version_id, kind, order_time, order_seq, order_class, etag, size,
           desc_time, desc_seq, desc_hash, content_type, metadata, tags)
-ORDER BY i.store COLLATE "C", i.bucket COLLATE "C", i.key COLLATE "C", i.version_id COLLATE "C"
+ORDER BY i.bucket COLLATE "C", i.key COLLATE "C", i.store COLLATE "C", i.version_id COLLATE "C"
 ON CONFLICT (store, bucket, key, version_id) DO NOTHING
 RETURNING store, bucket, key, version_id

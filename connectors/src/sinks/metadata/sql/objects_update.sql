@@ -1,4 +1,5 @@
--- Folds newer facts and descriptions into rows that `objects_lock.sql` has locked.
+-- Folds newer facts and descriptions into rows that were looked at or locked before. A place and the transaction that
+-- wrote it name one version of a row: one that was changed meanwhile is not updated, and so missed in the count.
 UPDATE millstream.objects o
 SET kind         = CASE WHEN i.facts_newer THEN i.kind ELSE o.kind END,
     order_time   = CASE WHEN i.facts_newer THEN i.order_time ELSE o.order_time END,
@@ -14,7 +15,7 @@ SET kind         = CASE WHEN i.facts_newer THEN i.kind ELSE o.kind END,
     metadata     = CASE WHEN i.desc_newer THEN i.metadata::jsonb WHEN i.desc_merged THEN greatest(i.metadata::jsonb, o.metadata) ELSE o.metadata END,
     tags         = CASE WHEN i.desc_newer THEN i.tags::jsonb WHEN i.desc_merged THEN greatest(i.tags::jsonb, o.tags) ELSE o.tags END
 FROM unnest($1::text[], $2::boolean[], $3::boolean[], $4::boolean[], $5::boolean[], $6::boolean[], $7::smallint[], $8::bigint[], $9::bigint[],
-            $10::smallint[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[])
+            $10::smallint[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[])
     AS i (place, facts_newer, facts_equal, desc_newer, desc_merged, current, kind, order_time, order_seq,
-          order_class, etag, size, desc_time, desc_seq, desc_hash, content_type, metadata, tags)
-WHERE o.ctid = i.place::tid
+          order_class, etag, size, desc_time, desc_seq, desc_hash, content_type, metadata, tags, writer)
+WHERE o.ctid = i.place::tid AND o.xmin = i.writer::xid
