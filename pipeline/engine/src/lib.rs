@@ -31,6 +31,9 @@ pub mod watchdog;
 
 pub mod task;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 pub use batch::{Batch, Outcome, Range, Receipt, Unbalanced};
 pub use commit::Checkpoint;
 pub use decode::Decode;

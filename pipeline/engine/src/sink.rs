@@ -1,7 +1,7 @@
 //! Stage 4: where events take effect.
 //!
 //! A sink keeps positions and data together: one transaction writes the rows, the counters, the quarantine and the
-//! positions, or nothing. To add one, implement [`Sink`].
+//! positions, or nothing. To add one, implement [`Sink`] and run its contract suite, `testing::sink`.
 
 use async_trait::async_trait;
 
@@ -33,19 +33,26 @@ pub struct Gap {
 }
 
 /// A writer of batches. Each lane has its own.
+///
+/// Every method MUST be cancel-safe in this sense: after a call that was dropped at any moment the tables hold all of
+/// its effect or none, and the writer can be used again, for the same batch or another.
 #[async_trait]
 pub trait Sink: Send {
     /// The columns it writes.
     type Columns: Columns;
 
-    /// Takes the leases of partitions and tells the stored positions.
+    /// Takes the leases of partitions and tells the stored positions, exactly as they were written.
     ///
-    /// MUST change epoch and token, so that whoever held them before can no longer write.
+    /// MUST change epoch and token, so that whoever held them before can no longer write: the positions it tells stay
+    /// true until this writer moves them. A writer holds what its last call named and nothing else.
     async fn acquire(&mut self, partitions: &[Partition]) -> Result<Vec<Held>, SinkError>;
 
-    /// Writes a batch in one transaction with its positions.
+    /// Writes a batch in one transaction with its positions: all of its ranges move, or none.
     ///
-    /// MUST be safe to call again with the same batch after any error: if the first call did take effect, the second
+    /// MUST fail with [`SinkError::Fenced`] if another has taken a lease since, even where the stored position would
+    /// fit, and otherwise with [`SinkError::Moved`] if a stored position is not the one the batch begins at; then it
+    /// MUST NOT have written anything. Where none is stored yet, any beginning is right. MUST be safe to call again with
+    /// the same batch, also after an error or an answer that was lost: if the first call did take effect, the second
     /// finds that out from the stored positions and returns its receipt. MUST narrow bad records down and quarantine
     /// them by itself.
     async fn write(&mut self, batch: &Batch<Self::Columns>) -> Result<Receipt, SinkError>;

@@ -1,7 +1,8 @@
 //! Stage 1: where records come from.
 //!
 //! A source has no memory of its own: the engine says from which position it wants to read, and that position came
-//! from the sink. On a crash nothing is lost, because nothing was kept here. To add one, implement [`Source`].
+//! from the sink. On a crash nothing is lost, because nothing was kept here. To add one, implement [`Source`] and run
+//! its contract suite, `testing::source`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,7 +41,8 @@ impl fmt::Display for Partition {
 pub enum Position {
     /// A record number (Kafka, the embedded log).
     Offset(u64),
-    /// Whatever text the source uses; Kinesis sequence numbers have 56 digits.
+    /// Whatever text the source uses; Kinesis sequence numbers have 56 digits. It MUST NOT read as an offset, because
+    /// the kind is not stored.
     Sequence(Arc<str>),
 }
 
@@ -57,14 +59,16 @@ impl FromStr for Position {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(text.parse().map_or_else(|_| Position::Sequence(text.into()), Position::Offset))
+        // Only what is written as an offset is one: equality decides at the fence, and `007` must come back as it went.
+        let offset = text.parse().ok().filter(|offset: &u64| offset.to_string() == text);
+        Ok(offset.map_or_else(|| Position::Sequence(text.into()), Position::Offset))
     }
 }
 
 /// What a source delivers at one position. It decodes to zero or more events.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Its place in the partition.
+    /// Its place in the partition. Reading from here MUST begin with this record: batches are cut between any two.
     pub position: Position,
     /// When the stream accepted it, in milliseconds since 1970: freshness counts from here.
     pub published_at_ms: i64,
@@ -102,11 +106,15 @@ pub struct Want {
     pub partition: Partition,
     /// The first position wanted.
     pub from: Position,
-    /// About how many bytes; a source gives at least one record when it has any.
+    /// About how many bytes ([`Record::cost_bytes`]); a source gives at least one record when it has any, however large.
     pub bytes_max: usize,
 }
 
 /// A stream of records in partitions.
+///
+/// One source serves all lanes of a process at once, each with partitions of its own: a lane that waits MUST NOT keep
+/// another waiting. Positions mean something only together with the incarnation; within it a record keeps its position,
+/// key, headers, time and bytes for as long as the stream has it.
 #[async_trait]
 pub trait Source: Send + Sync + fmt::Debug {
     /// Which stream this is: it changes when a topic is deleted and made again, so that old positions are never
@@ -121,16 +129,20 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// MUST fail with [`SourceError::Gap`] if the stored position can no longer be read, or never existed.
     async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError>;
 
-    /// Reads what is there from the wanted positions; waits up to `wait` while there is nothing at all.
+    /// Reads what is there from the wanted positions; waits up to `wait` while there is nothing at all, and no longer
+    /// than until there is something.
     ///
-    /// MUST return records in order and without a gap from `from`. Is cancel-safe: it keeps no state that a dropped
-    /// call could lose.
+    /// MUST return records in order and without a gap from `from`; from a position that the stream does not have it MUST
+    /// fail with [`SourceError::Gap`] instead of skipping or waiting. MUST move `next` past what holds no records. Is
+    /// cancel-safe: it keeps no state that a dropped call could lose.
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError>;
 
-    /// Tells the stream how far we are. Telemetry only: lag exporters read it, recovery never does.
+    /// Tells the stream how far we are. Telemetry only: lag exporters read it, recovery never does, and a later fetch
+    /// from an earlier position MUST still give its records.
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError>;
 
-    /// How many records stand between `next` and the end of the partition, if the source knows.
+    /// How many records stand between `next` and the end of the partition, if the source knows: 0 only when there are
+    /// none, or the watchdog would take a stall for rest.
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64>;
 }
 
@@ -165,6 +177,22 @@ impl SourceError {
         match self {
             SourceError::Unavailable(_) => Recovery::Retry { after: None },
             SourceError::Gap { .. } | SourceError::Broken(_) => Recovery::Halt,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_comes_back_from_its_text_as_it_was() {
+        let texts =
+            ["", "007", "+7", "18446744073709551616", "49590338271490256608559692538361571095921575989136588898"];
+        for position in
+            texts.map(|text| Position::Sequence(text.into())).into_iter().chain([0, 7, u64::MAX].map(Position::Offset))
+        {
+            assert_eq!(position.to_string().parse(), Ok(position));
         }
     }
 }
