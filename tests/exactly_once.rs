@@ -224,7 +224,7 @@ async fn the_connection_breaks_in_the_middle_of_statements() {
     let proxy = Proxy::start(&database).await;
     let run = Run::start("objects", &topic, proxy.options(), Run::limits(2, 50));
     for part in events.chunks(100) {
-        proxy.cut_after_bytes(generator.rng().random_range(1..60_000));
+        proxy.cut_after_bytes(generator.rng().random_range(1..30_000));
         append(&topic, part, None).await;
         run.caught_up(Duration::from_secs(60)).await;
     }
