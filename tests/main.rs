@@ -4,6 +4,7 @@
 
 mod commands;
 mod config;
+mod contracts;
 mod convergence;
 mod counters;
 mod durability;

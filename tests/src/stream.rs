@@ -131,12 +131,14 @@ impl Run {
     }
 }
 
-fn options(pipeline: &str, incarnation: &str, connect: PgConnectOptions) -> Options {
+/// What a writer of a pipeline on a stream must know.
+pub fn options(pipeline: &str, incarnation: &str, connect: PgConnectOptions) -> Options {
     let connect = connect.application_name("millstream writer");
     Options { pipeline: pipeline.to_owned(), incarnation: incarnation.to_owned(), connect, segments_max: 10_000 }
 }
 
-fn decoder() -> Decoder {
+/// The decoder that pipelines have.
+pub fn decoder() -> Decoder {
     Decoder { store: "default".to_owned(), limits: Default::default() }
 }
 

@@ -126,13 +126,11 @@ impl Sink for Metadata {
     }
 
     async fn write(&mut self, batch: &Batch<Columns>) -> Result<Receipt, SinkError> {
+        self.verdicts.begin(batch.ranges());
         let mut connection = self.connect().await?;
         let written = self.transact(&mut connection, batch).await;
         self.put_back(connection, written.as_ref().err()).await;
-        let outcome = written?;
-        self.pending = None;
-        self.verdicts.clear();
-        Ok(batch.receipt(outcome)?)
+        Ok(batch.receipt(written?)?)
     }
 
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {

@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_engine::{Checkpoint, Partition, Position, Record, RecordBatch, Source, SourceError, Want};
-use millstream_log::{ReadError, Topic};
+use millstream_log::{Read, ReadError, Topic};
+
+/// How many quarters of the memory asked for are read as stored bytes: the rest is for the bookkeeping of records.
+/// More: the last frame of a read is often cut and decompressed once more. Fewer: more reads than needed.
+const STORED_QUARTERS: usize = 3;
 
 /// A topic of the embedded log.
 pub struct LogSource {
@@ -33,25 +37,42 @@ impl LogSource {
         let mut batches = Vec::new();
         for (number, want) in wants {
             let Position::Offset(from) = want.from else { continue };
-            if topic.range(*number).end <= from {
+            // Beyond the end is another matter than at it: the read says so.
+            if topic.range(*number).end == from {
                 continue;
             }
-            let read = topic.read(*number, from, want.bytes_max).map_err(|error| match error {
-                ReadError::OutOfRange { start, end, .. } => gap(&want.partition, from, start, end),
-                error => SourceError::Broken(Box::new(error)),
-            })?;
-            let records = read.records.into_iter().map(|record| Record {
-                position: Position::Offset(record.offset),
-                published_at_ms: record.timestamp_ms,
-                key: record.key,
-                headers: record.headers,
-                payload: record.payload,
-            });
-            let (partition, next) = (want.partition.clone(), Position::Offset(read.next));
-            batches.push(RecordBatch { partition, records: records.collect(), next });
+            let read =
+                topic.read(*number, from, want.bytes_max / 4 * STORED_QUARTERS).map_err(|error| match error {
+                    ReadError::OutOfRange { start, end, .. } => gap(&want.partition, from, start, end),
+                    error => SourceError::Broken(Box::new(error)),
+                })?;
+            let (records, next) = keep(read, want.bytes_max);
+            batches.push(RecordBatch { partition: want.partition.clone(), records, next: Position::Offset(next) });
         }
         Ok(batches)
     }
+}
+
+/// As many records as may be given, and where to go on behind them.
+fn keep(read: Read, bytes_max: usize) -> (Vec<Record>, u64) {
+    let (mut records, mut bytes, mut next) = (Vec::with_capacity(read.records.len()), 0, read.next);
+    for record in read.records {
+        let offset = record.offset;
+        let record = Record {
+            position: Position::Offset(offset),
+            published_at_ms: record.timestamp_ms,
+            key: record.key,
+            headers: record.headers,
+            payload: record.payload,
+        };
+        bytes += record.cost_bytes();
+        if bytes > bytes_max && !records.is_empty() {
+            next = offset;
+            break;
+        }
+        records.push(record);
+    }
+    (records, next)
 }
 
 fn gap(partition: &Partition, stored: u64, start: u64, end: u64) -> SourceError {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use millstream_engine::Range;
 use sqlx::PgConnection;
 
 use super::apply::{Applied, Care, Lookup, apply};
@@ -25,6 +26,8 @@ pub(super) struct Refusal {
 /// Records of the current batch that were refused, remembered across attempts.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
+    /// The batch: records are numbered by their place in it, so what is known of one says nothing of another.
+    ranges: Vec<Range>,
     pub(super) refused: BTreeMap<u32, Refusal>,
     /// A refusal whose record is not found yet, and the records that it is among: halving goes on in the next
     /// transaction where this one had to end.
@@ -34,10 +37,11 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    pub(super) fn clear(&mut self) {
-        self.refused.clear();
-        self.unresolved = None;
-        self.tries = 0;
+    /// Forgets what was found in another batch, which may have been given up half-way.
+    pub(super) fn begin(&mut self, ranges: &[Range]) {
+        if self.ranges != ranges {
+            *self = Verdicts { ranges: ranges.to_vec(), ..Verdicts::default() };
+        }
     }
 }
 

@@ -64,6 +64,8 @@ impl Metadata {
         care: Care,
     ) -> Result<Outcome, Fault> {
         let Some(slot) = self.slot.clone() else { return Err(Fault::Again) };
+        // A call that was dropped before its COMMIT has told nobody that it was rolled back.
+        self.segments.rolled_back();
         begin(connection).await.map_err(Fault::ours)?;
 
         if self.leases.check(connection, &self.options, batch).await? == Fence::Passed {

@@ -1,0 +1,104 @@
+//! The metadata sink, on a database of its own.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use millstream_connectors::sinks::metadata::Metadata;
+use millstream_connectors::sinks::metadata::columns::Columns;
+use millstream_engine::testing::sink::{Fixture, Stored};
+use millstream_engine::{Decode, Gap, Partition, Position, Sink};
+use millstream_tests::generator::DAY_NS;
+use millstream_tests::{Database, Event, database, stream};
+use sqlx::{Connection as _, PgConnection};
+
+millstream_engine::sink_contract!(MetadataTables::new().await);
+
+/// The metadata sink on a database of its own, which refuses what no decoder can foresee.
+struct MetadataTables {
+    database: Database,
+}
+
+impl MetadataTables {
+    async fn new() -> Self {
+        let database = database().await;
+        database.execute("ALTER TABLE millstream.objects ADD CONSTRAINT picky CHECK (key <> 'poison')").await;
+        MetadataTables { database }
+    }
+}
+
+#[async_trait]
+impl Fixture for MetadataTables {
+    type Columns = Columns;
+
+    fn decoder(&self) -> Box<dyn Decode<Columns = Columns>> {
+        Box::new(stream::decoder())
+    }
+
+    async fn open(&mut self) -> Box<dyn Sink<Columns = Columns>> {
+        Box::new(Metadata::new(stream::options("objects", "contract", self.database.options())))
+    }
+
+    fn good(&self, number: u64) -> Bytes {
+        // A first path segment of its own, so that each event meets every table.
+        Event::create("uploads", &format!("in{number}/key"), DAY_NS + number, 1).json().into()
+    }
+
+    fn bad(&self) -> Vec<Bytes> {
+        let refused_by_database = Event::create("uploads", "poison", DAY_NS, 1).json();
+        vec![Bytes::from_static(b"{\"EventName\": nonsense"), refused_by_database.into()]
+    }
+
+    fn filtered(&self) -> Bytes {
+        Bytes::from_static(
+            br#"{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2014-10-13T15:57:02.089Z","Bucket":"uploads"}"#,
+        )
+    }
+
+    async fn stored(&mut self) -> Stored {
+        let mut connection = self.database.connect().await;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        sqlx::raw_sql(begin).execute(&mut connection).await.unwrap();
+        let stored = stored(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        stored
+    }
+}
+
+async fn stored(connection: &mut PgConnection) -> Result<Stored, sqlx::Error> {
+    let counted = "SELECT (SELECT count(*) FROM millstream.objects), \
+        (SELECT coalesce(sum(objects), 0)::bigint FROM millstream.bucket_count), \
+        (SELECT coalesce(sum(objects), 0)::bigint FROM millstream.segment_count), \
+        (SELECT count(*) FROM millstream.segment), \
+        (SELECT coalesce(sum(created), 0)::bigint FROM millstream.hour_count)";
+    let counted: (i64, i64, i64, i64, i64) = sqlx::query_as(counted).fetch_one(&mut *connection).await?;
+    let (objects, buckets, segments, named, effects) = counted;
+    assert_eq!([buckets, segments, named], [objects; 3], "objects in bucket and segment counters, segments named");
+
+    let numbers = "SELECT substring(key FROM '^in([0-9]+)/key$')::bigint FROM millstream.objects ORDER BY 1";
+    let numbers: Vec<i64> = sqlx::query_scalar(numbers).fetch_all(&mut *connection).await?;
+    let positions = "SELECT partition, next_position FROM millstream.lease WHERE next_position IS NOT NULL";
+    let positions: Vec<(String, String)> = sqlx::query_as(positions).fetch_all(&mut *connection).await?;
+    let quarantined = "SELECT partition, position FROM millstream.quarantine";
+    let quarantined: Vec<(String, String)> = sqlx::query_as(quarantined).fetch_all(&mut *connection).await?;
+    let gaps = "SELECT partition, from_position, to_position, reason FROM millstream.gap";
+    let gaps: Vec<(String, String, String, String)> = sqlx::query_as(gaps).fetch_all(&mut *connection).await?;
+
+    let position = |text: &str| text.parse::<Position>().unwrap();
+    let place = |(name, text): &(String, String)| (Partition::new(name), position(text));
+    let mut quarantined: Vec<(Partition, Position)> = quarantined.iter().map(place).collect();
+    quarantined.sort();
+    let gap = |(name, from, to, reason): &(String, String, String, String)| Gap {
+        partition: Partition::new(name),
+        from: position(from),
+        to: position(to),
+        reason: reason.clone(),
+    };
+    Ok(Stored {
+        positions: positions.iter().map(place).collect::<BTreeMap<_, _>>(),
+        written: numbers.into_iter().map(|number| number as u64).collect(),
+        effects: effects as u64,
+        quarantined,
+        gaps: gaps.iter().map(gap).collect(),
+    })
+}
