@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::progress::{Lane as LaneProgress, LaneState, Progress};
 use crate::retry::{Backoff, Recovery};
 use crate::sink::{Gap, Held, Sink, SinkError};
-use crate::source::{Partition, Position, Source, SourceError};
+use crate::source::{Partition, Position, Source, SourceError, Want};
 
 /// How long a fetch waits when there is nothing. Only bounds how late a shutdown is seen by a source that cannot be
 /// woken; new records end the wait at once.
@@ -94,18 +94,30 @@ impl<C: Columns> Lane<'_, C> {
     pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<Vec<Taken>, Leave> {
         let limits = &self.limits.batch;
         let mut backoff = self.backoff();
-        let mut first_seen = None;
+        // What was left over by the batch before has waited already.
+        let mut first_seen = (!intake.is_empty()).then(Instant::now);
+        let mut looked_last = false;
         loop {
-            let full = intake.records() >= limits.records_max || intake.bytes() >= limits.bytes_max;
-            let waited = first_seen.map_or(Duration::ZERO, |at: Instant| at.elapsed());
-            if !intake.is_empty() && (full || waited >= limits.linger || self.shutdown.is_cancelled()) {
+            let wants = intake.wants();
+            let full = intake.records() >= limits.records_max || intake.bytes() >= limits.bytes_max || wants.is_empty();
+            if !intake.is_empty() && (full || looked_last || self.shutdown.is_cancelled()) {
                 return Ok(intake.take(limits.records_max, limits.bytes_max));
             }
             if self.shutdown.is_cancelled() {
                 return Err(Leave::Drained);
             }
-            let wait = if intake.is_empty() { IDLE_WAIT } else { limits.linger.saturating_sub(waited) };
-            let wants = intake.wants();
+            let mut wait = IDLE_WAIT;
+            if let Some(at) = first_seen.filter(|_: &Instant| !intake.is_empty()) {
+                wait = limits.linger.saturating_sub(at.elapsed());
+                if wait.is_zero() || self.is_at_end(&wants) {
+                    // What arrives meanwhile is read in one go: a fetch for each append costs more than its records.
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.shutdown.cancelled() => continue,
+                    }
+                    (wait, looked_last) = (Duration::ZERO, true);
+                }
+            }
             let fetched = tokio::select! {
                 fetched = self.source.fetch(&wants, wait) => fetched,
                 () = self.shutdown.cancelled() => continue,
@@ -124,6 +136,11 @@ impl<C: Columns> Lane<'_, C> {
                 self.state.holds_since(Some(intake.oldest_ms().unwrap_or(i64::MAX)));
             }
         }
+    }
+
+    /// Whether the source has nothing more of these partitions, as far as it knows.
+    fn is_at_end(&self, wants: &[Want]) -> bool {
+        wants.iter().all(|want| self.source.lag_records(&want.partition, &want.from) == Some(0))
     }
 
     /// Writes a batch, trying again for as long as the sink asks for that.
