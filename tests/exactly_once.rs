@@ -99,7 +99,7 @@ fn bytes(body: Vec<u8>) -> bytes::Bytes {
 }
 
 /// What the writers are doing, as PostgreSQL sees it: the open transaction that has come furthest, or `idle`.
-pub(crate) async fn stage(database: &Database) -> String {
+async fn stage(database: &Database) -> String {
     let mut connection = database.connect().await;
     let rows = sqlx::query(
         "SELECT query FROM pg_stat_activity

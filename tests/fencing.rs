@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use crate::exactly_once::stage;
-use millstream_engine::SinkError;
+use millstream_engine::{Recovery, SinkError};
 
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::stream::append;
 use millstream_tests::{
-    Database, Event, Generator, Model, Run, Setup, Stream, Writer, compare, database, event, until,
+    Database, Event, Generator, Model, Proxy, Run, Setup, Stream, Writer, compare, database, event, until,
 };
 
 /// Every row with the transaction that wrote it: changes when anything is written, also the same again.
@@ -190,8 +189,11 @@ fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
 async fn an_owner_that_was_stopped_wakes_after_another_took_over() {
     let mut generator = Generator::new("stopped owner");
     let database = database().await;
-    let frozen =
-        Setup::new(&database).allow("leases are taken again").allow("the sink asks to wait").allow("must be mended");
+    let setup = || {
+        let setup = Setup::new(&database).allow("leases are taken again").allow("the sink asks to wait");
+        setup.allow("must be mended").allow("kept leases locked for too long")
+    };
+    let (frozen, second) = (setup(), setup());
     let mut first = frozen.start().await;
     let events = generator.events(20_000);
     let (mut sent, mut parts) = (0, events.chunks(200));
@@ -201,20 +203,11 @@ async fn an_owner_that_was_stopped_wakes_after_another_took_over() {
         assert_eq!(first.post(event::lines(part)).await.unwrap().status, 202);
         sent += part.len();
     }
-    // Frozen in the middle of a COPY, PostgreSQL waits for its data without any limit of time.
-    loop {
-        first.freeze();
-        if stage(&database).await != "copy" {
-            break;
-        }
-        first.thaw();
-    }
+    first.freeze();
 
-    let second =
-        Setup::new(&database).allow("leases are taken again").allow("the sink asks to wait").allow("must be mended");
     copy_dir(&frozen.data_dir().join("stream"), &second.data_dir().join("stream"));
     let took_over = second.start().await;
-    // If it holds a transaction open, PostgreSQL ends that after ten seconds.
+    // If it holds a transaction open, PostgreSQL ends that after ten seconds; in a COPY, the other one does.
     took_over.caught_up(Duration::from_secs(60)).await;
     compare(&database, &Model::of(&events[..sent])).await;
     let before = traces(&database).await;
@@ -225,4 +218,79 @@ async fn an_owner_that_was_stopped_wakes_after_another_took_over() {
     first.terminate();
     first.wait().await;
     took_over.finish().await;
+}
+
+/// The writer's session, if it waits in a COPY for data that does not come.
+const WAITS_IN_COPY: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+    AND application_name = 'millstream writer' AND state = 'active' AND wait_event = 'ClientRead' AND query LIKE 'COPY %'";
+
+/// An owner stands still in the middle of a COPY, where no timeout of PostgreSQL reaches it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_was_stopped_inside_a_copy_is_ended_by_whoever_wants_its_partitions() {
+    let mut generator = Generator::new("stopped in a copy");
+    let database = database().await;
+    // PostgreSQL takes rows as they are sent, in no time; a proxy holds them up for as long as it takes to stop their
+    // sender.
+    let proxy = Proxy::start(&database).await;
+    let setup = |setup: Setup| {
+        let setup = setup.set("limits.lease_lock_seconds_max=2").allow("leases are taken again");
+        setup.allow("the sink asks to wait").allow("kept leases locked for too long")
+    };
+    let frozen = setup(Setup::embedded().set(&format!("postgres.url={}", proxy.url())));
+    let second = setup(Setup::new(&database));
+    let mut first = frozen.start().await;
+    let events = generator.events(2_000);
+    assert_eq!(first.post(event::lines(&events[..1_000])).await.unwrap().status, 202);
+    first.caught_up(Duration::from_secs(60)).await;
+    proxy.stall_in_copy();
+    assert_eq!(first.post(event::lines(&events[1_000..])).await.unwrap().status, 202);
+    until("a COPY to wait for its rows", Duration::from_secs(30), || async {
+        (database.number(WAITS_IN_COPY).await > 0).then_some(())
+    })
+    .await;
+    first.freeze();
+
+    copy_dir(&frozen.data_dir().join("stream"), &second.data_dir().join("stream"));
+    let took_over = second.start().await;
+    took_over.logged("kept leases locked for too long", Duration::from_secs(30)).await;
+    took_over.caught_up(Duration::from_secs(60)).await;
+    compare(&database, &Model::of(&events)).await;
+    let before = traces(&database).await;
+    first.thaw();
+    proxy.resume();
+    first.logged("leases are taken again", Duration::from_secs(60)).await;
+    first.caught_up(Duration::from_secs(60)).await;
+    assert_eq!(traces(&database).await, before, "not one row was touched");
+    first.terminate();
+    first.wait().await;
+    took_over.finish().await;
+}
+
+/// A session that has a lease locked is left alone until its time is up.
+#[tokio::test]
+async fn a_lease_is_freed_when_its_time_is_up_and_not_before() {
+    let database = database().await;
+    let mut owner = Writer::new("objects", database.options(), &["0", "1"]).await;
+    owner.put(&numbered(0..10)).await;
+    let (mut copying, mut innocent) = (database.connect().await, database.connect().await);
+    let lock = |partition| format!("BEGIN; SELECT FROM millstream.lease WHERE partition = '{partition}' FOR UPDATE");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock(1))).execute(&mut innocent).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock(0))).execute(&mut copying).await.unwrap();
+    let copy = copying.copy_in_raw("COPY millstream.gap FROM STDIN").await.unwrap();
+
+    // Whoever gives up sooner than the limit ends nobody.
+    let hasty = database.options().options([("statement_timeout", "100ms")]);
+    let mut hasty = Writer::idle("objects", hasty, 10_000);
+    let given_up = hasty.acquire(&["0"]).await.unwrap_err();
+    assert_eq!(given_up.recovery(), Recovery::Split, "{given_up:?}");
+    let copies = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY %'";
+    assert_eq!(database.number(copies).await, 1, "its time is not up");
+
+    let mut next = Writer::idle("objects", database.options(), 10_000);
+    assert_eq!(next.acquire(&["0"]).await.unwrap_err().recovery(), Recovery::Split);
+    next.acquire(&["0"]).await.unwrap();
+    assert!(copy.finish().await.is_err(), "its session was ended");
+    next.put(&numbered(10..20)).await;
+    sqlx::raw_sql("COMMIT").execute(&mut innocent).await.expect("the lease of another partition was never wanted");
+    compare(&database, &Model::of(&numbered(0..20))).await;
 }

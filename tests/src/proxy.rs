@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use millstream_engine::task;
@@ -41,6 +41,8 @@ struct Shared {
     cuts: AtomicU64,
     /// Bytes to PostgreSQL after which a connection is cut; 0 for never.
     bytes_left: AtomicU64,
+    /// Whether the next rows of a COPY close the way.
+    stall_in_copy: AtomicBool,
     open: watch::Sender<bool>,
 }
 
@@ -81,6 +83,7 @@ impl Proxy {
             savepoints: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
             bytes_left: AtomicU64::new(0),
+            stall_in_copy: AtomicBool::new(false),
             open: watch::Sender::new(true),
         });
         let own = Arc::clone(&shared);
@@ -125,6 +128,11 @@ impl Proxy {
         self.shared.open.send_replace(false);
     }
 
+    /// Stalls as soon as a COPY has begun, before its first rows arrive.
+    pub fn stall_in_copy(&self) {
+        self.shared.stall_in_copy.store(true, SeqCst);
+    }
+
     /// Lets everything through again.
     pub fn resume(&self) {
         self.shared.open.send_replace(true);
@@ -162,6 +170,12 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
                 let Ok(count @ 1..) = read else { return };
                 unread.extend_from_slice(up.get(..count).unwrap_or_default());
                 while let Some(message) = message(&mut unread, &mut started) {
+                    if message.starts_with(b"d") && shared.stall_in_copy.swap(false, SeqCst) {
+                        shared.open.send_replace(false);
+                    }
+                    if open.wait_for(|open| *open).await.is_err() {
+                        return;
+                    }
                     if forward(&shared, &mut server, &message).await.is_none() {
                         shared.cuts.fetch_add(1, SeqCst);
                         return;

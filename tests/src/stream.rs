@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Event;
 use crate::wait::until;
 
+/// Nothing that a test does on purpose holds a lease for as long.
+const LEASE_LOCK_MAX: Duration = Duration::from_secs(2);
 const STORE_HEADER: &str = "millstream-store";
 
 /// An embedded stream in a directory of its own.
@@ -134,7 +136,14 @@ impl Run {
 /// What a writer of a pipeline on a stream must know.
 pub fn options(pipeline: &str, incarnation: &str, connect: PgConnectOptions) -> Options {
     let connect = connect.application_name("millstream writer");
-    Options { pipeline: pipeline.to_owned(), incarnation: incarnation.to_owned(), connect, segments_max: 10_000 }
+    Options {
+        pipeline: pipeline.to_owned(),
+        incarnation: incarnation.to_owned(),
+        connect,
+        segments_max: 10_000,
+        set_local: String::new(),
+        lease_lock_max: LEASE_LOCK_MAX,
+    }
 }
 
 /// The decoder that pipelines have.
@@ -212,6 +221,12 @@ impl Writer {
         let mut intake = Intake::new(starts, usize::MAX);
         intake.accept(fetched);
         Batch::decode(intake.take(count.max(1), usize::MAX), &self.decoder)
+    }
+
+    /// A batch of one partition that begins at a position.
+    pub fn batch_at(&mut self, partition: &str, from: u64, payloads: Vec<Vec<u8>>) -> Batch<Columns> {
+        self.next.insert(Partition::new(partition), from);
+        self.batch(&[(partition, payloads)])
     }
 
     /// Writes events as one batch of partition 0.

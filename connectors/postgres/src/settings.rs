@@ -25,6 +25,12 @@ pub use tls::{Tls, TlsMode};
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// `statement_timeout` and `lock_timeout` are 32-bit numbers of milliseconds in PostgreSQL.
 const TIMEOUT_MS_MAX: u32 = i32::MAX.cast_unsigned();
+/// A statement of a writer takes some 100 ms; one that takes so much longer is divided with its batch. Longer: a slow
+/// record holds its neighbours for longer. More than `limits.stall_seconds`: the watchdog takes it for a stall.
+const STATEMENT_TIMEOUT_MS: u32 = 20_000;
+/// Writers lock rows for the length of a transaction. Shorter: a checkpoint on a slow disk looks like a lock that was
+/// forgotten. Longer: one that was forgotten holds the partitions of others for longer.
+const LOCK_TIMEOUT_MS: u32 = 5_000;
 
 /// The `[postgres]` section. Without `url` and `url_file`, a private cluster. Since 0.1.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -52,9 +58,11 @@ pub struct Postgres {
     pub pgbouncer: bool,
     /// Connections for everything but the writers, which have their own.
     pub pool: Pool,
-    /// Ends statements that take longer, in milliseconds. 0 means never. Default: the server's.
+    /// Ends statements that take longer, in milliseconds. 0 means never. Default: the server's; for writers 20000 where
+    /// the server has none.
     pub statement_timeout_ms: Option<u32>,
-    /// Ends waits for a lock that take longer, in milliseconds. 0 means never. Default: the server's.
+    /// Ends waits for a lock that take longer, in milliseconds. 0 means never. Default: the server's; for writers 5000
+    /// where the server has none.
     pub lock_timeout_ms: Option<u32>,
     /// The name in `pg_stat_activity`. Default: `millstream`.
     pub application_name: Option<String>,
@@ -234,11 +242,19 @@ impl Postgres {
             .test_before_acquire(false)
     }
 
-    /// What each transaction has to begin with where a session keeps no settings, else nothing.
+    /// What each transaction of a writer begins with: the limits of time of this section, which a session behind a
+    /// pooler does not keep; where neither the section nor the server has one, ours.
     #[must_use]
-    pub fn set_local(&self) -> Option<String> {
-        let sets: Vec<String> = self.timeouts().map(|(name, ms)| format!("SET LOCAL {name} = {ms}")).collect();
-        (self.pgbouncer && !sets.is_empty()).then(|| sets.join("; "))
+    pub fn set_local(&self) -> String {
+        let chosen = [
+            ("statement_timeout", self.statement_timeout_ms, STATEMENT_TIMEOUT_MS),
+            ("lock_timeout", self.lock_timeout_ms, LOCK_TIMEOUT_MS),
+        ];
+        let statements = chosen.map(|(name, chosen, ours)| match chosen {
+            Some(ms) => format!("SET LOCAL {name} = {ms}"),
+            None => format!("SELECT set_config('{name}', '{ours}ms', true) WHERE current_setting('{name}') = '0'"),
+        });
+        statements.join("; ")
     }
 
     fn timeouts(&self) -> impl Iterator<Item = (&'static str, u32)> {

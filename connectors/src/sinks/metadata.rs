@@ -33,8 +33,10 @@ mod error;
 
 pub use decode::{Decoder, STORE_HEADER};
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use millstream_engine::{Batch, Gap, Held, Outcome, Partition, Range, Receipt, Sink, SinkError};
+use millstream_engine::{Batch, Gap, Held, Outcome, Partition, Range, Receipt, Recovery, Sink, SinkError};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
@@ -55,6 +57,11 @@ pub struct Options {
     pub connect: PgConnectOptions,
     /// Counted first path segments per bucket; beyond it objects are counted in the bucket only.
     pub segments_max: i32,
+    /// Statements that each transaction begins with, such as limits of time; may be empty.
+    pub set_local: String,
+    /// How long a transaction may keep a lease locked that another writer wants. Shorter: a writer that is only slow is
+    /// ended, and its batch begun anew. Longer: the partitions of one that stands still wait for longer.
+    pub lease_lock_max: Duration,
 }
 
 /// One writer: a connection, its leases, its slot of the counters.
@@ -98,16 +105,19 @@ impl Metadata {
         }
     }
 
-    /// Keeps the connection for the next call if it is still good: after an error that the database reported, a
-    /// rollback brings it back; anything else means that nobody knows its state.
-    async fn put_back(&mut self, mut connection: PgConnection, error: Option<&SinkError>) {
-        let good = match error {
-            None => true,
-            Some(error) => {
-                !error::closes_connection(error) && sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.is_ok()
+    /// As long as nobody knows whether the last COMMIT took effect, only the very same batch can find that out.
+    fn keep_whole(&self, error: SinkError) -> SinkError {
+        match error {
+            SinkError::Failed { doing, recovery: Recovery::Split, source } if self.pending.is_some() => {
+                SinkError::Failed { doing, recovery: Recovery::Retry { after: None }, source }
             }
-        };
-        if good {
+            error => error,
+        }
+    }
+
+    /// Keeps the connection for the next call, unless the error means that nobody knows its state.
+    fn put_back(&mut self, connection: PgConnection, error: Option<&SinkError>) {
+        if !error.is_some_and(error::closes_connection) {
             self.connection = Some(connection);
         }
     }
@@ -121,7 +131,7 @@ impl Sink for Metadata {
         self.pending = None;
         let mut connection = self.connect().await?;
         let acquired = self.leases.acquire(&mut connection, &self.options, partitions).await;
-        self.put_back(connection, acquired.as_ref().err()).await;
+        self.put_back(connection, acquired.as_ref().err());
         acquired
     }
 
@@ -129,14 +139,19 @@ impl Sink for Metadata {
         self.verdicts.begin(batch.ranges());
         let mut connection = self.connect().await?;
         let written = self.transact(&mut connection, batch).await;
-        self.put_back(connection, written.as_ref().err()).await;
-        Ok(batch.receipt(written?)?)
+        let error = written.as_ref().err();
+        // After an error that leaves the connection usable, a rollback brings it back; on any other it might hang.
+        let undo = error.is_some_and(|error| !error::closes_connection(error));
+        if !undo || sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.is_ok() {
+            self.put_back(connection, error);
+        }
+        Ok(batch.receipt(written.map_err(|error| self.keep_whole(error))?)?)
     }
 
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         let mut connection = self.connect().await?;
         let recorded = lease::record_gap(&mut connection, &self.options, gap).await;
-        self.put_back(connection, recorded.as_ref().err()).await;
+        self.put_back(connection, recorded.as_ref().err());
         recorded
     }
 }

@@ -149,6 +149,8 @@ pub struct Limits {
     pub drain_seconds: u64,
     /// First path segments counted per bucket.
     pub segments_max: i32,
+    /// Seconds that a transaction may keep a lease locked that another writer wants; then its session is ended.
+    pub lease_lock_seconds_max: u64,
 }
 
 fn default_store() -> String {
@@ -232,6 +234,7 @@ impl Default for Limits {
             stall_seconds: 30,
             drain_seconds: 25,
             segments_max: 10_000,
+            lease_lock_seconds_max: 20,
         }
     }
 }

@@ -262,6 +262,8 @@ fn start_pipeline(
         incarnation: source.incarnation().to_owned(),
         connect: connect.clone().application_name("millstream writer"),
         segments_max: config.limits.segments_max,
+        set_local: config.postgres.set_local(),
+        lease_lock_max: Duration::from_secs(config.limits.lease_lock_seconds_max),
     };
     let sinks =
         (0..pipeline.writers).map(|_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = _>>).collect();

@@ -56,6 +56,18 @@ impl<C: Columns> Batch<C> {
         Batch { ranges, records, columns }
     }
 
+    /// The records again with the positions they cover, to be taken once more in other company.
+    pub(crate) fn into_taken(self) -> Vec<Taken> {
+        let Batch { mut ranges, mut records, .. } = self;
+        // From the back, so that what is split off is always one partition's.
+        ranges.sort_by_key(|range| std::cmp::Reverse((range.records.start, range.records.end)));
+        let taken = ranges.into_iter().map(|range| {
+            let Range { partition, from, next, records: place } = range;
+            Taken { partition, from, next, records: records.split_off(place.start) }
+        });
+        taken.collect()
+    }
+
     /// The positions covered, sorted by partition.
     pub fn ranges(&self) -> &[Range] {
         &self.ranges
@@ -147,6 +159,11 @@ impl Receipt {
     /// When each record was accepted, for freshness.
     pub fn published_at_ms(&self) -> &[i64] {
         &self.published_at_ms
+    }
+
+    /// The positions it covers.
+    pub(crate) fn ranges(&self) -> &[Range] {
+        &self.ranges
     }
 
     /// The positions that may now be told to the source.

@@ -3,11 +3,21 @@
 //! Turns between partitions are by deficit round robin in bytes (Shreedhar and Varghese, 1995), so that one hot
 //! partition cannot starve the others. The queues hold at most the lane's share of the memory budget. Clearing them
 //! loses nothing: the next fetch begins at the stored position again.
+//!
+//! What the sink could not take in one piece is given back and taken again in parts, each of one partition; meanwhile
+//! the other partitions go on.
+
+mod parts;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use crate::batch::Taken;
+use tokio::time::Instant;
+
+use crate::batch::{Range, Taken};
+use crate::retry::Backoff;
 use crate::source::{Partition, Position, Record, RecordBatch, Want};
+use parts::Parts;
 
 /// The queues of one lane.
 #[derive(Debug)]
@@ -16,6 +26,8 @@ pub struct Intake {
     /// The queue whose turn it is.
     turn: usize,
     budget_bytes: usize,
+    /// Whether the last turn was that of a part: the next one is for those in no trouble.
+    part_taken: bool,
 }
 
 #[derive(Debug)]
@@ -28,6 +40,8 @@ struct Queue {
     records: VecDeque<Record>,
     bytes: usize,
     deficit_bytes: usize,
+    /// How the first of its records are divided, if they were too slow in one piece.
+    parts: Option<Parts>,
 }
 
 /// Bytes a partition may take per turn. Smaller: more switching between partitions in a batch. Larger: a batch of
@@ -44,8 +58,9 @@ impl Intake {
             records: VecDeque::new(),
             bytes: 0,
             deficit_bytes: 0,
+            parts: None,
         });
-        Intake { queues: queues.collect(), turn: 0, budget_bytes }
+        Intake { queues: queues.collect(), turn: 0, budget_bytes, part_taken: false }
     }
 
     /// What to ask the source for: every partition that holds less than half of its share.
@@ -72,19 +87,35 @@ impl Intake {
         }
     }
 
-    /// Records that wait.
+    /// Records that wait for a batch of many partitions.
     pub fn records(&self) -> usize {
-        self.queues.iter().map(|queue| queue.records.len()).sum()
+        self.undivided().map(|queue| queue.records.len()).sum()
     }
 
-    /// Whether a position moved without records, so that a batch is due although none wait.
+    /// Whether no batch of many partitions is due. A position that moved without records makes one due, too.
     pub fn is_empty(&self) -> bool {
-        self.queues.iter().all(|queue| queue.records.is_empty() && queue.written == queue.fetched)
+        self.undivided().all(|queue| queue.records.is_empty() && queue.written == queue.fetched)
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait for a batch of many partitions.
     pub fn bytes(&self) -> usize {
-        self.queues.iter().map(|queue| queue.bytes).sum()
+        self.undivided().map(|queue| queue.bytes).sum()
+    }
+
+    fn undivided(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.iter().filter(|queue| queue.parts.is_none())
+    }
+
+    /// When the next part may be taken, if anything is divided.
+    pub fn part_due(&self) -> Option<Instant> {
+        self.queues.iter().filter_map(|queue| Some(queue.parts.as_ref()?.due())).min()
+    }
+
+    /// Whether a batch is a part of what was too slow in one piece.
+    pub fn is_part(&self, ranges: &[Range]) -> bool {
+        let divided =
+            |range: &Range| self.queues.iter().any(|own| own.partition == range.partition && own.parts.is_some());
+        ranges.iter().any(divided)
     }
 
     /// When the oldest record that waits was accepted.
@@ -93,7 +124,15 @@ impl Intake {
     }
 
     /// Takes up to `records_max` records or about `bytes_max` bytes, in turns, each partition's in order.
+    /// A part of what was too slow in one piece comes alone, and every other time at most.
     pub fn take(&mut self, records_max: usize, bytes_max: usize) -> Vec<Taken> {
+        self.part_taken = !self.part_taken || self.is_empty();
+        if self.part_taken
+            && let Some(part) = self.take_part()
+        {
+            return vec![part];
+        }
+        self.part_taken = false;
         let mut taken: Vec<Vec<Record>> = self.queues.iter().map(|_| Vec::new()).collect();
         let (mut records, mut bytes) = (0, 0);
         let count = self.queues.len();
@@ -102,6 +141,9 @@ impl Intake {
                 let index = self.turn % count;
                 self.turn = (index + 1) % count;
                 let (Some(queue), Some(taken)) = (self.queues.get_mut(index), taken.get_mut(index)) else { continue };
+                if queue.parts.is_some() {
+                    continue;
+                }
                 queue.deficit_bytes = if queue.records.is_empty() { 0 } else { queue.deficit_bytes + QUANTUM_BYTES };
                 while let Some(cost) = queue.records.front().map(Record::cost_bytes) {
                     if records >= records_max || (bytes >= bytes_max && records > 0) {
@@ -118,7 +160,48 @@ impl Intake {
                 }
             }
         }
-        self.queues.iter_mut().zip(taken).filter_map(|(queue, records)| queue.hand_over(records)).collect()
+        let undivided = self.queues.iter_mut().zip(taken).filter(|(queue, _)| queue.parts.is_none());
+        undivided.filter_map(|(queue, records)| queue.hand_over(records)).collect()
+    }
+
+    /// The part that has been due for the longest time.
+    fn take_part(&mut self) -> Option<Taken> {
+        let now = Instant::now();
+        let due = |queue: &Queue| queue.parts.as_ref().map(Parts::due).filter(|due| *due <= now);
+        let queue = self.queues.iter_mut().filter(|queue| due(queue).is_some()).min_by_key(|queue| due(queue))?;
+        let size = queue.parts.as_ref().map_or(1, Parts::next).min(queue.records.len());
+        let records: Vec<Record> = queue.records.drain(..size).collect();
+        queue.bytes = queue.bytes.saturating_sub(records.iter().map(Record::cost_bytes).sum());
+        queue.hand_over(records)
+    }
+
+    /// Takes back what was too slow in one piece, which lasted for `took`: records of many partitions come again one
+    /// partition at a time, those of one partition in halves.
+    pub(crate) fn divide(&mut self, taken: Vec<Taken>, took: Duration, backoff: &Backoff) {
+        let of_one = taken.len() == 1;
+        for part in taken {
+            let Some(queue) = self.queues.iter_mut().find(|queue| queue.partition == part.partition) else { continue };
+            let parts = queue.parts.get_or_insert_with(|| Parts::new(part.records.len(), backoff.clone()));
+            if of_one {
+                parts.halve(took);
+            }
+            queue.bytes += part.records.iter().map(Record::cost_bytes).sum::<usize>();
+            part.records.into_iter().rev().for_each(|record| queue.records.push_front(record));
+            queue.written = part.from;
+        }
+    }
+
+    /// Notes that a batch is written; gives the partitions of which nothing is divided any more.
+    pub(crate) fn written(&mut self, ranges: &[Range]) -> Vec<Partition> {
+        let mut whole = Vec::new();
+        for range in ranges {
+            let Some(queue) = self.queues.iter_mut().find(|queue| queue.partition == range.partition) else { continue };
+            if queue.parts.as_mut().is_some_and(Parts::written) {
+                queue.parts = None;
+                whole.push(range.partition.clone());
+            }
+        }
+        whole
     }
 }
 
@@ -185,6 +268,51 @@ mod tests {
     }
 
     proptest! {
+        /// Records that are too slow, and others that are slow in company: whatever is given back, every record is
+        /// handed over in order, the ranges touch, and what can be written without the slow ones is.
+        #[test]
+        fn what_is_divided_is_covered_once_and_in_order(
+            ends in prop::array::uniform3(0u64..40),
+            slow in prop::collection::btree_set((0usize..3, 0u64..40), 0..4),
+            records_max in 1usize..60,
+            company_max in 1usize..60,
+        ) {
+            let names = ["a", "b", "c"];
+            let mut intake = intake(&names);
+            intake.accept(names.iter().zip(ends).map(|(name, end)| batch(name, 0..end, 10)).collect());
+            let mut seen = [0u64; 3];
+            let mut turns = 0;
+            while !(intake.is_empty() && intake.part_due().is_none()) && turns < 500 {
+                turns += 1;
+                let taken = intake.take(records_max, 1 << 20);
+                prop_assert!(!taken.is_empty());
+                let place = |part: &Taken| names.iter().position(|name| *name == part.partition.as_str()).unwrap();
+                for part in &taken {
+                    let first = seen[place(part)];
+                    prop_assert_eq!(&part.from, &Position::Offset(first));
+                    prop_assert_eq!(&part.next, &Position::Offset(first + part.records.len() as u64));
+                }
+                let count: usize = taken.iter().map(|part| part.records.len()).sum();
+                let is_slow = |part: &Taken| slow.iter().any(|(at, offset)| {
+                    *at == place(part) && (seen[*at]..seen[*at] + part.records.len() as u64).contains(offset)
+                });
+                if taken.iter().any(is_slow) || count > company_max {
+                    intake.divide(taken, Duration::ZERO, &Backoff::new(Duration::ZERO, Duration::ZERO));
+                    continue;
+                }
+                let ranges = taken.iter().map(|part| Range {
+                    partition: part.partition.clone(), from: part.from.clone(), next: part.next.clone(), records: 0..0,
+                });
+                intake.written(&ranges.collect::<Vec<_>>());
+                taken.iter().for_each(|part| seen[place(part)] += part.records.len() as u64);
+            }
+            // Each partition is at its end, or at its first slow record.
+            for (at, end) in ends.into_iter().enumerate() {
+                let stuck = slow.iter().filter(|(partition, _)| *partition == at).map(|(_, offset)| *offset).min();
+                prop_assert_eq!(seen[at], stuck.unwrap_or(end).min(end), "partition {}", at);
+            }
+        }
+
         /// Whatever the sizes and limits: nothing lost, nothing twice, in order, and the ranges touch.
         #[test]
         fn taking_covers_every_record_once(

@@ -11,12 +11,17 @@ use crate::intake::Intake;
 use crate::limits::Limits;
 use crate::progress::{Lane as LaneProgress, LaneState, Progress};
 use crate::retry::{Backoff, Recovery};
+use crate::run::now_ms;
 use crate::sink::{Gap, Held, Sink, SinkError};
 use crate::source::{Partition, Position, Source, SourceError, Want};
 
 /// How long a fetch waits when there is nothing. Only bounds how late a shutdown is seen by a source that cannot be
 /// woken; new records end the wait at once.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
+
+/// How often a batch may be too slow in a row before it is divided: the first time may have been bad luck with a lock.
+/// A part of such a batch has been too slow already.
+const SLOW_IN_A_ROW: u32 = 2;
 
 /// What a lane works with.
 pub(crate) struct Lane<'a, C> {
@@ -40,6 +45,18 @@ pub(crate) enum Leave {
     Interrupted,
     /// A person must decide.
     Halted(String),
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// It is in the sink.
+    Whole(Receipt),
+    /// Nothing of it: it takes too long in one piece.
+    TooSlow {
+        /// What the sink said.
+        reason: String,
+    },
 }
 
 impl<C: Columns> Lane<'_, C> {
@@ -90,7 +107,8 @@ impl<C: Columns> Lane<'_, C> {
         }
     }
 
-    /// Fetches until a batch is full, its oldest record has waited long enough, or it is time to stop.
+    /// Fetches until a batch is full, its oldest record has waited long enough, a part of an earlier one is due, or it is
+    /// time to stop.
     pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<Vec<Taken>, Leave> {
         let limits = &self.limits.batch;
         let mut backoff = self.backoff();
@@ -100,22 +118,26 @@ impl<C: Columns> Lane<'_, C> {
         loop {
             let wants = intake.wants();
             let full = intake.records() >= limits.records_max || intake.bytes() >= limits.bytes_max || wants.is_empty();
-            if !intake.is_empty() && (full || looked_last || self.shutdown.is_cancelled()) {
+            let rest = intake.part_due().map(|due| due.saturating_duration_since(Instant::now()));
+            let whole = !intake.is_empty() && (full || looked_last || self.shutdown.is_cancelled());
+            if whole || rest.is_some_and(|rest| rest.is_zero()) {
                 return Ok(intake.take(limits.records_max, limits.bytes_max));
             }
             if self.shutdown.is_cancelled() {
-                return Err(Leave::Drained);
+                return Err(if rest.is_some() { Leave::Interrupted } else { Leave::Drained });
             }
-            let mut wait = IDLE_WAIT;
+            let mut wait = rest.map_or(IDLE_WAIT, |rest| rest.min(IDLE_WAIT));
             if let Some(at) = first_seen.filter(|_: &Instant| !intake.is_empty()) {
-                wait = limits.linger.saturating_sub(at.elapsed());
-                if wait.is_zero() || self.is_at_end(&wants) {
+                let linger = limits.linger.saturating_sub(at.elapsed());
+                wait = wait.min(linger);
+                if linger.is_zero() || self.is_at_end(&wants) {
                     // What arrives meanwhile is read in one go: a fetch for each append costs more than its records.
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.shutdown.cancelled() => continue,
                     }
-                    (wait, looked_last) = (Duration::ZERO, true);
+                    looked_last = wait == linger;
+                    wait = Duration::ZERO;
                 }
             }
             let fetched = tokio::select! {
@@ -127,6 +149,10 @@ impl<C: Columns> Lane<'_, C> {
                     backoff.reset();
                     self.state.set(LaneState::Working);
                     intake.accept(batches);
+                    if rest.is_some() {
+                        // What rests on purpose does not stand still.
+                        self.state.beat();
+                    }
                 }
                 Err(gap @ SourceError::Gap { .. }) => return Err(Leave::Retake(gap.to_string())),
                 Err(error) => self.source_failed(&error, &mut backoff).await?,
@@ -144,23 +170,63 @@ impl<C: Columns> Lane<'_, C> {
     }
 
     /// Writes a batch, trying again for as long as the sink asks for that.
-    pub(crate) async fn write(&mut self, batch: &Batch<C>) -> Result<Receipt, Leave> {
+    pub(crate) async fn write(&mut self, batch: &Batch<C>, intake: &Intake) -> Result<Written, Leave> {
         let mut backoff = self.backoff();
+        let slow_max = if intake.is_part(batch.ranges()) { 1 } else { SLOW_IN_A_ROW };
+        let mut slow = 0;
         loop {
-            match self.sink.write(batch).await {
+            let error = match self.sink.write(batch).await {
                 Ok(receipt) => {
                     self.state.set(LaneState::Working);
-                    return Ok(receipt);
+                    return Ok(Written::Whole(receipt));
                 }
-                Err(error @ SinkError::Fenced { .. }) => {
+                Err(error) => error,
+            };
+            slow = if error.recovery() == Recovery::Split { slow + 1 } else { 0 };
+            match error {
+                error @ SinkError::Fenced { .. } => {
                     // With jitter, so that two who both believe to own it do not keep taking it from each other.
                     tokio::time::sleep(backoff.next_wait()).await;
                     return Err(Leave::Retake(error.to_string()));
                 }
-                Err(error @ SinkError::Moved { .. }) => return Err(Leave::Retake(error.to_string())),
-                Err(error) => self.wait_out("write a batch", &error, &mut backoff).await?,
+                error @ SinkError::Moved { .. } => return Err(Leave::Retake(error.to_string())),
+                error if slow >= slow_max => {
+                    self.progress.retried();
+                    self.state.set(LaneState::Working);
+                    return Ok(Written::TooSlow { reason: chain(&error) });
+                }
+                error => self.wait_out("write a batch", &error, &mut backoff).await?,
             }
         }
+    }
+
+    /// Gives a batch back that took too long in one piece, to be taken again in parts.
+    pub(crate) fn divide(&self, intake: &mut Intake, batch: Batch<C>, reason: &str, took: Duration) {
+        let (records, partitions) = (batch.records().len(), batch.ranges().len());
+        let first = batch.ranges().first();
+        let (partition, from) = first.map(|range| (&range.partition, &range.from)).unzip();
+        let (partition, from) = (partition.map(tracing::field::display), from.map(tracing::field::display));
+        if records > 1 {
+            tracing::warn!(partition, from, partitions, records, error = %reason, "too slow in one piece: it is divided");
+        } else {
+            tracing::warn!(partition, from, error = %reason, "one record is too slow: it waits and holds its partition");
+        }
+        for range in batch.ranges() {
+            let reason = format!("partition {} waits at {}: {reason}", range.partition, range.from);
+            self.progress.slow(&range.partition, reason);
+        }
+        intake.divide(batch.into_taken(), took, &self.backoff());
+    }
+
+    /// Notes everywhere that a batch is in the sink.
+    pub(crate) fn landed(&self, intake: &mut Intake, receipt: &Receipt, took: Duration) {
+        self.progress.wrote(receipt, took, now_ms());
+        for partition in intake.written(receipt.ranges()) {
+            tracing::info!(%partition, "what was too slow in one piece is written");
+            self.progress.slow_no_more(&partition);
+        }
+        self.state.beat();
+        self.state.holds_since(intake.oldest_ms());
     }
 
     fn backoff(&self) -> Backoff {
@@ -170,9 +236,10 @@ impl<C: Columns> Lane<'_, C> {
     async fn wait_out(&mut self, doing: &'static str, error: &SinkError, backoff: &mut Backoff) -> Result<(), Leave> {
         let cause = chain(error);
         match error.recovery() {
-            Recovery::Retry { after } => {
+            recovery @ (Recovery::Retry { .. } | Recovery::Split) => {
                 self.progress.retried();
-                let wait = after.unwrap_or_default().max(backoff.next_wait());
+                let asked = if let Recovery::Retry { after: Some(after) } = recovery { after } else { Duration::ZERO };
+                let wait = asked.max(backoff.next_wait());
                 tracing::warn!(doing, error = %cause, attempt = backoff.attempts(), wait_ms = wait.as_millis() as u64, "the sink asks to wait");
                 self.brake(cause, wait).await
             }

@@ -38,6 +38,8 @@ struct Inner {
     filtered: BTreeMap<&'static str, u64>,
     positions: BTreeMap<Partition, Position>,
     halted: BTreeMap<Partition, String>,
+    /// Partitions of which records are too slow to be written together, and what the sink said.
+    slow: BTreeMap<Partition, String>,
 }
 
 /// The state of one lane.
@@ -173,11 +175,20 @@ impl Progress {
     pub(crate) fn started_at(&self, partition: &Partition, position: &Position) {
         let mut inner = lock(&self.inner);
         inner.halted.remove(partition);
+        inner.slow.remove(partition);
         inner.positions.insert(partition.clone(), position.clone());
     }
 
     pub(crate) fn halt(&self, partition: &Partition, reason: String) {
         lock(&self.inner).halted.insert(partition.clone(), reason);
+    }
+
+    pub(crate) fn slow(&self, partition: &Partition, reason: String) {
+        lock(&self.inner).slow.insert(partition.clone(), reason);
+    }
+
+    pub(crate) fn slow_no_more(&self, partition: &Partition) {
+        lock(&self.inner).slow.remove(partition);
     }
 
     pub(crate) fn retried(&self) {
@@ -208,9 +219,11 @@ impl Progress {
             positions: inner.positions.clone(),
             halted: inner.halted.clone(),
             oldest_ms: oldest,
-            braked: states.iter().find_map(|state| match state {
-                LaneState::Braked(reason) => Some(reason.clone()),
-                _ => None,
+            braked: inner.slow.values().next().cloned().or_else(|| {
+                states.iter().find_map(|state| match state {
+                    LaneState::Braked(reason) => Some(reason.clone()),
+                    _ => None,
+                })
             }),
             dead: states.iter().find_map(|state| match state {
                 LaneState::Halted(reason) => Some(reason.clone()),

@@ -12,6 +12,9 @@ pub enum Recovery {
         /// A wait that the other side asked for.
         after: Option<Duration>,
     },
+    /// It took too long, or a lock was in the way. Try the same thing again; when a batch meets this again, divide it, so
+    /// that what can be written is. Never a record's fault.
+    Split,
     /// Try again, but raise an alarm: something outside must be mended (a schema, a password) and no record is at
     /// fault.
     Alarm,

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batch;
 use crate::decode::{Columns, Decode};
-use crate::lane::{Lane, Leave, chain};
+use crate::lane::{Lane, Leave, Written, chain};
 use crate::limits::Limits;
 use crate::progress::{LaneState, Progress};
 use crate::sink::Sink;
@@ -140,13 +140,15 @@ async fn flow<C: Columns>(mut lane: Lane<'_, C>, decoder: &dyn Decode<Columns = 
         let batch = Batch::decode(taken, decoder);
 
         let began = Instant::now();
-        let receipt = match lane.write(&batch).await {
-            Ok(receipt) => receipt,
+        let receipt = match lane.write(&batch, &intake).await {
+            Ok(Written::Whole(receipt)) => receipt,
+            Ok(Written::TooSlow { reason }) => {
+                lane.divide(&mut intake, batch, &reason, began.elapsed());
+                continue;
+            }
             Err(leave) => return leave,
         };
-        lane.progress.wrote(&receipt, began.elapsed(), now_ms());
-        lane.state.beat();
-        lane.state.holds_since(intake.oldest_ms());
+        lane.landed(&mut intake, &receipt, began.elapsed());
 
         if let Err(error) = lane.source.commit(&receipt.checkpoint()).await {
             tracing::debug!(error = %chain(&error), "the stream was not told our position; lag tools see an older one");

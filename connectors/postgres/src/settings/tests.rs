@@ -160,6 +160,15 @@ fn secrets_come_from_files_that_are_read_anew() {
 }
 
 #[test]
+fn writers_have_limits_of_time_unless_they_are_switched_off() {
+    let unset = section(&format!("url = '{LOCAL}'")).set_local();
+    assert!(unset.contains("'20000ms', true) WHERE current_setting('statement_timeout') = '0'"), "{unset}");
+    assert!(unset.contains("'5000ms', true) WHERE current_setting('lock_timeout') = '0'"), "{unset}");
+    let off = section(&format!("url = '{LOCAL}'\nstatement_timeout_ms = 0\nlock_timeout_ms = 0")).set_local();
+    assert_eq!(off, "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0");
+}
+
+#[test]
 fn behind_a_pooler_a_session_keeps_nothing() {
     let timeouts = "statement_timeout_ms = 9000\nlock_timeout_ms = 700";
     let direct = section(&format!("url = '{LOCAL}'\n{timeouts}"));
@@ -167,14 +176,15 @@ fn behind_a_pooler_a_session_keeps_nothing() {
         direct.connect_options().unwrap().get_options(),
         Some("-c statement_timeout=9000ms -c lock_timeout=700ms")
     );
-    assert_eq!(direct.set_local(), None);
+    let local = "SET LOCAL statement_timeout = 9000; SET LOCAL lock_timeout = 700";
+    assert_eq!(direct.set_local(), local);
 
     let pooled = section(&format!("url = '{LOCAL}'\nmigrate_url = '{LOCAL}2'\npgbouncer = true\n{timeouts}"));
     let options = pooled.connect_options().unwrap();
     assert_eq!(options.get_options(), None);
     let shown = format!("{options:?}");
     assert!(shown.contains("statement_cache_capacity: 0") && shown.contains("extra_float_digits: None"), "{shown}");
-    assert_eq!(pooled.set_local().as_deref(), Some("SET LOCAL statement_timeout = 9000; SET LOCAL lock_timeout = 700"));
+    assert_eq!(pooled.set_local(), local);
     let migrate = pooled.migrate_options().unwrap();
     assert_eq!(migrate.get_database(), Some("events2"));
     assert!(!format!("{migrate:?}").contains("statement_cache_capacity: 0"));

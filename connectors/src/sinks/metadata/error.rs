@@ -36,6 +36,11 @@ impl Fault {
         error.code().as_deref() == Some("23505") && error.constraint() == Some("objects_pkey")
     }
 
+    /// Whether PostgreSQL gave up because it took too long or waited for a lock.
+    pub(super) fn is_too_slow(&self) -> bool {
+        matches!(self, Fault::Data(error) | Fault::Ours(error) if verdict(error) == Verdict::Split)
+    }
+
     /// Whether another transaction was in the way: the same again may well go through.
     pub(super) fn is_conflict(&self) -> bool {
         let (Fault::Data(error) | Fault::Ours(error)) = self else { return false };
@@ -60,7 +65,8 @@ impl Fault {
 /// An error of the database with what the engine should do about it.
 pub(super) fn failed(doing: &'static str, error: sqlx::Error) -> SinkError {
     let recovery = match verdict(&error) {
-        Verdict::SlowDown { .. } | Verdict::Split => Recovery::Retry { after: None },
+        Verdict::SlowDown { .. } => Recovery::Retry { after: None },
+        Verdict::Split => Recovery::Split,
         // Outside the statements that carry records, bad data is ours.
         Verdict::Alarm | Verdict::RecordFault => Recovery::Alarm,
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_engine::{Batch, Gap, Held, Partition, Position, Range, Recovery, SinkError};
 use rand::Rng as _;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::Options;
@@ -36,7 +37,8 @@ pub(super) fn random_uuid() -> String {
 }
 
 impl Leases {
-    /// Takes leases with a new token: from this commit on, who had them is fenced.
+    /// Takes leases with a new token: from this commit on, who had them is fenced. If someone keeps them locked for too
+    /// long, that one's session is ended, and the next call finds them free.
     pub(super) async fn acquire(
         &mut self,
         connection: &mut PgConnection,
@@ -46,16 +48,15 @@ impl Leases {
         let names: Vec<&str> = partitions.iter().map(Partition::as_str).collect();
         refuse_changed_incarnation(connection, options, &names).await?;
         let token = random_uuid();
-        let owner = format!("{}:{}", std::env::var("HOSTNAME").unwrap_or_default(), std::process::id());
-        let rows = sqlx::query(include_str!("sql/lease_acquire.sql"))
-            .bind(&options.pipeline)
-            .bind(&options.incarnation)
-            .bind(&names)
-            .bind(owner)
-            .bind(&token)
-            .fetch_all(connection)
-            .await
-            .map_err(|error| failed("take leases", error))?;
+        let rows = match take(connection, options, &names, &token).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                if error.recovery() == Recovery::Split {
+                    end_holders(connection, options, &names).await?;
+                }
+                return Err(error);
+            }
+        };
         let held: Result<Vec<Held>, sqlx::Error> = rows
             .iter()
             .map(|row| {
@@ -162,6 +163,56 @@ fn judge(
             Err(Fault::Fence(SinkError::Moved { partition: first, stored }))
         }
     }
+}
+
+/// Writes new tokens into the lease rows, waiting for whoever has them locked, up to a limit.
+async fn take(
+    connection: &mut PgConnection,
+    options: &Options,
+    partitions: &[&str],
+    token: &str,
+) -> Result<Vec<PgRow>, SinkError> {
+    let owner = format!("{}:{}", std::env::var("HOSTNAME").unwrap_or_default(), std::process::id());
+    sqlx::query(include_str!("sql/lease_acquire.sql"))
+        .bind(&options.pipeline)
+        .bind(&options.incarnation)
+        .bind(partitions)
+        .bind(owner)
+        .bind(token)
+        .bind(options.lease_lock_max.as_millis().to_string())
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("take leases", error))
+}
+
+/// Ends the sessions that keep leases locked beyond the limit: what they did not commit is undone, and if their owner
+/// wakes up, it meets the fence.
+async fn end_holders(connection: &mut PgConnection, options: &Options, partitions: &[&str]) -> Result<(), SinkError> {
+    let ended = async {
+        let rows = sqlx::query(include_str!("sql/lease_holders_end.sql"))
+            .bind(&options.pipeline)
+            .bind(&options.incarnation)
+            .bind(partitions)
+            .bind(options.lease_lock_max.as_secs_f64())
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in rows {
+            let (pid, state): (i32, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+            let (owner, partitions): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+            let (seconds, ended): (i64, bool) = (row.try_get(4)?, row.try_get(5)?);
+            tracing::warn!(
+                pid,
+                state,
+                owner,
+                partitions,
+                seconds,
+                ended,
+                "a session kept leases locked for too long: it is ended"
+            );
+        }
+        Ok(())
+    };
+    ended.await.map_err(|error| failed("end the session that keeps leases locked", error))
 }
 
 /// A stream that was made anew has other records at the same positions: going on would lose or repeat some, silently.

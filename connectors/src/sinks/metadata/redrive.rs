@@ -113,7 +113,7 @@ impl Redrive {
 
     /// One transaction. The flag says whether it counts: rows may have gone meanwhile.
     async fn transaction(&mut self, connection: &mut PgConnection, ids: &[i64]) -> Result<(Redriven, bool), Fault> {
-        begin(connection).await.map_err(Fault::ours)?;
+        begin(connection, "").await.map_err(Fault::ours)?;
         let locked = lock(connection, ids).await?;
         if locked.records.is_empty() {
             rollback(connection).await.map_err(Fault::ours)?;

@@ -66,12 +66,14 @@ impl Metadata {
         let Some(slot) = self.slot.clone() else { return Err(Fault::Again) };
         // A call that was dropped before its COMMIT has told nobody that it was rolled back.
         self.segments.rolled_back();
-        begin(connection).await.map_err(Fault::ours)?;
+        begin(connection, &self.options.set_local).await.map_err(Fault::ours)?;
 
         if self.leases.check(connection, &self.options, batch).await? == Fence::Passed {
             rollback(connection).await.map_err(Fault::ours)?;
             return self.resolved(batch);
         }
+        // Whatever was sent before, it did not take effect.
+        self.pending = None;
 
         let Applied { mut outcome, deltas } =
             apply_isolating(connection, batch.columns(), care, &mut self.lookup, &mut self.verdicts).await?;
@@ -86,7 +88,12 @@ impl Metadata {
             outcome.filter(reason, *events);
         }
         self.pending = Some((batch.ranges().to_vec(), outcome.clone()));
-        sqlx::raw_sql("COMMIT").execute(connection).await.map_err(Fault::ours)?;
+        let committed = sqlx::raw_sql("COMMIT").execute(connection).await.map_err(Fault::ours);
+        if committed.as_ref().is_err_and(Fault::is_too_slow) {
+            // An answer, too: PostgreSQL cancelled it and rolled back.
+            self.pending = None;
+        }
+        committed?;
         Ok(outcome)
     }
 
@@ -110,8 +117,9 @@ impl Metadata {
     }
 }
 
-pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let statement = include_str!("sql/transaction_begin.sql");
+/// Begins a transaction with our settings, then those that the configuration adds.
+pub(super) async fn begin(connection: &mut PgConnection, set_local: &str) -> Result<(), sqlx::Error> {
+    let statement = format!("{}\n{set_local}", include_str!("sql/transaction_begin.sql"));
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop)
 }
 

@@ -42,9 +42,15 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         ("limits.retry_seconds_max", limits.retry_seconds_max),
         ("limits.stall_seconds", limits.stall_seconds),
         ("limits.drain_seconds", limits.drain_seconds),
+        ("limits.lease_lock_seconds_max", limits.lease_lock_seconds_max),
     ] {
         refuse(!(1..=86_400).contains(&seconds), setting, "is from 1 to 86400".to_owned());
     }
+    refuse(
+        config.postgres.statement_timeout_ms.is_some_and(|ms| u64::from(ms) >= limits.stall_seconds * 1000),
+        "postgres.statement_timeout_ms",
+        format!("is less than limits.stall_seconds, {}: the watchdog would not wait for it", limits.stall_seconds),
+    );
     refuse(limits.segments_max < 0, "limits.segments_max", "is 0 or more".to_owned());
     check_pipelines(&config.pipeline, &mut wrong);
     if let Err(error) = config.postgres.check() {
