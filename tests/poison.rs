@@ -7,7 +7,7 @@ use millstream_log::NewRecord;
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::stream::append;
 use millstream_tests::{
-    Database, Event, Generator, Model, Proxy, Run, Setup, Stream, Writer, compare, database, until,
+    Database, Event, Generator, Millstream, Model, Proxy, Run, Setup, Stream, Writer, compare, database, event, until,
 };
 use rand::Rng as _;
 use serde_json::json;
@@ -192,5 +192,92 @@ async fn a_compression_bomb_over_http_is_refused_and_nothing_stops() {
     assert_eq!(millstream.post(event.json()).await.unwrap().status, 202);
     millstream.caught_up(Duration::from_secs(30)).await;
     compare(&database, &Model::of([&event])).await;
+    millstream.finish().await;
+}
+
+/// Bytes that the pipeline can do nothing with, as NDJSON for the endpoint, which takes them.
+fn poison(count: usize) -> Vec<u8> {
+    let (_, payload) = bad_payloads().into_iter().find(|(reason, _)| *reason == "bad_time").unwrap();
+    [payload, b"\n".to_vec()].concat().repeat(count)
+}
+
+async fn status(millstream: &Millstream) -> serde_json::Value {
+    millstream.get("/v1/status").await.json()["pipelines"][0].clone()
+}
+
+async fn paused(millstream: &Millstream) -> serde_json::Value {
+    until("the pipeline to pause", Duration::from_secs(30), || async {
+        let status = status(millstream).await;
+        (status["verdict"] == "halted").then_some(status)
+    })
+    .await
+}
+
+fn good(range: std::ops::Range<u64>) -> Vec<Event> {
+    range.map(|n| Event::create("uploads", &format!("in/{n}"), DAY_NS + n, 1)).collect()
+}
+
+/// More than one in a hundred of 10,000 events; the good ones behind them wait until a person has looked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_bad_records_pauses_and_what_waits_behind_it_lands_on_resume() {
+    let database = database().await;
+    // One partition, so that the good ones are behind the bad ones; a watchdog that would bark within the test.
+    let setup = ["stream.partitions=1", "limits.quarantine_window_events=10000", "limits.stall_seconds=1"];
+    let setup = setup.iter().fold(Setup::new(&database), |setup, setting| setup.set(setting));
+    let setup = setup.set("pipeline.objects.batch_records_max=50").allow("too many bad events");
+    let mut millstream = setup.start().await;
+    let answer = millstream.post(poison(1_000)).await.unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let good = good(0..300);
+    assert_eq!(millstream.post(event::lines(&good)).await.unwrap().status, 202);
+
+    let found = paused(&millstream).await;
+    let reason = found["reason"].as_str().unwrap();
+    assert!(reason.contains("150 of the last 150 events") && reason.contains("millstream resume objects"), "{reason}");
+    // Longer than the watchdog waits.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let waiting = status(&millstream).await;
+    let counts = |status: &serde_json::Value| {
+        ["quarantined", "written", "lag_records", "stalls"].map(|name| status[name].as_u64())
+    };
+    assert_eq!(counts(&waiting), [150, 0, 1_150, 0].map(Some), "{waiting}");
+    assert_eq!(database.number("SELECT count(*) FROM millstream.quarantine").await, 150);
+    let metrics = millstream.get("/metrics").await.text();
+    assert!(metrics.contains("millstream_sink_paused{pipeline=\"objects\"} 1"), "{metrics}");
+
+    // A restart goes on, too, until there are too many again.
+    millstream.kill();
+    millstream = setup.start().await;
+    assert_eq!(counts(&paused(&millstream).await)[0], Some(150));
+    assert_eq!(database.number("SELECT count(*) FROM millstream.quarantine").await, 300);
+
+    let data_dir = setup.data_dir().to_str().unwrap();
+    let resume =
+        |name: &str| crate::config::millstream(setup.scratch(), &[], &["resume", name, "--data-dir", data_dir]);
+    let unknown = resume("object");
+    assert!(unknown.code != 0 && unknown.err.contains("there is objects"), "{unknown:?}");
+    let resumed = resume("objects");
+    assert!(resumed.code == 0 && resumed.out.contains("goes on"), "{resumed:?}");
+    millstream.caught_up(Duration::from_secs(30)).await;
+    assert_eq!(status(&millstream).await["verdict"], "keeping_up");
+    assert_eq!(database.number("SELECT count(*) FROM millstream.quarantine").await, 1_000);
+    compare(&database, &Model::of(&good)).await;
+    assert!(resume("objects").out.contains("was not paused"));
+    millstream.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trickle_of_bad_records_does_not_pause() {
+    let database = database().await;
+    let setup =
+        Setup::new(&database).set("limits.quarantine_window_events=10000").set("pipeline.objects.batch_records_max=50");
+    let millstream = setup.start().await;
+    let good = good(0..5_000);
+    for part in good.chunks(500) {
+        assert_eq!(millstream.post([event::lines(part), poison(10)].concat()).await.unwrap().status, 202);
+    }
+    millstream.caught_up(Duration::from_secs(60)).await;
+    assert_eq!(database.number("SELECT count(*) FROM millstream.quarantine").await, 100);
+    compare(&database, &Model::of(&good)).await;
     millstream.finish().await;
 }

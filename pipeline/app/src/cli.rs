@@ -29,6 +29,8 @@ mod quarantine;
 
 mod positions;
 
+mod resume;
+
 mod user;
 
 mod psql;
@@ -90,6 +92,8 @@ pub enum Command {
     /// Events that could not be written: look at them, write them again, remove them.
     #[command(subcommand)]
     Quarantine(quarantine::Command),
+    /// Lets a pipeline of the running process go on that too many bad events have paused.
+    Resume(resume::Args),
     /// Where each pipeline stands in the stream, and how to move it.
     #[command(subcommand)]
     Positions(positions::Command),
@@ -153,6 +157,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&args, &load()?.config).await,
         Command::Why(args) => why::run(&args, &load()?.config).await,
         Command::Quarantine(command) => quarantine::run(command, &load()?.config).await,
+        Command::Resume(args) => resume::run(&args, &load()?.config).await,
         Command::Positions(command) => positions::run(command, &load()?.config).await,
         Command::User(command) => user::run(&command, &load()?.config).await,
         Command::Psql(args) => psql::run(&args, &load()?.config).await,

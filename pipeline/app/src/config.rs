@@ -151,6 +151,12 @@ pub struct Limits {
     pub segments_max: i32,
     /// Seconds that a transaction may keep a lease locked that another writer wants; then its session is ended.
     pub lease_lock_seconds_max: u64,
+    /// The share of the window below that may go to quarantine before the pipeline pauses; 1 never pauses.
+    pub quarantine_share_max: f64,
+    /// The last so many events are the window; while there were fewer, the missing ones count as good.
+    pub quarantine_window_events: u64,
+    /// Older events are not in the window.
+    pub quarantine_window_seconds: u64,
 }
 
 fn default_store() -> String {
@@ -227,6 +233,7 @@ impl Default for Http {
 
 impl Default for Limits {
     fn default() -> Self {
+        let flood = millstream_engine::FloodLimits::default();
         Limits {
             memory_bytes: 64 << 20,
             record_bytes_max: 1 << 20,
@@ -235,6 +242,9 @@ impl Default for Limits {
             drain_seconds: 25,
             segments_max: 10_000,
             lease_lock_seconds_max: 20,
+            quarantine_share_max: flood.share_max,
+            quarantine_window_events: flood.events,
+            quarantine_window_seconds: flood.time.as_secs(),
         }
     }
 }

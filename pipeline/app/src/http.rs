@@ -30,6 +30,8 @@ mod status;
 
 mod why;
 
+mod resume;
+
 mod page;
 
 use std::net::SocketAddr;
@@ -165,6 +167,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/v1/buckets/{bucket}/count", get(count::count)),
         ("/v1/status", get(status::status)),
         ("/v1/why", get(why::why)),
+        ("/v1/pipelines/{pipeline}/resume", post(resume::resume)),
         ("/metrics", get(metrics::metrics)),
         ("/healthz", get(health::alive)),
         ("/readyz", get(health::ready)),

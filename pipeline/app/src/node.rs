@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
 use millstream_connectors::sources::log::LogSource;
 use millstream_engine::{
-    BatchLimits, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task,
+    BatchLimits, FloodLimits, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task,
 };
 use millstream_log::{Log, Retention, Topic};
 use millstream_postgres::Cluster;
@@ -255,6 +255,11 @@ fn start_pipeline(
         memory_bytes: config.limits.memory_bytes,
         retry_cap: Duration::from_secs(config.limits.retry_seconds_max),
         stall: Duration::from_secs(config.limits.stall_seconds),
+        flood: FloodLimits {
+            share_max: config.limits.quarantine_share_max,
+            events: config.limits.quarantine_window_events,
+            time: Duration::from_secs(config.limits.quarantine_window_seconds),
+        },
         ..Limits::default()
     };
     let options = Options {

@@ -107,6 +107,22 @@ impl<C: Columns> Lane<'_, C> {
         }
     }
 
+    /// Waits for as long as the pipeline is paused.
+    pub(crate) async fn go_ahead(&mut self) -> Result<(), Leave> {
+        let mut paused = self.progress.paused();
+        if paused.borrow().is_none() {
+            return Ok(());
+        }
+        self.state.set(LaneState::Paused);
+        tokio::select! {
+            _ = paused.wait_for(Option::is_none) => {}
+            () = self.shutdown.cancelled() => return Err(Leave::Interrupted),
+        }
+        self.state.beat();
+        self.state.set(LaneState::Working);
+        Ok(())
+    }
+
     /// Fetches until a batch is full, its oldest record has waited long enough, a part of an earlier one is due, or it is
     /// time to stop.
     pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<Vec<Taken>, Leave> {
@@ -221,6 +237,7 @@ impl<C: Columns> Lane<'_, C> {
     /// Notes everywhere that a batch is in the sink.
     pub(crate) fn landed(&self, intake: &mut Intake, receipt: &Receipt, took: Duration) {
         self.progress.wrote(receipt, took, now_ms());
+        self.progress.watch_flood(&self.limits.flood, receipt.outcome());
         for partition in intake.written(receipt.ranges()) {
             tracing::info!(%partition, "what was too slow in one piece is written");
             self.progress.slow_no_more(&partition);

@@ -25,6 +25,7 @@ pub mod run;
 pub mod limits;
 pub mod retry;
 
+pub mod flood;
 pub mod histogram;
 pub mod progress;
 pub mod watchdog;
@@ -37,6 +38,7 @@ pub mod testing;
 pub use batch::{Batch, Outcome, Range, Receipt, Unbalanced};
 pub use commit::Checkpoint;
 pub use decode::Decode;
+pub use flood::FloodLimits;
 pub use limits::{BatchLimits, Limits};
 pub use progress::{Progress, Snapshot, Verdict};
 pub use retry::Recovery;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::flood::FloodLimits;
+
 /// What one transaction may hold, and how long a record may wait for company.
 #[derive(Clone, Debug)]
 pub struct BatchLimits {
@@ -35,6 +37,8 @@ pub struct Limits {
     pub retry_base: Duration,
     /// How long a lane with work may stand still before the watchdog restarts it.
     pub stall: Duration,
+    /// How many bad events are too many.
+    pub flood: FloodLimits,
 }
 
 impl Default for Limits {
@@ -46,6 +50,7 @@ impl Default for Limits {
             retry_cap: Duration::from_secs(10),
             retry_base: Duration::from_millis(100),
             stall: Duration::from_secs(30),
+            flood: FloodLimits::default(),
         }
     }
 }

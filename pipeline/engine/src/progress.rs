@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::batch::Receipt;
+use crate::batch::{Outcome, Receipt};
+use crate::flood::{Flood, FloodLimits};
 use crate::histogram::{Histogram, Reading};
 use crate::source::{Partition, Position};
 
@@ -30,6 +32,9 @@ pub struct Progress {
     /// How long a transaction took, with its retries.
     pub write_time: Histogram,
     inner: Mutex<Inner>,
+    flood: Mutex<Flood>,
+    /// Why every lane waits, if a flood of bad events paused the pipeline.
+    paused: watch::Sender<Option<String>>,
     lanes: Vec<Lane>,
 }
 
@@ -55,6 +60,7 @@ pub(crate) struct Lane {
 pub(crate) enum LaneState {
     Working,
     Braked(String),
+    Paused,
     Halted(String),
     Ended,
 }
@@ -115,6 +121,8 @@ pub struct Snapshot {
     pub halted: BTreeMap<Partition, String>,
     /// When the oldest record in hand was accepted.
     pub oldest_ms: Option<i64>,
+    /// Why a flood of bad events paused the pipeline, if it did.
+    pub paused: Option<String>,
     braked: Option<String>,
     dead: Option<String>,
 }
@@ -142,6 +150,8 @@ impl Progress {
             batch_records: Histogram::default(),
             write_time: Histogram::default(),
             inner: Mutex::default(),
+            flood: Mutex::default(),
+            paused: watch::Sender::new(None),
             lanes: (0..lanes).map(|_| lane()).collect(),
         }
     }
@@ -170,6 +180,34 @@ impl Progress {
         for (partition, position) in receipt.checkpoint().positions() {
             inner.positions.insert(partition.clone(), position.clone());
         }
+    }
+
+    /// Pauses the pipeline when more goes to quarantine than may.
+    pub(crate) fn watch_flood(&self, limits: &FloodLimits, outcome: &Outcome) {
+        let flooded = lock(&self.flood).add(limits, Instant::now(), outcome.total(), outcome.quarantined);
+        let Some(state) = flooded else { return };
+        let name = &self.pipeline;
+        let reason = format!(
+            "{state}: look at them with `millstream quarantine ls`, then go on with `millstream resume {name}`"
+        );
+        let is_new = self.paused.send_if_modified(|paused| paused.replace(reason.clone()).is_none());
+        if is_new {
+            tracing::error!(pipeline = name, %reason, "too many bad events: the pipeline is paused, nothing is lost");
+        }
+    }
+
+    pub(crate) fn paused(&self) -> watch::Receiver<Option<String>> {
+        self.paused.subscribe()
+    }
+
+    /// Lets a pipeline go on that a flood of bad events paused, and that flood pass. Whether it was paused.
+    pub fn resume(&self) -> bool {
+        lock(&self.flood).let_pass(Instant::now());
+        let was_paused = self.paused.send_replace(None).is_some();
+        if was_paused {
+            tracing::info!(pipeline = self.pipeline, "the pipeline goes on");
+        }
+        was_paused
     }
 
     pub(crate) fn started_at(&self, partition: &Partition, position: &Position) {
@@ -219,6 +257,7 @@ impl Progress {
             positions: inner.positions.clone(),
             halted: inner.halted.clone(),
             oldest_ms: oldest,
+            paused: self.paused.borrow().clone(),
             braked: inner.slow.values().next().cloned().or_else(|| {
                 states.iter().find_map(|state| match state {
                     LaneState::Braked(reason) => Some(reason.clone()),
@@ -242,7 +281,8 @@ impl Snapshot {
 
     /// The verdict, given an earlier snapshot, how many records wait, and how late is late.
     pub fn verdict(&self, earlier: &Snapshot, lag_records: u64, late: Duration, now_ms: i64) -> Verdict {
-        if let Some(reason) = self.dead.clone().or_else(|| self.halted.values().next().cloned()) {
+        let halted = self.dead.as_ref().or(self.paused.as_ref()).or_else(|| self.halted.values().next());
+        if let Some(reason) = halted.cloned() {
             return Verdict::Halted { reason };
         }
         if let Some(reason) = self.braked.clone() {

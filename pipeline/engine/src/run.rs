@@ -131,6 +131,9 @@ async fn flow<C: Columns>(mut lane: Lane<'_, C>, decoder: &dyn Decode<Columns = 
         Err(leave) => return leave,
     };
     loop {
+        if let Err(leave) = lane.go_ahead().await {
+            return leave;
+        }
         let taken = match lane.gather(&mut intake).await {
             Ok(taken) => taken,
             Err(leave) => return leave,

@@ -1,5 +1,5 @@
 //! What is too slow in one piece is divided: what can be written is, in order, and one slow record holds only its own
-//! partition.
+//! partition. A flood of bad events pauses the pipeline until a person says to go on.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
@@ -98,6 +98,7 @@ struct Table {
     timeout: Duration,
     /// Records, and partitions, of each batch that was written or not.
     tried: Vec<(usize, usize)>,
+    bad: bool,
 }
 
 struct Memory(Arc<Mutex<Table>>);
@@ -138,8 +139,9 @@ impl Sink for Memory {
             assert_eq!(range.records.len() as u64, next - from, "and hold every record");
         }
         let events = batch.records().len() as u64;
+        let (written, quarantined) = if table.bad { (0, events) } else { (events, 0) };
         drop(table);
-        Ok(batch.receipt(Outcome { written: events, ..Outcome::default() })?)
+        Ok(batch.receipt(Outcome { written, quarantined, ..Outcome::default() })?)
     }
 
     async fn record_gap(&mut self, _: &Gap) -> Result<(), SinkError> {
@@ -247,4 +249,31 @@ async fn a_stop_does_not_wait_for_a_slow_record() {
     let (summary, table) = tokio::time::timeout(Duration::from_secs(60), running.end()).await.unwrap();
     assert_eq!(summary, Summary { drained: false, halted: Vec::new() });
     assert_eq!(table.next.get(&Partition::new("2")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_pauses_until_a_person_says_to_go_on() {
+    let running = start(5_000, Table { bad: true, ..Table::default() });
+    running.written(1_001).await;
+    tokio::time::sleep(Duration::from_secs(7_200)).await;
+    let paused = running.progress.snapshot();
+    assert!((1_001..=3_000).contains(&paused.quarantined), "{} before the pause", paused.quarantined);
+    assert_eq!(paused.stalls, 0, "waiting for a person is no stall");
+    let Verdict::Halted { reason } = running.verdict() else { panic!("{:?}", running.verdict()) };
+    assert!(reason.contains("went to quarantine") && reason.contains("millstream resume test"), "{reason}");
+
+    assert!(running.progress.resume());
+    running.written(15_000).await;
+    assert!(!running.progress.resume(), "the flood that was looked at passes");
+    let (summary, _) = running.end().await;
+    assert!(summary.drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_pipeline_can_be_stopped() {
+    let running = start(5_000, Table { bad: true, ..Table::default() });
+    running.written(1_001).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (summary, _) = tokio::time::timeout(Duration::from_secs(60), running.end()).await.unwrap();
+    assert_eq!(summary, Summary { drained: false, halted: Vec::new() });
 }

@@ -43,9 +43,13 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         ("limits.stall_seconds", limits.stall_seconds),
         ("limits.drain_seconds", limits.drain_seconds),
         ("limits.lease_lock_seconds_max", limits.lease_lock_seconds_max),
+        ("limits.quarantine_window_seconds", limits.quarantine_window_seconds),
     ] {
         refuse(!(1..=86_400).contains(&seconds), setting, "is from 1 to 86400".to_owned());
     }
+    let share = limits.quarantine_share_max;
+    refuse(!(0.0..=1.0).contains(&share), "limits.quarantine_share_max", "is from 0 to 1".to_owned());
+    refuse(limits.quarantine_window_events == 0, "limits.quarantine_window_events", "is at least 1".to_owned());
     refuse(
         config.postgres.statement_timeout_ms.is_some_and(|ms| u64::from(ms) >= limits.stall_seconds * 1000),
         "postgres.statement_timeout_ms",

@@ -116,6 +116,13 @@ impl Access {
             (None, asked) => Ok(asked),
         }
     }
+
+    /// Refuses a token of one store what concerns all of them.
+    pub(super) fn every_store(&self) -> Result<(), Problem> {
+        let Some(own) = &self.store else { return Ok(()) };
+        let detail = format!("this token is for store {own} only; ask for one that is for every store");
+        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token is for one store", detail))
+    }
 }
 
 /// Whether a text can name a store.
@@ -219,9 +226,11 @@ mod tests {
         assert_eq!(access.store(None).unwrap().as_deref(), Some("a"));
         assert_eq!(access.store(Some("a".into())).unwrap().as_deref(), Some("a"));
         assert!(access.store(Some("b".into())).is_err());
+        assert!(access.every_store().is_err());
         let free = Access { store: None };
         assert_eq!(free.store(Some("b".into())).unwrap().as_deref(), Some("b"));
         assert!(free.store(Some("B".into())).is_err());
+        assert!(free.every_store().is_ok());
     }
 
     #[test]

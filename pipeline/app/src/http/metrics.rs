@@ -222,6 +222,8 @@ impl Everything {
             "Partitions that wait for a person",
             each(&|now| now.halted.len() as u64),
         )?;
+        let paused = each(&|now| u64::from(now.paused.is_some()));
+        out.gauge("millstream_sink_paused", "1 while too many bad events keep a pipeline paused", paused)?;
         out.counter("millstream_commit_transactions", "Committed transactions", each(&|now| now.transactions))?;
         let positions = all.iter().flat_map(|(_, running, now)| {
             now.positions.iter().filter_map(|(partition, next)| {
