@@ -13,7 +13,7 @@ use crate::config::{Ran, millstream};
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// Runs a command on the database and the data directory of a setup.
-fn command(database: &Database, setup: &Setup, arguments: &[&str]) -> Ran {
+pub(crate) fn command(database: &Database, setup: &Setup, arguments: &[&str]) -> Ran {
     let url = format!("postgres.url={}", database.url());
     let common = ["--set", &url, "--data-dir", setup.data_dir().to_str().unwrap(), "--listen", "127.0.0.1:1"];
     let (before, after) = match arguments.iter().position(|argument| *argument == "--") {
@@ -24,7 +24,7 @@ fn command(database: &Database, setup: &Setup, arguments: &[&str]) -> Ran {
 }
 
 /// Every row of every table, as one number for each table.
-async fn contents(database: &Database) -> Vec<(String, String)> {
+pub(crate) async fn contents(database: &Database) -> Vec<(String, String)> {
     let mut connection = database.connect().await;
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \

@@ -234,6 +234,7 @@ fn exit_codes_tell_what_is_to_be_mended() {
         (1, &["status", "--listen", "127.0.0.1:1"]),
         (1, &["quarantine", "ls"]),
         (1, &["positions", "show"]),
+        (1, &["counters", "check"]),
     ] {
         let ran = millstream(here.path(), &[], &[arguments, &["--data-dir", data]].concat());
         assert_eq!(ran.code, code, "{arguments:?}: {ran:#?}");

@@ -1,9 +1,16 @@
 //! Counters are exact: whoever writes, whatever is unknown, however many segments there are.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use millstream_connectors::sinks::metadata::recount::{Counter, Mode, Recount};
+use millstream_engine::task;
 use millstream_tests::generator::DAY_NS;
-use millstream_tests::{Database, Event, Kind, Model, Writer, compare, database, tables, until};
+use millstream_tests::{Database, Event, Generator, Kind, Model, Setup, Writer, compare, database, tables, until};
+use serde_json::{Value, json};
+
+use crate::commands::{command, contents};
 
 /// Waits until so many sessions wait for a lock of another.
 async fn waiting(database: &Database, sessions: i64) {
@@ -155,4 +162,225 @@ async fn segments_beyond_the_limit_are_not_counted_and_that_is_said() {
         database.number("SELECT count(*) FROM millstream.segment_limit WHERE exceeded AND segments = 5").await,
         1
     );
+}
+
+/// Every kind of wrong: a number that is off, a row that is gone, a row of something that was never there.
+const DAMAGE: &str = "
+    UPDATE millstream.bucket_count SET objects = objects + 3, bytes = bytes - 1000, unknown_size = 9 WHERE bucket = 'uploads';
+    DELETE FROM millstream.bucket_count WHERE bucket = 'logs.eu';
+    INSERT INTO millstream.bucket_count AS c VALUES ('default', 'never', 0, 5, 5, 5)
+        ON CONFLICT (store, bucket, slot) DO UPDATE SET objects = c.objects + 5;
+    UPDATE millstream.segment_count SET bytes = bytes * 2 + 1 WHERE bucket = 'uploads' AND segment = 'in/';
+    DELETE FROM millstream.segment_count WHERE bucket = 'versioned';
+    UPDATE millstream.hour_count SET created = created + 1, removed = removed - 1 WHERE bucket = 'uploads' AND hour = '2026-03-12 01:00Z';
+    DELETE FROM millstream.hour_count WHERE bucket = 'versioned';
+    INSERT INTO millstream.hour_count AS c VALUES ('default', 'logs.eu', '2031-05-01 07:00Z', 3, -1, 2, 12345678901234567890)
+        ON CONFLICT (store, bucket, hour, slot) DO UPDATE SET removed = c.removed + 2";
+
+#[tokio::test]
+async fn a_check_of_healthy_tables_finds_nothing_and_changes_nothing() {
+    let (database, here) = (database().await, Setup::embedded());
+    let events = Generator::new("healthy").events(3_000);
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    for batch in events.chunks(500) {
+        writer.put(batch).await;
+    }
+    let before = contents(&database).await;
+    for arguments in [&["check", "--json"][..], &["repair", "--dry-run", "--json"], &["repair", "--json"]] {
+        let ran = command(&database, &here, &[&["counters"], arguments].concat());
+        let report = ran.json();
+        assert_eq!((ran.code, &report["buckets"], &report["differences"]), (0, &json!(3), &json!([])), "{ran:#?}");
+        assert_eq!(contents(&database).await, before, "{arguments:?} changed something");
+    }
+    compare(&database, &Model::of(&events)).await;
+}
+
+#[tokio::test]
+async fn damaged_counters_are_found_and_mended_and_a_dry_run_only_says_so() {
+    let (database, here) = (database().await, Setup::embedded());
+    let events = Generator::new("damaged").events(3_000);
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    for batch in events.chunks(500) {
+        writer.put(batch).await;
+    }
+    database.execute(DAMAGE).await;
+    let before = contents(&database).await;
+    let check = command(&database, &here, &["counters", "check", "--json"]);
+    let dry = command(&database, &here, &["counters", "repair", "--dry-run", "--json"]);
+    assert_eq!((check.code, dry.code), (1, 0), "{check:#?} {dry:#?}");
+    assert_eq!(contents(&database).await, before, "nothing is changed by looking");
+    let (found, would) = (check.json(), dry.json());
+    assert_eq!(found["differences"], would["differences"]);
+    assert_eq!((&found["buckets_differ"], &found["counters_differ"]["bucket_count"]), (&json!(4), &json!(3)));
+    let numbers = |bucket: &str, hour: Value| {
+        let one =
+            found["differences"].as_array().unwrap().iter().find(|one| one["bucket"] == bucket && one["hour"] == hour);
+        let one = one.unwrap_or_else(|| panic!("{bucket} {hour}: {found:#}"));
+        (one["counted"].clone(), one["truth"].clone())
+    };
+    let (counted, truth) = numbers("never", Value::Null);
+    assert_eq!(counted, json!({ "objects": 5, "bytes": 5, "unknown_size": 5 }));
+    assert_eq!(truth, json!({ "objects": 0, "bytes": 0, "unknown_size": 0 }));
+    let (counted, truth) = numbers("logs.eu", json!("2031-05-01T07:00:00.000Z"));
+    assert_eq!(counted, json!({ "created": -1, "bytes": "12345678901234567890", "removed": 2 }));
+    assert_eq!(truth, json!({ "created": 0, "bytes": 0, "removed": 0 }));
+
+    // One bucket alone is mended alone.
+    let one = command(&database, &here, &["counters", "repair", "--bucket", "never"]);
+    assert!(one.code == 0 && one.out.contains("objects 5, bytes 5"), "{one:#?}");
+    let left = command(&database, &here, &["counters", "check", "--json"]);
+    assert_eq!(left.json()["buckets_differ"], 3, "{left:#?}");
+    let repair = command(&database, &here, &["counters", "repair", "--json"]);
+    assert_eq!((repair.code, repair.json()["buckets_differ"].clone()), (0, json!(3)), "{repair:#?}");
+    compare(&database, &Model::of(&events)).await;
+    assert_eq!(command(&database, &here, &["counters", "check"]).code, 0);
+}
+
+/// Writers that go on writing into the damaged buckets until they are told to stop.
+struct Writing {
+    stop: Arc<AtomicBool>,
+    batches: Arc<AtomicU64>,
+    writers: Vec<tokio::task::JoinHandle<Vec<Event>>>,
+}
+
+impl Writing {
+    fn start(database: &Database, seeds: &mut Generator, writers: u64) -> Self {
+        let (stop, batches) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let write = |number: u64| {
+            let (stop, batches, options) = (Arc::clone(&stop), Arc::clone(&batches), database.options());
+            let events = seeds.events(20_000);
+            let writing = async move {
+                let mut writer = Writer::new(&format!("pipeline{number}"), options, &["0"]).await;
+                let mut written = Vec::new();
+                for batch in events.chunks(50).cycle() {
+                    if stop.load(SeqCst) {
+                        break;
+                    }
+                    writer.put(batch).await;
+                    batches.fetch_add(1, SeqCst);
+                    written.extend_from_slice(batch);
+                }
+                written
+            };
+            task::spawn("writer", writing)
+        };
+        let writers = (0..writers).map(write).collect();
+        Writing { stop, batches, writers }
+    }
+
+    async fn wrote(&self, batches: u64) {
+        let aim = self.batches.load(SeqCst) + batches;
+        until("batches", Duration::from_secs(60), || async { (self.batches.load(SeqCst) >= aim).then_some(()) }).await;
+    }
+
+    async fn end(self) -> Vec<Event> {
+        self.stop.store(true, SeqCst);
+        let mut events = Vec::new();
+        for writer in self.writers {
+            events.extend(writer.await.unwrap());
+        }
+        events
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_repair_is_exact_while_writers_write_the_same_buckets() {
+    let (database, here) = (database().await, Setup::embedded());
+    let writing = Writing::start(&database, &mut Generator::new("repaired"), 2);
+    for _ in 0..4 {
+        writing.wrote(4).await;
+        database.execute(DAMAGE).await;
+        let before = writing.batches.load(SeqCst);
+        let ran = tokio::task::block_in_place(|| command(&database, &here, &["counters", "repair", "--json"]));
+        let report = ran.json();
+        assert_eq!((ran.code, &report["buckets_differ"]), (0, &json!(4)), "{ran:#?}");
+        let during = writing.batches.load(SeqCst) - before;
+        println!(
+            "{} counters mended while {during} batches were written",
+            report["differences"].as_array().unwrap().len()
+        );
+        assert!(during > 0, "the writers went on");
+        // Writers only add to counters, so a check beside them finds none that differs.
+        let check = tokio::task::block_in_place(|| command(&database, &here, &["counters", "check", "--json"]));
+        assert_eq!((check.code, &check.json()["differences"]), (0, &json!([])));
+    }
+    compare(&database, &Model::of(&writing.end().await)).await;
+}
+
+/// The transaction of a writer is open, rows and counters written, when the repair looks, adds and commits.
+#[tokio::test]
+async fn what_is_not_committed_during_a_repair_is_counted_once() {
+    let database = database().await;
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    let event = |key: &str, size| Event::create("uploads", key, DAY_NS, size);
+    let (first, second) = (event("in/first", 10), event("in/second", 200));
+    writer.put(std::slice::from_ref(&first)).await;
+    database.execute("UPDATE millstream.bucket_count SET objects = 77; DELETE FROM millstream.segment_count").await;
+
+    // Renewing its slot is the last thing that a writer does before it commits.
+    let mut holder = database.connect().await;
+    sqlx::raw_sql("BEGIN; SELECT FROM millstream.slot FOR UPDATE").execute(&mut holder).await.unwrap();
+    let repair = async {
+        waiting(&database, 1).await;
+        let found =
+            Recount::new(Mode::Repair).bucket(&mut database.connect().await, "default", "uploads").await.unwrap();
+        let counters: Vec<&Counter> = found.iter().map(|difference| &difference.counter).collect();
+        assert_eq!(counters, [&Counter::Bucket, &Counter::Segment("in/".to_owned())]);
+        assert_eq!(found[0].truth, [1, 10, 0], "what is not committed is not seen");
+        sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+    };
+    tokio::join!(writer.put(std::slice::from_ref(&second)), repair);
+    compare(&database, &Model::of([&first, &second])).await;
+}
+
+/// Both would find the same difference, and add it twice.
+#[tokio::test]
+async fn two_repairs_at_the_same_time_add_the_difference_once() {
+    let database = database().await;
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    let event = Event::create("uploads", "in/key", DAY_NS, 10);
+    writer.put(std::slice::from_ref(&event)).await;
+    database.execute("UPDATE millstream.bucket_count SET objects = 77").await;
+
+    // Reading goes on, adding waits.
+    let mut holder = database.connect().await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE millstream.bucket_count IN SHARE MODE").execute(&mut holder).await.unwrap();
+    let repair = async || {
+        Recount::new(Mode::Repair).bucket(&mut database.connect().await, "default", "uploads").await.unwrap().len()
+    };
+    let release = async {
+        waiting(&database, 2).await;
+        sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+    };
+    let (one, other, ()) = tokio::join!(repair(), repair(), release);
+    assert_eq!(one + other, 1, "the second one finds nothing left");
+    compare(&database, &Model::of([&event])).await;
+}
+
+#[tokio::test]
+async fn segments_that_are_not_counted_stay_so_when_the_others_are_mended() {
+    let (database, here) = (database().await, Setup::embedded());
+    let mut writer = Writer::idle("objects", database.options(), 5);
+    writer.acquire(&["0"]).await.unwrap();
+    let make = |number: u64| Event::create("uploads", &format!("segment{}/{number}", number % 9), DAY_NS + number, 7);
+    let events: Vec<Event> = (0..90).map(make).collect();
+    writer.put(&events).await;
+    assert_eq!(command(&database, &here, &["counters", "check"]).code, 0, "uncounted ones are not missed");
+    database.execute("UPDATE millstream.segment_count SET objects = -1, bytes = 3").await;
+    let repair = command(&database, &here, &["counters", "repair", "--json"]);
+    assert_eq!((repair.code, &repair.json()["counters_differ"]["segment_count"]), (0, &json!(5)), "{repair:#?}");
+    let (there, expected) = (tables(&database).await, Model::of(&events).tables());
+    assert_eq!((there.segments.len(), &there.buckets), (5, &expected.buckets));
+    for (name, count) in &there.segments {
+        assert_eq!(expected.segments.get(name), Some(count), "{name:?}");
+    }
+
+    // With a higher limit later objects of the others are counted from then on; a repair adds those before.
+    let mut writer = Writer::idle("objects", database.options(), 100);
+    writer.acquire(&["0"]).await.unwrap();
+    let more: Vec<Event> = (90..180).map(make).collect();
+    writer.put(&more).await;
+    let repair = command(&database, &here, &["counters", "repair", "--json"]);
+    assert_eq!(repair.json()["counters_differ"], json!({ "bucket_count": 0, "segment_count": 4, "hour_count": 0 }));
+    compare(&database, &Model::of(events.iter().chain(&more))).await;
 }

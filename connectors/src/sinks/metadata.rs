@@ -29,6 +29,8 @@ mod transaction;
 
 pub mod redrive;
 
+pub mod recount;
+
 mod error;
 
 pub use decode::{Decoder, STORE_HEADER};

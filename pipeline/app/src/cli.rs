@@ -29,6 +29,8 @@ mod quarantine;
 
 mod positions;
 
+mod counters;
+
 mod resume;
 
 mod user;
@@ -97,6 +99,9 @@ pub enum Command {
     /// Where each pipeline stands in the stream, and how to move it.
     #[command(subcommand)]
     Positions(positions::Command),
+    /// Counts of objects by bucket, segment and hour: hold them against the rows, mend what differs.
+    #[command(subcommand)]
+    Counters(counters::Command),
     /// Accounts of the database for people and their tools.
     #[command(subcommand)]
     User(user::Command),
@@ -159,6 +164,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Quarantine(command) => quarantine::run(command, &load()?.config).await,
         Command::Resume(args) => resume::run(&args, &load()?.config).await,
         Command::Positions(command) => positions::run(command, &load()?.config).await,
+        Command::Counters(command) => counters::run(command, &load()?.config).await,
         Command::User(command) => user::run(&command, &load()?.config).await,
         Command::Psql(args) => psql::run(&args, &load()?.config).await,
     }
