@@ -11,6 +11,7 @@ mod durability;
 mod exactly_once;
 mod fencing;
 mod http_ingest;
+mod http_memory;
 mod order_vectors;
 mod poison;
 mod postgres_errors;

@@ -46,14 +46,17 @@ pub enum Piece<'a> {
 /// `content_type` matters for NDJSON only; everything else is told by its shape. `emit` is called at least once. A body
 /// with more parts than [`Limits::parts_per_body_max`] ends in one that is refused as `too_many_parts`: the caller must
 /// not store what came before it, since what comes after it is never seen.
+///
+/// One line or one element of an array is held at a time, whatever the body: what is kept of the others is up to `emit`.
+/// An array is read twice for that, because whether its first element counts is known only at its end.
 pub fn split<'a>(body: &'a [u8], content_type: &str, limits: &Limits, emit: &mut dyn FnMut(Piece<'a>)) {
-    let mut numbered = Numbered { next: 0, emit };
+    let mut numbered = Numbered { next: 0, parts_max: limits.parts_per_body_max, is_over: false, emit };
     if is_lines(content_type) {
         return split_lines(body, limits, &mut numbered);
     }
-    match split_document(body, limits) {
-        Ok(Some(parts)) => parts.into_iter().for_each(|part| numbered.emit(part)),
-        Ok(None) => split_lines(body, limits, &mut numbered),
+    match split_document(body, limits, &mut numbered) {
+        Ok(Document::Whole) => {}
+        Ok(Document::First) => split_lines(body, limits, &mut numbered),
         Err(refusal) => numbered.emit(Err(refusal)),
     }
 }
@@ -76,7 +79,7 @@ pub fn split_binary<'a>(
         let (bucket, key) = entity_of_data(&data, is_plain(&attributes.event_type));
         Ok(Part { payload: Cow::Borrowed(body), bucket, key })
     });
-    Numbered { next: 0, emit }.emit(part);
+    Numbered { next: 0, parts_max: limits.parts_per_body_max, is_over: false, emit }.emit(part);
 }
 
 struct Part<'a> {
@@ -85,10 +88,11 @@ struct Part<'a> {
     key: Cow<'a, str>,
 }
 
-type Parts<'a> = Vec<Result<Part<'a>, Refusal>>;
-
 struct Numbered<'e, 'a> {
     next: usize,
+    parts_max: usize,
+    /// The piece that says so was given: nothing comes after it.
+    is_over: bool,
     emit: &'e mut dyn FnMut(Piece<'a>),
 }
 
@@ -96,11 +100,20 @@ impl<'a> Numbered<'_, 'a> {
     fn emit(&mut self, part: Result<Part<'a>, Refusal>) {
         let index = self.next;
         self.next += 1;
+        if self.is_over {
+            return;
+        }
+        self.is_over = index >= self.parts_max;
+        let part = if self.is_over { Err(too_many(self.parts_max)) } else { part };
         (self.emit)(match part {
             Ok(Part { payload, bucket, key }) => Piece::Record { index, payload, bucket, key },
             Err(Refusal { reason, detail }) => Piece::Refused { index, reason, detail },
         });
     }
+}
+
+fn too_many(parts_max: usize) -> Refusal {
+    Refusal::new(RefusalReason::TooManyParts, format!("more than {parts_max}"))
 }
 
 fn is_lines(content_type: &str) -> bool {
@@ -112,81 +125,108 @@ fn is_lines(content_type: &str) -> bool {
 }
 
 fn split_lines<'a>(body: &'a [u8], limits: &Limits, numbered: &mut Numbered<'_, 'a>) {
-    let mut parts = Vec::new();
-    let mut lines = 0;
     for line in body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-        lines += 1;
-        if lines > limits.parts_per_body_max {
-            return numbered.emit(Err(Refusal::new(RefusalReason::TooManyParts, format!("at line {lines}"))));
-        }
         match Envelope::open(line, limits) {
-            Ok(envelope) => push_parts(envelope, limits, &mut parts),
-            Err(refusal) => parts.push(Err(refusal)),
+            Ok(envelope) => emit_parts(envelope, limits, numbered),
+            Err(refusal) => numbered.emit(Err(refusal)),
         }
-        parts.drain(..).for_each(|part| numbered.emit(part));
+        if numbered.is_over {
+            return;
+        }
     }
     if numbered.next == 0 {
         numbered.emit(Err(Refusal::new(RefusalReason::NotJson, "the body is empty")));
     }
 }
 
-/// The parts of a body that is one document; `None` when more follows, as in NDJSON that does not say so.
-fn split_document<'a>(body: &'a [u8], limits: &Limits) -> Result<Option<Parts<'a>>, Refusal> {
+/// What a body turned out to be.
+enum Document {
+    /// One document, of which every part was emitted.
+    Whole,
+    /// More follows, as in NDJSON that does not say so; nothing was emitted.
+    First,
+}
+
+/// Splits a body that is one document. An error refuses it as a whole: nothing was emitted.
+fn split_document<'a>(body: &'a [u8], limits: &Limits, numbered: &mut Numbered<'_, 'a>) -> Result<Document, Refusal> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Refusal::new(RefusalReason::InvalidUtf8, format!("at byte {}", error.valid_up_to())))?;
     let mut reader = Reader::new(text, limits);
     if reader.at_end() {
         return Err(Refusal::new(RefusalReason::NotJson, "the body is empty"));
     }
-    let mut parts = Vec::new();
     if reader.kind()? == Kind::Array {
-        reader.array(|reader| read_element(reader, limits, &mut parts))?;
-        reader.finish()?;
-        if parts.is_empty() {
+        let mut parts = 0;
+        read_array(text, limits, &mut |element| {
+            parts += element.as_ref().map_or(1, count_parts);
+            parts <= limits.parts_per_body_max
+        })?;
+        if parts == 0 {
             return Err(Refusal::new(RefusalReason::UnknownShape, "the array is empty"));
         }
-        return Ok(Some(parts));
+        read_array(text, limits, &mut |element| {
+            match element {
+                Ok(envelope) => emit_parts(envelope, limits, numbered),
+                Err(fault) => numbered.emit(Err(fault.into())),
+            }
+            true
+        })?;
+        return Ok(Document::Whole);
     }
     let mut envelope = Envelope::default();
     envelope.read(&mut reader, limits)?;
     if !reader.at_end() {
-        return Ok(None);
+        return Ok(Document::First);
     }
-    push_parts(envelope, limits, &mut parts);
-    Ok(Some(parts))
+    if count_parts(&envelope) > limits.parts_per_body_max {
+        return Err(too_many(limits.parts_per_body_max));
+    }
+    emit_parts(envelope, limits, numbered);
+    Ok(Document::Whole)
 }
 
-fn read_element<'a>(reader: &mut Reader<'a, '_>, limits: &Limits, parts: &mut Parts<'a>) -> Result<(), Fault> {
-    let start = reader.mark();
-    if parts.len() >= limits.parts_per_body_max {
-        return Err(reader.fault(RefusalReason::TooManyParts));
-    }
-    let mut envelope = Envelope::default();
-    match envelope.read(reader, limits) {
-        Ok(()) => push_parts(envelope, limits, parts),
-        Err(fault) if fault.reason == RefusalReason::NotJson => return Err(fault),
-        Err(fault) => {
-            reader.skip_blindly(start)?;
-            parts.push(Err(fault.into()));
-        }
-    }
-    Ok(())
+/// Reads an array element by element, passing over those that are over a limit. `element` says whether to go on; an
+/// error means that it did not, or that this is no array.
+fn read_array<'a>(
+    text: &'a str,
+    limits: &Limits,
+    element: &mut dyn FnMut(Result<Envelope<'a>, Fault>) -> bool,
+) -> Result<(), Fault> {
+    let mut reader = Reader::new(text, limits);
+    reader.array(|reader| {
+        let start = reader.mark();
+        let mut envelope = Envelope::default();
+        let read = match envelope.read(reader, limits) {
+            Ok(()) => Ok(envelope),
+            Err(fault) if fault.reason == RefusalReason::NotJson => return Err(fault),
+            Err(fault) => {
+                reader.skip_blindly(start)?;
+                Err(fault)
+            }
+        };
+        if element(read) { Ok(()) } else { Err(reader.fault(RefusalReason::TooManyParts)) }
+    })?;
+    reader.finish()
 }
 
-fn push_parts<'a>(mut envelope: Envelope<'a>, limits: &Limits, parts: &mut Parts<'a>) {
-    let Some(shape) = envelope.shape() else {
-        parts.push(Err(Refusal::new(RefusalReason::UnknownShape, "none of the accepted dialects")));
-        return;
-    };
-    match (shape, envelope.records.take()) {
-        (Shape::Notification, Some(records)) if records.len() > 1 && envelope.records_bad.is_none() => {
-            parts.extend(records.iter().map(|record| part(record.text, entity(record), limits)));
-        }
-        (_, records) => {
-            envelope.records = records;
-            parts.push(part(envelope.record.text, entity_of_document(&envelope, shape, limits), limits));
-        }
+/// The records of a document that stand for themselves, if it is to be split.
+fn separate<'e, 'a>(envelope: &'e Envelope<'a>) -> Option<&'e [Record<'a>]> {
+    let records = envelope.records.as_deref().filter(|records| records.len() > 1 && envelope.records_bad.is_none());
+    records.filter(|_| envelope.shape() == Some(Shape::Notification))
+}
+
+fn count_parts(envelope: &Envelope<'_>) -> usize {
+    separate(envelope).map_or(1, <[_]>::len)
+}
+
+fn emit_parts<'a>(envelope: Envelope<'a>, limits: &Limits, numbered: &mut Numbered<'_, 'a>) {
+    if let Some(records) = separate(&envelope) {
+        return records.iter().for_each(|record| numbered.emit(part(record.text, entity(record), limits)));
     }
+    numbered.emit(match envelope.shape() {
+        Some(shape) => part(envelope.record.text, entity_of_document(&envelope, shape, limits), limits),
+        None => Err(Refusal::new(RefusalReason::UnknownShape, "none of the accepted dialects")),
+    });
 }
 
 fn part<'a>(text: &'a str, (bucket, key): Entity<'a>, limits: &Limits) -> Result<Part<'a>, Refusal> {

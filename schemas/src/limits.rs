@@ -30,8 +30,8 @@ pub struct Limits {
     pub metadata_bytes_max: usize,
     /// Events in one record; default 1,000: a notification of S3 has at most 64 KB, which holds about a hundred.
     pub events_per_record_max: usize,
-    /// Parts of one HTTP body; default 100,000: what 16 MiB hold of the smallest useful events. Parts take memory before
-    /// they are records, and a body of nothing but commas would have millions.
+    /// Parts of one HTTP body; default 100,000: what 16 MiB hold of the smallest useful events. A record takes memory
+    /// beside its bytes, and a body of nothing but commas would have millions.
     pub parts_per_body_max: usize,
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Envelope<'a> {
     /// `detail` of EventBridge, `data` of CloudEvents.
     pub(crate) inner: Option<Box<Envelope<'a>>>,
     pub(crate) inner_bad: Option<RefusalReason>,
+    /// This is the `detail` or `data` of another: what it holds of that name is nobody's, and is passed over.
+    is_inner: bool,
 }
 
 /// One record of a notification.
@@ -171,9 +173,11 @@ impl<'a> Envelope<'a> {
 
     fn read_inner(&mut self, reader: &mut Reader<'a, '_>, limits: &Limits) -> Result<(), Fault> {
         match reader.kind()? {
+            Kind::Object if self.is_inner => {}
             Kind::Object if self.inner.is_some() => self.inner_bad = Some(RefusalReason::DuplicateField),
             Kind::Object => {
-                return self.inner.insert(Box::default()).read(reader, limits);
+                let inner = Envelope { is_inner: true, ..Envelope::default() };
+                return self.inner.insert(Box::new(inner)).read(reader, limits);
             }
             Kind::Null => {}
             _ => self.inner_bad = Some(RefusalReason::WrongType),

@@ -75,7 +75,7 @@ struct App {
     tokens: Option<Tokens>,
     /// Appends that may be in flight.
     appends: Semaphore,
-    /// Bytes of request bodies that may be held, compressed and not.
+    /// Bytes of request bodies that may be held, compressed and not, and of the records that are made of them.
     body_bytes: Arc<Semaphore>,
     counts: Counts,
     looks: Looks,
@@ -116,8 +116,7 @@ pub async fn serve(node: Arc<Node>) -> anyhow::Result<Server> {
     })?;
     let address = listener.local_addr().context("read the address that was given")?;
     let draining = node.draining.clone();
-    // Four of the largest bodies at a time, or thousands of usual ones.
-    let body_bytes = http.body_bytes_max.saturating_mul(4).clamp(1, Semaphore::MAX_PERMITS);
+    let body_bytes = ingest::memory_bytes_max(http.body_bytes_max).clamp(1, Semaphore::MAX_PERMITS);
     let app = Arc::new(App {
         tokens,
         appends: Semaphore::new(http.appends_max),

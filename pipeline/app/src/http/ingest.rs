@@ -23,6 +23,7 @@ use super::Shared;
 use super::access::Access;
 use super::problem::{Problem, shortened};
 use crate::node::Running;
+pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};
 
 /// A sync of a healthy disk takes milliseconds; behind a full queue seconds.
@@ -68,10 +69,11 @@ pub(super) async fn events(
 
     let received = body::receive(&app, &headers, body).await?;
 
-    let taken = records::split(request, received.bytes.clone()).await?;
+    let body_bytes = received.bytes.len() as u64;
+    let taken = records::split(request, received).await?;
 
+    app.counts.body_bytes.inc_by(body_bytes);
     let (accepted, refused) = (taken.records.len(), taken.refused.len() + taken.refused_more);
-    app.counts.body_bytes.inc_by(received.bytes.len() as u64);
     app.counts.refused.inc_by(refused as u64);
     if accepted > 0 {
         let Ok(_permit) = app.appends.try_acquire() else {

@@ -30,19 +30,19 @@ const STEP_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) bytes: Bytes,
-    /// Held as long as the bytes.
-    _memory: Memory,
+    /// To be held as long as the bytes.
+    pub(super) memory: Memory,
 }
 
-/// A share of the memory for bodies that grows with what is held.
+/// A share of the memory for bodies and their records that grows with what is held.
 #[derive(Debug)]
-struct Memory {
+pub(super) struct Memory {
     all: Arc<Semaphore>,
     held: Option<OwnedSemaphorePermit>,
 }
 
 impl Memory {
-    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
         let busy = || Problem::too_many("the memory for request bodies is in use; send again");
         let bytes = u32::try_from(bytes).map_err(|_| busy())?;
         let more = Arc::clone(&self.all).try_acquire_many_owned(bytes).map_err(|_| busy())?;
@@ -66,7 +66,7 @@ pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Resul
     let reading = collect(body, length.unwrap_or(0), bytes_max, &mut memory);
     let bytes = tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_| Err(too_slow()))?;
     if !packed {
-        return Ok(Received { bytes, _memory: memory });
+        return Ok(Received { bytes, memory });
     }
     // Unpacking takes milliseconds of pure computing, during which other requests should go on.
     let unpacked = tokio::task::spawn_blocking(move || unpack(&bytes, bytes_max, memory)).await;
@@ -139,7 +139,7 @@ fn unpack(packed: &Bytes, bytes_max: usize, mut memory: Memory) -> Result<Receiv
             .read_to_end(&mut out)
             .map_err(|error| Problem::bad_request(format!("the body is no gzip: {error}")))?;
         if read == 0 {
-            return Ok(Received { bytes: out.into(), _memory: memory });
+            return Ok(Received { bytes: out.into(), memory });
         }
         if out.len() > bytes_max {
             return Err(over(bytes_max));

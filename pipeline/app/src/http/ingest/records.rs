@@ -1,4 +1,7 @@
 //! A body into records of the stream: slices of the body, keyed by entity.
+//!
+//! Whatever a body holds, memory stays within the share that the request is given: records are counted against it as
+//! they are made, and of refused parts only the first are kept.
 
 use std::ops::Range;
 
@@ -10,11 +13,16 @@ use millstream_schemas::{Limits, Piece, RefusalReason, split_binary};
 use serde::Serialize;
 
 use super::super::problem::{Problem, shortened};
+use super::body::{Memory, Received};
 
 /// Above this a body takes about a millisecond to split, so that another thread does it while requests go on.
 const INLINE_BYTES_MAX: usize = 512 << 10;
 /// Refused parts that are listed: a body of 16 MiB can hold millions.
 const REFUSED_MAX: usize = 1000;
+/// What a record takes beside its bytes in the body: itself, its header, its place in vectors that grow by doubling.
+const RECORD_BYTES: usize = 256;
+/// Records that memory is asked for at a time: one question for a usual post.
+const RECORDS_GRANTED: usize = 64;
 /// Keys only decide the partition. Longer ones belong to events that the pipeline will refuse, so that a cut is enough.
 const KEY_BYTES_MAX: usize = 2048;
 /// Attributes of an event in binary mode, together. The stream leaves 64 KiB for them and the key beside a payload.
@@ -31,12 +39,13 @@ pub(super) struct Request {
 }
 
 /// A body, taken apart.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Taken {
     pub(super) records: Vec<NewRecord>,
     pub(super) refused: Vec<Refused>,
     pub(super) refused_more: usize,
-    too_many: bool,
+    /// Held as long as the records.
+    _memory: Memory,
 }
 
 /// A part of the body that can never be a record.
@@ -104,30 +113,39 @@ fn is_supported(content_type: &str) -> bool {
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-/// Takes a body apart.
-pub(super) async fn split(request: Request, body: Bytes) -> Result<Taken, Problem> {
-    let parts_max = request.limits.parts_per_body_max;
-    let taken = if body.len() <= INLINE_BYTES_MAX {
-        split_now(&request, &body)
-    } else {
-        let split = tokio::task::spawn_blocking(move || split_now(&request, &body)).await;
-        split.map_err(|error| Problem::bad_request(format!("the body could not be split: {error}")))?
-    };
-    if taken.too_many {
-        return Err(Problem::too_large(format!("more than {parts_max} events; send fewer per request")));
-    }
-    Ok(taken)
+/// Bytes that all requests may hold together: four of the largest bodies or thousands of usual ones, and in any case
+/// one body with as many records as one may have.
+pub(in crate::http) fn memory_bytes_max(body_bytes_max: usize) -> usize {
+    let records = Limits::default().parts_per_body_max.saturating_mul(RECORD_BYTES);
+    body_bytes_max.saturating_mul(4).max(body_bytes_max.saturating_add(records))
 }
 
-fn split_now(request: &Request, body: &Bytes) -> Taken {
-    let mut taken = Taken::default();
+/// Takes a body apart.
+pub(super) async fn split(request: Request, received: Received) -> Result<Taken, Problem> {
+    if received.bytes.len() <= INLINE_BYTES_MAX {
+        return split_now(&request, received);
+    }
+    let split = tokio::task::spawn_blocking(move || split_now(&request, received)).await;
+    split.map_err(|error| Problem::bad_request(format!("the body could not be split: {error}")))?
+}
+
+fn split_now(request: &Request, received: Received) -> Result<Taken, Problem> {
+    let Received { bytes: body, mut memory } = received;
+    let (mut records, mut refused, mut refused_more) = (Vec::new(), Vec::new(), 0);
+    let (mut granted, mut problem) = (0, None);
     // All keys in one buffer: one allocation for a body instead of one for each record.
     let mut keys = BytesMut::new();
     let mut key_ranges: Vec<Range<usize>> = Vec::new();
     let attributes: Vec<(&str, &[u8])> =
         request.attributes.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
-    split_binary(&attributes, body, &request.content_type, &request.limits, &mut |piece| match piece {
+    split_binary(&attributes, &body, &request.content_type, &request.limits, &mut |piece| match piece {
+        // The whole body is refused already, and reads to its end only because it is not asked whether to go on.
+        _ if problem.is_some() => {}
         Piece::Record { payload, bucket, key, .. } => {
+            if records.len() >= granted {
+                granted += RECORDS_GRANTED;
+                problem = memory.grow(RECORDS_GRANTED * RECORD_BYTES).err();
+            }
             let start = keys.len();
             if !(bucket.is_empty() && key.is_empty()) {
                 keys.extend_from_slice(bucket.as_bytes());
@@ -140,17 +158,21 @@ fn split_now(request: &Request, body: &Bytes) -> Taken {
                 std::borrow::Cow::Borrowed(slice) => body.slice_ref(slice),
                 std::borrow::Cow::Owned(bytes) => bytes.into(),
             };
-            taken.records.push(NewRecord { payload, headers: request.headers(), ..NewRecord::default() });
+            records.push(NewRecord { payload, headers: request.headers(), ..NewRecord::default() });
         }
-        Piece::Refused { reason: RefusalReason::TooManyParts, .. } => taken.too_many = true,
-        Piece::Refused { .. } if taken.refused.len() >= REFUSED_MAX => taken.refused_more += 1,
-        Piece::Refused { index, reason, detail } => {
-            taken.refused.push(Refused { index, reason: reason.as_str(), detail })
+        Piece::Refused { reason: RefusalReason::TooManyParts, .. } => {
+            let parts_max = request.limits.parts_per_body_max;
+            problem = Some(Problem::too_large(format!("more than {parts_max} events; send fewer per request")));
         }
+        Piece::Refused { .. } if refused.len() >= REFUSED_MAX => refused_more += 1,
+        Piece::Refused { index, reason, detail } => refused.push(Refused { index, reason: reason.as_str(), detail }),
     });
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
     let keys = keys.freeze();
-    for (record, range) in taken.records.iter_mut().zip(key_ranges) {
+    for (record, range) in records.iter_mut().zip(key_ranges) {
         record.key = keys.slice(range);
     }
-    taken
+    Ok(Taken { records, refused, refused_more, _memory: memory })
 }
