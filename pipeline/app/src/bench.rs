@@ -9,9 +9,12 @@ use clap::{Args as ClapArgs, Subcommand};
 pub mod generate;
 
 mod append;
+mod backlog;
 pub(crate) mod client;
 mod ingest;
 pub(crate) mod machine;
+mod memory;
+mod poison;
 mod rate;
 
 /// What to measure.
@@ -27,6 +30,10 @@ enum What {
     Ingest(ingest::Args),
     /// Events through HTTP into the embedded stream.
     Append(append::Args),
+    /// Events that the database refuses among good ones: what finding them costs.
+    Poison(poison::Args),
+    /// A backlog far larger than memory: how much of it the process takes.
+    Memory(memory::Args),
     /// The generator: a process of its own, started by the others.
     #[command(hide = true)]
     Generate(generate::Args),
@@ -46,6 +53,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Ingest(args) if args.rate.is_some() => rate::run(args).await,
         What::Ingest(args) => ingest::run(args).await,
         What::Append(args) => append::run(args).await,
+        What::Poison(args) => poison::run(args).await,
+        What::Memory(args) => memory::run(args).await,
         What::Generate(args) => generate::run(args).await,
         What::Client(args) => client::run(args).await,
     }

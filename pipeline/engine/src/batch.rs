@@ -111,6 +111,8 @@ pub struct Outcome {
     pub filtered: BTreeMap<&'static str, u64>,
     /// Events kept aside in the quarantine table.
     pub quarantined: u64,
+    /// Tries that the sink made to find the records that it had to refuse; none where it refused none. No events.
+    pub isolating_tries: u64,
 }
 
 impl Outcome {

@@ -22,6 +22,7 @@ pub struct Progress {
     records: AtomicU64,
     written: AtomicU64,
     quarantined: AtomicU64,
+    isolating_tries: AtomicU64,
     transactions: AtomicU64,
     retries: AtomicU64,
     stalls: AtomicU64,
@@ -105,6 +106,8 @@ pub struct Snapshot {
     pub filtered: BTreeMap<&'static str, u64>,
     /// Events set aside.
     pub quarantined: u64,
+    /// Tries made to find them.
+    pub isolating_tries: u64,
     /// Committed transactions.
     pub transactions: u64,
     /// Attempts that failed and were made again.
@@ -143,6 +146,7 @@ impl Progress {
             records: AtomicU64::new(0),
             written: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
+            isolating_tries: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
@@ -165,6 +169,7 @@ impl Progress {
         self.records.fetch_add(receipt.records() as u64, Relaxed);
         self.written.fetch_add(outcome.written, Relaxed);
         self.quarantined.fetch_add(outcome.quarantined, Relaxed);
+        self.isolating_tries.fetch_add(outcome.isolating_tries, Relaxed);
         self.transactions.fetch_add(1, Relaxed);
         self.batch_records.record(receipt.records() as u64, 1);
         self.write_time.record(took.as_millis() as u64, 1);
@@ -249,6 +254,7 @@ impl Progress {
             written: self.written.load(Relaxed),
             filtered: inner.filtered.clone(),
             quarantined: self.quarantined.load(Relaxed),
+            isolating_tries: self.isolating_tries.load(Relaxed),
             transactions: self.transactions.load(Relaxed),
             retries: self.retries.load(Relaxed),
             stalls: self.stalls.load(Relaxed),

@@ -78,6 +78,9 @@ impl Metadata {
         let Applied { mut outcome, deltas } =
             apply_isolating(connection, batch.columns(), care, &mut self.lookup, &mut self.verdicts).await?;
 
+        if !self.verdicts.refused.is_empty() {
+            outcome.isolating_tries = self.verdicts.tries.into();
+        }
         outcome.quarantined = quarantine::write(connection, &self.options, batch, &self.verdicts.refused).await?;
 
         deltas.write(connection, &slot, &mut self.segments).await?;

@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::backlog::{Appended, GOOD_SIZE_MAX};
 use crate::time::utc;
 
 /// What form encoding leaves as it is.
@@ -27,8 +28,15 @@ pub(crate) struct Args {
     /// The directory of the stream.
     #[arg(long)]
     directory: PathBuf,
+    /// Good events at most.
     #[arg(long)]
     events: u64,
+    /// Bytes of keys and payloads; the event that reaches them is the last.
+    #[arg(long)]
+    bytes: u64,
+    /// Events that are too large, beside a thousand good ones.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=1000))]
+    bad_per_thousand: u32,
     #[arg(long)]
     seed: u64,
     #[arg(long)]
@@ -83,7 +91,8 @@ impl Generator {
         let ns = (self.start_ms as u64) * 1_000_000 + self.made * 1_000_000 / 4;
         self.made += 1;
         let removed = share < 5;
-        event(object, ns, removed, self.random.random())
+        let random = self.random.random();
+        event(object, ns, removed, random, random % GOOD_SIZE_MAX)
     }
 }
 
@@ -94,7 +103,7 @@ fn scramble(object: u64) -> u64 {
     x.wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
-fn event(object: u64, ns: u64, removed: bool, random: u64) -> Event {
+fn event(object: u64, ns: u64, removed: bool, random: u64, size: u64) -> Event {
     let own = scramble(object);
     let bucket = format!("bucket-{:02}", own % BUCKETS);
     let (project, camera, day) = (own >> 8 & 31, own >> 16 & 127, own >> 24 & 31);
@@ -107,7 +116,6 @@ fn event(object: u64, ns: u64, removed: bool, random: u64) -> Event {
     } else {
         format!(
             r#","size":{size},"eTag":"{etag:016x}{own:016x}","contentType":"image/jpeg","userMetadata":{{"content-type":"image/jpeg","X-Amz-Meta-Owner":"owner-{owner}","X-Amz-Meta-Project":"project-{project}","X-Amz-Meta-Stage":"{stage}","X-Amz-Meta-Camera":"camera-{camera_id}","X-Amz-Meta-Sha":"{random:016x}{own:016x}","X-Amz-Meta-Run":"run-{run}"}}"#,
-            size = random % 4_000_000,
             etag = random,
             owner = own % 2_000,
             stage = ["raw", "train", "validate", "test"][(random % 4) as usize],
@@ -121,23 +129,44 @@ fn event(object: u64, ns: u64, removed: bool, random: u64) -> Event {
     Event { key: format!("{bucket}/{key}").into(), payload: payload.into() }
 }
 
-/// Appends events to a stream that no other process has open.
+/// Records of one append.
+const APPEND_RECORDS: usize = 2_000;
+/// Bad objects are numbered from here, so that none shares its key with a good one.
+const BAD_OBJECTS_FROM: u64 = 1 << 40;
+
+/// Appends events to a stream that no other process has open; prints how many.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let log = Log::open(&args.directory, Options::default()).context("open the stream")?;
     let topic = log.topic("objects", args.partitions)?;
     let mut generator = Generator::new(args.seed, args.start_ms);
-    let mut left = args.events;
-    while left > 0 {
-        let count = left.min(2_000);
-        let records = (0..count).map(|_| {
-            let event = generator.next_event();
-            NewRecord { partition: None, key: event.key, headers: Vec::new(), payload: event.payload }
-        });
-        topic.append(records.collect()).await.context("append")?;
-        left -= count;
+    // A source of chance of its own: the good events are the same with and without bad ones between them.
+    let mut chance = SmallRng::seed_from_u64(!args.seed);
+    let mut appended = Appended::default();
+    while appended.events - appended.bad < args.events && appended.bytes < args.bytes {
+        let mut records = Vec::with_capacity(APPEND_RECORDS);
+        while records.len() < APPEND_RECORDS
+            && appended.events - appended.bad < args.events
+            && appended.bytes < args.bytes
+        {
+            push(&mut records, &mut appended, generator.next_event());
+            if chance.random_ratio(args.bad_per_thousand, 1000) {
+                let ns = (args.start_ms as u64) * 1_000_000;
+                let bad = event(BAD_OBJECTS_FROM + appended.bad, ns, false, appended.bad, GOOD_SIZE_MAX);
+                push(&mut records, &mut appended, bad);
+                appended.bad += 1;
+            }
+        }
+        topic.append(records).await.context("append")?;
     }
     log.close()?;
+    super::print(&serde_json::to_string(&appended)?);
     Ok(ExitCode::SUCCESS)
+}
+
+fn push(records: &mut Vec<NewRecord>, appended: &mut Appended, event: Event) {
+    appended.events += 1;
+    appended.bytes += (event.key.len() + event.payload.len()) as u64;
+    records.push(NewRecord { partition: None, key: event.key, headers: Vec::new(), payload: event.payload });
 }
 
 #[cfg(test)]

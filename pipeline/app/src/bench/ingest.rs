@@ -10,6 +10,7 @@ use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 
+use super::backlog::{Appended, Backlog};
 use super::machine;
 use crate::config::Config;
 use crate::node::Node;
@@ -51,18 +52,23 @@ pub(crate) struct Args {
 
 /// What one pass cost.
 #[derive(Clone, Debug, Serialize)]
-struct Pass {
-    events_per_second: f64,
-    seconds: f64,
+pub(super) struct Pass {
+    pub(super) events_per_second: f64,
+    pub(super) seconds: f64,
     wal_bytes_per_event: f64,
     client_cpu_seconds: f64,
     postgres_cpu_seconds: f64,
     cpu_seconds_per_million: f64,
     peak_resident_bytes: u64,
-    transactions: u64,
-    written: u64,
-    filtered: u64,
-    quarantined: u64,
+    pub(super) transactions: u64,
+    pub(super) written: u64,
+    pub(super) filtered: u64,
+    pub(super) quarantined: u64,
+    /// What was in the stream for this pass.
+    #[serde(skip)]
+    pub(super) appended: Appended,
+    #[serde(skip)]
+    pub(super) isolating_tries: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,8 +116,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.statements {
         sqlx::raw_sql("CREATE EXTENSION pg_stat_statements").execute(&mut connection).await?;
     }
-    let first_pass = pass(&args, &config, start_ms).await.context("first pass")?;
-    let second_pass = pass(&args, &config, start_ms).await.context("second pass")?;
+    let backlog = Backlog::of(args.events, args.seed, start_ms);
+    let first_pass = pass(&backlog, &config).await.context("first pass")?;
+    let second_pass = pass(&backlog, &config).await.context("second pass")?;
 
     if args.statements {
         print_statements(&mut connection).await?;
@@ -157,8 +164,9 @@ async fn print_statements(connection: &mut PgConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn pass(args: &Args, config: &Config, start_ms: i64) -> anyhow::Result<Pass> {
-    generate(args, config, start_ms).await?;
+/// Appends a backlog and measures until it is in the tables.
+pub(super) async fn pass(backlog: &Backlog, config: &Config) -> anyhow::Result<Pass> {
+    let appended = backlog.append(config).await?;
     let before = prepare(config).await?;
     machine::reset_peak();
     let cpu = (machine::own_cpu_seconds(), machine::family_cpu_seconds(before.postmaster));
@@ -168,7 +176,7 @@ async fn pass(args: &Args, config: &Config, start_ms: i64) -> anyhow::Result<Pas
     let progress = progress.context("no pipeline")?;
     // A pipeline that halts or stands still would make this wait for ever.
     let mut last = (0, Instant::now());
-    while progress.snapshot().records < args.events {
+    while progress.snapshot().records < appended.events {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let records = progress.snapshot().records;
         if records > last.0 {
@@ -177,7 +185,7 @@ async fn pass(args: &Args, config: &Config, start_ms: i64) -> anyhow::Result<Pas
         ensure!(
             last.1.elapsed() < Duration::from_secs(60),
             "no progress for 60 s at {records} of {} events",
-            args.events
+            appended.events
         );
     }
     let seconds = began.elapsed().as_secs_f64();
@@ -194,40 +202,29 @@ async fn pass(args: &Args, config: &Config, start_ms: i64) -> anyhow::Result<Pas
     let summary = node.drain().await;
     ensure!(summary.drained && summary.halted.is_empty(), "the pipeline ended with {summary:?}");
     Ok(Pass {
-        events_per_second: args.events as f64 / seconds,
+        events_per_second: appended.events as f64 / seconds,
         seconds,
-        wal_bytes_per_event: wal as f64 / args.events as f64,
+        wal_bytes_per_event: wal as f64 / appended.events as f64,
         client_cpu_seconds,
         postgres_cpu_seconds,
-        cpu_seconds_per_million: (client_cpu_seconds + postgres_cpu_seconds) * 1e6 / args.events as f64,
+        cpu_seconds_per_million: (client_cpu_seconds + postgres_cpu_seconds) * 1e6 / appended.events as f64,
         peak_resident_bytes,
         transactions: counts.transactions,
         written: counts.written,
         filtered: counts.filtered.values().sum(),
         quarantined: counts.quarantined,
+        appended,
+        isolating_tries: counts.isolating_tries,
     })
 }
 
-/// Appends the events in a process of its own.
-async fn generate(args: &Args, config: &Config, start_ms: i64) -> anyhow::Result<()> {
-    let status = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["bench", "generate", "--directory"])
-        .arg(config.data_dir.join("stream"))
-        .args(["--events", &args.events.to_string(), "--seed", &args.seed.to_string()])
-        .args(["--partitions", &config.stream.partitions.to_string(), "--start-ms", &start_ms.to_string()])
-        .status()
-        .await?;
-    ensure!(status.success(), "the generator ended with {status}");
-    Ok(())
-}
-
-struct Before {
+pub(super) struct Before {
     lsn: String,
-    postmaster: u32,
+    pub(super) postmaster: u32,
 }
 
 /// VACUUM and CHECKPOINT, so that a pass does not pay for what came before it.
-async fn prepare(config: &Config) -> anyhow::Result<Before> {
+pub(super) async fn prepare(config: &Config) -> anyhow::Result<Before> {
     let node = Node::start(Config { pipeline: Vec::new(), ..config.clone() }).await?;
     let mut connection = PgConnection::connect_with(&node.connect).await?;
     sqlx::raw_sql("VACUUM ANALYZE").execute(&mut connection).await?;

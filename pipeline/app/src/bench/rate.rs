@@ -1,5 +1,6 @@
 //! `bench ingest --rate R --for T`: events through HTTP at a rate; how fresh the tables are and what that costs.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let progress = Arc::clone(&node.pipelines.first().context("no pipeline")?.progress);
     let before = progress.snapshot();
     let began = Instant::now();
-    let cpu = (machine::own_cpu_seconds(), machine::family_cpu_seconds(postmaster));
+    let cpu = (machine::own_cpu_seconds(), machine::postgres_parts(postmaster));
     let events = rate * args.duration.as_secs().max(1);
     let seen = client::start(server.address, events, args.post, 1, rate, args.seed).await?;
     while !node.is_caught_up() {
@@ -39,7 +40,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let seconds = began.elapsed().as_secs_f64();
     let client_cpu = (machine::own_cpu_seconds() - cpu.0) / seconds;
-    let postgres_cpu = (machine::family_cpu_seconds(postmaster) - cpu.1) / seconds;
+    let mut parts = machine::postgres_parts(postmaster).since(&cpu.1);
+    parts.values_mut().for_each(|part| *part /= seconds);
+    let postgres_cpu: f64 = parts.values().sum();
     let after = progress.snapshot();
     let freshness = after.freshness.since(&before.freshness);
     let resident = machine::resident_bytes();
@@ -51,6 +54,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "cpu_share_of_one_core": client_cpu + postgres_cpu,
         "cpu_share_millstream": client_cpu,
         "cpu_share_postgres": postgres_cpu,
+        "cpu_share_postgres_by_part": parts,
         "acknowledge_ms": { "p50": seen.p50_ms, "p99": seen.p99_ms },
         "resident_bytes": resident,
         "events": seen.events,
@@ -63,7 +67,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         serde_json::to_string_pretty(&report)?
     } else {
         format!(
-            "{} events at {rate}/s in posts of {}\n{}\n\nfreshness p50 / p99 / max ms   {} / {} / {}\nCPU, share of one core         {:.2} % (millstream {:.2} %, PostgreSQL {:.2} %)\nacknowledge p50 / p99 ms       {:.1} / {:.1}\ntransactions/s                 {:.1}\nresident MiB                   {:.1}",
+            "{} events at {rate}/s in posts of {}\n{}\n\nfreshness p50 / p99 / max ms   {} / {} / {}\nCPU, share of one core         {:.2} % (millstream {:.2} %, PostgreSQL {:.2} %)\n  of PostgreSQL                {}\nacknowledge p50 / p99 ms       {:.1} / {:.1}\ntransactions/s                 {:.1}\nresident MiB                   {:.1}",
             seen.events,
             args.post,
             machine::processor(),
@@ -73,6 +77,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             (client_cpu + postgres_cpu) * 100.0,
             client_cpu * 100.0,
             postgres_cpu * 100.0,
+            by_part(&parts),
             seen.p50_ms,
             seen.p99_ms,
             (after.transactions - before.transactions) as f64 / seconds,
@@ -80,4 +85,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         )
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// The parts that used anything, the largest first.
+fn by_part(parts: &BTreeMap<&'static str, f64>) -> String {
+    let mut parts: Vec<(&str, f64)> = parts.iter().map(|(name, share)| (*name, *share * 100.0)).collect();
+    parts.retain(|(_, percent)| *percent >= 0.005);
+    parts.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    parts.iter().map(|(name, percent)| format!("{name} {percent:.2} %")).collect::<Vec<_>>().join(", ")
 }

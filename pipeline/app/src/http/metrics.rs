@@ -215,6 +215,8 @@ impl Everything {
         out.counter("millstream_sink_filtered_events", "Events that rightly changed nothing", filtered)?;
         out.counter("millstream_sink_written_events", "Events that changed a table", each(&|now| now.written))?;
         out.counter("millstream_sink_quarantined_events", "Events set aside", each(&|now| now.quarantined))?;
+        let tries = each(&|now| now.isolating_tries);
+        out.counter("millstream_sink_isolating_tries", "Tries made to find records that the database refuses", tries)?;
         out.counter("millstream_sink_retries", "Attempts that failed and were made again", each(&|now| now.retries))?;
         out.counter("millstream_sink_stalls", "Lanes restarted for lack of progress", each(&|now| now.stalls))?;
         out.gauge(

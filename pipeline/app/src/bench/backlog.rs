@@ -1,0 +1,54 @@
+//! Events in the embedded stream before a measurement begins, put there by a process of its own.
+
+use anyhow::{Context as _, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+
+/// What to put there: as many events as fit under both limits.
+#[derive(Clone, Debug)]
+pub(super) struct Backlog {
+    /// Good events.
+    pub(super) events: u64,
+    /// Bytes of keys and payloads, as they are accepted.
+    pub(super) bytes: u64,
+    /// Beside a thousand good events, so many that the database refuses under [`REFUSING`].
+    pub(super) bad_per_thousand: u32,
+    pub(super) seed: u64,
+    pub(super) start_ms: i64,
+}
+
+/// What is there.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Appended {
+    pub(super) events: u64,
+    pub(super) bad: u64,
+    pub(super) bytes: u64,
+}
+
+/// Makes the database refuse what the generator plants: no decoder can foresee it.
+pub(super) const REFUSING: &str = "ALTER TABLE millstream.objects ADD CONSTRAINT bench_poison CHECK (size < 4000000)";
+/// The size of good objects is below it.
+pub(super) const GOOD_SIZE_MAX: u64 = 4_000_000;
+
+impl Backlog {
+    /// So many good events and nothing else.
+    pub(super) fn of(events: u64, seed: u64, start_ms: i64) -> Self {
+        Backlog { events, bytes: u64::MAX, bad_per_thousand: 0, seed, start_ms }
+    }
+
+    /// Appends them to the stream under the data directory, which no process may have open.
+    pub(super) async fn append(&self, config: &Config) -> anyhow::Result<Appended> {
+        let output = tokio::process::Command::new(std::env::current_exe()?)
+            .args(["bench", "generate", "--directory"])
+            .arg(config.data_dir.join("stream"))
+            .args(["--events", &self.events.to_string(), "--bytes", &self.bytes.to_string()])
+            .args(["--bad-per-thousand", &self.bad_per_thousand.to_string(), "--seed", &self.seed.to_string()])
+            .args(["--partitions", &config.stream.partitions.to_string(), "--start-ms", &self.start_ms.to_string()])
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .await?;
+        ensure!(output.status.success(), "the generator ended with {}", output.status);
+        serde_json::from_slice(&output.stdout).context("read what the generator appended")
+    }
+}
