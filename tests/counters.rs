@@ -336,8 +336,10 @@ async fn what_is_not_committed_during_a_repair_is_counted_once() {
     sqlx::raw_sql("BEGIN; SELECT FROM millstream.slot FOR UPDATE").execute(&mut holder).await.unwrap();
     let repair = async {
         waiting(&database, 1).await;
-        let found =
-            Recount::new(Mode::Repair).bucket(&mut database.connect().await, "default", "uploads").await.unwrap();
+        let found = Recount::new(Mode::Repair)
+            .bucket(&mut database.connect().await.into(), "default", "uploads")
+            .await
+            .unwrap();
         let counters: Vec<&Counter> = found.iter().map(|difference| &difference.counter).collect();
         assert_eq!(counters, [&Counter::Bucket, &Counter::Segment("in/".to_owned())]);
         assert_eq!(found[0].truth, [1, 10, 0], "what is not committed is not seen");
@@ -360,7 +362,11 @@ async fn two_repairs_at_the_same_time_add_the_difference_once() {
     let mut holder = database.connect().await;
     sqlx::raw_sql("BEGIN; LOCK TABLE millstream.bucket_count IN SHARE MODE").execute(&mut holder).await.unwrap();
     let repair = async || {
-        Recount::new(Mode::Repair).bucket(&mut database.connect().await, "default", "uploads").await.unwrap().len()
+        Recount::new(Mode::Repair)
+            .bucket(&mut database.connect().await.into(), "default", "uploads")
+            .await
+            .unwrap()
+            .len()
     };
     let release = async {
         waiting(&database, 2).await;

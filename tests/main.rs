@@ -14,6 +14,7 @@ mod http_ingest;
 mod http_memory;
 mod order_vectors;
 mod poison;
+mod postgres_elsewhere;
 mod postgres_errors;
 mod search;
 mod shutdown;

@@ -34,5 +34,7 @@ pub use limits::Limits;
 
 pub mod migrations;
 
+pub mod grants;
+
 pub mod ingest;
 pub use ingest::{Piece, split, split_binary};

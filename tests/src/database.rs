@@ -24,6 +24,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Debug)]
 struct Server {
+    home: PathBuf,
     socket_dir: PathBuf,
     port: u16,
     /// Closed when this process ends, which tells the holder to clear up.
@@ -76,6 +77,31 @@ impl Database {
     pub fn socket(&self) -> PathBuf {
         let server = server();
         server.socket_dir.join(format!(".s.PGSQL.{}", server.port))
+    }
+
+    /// The port of 127.0.0.1 where the server takes passwords, with TLS once [`crate::tls`] has switched it on.
+    pub fn port(&self) -> u16 {
+        server().port
+    }
+
+    /// The directory of the server's data, which belongs to the account that it runs as.
+    pub fn data_dir(&self) -> PathBuf {
+        server().home.join("data")
+    }
+
+    /// A role that may log in with a password; its name is unique among all tests.
+    pub async fn role(&self, name: &str, password: &str) -> String {
+        let role = format!("{}_{name}", self.name);
+        self.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'")).await;
+        role
+    }
+
+    /// A role that owns everything in the database, as a person would set it up: not a superuser, nothing there yet.
+    pub async fn owner(&self, password: &str) -> String {
+        let role = self.role("owner", password).await;
+        self.execute("DROP SCHEMA analytics CASCADE; DROP SCHEMA millstream CASCADE").await;
+        self.execute(&format!("ALTER DATABASE {} OWNER TO {role}", self.name)).await;
+        role
     }
 
     /// Runs statements that return nothing.
@@ -138,7 +164,7 @@ fn server() -> &'static Server {
         let version = std::fs::read_to_string(home.join("data/PG_VERSION")).expect("a cluster");
         println!("database: PostgreSQL {} in {}", version.trim_end(), home.display());
         let holder = Mutex::new(child.stdin.take().expect("piped above"));
-        Server { socket_dir: socket_dir.into(), port, holder, _child: child }
+        Server { home, socket_dir: socket_dir.into(), port, holder, _child: child }
     })
 }
 
@@ -169,13 +195,25 @@ pub fn hold() -> ExitCode {
     }
 }
 
+/// TCP beside the socket, for tests of passwords, TLS and poolers.
+async fn open_on_free_port(wanted: &mut ClusterOptions) -> Result<Cluster, Box<dyn std::error::Error>> {
+    loop {
+        wanted.pg_port = Some(crate::free_port()?);
+        match Cluster::open(wanted).await {
+            // Somebody was faster.
+            Err(millstream_postgres::Error::PortTaken { .. }) => {}
+            opened => return Ok(opened?),
+        }
+    }
+}
+
 async fn hold_in(home: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut wanted = ClusterOptions::new(home);
     wanted.durable = false;
     wanted.settings = [("max_connections", "100"), ("deadlock_timeout", "200ms")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
-    let cluster = Cluster::open(&wanted).await?;
+    let cluster = open_on_free_port(&mut wanted).await?;
     let options = cluster.options().database("postgres");
     let mut connection = PgConnection::connect_with(&options).await?;
     sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE}"))).execute(&mut connection).await?;

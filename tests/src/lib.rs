@@ -35,12 +35,44 @@ pub use stream::{Run, Stream, Writer};
 pub mod proxy;
 pub use proxy::{Cut, Proxy};
 
+pub mod bouncer;
+pub use bouncer::Bouncer;
+
+pub mod tls;
+pub use tls::Authority;
+
 pub mod wait;
 pub use wait::until;
 
 /// Whether the long versions of tests are asked for, with `MILLSTREAM_SOAK=1`.
 pub fn soak() -> bool {
     std::env::var_os("MILLSTREAM_SOAK").is_some_and(|value| value == "1")
+}
+
+/// A port of 127.0.0.1 that was free a moment ago.
+///
+/// # Errors
+/// Of the operating system.
+pub fn free_port() -> std::io::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Whether a program of this machine is there. Where it is not, a test says so and leaves, unless
+/// `MILLSTREAM_REQUIRE_SERVICES=1` asks for all of them.
+///
+/// # Panics
+/// If it is asked for and not there.
+pub fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps servers where only root looks for them.
+    let mut places = std::env::split_paths(&path).chain([std::path::PathBuf::from("/usr/sbin")]);
+    let there = places.any(|place| place.join(name).is_file());
+    let required = std::env::var_os("MILLSTREAM_REQUIRE_SERVICES").is_some_and(|value| value == "1");
+    assert!(there || !required, "{name} is not installed, and MILLSTREAM_REQUIRE_SERVICES=1");
+    if !there {
+        println!("skipped: {name} is not installed");
+    }
+    there
 }
 
 /// A directory that the account of PostgreSQL can enter, removed with its handle.

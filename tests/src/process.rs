@@ -81,6 +81,13 @@ impl Setup {
         self
     }
 
+    /// The settings that were made, as `--set` takes them; without where it listens.
+    pub fn settings(&self) -> Vec<String> {
+        let settings = self.arguments.windows(2).filter(|pair| pair.first().is_some_and(|flag| flag == "--set"));
+        let settings = settings.filter_map(|pair| pair.get(1)).filter(|setting| !setting.starts_with("http.listen="));
+        settings.cloned().collect()
+    }
+
     /// Where it keeps its data; the same for every start of this setup.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir

@@ -139,7 +139,7 @@ pub fn options(pipeline: &str, incarnation: &str, connect: PgConnectOptions) -> 
     Options {
         pipeline: pipeline.to_owned(),
         incarnation: incarnation.to_owned(),
-        connect,
+        connect: connect.into(),
         segments_max: 10_000,
         set_local: String::new(),
         lease_lock_max: LEASE_LOCK_MAX,

@@ -1,11 +1,17 @@
 //! Everything about PostgreSQL that is not a statement: a server to talk to, how to reach it, and what its errors mean.
 //!
 //! [`Cluster`] is the private server of a machine where nobody set one up; [`Postgres`] is the `[postgres]` section of
-//! the configuration, for servers elsewhere too; [`verdict`] says for every error what has to happen next.
+//! the configuration, for servers elsewhere too, which a [`Connector`] reaches; [`verdict`] says for every error what has to happen next.
 //!
 //! This crate never drops a table, never deletes `data`, and never stops a server that another process still uses.
 
 pub mod settings;
+
+mod connector;
+
+mod connection;
+
+pub mod pooler;
 
 pub mod cluster;
 
@@ -17,6 +23,8 @@ pub mod sqlstate;
 mod error;
 
 pub use cluster::{Cluster, ClusterOptions};
+pub use connection::Connection;
+pub use connector::{ConnectError, Connector, POOLER_MEND};
 pub use error::Error;
 pub use settings::Postgres;
 pub use sqlstate::{Verdict, verdict};

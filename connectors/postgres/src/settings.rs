@@ -32,6 +32,9 @@ const STATEMENT_TIMEOUT_MS: u32 = 20_000;
 /// forgotten. Longer: one that was forgotten holds the partitions of others for longer.
 const LOCK_TIMEOUT_MS: u32 = 5_000;
 
+/// Where PgBouncer listens unless told otherwise.
+const POOLER_PORT: u16 = 6432;
+
 /// The `[postgres]` section. Without `url` and `url_file`, a private cluster. Since 0.1.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -52,8 +55,10 @@ pub struct Postgres {
     pub insecure: bool,
     /// A file that holds the password. Default: none.
     pub password_file: Option<PathBuf>,
-    /// A direct address for migrations, where `url` is that of a pooler. Default: `url`.
+    /// A direct address for migrations and commands, of the account that owns the tables. Default: `url`.
     pub migrate_url: Option<Secret>,
+    /// Who makes the account of `url` and grants it what it needs. Default: `create`.
+    pub roles: Roles,
     /// `url` is a PgBouncer in transaction mode: unnamed statements, no session state. Default: false.
     pub pgbouncer: bool,
     /// Connections for everything but the writers, which have their own.
@@ -76,6 +81,17 @@ pub struct Pool {
     pub connections_max: NonZeroU32,
     /// How long to wait for one, in milliseconds. Default: 5000: a pool hides a dead server for as long as this.
     pub acquire_timeout_ms: u32,
+}
+
+/// Who makes accounts and grants. Since 0.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Roles {
+    /// Millstream, as the account of `migrate_url`.
+    #[default]
+    Create,
+    /// Somebody else, before millstream comes: it makes and grants nothing, and prints what is needed.
+    Existing,
 }
 
 /// A text with a password in it. It is never shown.
@@ -110,6 +126,26 @@ pub enum Error {
     /// The section asks for a private cluster, which has no address of its own to configure.
     #[error("this [postgres] section is for a private cluster, which Cluster::open connects to")]
     Embedded,
+    /// A pooler without a way around it.
+    #[error(
+        "postgres.pgbouncer needs postgres.migrate_url: migrations and commands need a session of their own \
+         (the server's own address, or a PgBouncer database with pool_mode = session)"
+    )]
+    NoDirect,
+    /// A pooler that was not announced, or one where a session is needed.
+    #[error(
+        "postgres.{setting}: {host}:{port} is a pooler that shares server connections between transactions \
+         (PgBouncer with pool_mode = transaction): {}",
+        if *setting == "url" { crate::POOLER_MEND } else { "give the server's own address" }
+    )]
+    Pooler {
+        /// `url` or `migrate_url`.
+        setting: &'static str,
+        /// Where it is.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
     /// An address cannot be used.
     #[error("postgres.{setting}: {why}")]
     Address {
@@ -172,6 +208,21 @@ impl Postgres {
         self.embedded.unwrap_or(self.url.is_none() && self.url_file.is_none())
     }
 
+    /// Whether the server is on this machine, as far as its address tells.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let address = self.address().ok().and_then(|(_, url)| Address::parse(&url).ok());
+        address.is_none_or(|address| address.is_local())
+    }
+
+    /// Whether `url` names the usual port of PgBouncer without saying that it is one. It may be none, or one that keeps
+    /// sessions apart.
+    #[must_use]
+    pub fn may_be_pooler(&self) -> bool {
+        let port = self.url.as_ref().and_then(|url| Address::parse(&url.0).ok()).map(|address| address.port);
+        !self.pgbouncer && port == Some(POOLER_PORT)
+    }
+
     /// Looks for settings that exclude each other, without looking at files or servers.
     ///
     /// # Errors
@@ -184,6 +235,9 @@ impl Postgres {
             if timeout.is_some_and(|timeout| timeout > TIMEOUT_MS_MAX) {
                 return Err(Error::Value { setting, why: "at most 2147483647 ms (24 days)" });
             }
+        }
+        if self.pgbouncer && self.migrate_url.is_none() {
+            return Err(Error::NoDirect);
         }
         if self.pg_port == Some(0) {
             return Err(Error::Value { setting: "pg_port", why: "PostgreSQL cannot choose a port: name one" });
@@ -257,6 +311,12 @@ impl Postgres {
         statements.join("; ")
     }
 
+    /// Whether `migrate_url` brings a password of its own; `password_file` is that of `url` then.
+    pub(crate) fn migrate_url_has_password(&self) -> bool {
+        let parsed = self.migrate_url.as_ref().and_then(|url| Address::parse(&url.0).ok());
+        parsed.is_some_and(|address| address.password.is_some())
+    }
+
     fn timeouts(&self) -> impl Iterator<Item = (&'static str, u32)> {
         let timeouts = [("statement_timeout", self.statement_timeout_ms), ("lock_timeout", self.lock_timeout_ms)];
         timeouts.into_iter().filter_map(|(name, timeout)| Some((name, timeout?)))
@@ -284,6 +344,7 @@ impl Postgres {
             (self.password_file.is_some(), "password_file"),
             (self.migrate_url.is_some(), "migrate_url"),
             (self.pgbouncer, "pgbouncer"),
+            (self.roles == Roles::Existing, "roles"),
         ] {
             if set {
                 return both("embedded", other, why);
@@ -304,16 +365,21 @@ impl Postgres {
     fn connect(&self, setting: &'static str, url: &str, pgbouncer: bool) -> Result<PgConnectOptions, Error> {
         self.check()?;
         let password = match &self.password_file {
+            Some(_) if setting == "migrate_url" && self.migrate_url_has_password() => None,
             Some(path) => Some(secret("password_file", path)?),
             None => None,
         };
         let options = self.options_of(setting, url, password)?;
+        // A pooler refuses parameters at the start of a session that it does not track, and from PostgreSQL 12 on
+        // numbers are exact without this one.
+        let options = options.extra_float_digits(None);
         if pgbouncer {
-            // Its next statement may meet another server connection, where a named statement is unknown; and it
-            // refuses parameters at the start of a session that it does not track.
-            return Ok(options.statement_cache_capacity(0).extra_float_digits(None));
+            // See `Connection`, which sends statements without a name.
+            return Ok(options.statement_cache_capacity(0));
         }
-        Ok(options.options(self.timeouts().map(|(name, ms)| (name, format!("{ms}ms")))))
+        let mut timeouts = self.timeouts().map(|(name, ms)| (name, format!("{ms}ms"))).peekable();
+        // None at all where there is nothing to say, because a pooler refuses even an empty list.
+        Ok(if timeouts.peek().is_none() { options } else { options.options(timeouts) })
     }
 
     /// The options of one address. Reads no file but the certificate's name, and nothing of the environment.
@@ -324,7 +390,8 @@ impl Postgres {
         password: Option<String>,
     ) -> Result<PgConnectOptions, Error> {
         let address = Address::parse(url).map_err(|why| Error::Address { setting, why })?;
-        if address.password.is_some() && self.password_file.is_some() {
+        // That of `migrate_url` may be another account's.
+        if address.password.is_some() && self.password_file.is_some() && setting != "migrate_url" {
             let why = "each gives the password";
             return Err(Error::Both { one: setting, other: "password_file", why });
         }

@@ -36,12 +36,14 @@ pub fn verdict(error: &sqlx::Error) -> Verdict {
             Some(error) => of_code(error.code(), error.constraint()),
             None => Verdict::Alarm,
         },
+        // What a TLS handshake says comes as this: a certificate does not heal by itself.
+        E::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => Verdict::Alarm,
         // Refused, reset, timed out, ended in the middle; the driver's own task for the socket is gone; BEGIN was
         // answered by a connection in some other state.
         E::Io(_) | E::WorkerCrashed | E::BeginFailed => Verdict::SlowDown { reconnect: true },
         // Connections are in use, or cannot be opened just now: the pool says the same of both.
         E::PoolTimedOut => Verdict::SlowDown { reconnect: false },
-        // A certificate does not heal by itself.
+        // Nor does a server without TLS.
         E::Tls(_) => Verdict::Alarm,
         // The stream of messages is out of step, or it is no PostgreSQL that answers.
         E::Protocol(_) => Verdict::Alarm,

@@ -39,8 +39,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_engine::{Batch, Gap, Held, Outcome, Partition, Range, Receipt, Recovery, Sink, SinkError};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection};
+use millstream_postgres::{Connection, Connector};
 
 use apply::Lookup;
 use columns::Columns;
@@ -56,7 +55,7 @@ pub struct Options {
     /// The incarnation of the stream.
     pub incarnation: String,
     /// How to reach the database.
-    pub connect: PgConnectOptions,
+    pub connect: Connector,
     /// Counted first path segments per bucket; beyond it objects are counted in the bucket only.
     pub segments_max: i32,
     /// Statements that each transaction begins with, such as limits of time; may be empty.
@@ -71,7 +70,7 @@ pub struct Options {
 pub struct Metadata {
     options: Options,
     /// Taken out while it is in use: a call that is dropped half-way leaves none, and the next one connects anew.
-    connection: Option<PgConnection>,
+    connection: Option<Connection>,
     leases: Leases,
     slot: Option<Slot>,
     segments: Segments,
@@ -98,12 +97,10 @@ impl Metadata {
         }
     }
 
-    async fn connect(&mut self) -> Result<PgConnection, SinkError> {
+    async fn connect(&mut self) -> Result<Connection, SinkError> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => PgConnection::connect_with(&self.options.connect)
-                .await
-                .map_err(|error| error::failed("connect to PostgreSQL", error)),
+            None => self.options.connect.connect().await.map_err(error::unreachable),
         }
     }
 
@@ -118,7 +115,7 @@ impl Metadata {
     }
 
     /// Keeps the connection for the next call, unless the error means that nobody knows its state.
-    fn put_back(&mut self, connection: PgConnection, error: Option<&SinkError>) {
+    fn put_back(&mut self, connection: Connection, error: Option<&SinkError>) {
         if !error.is_some_and(error::closes_connection) {
             self.connection = Some(connection);
         }

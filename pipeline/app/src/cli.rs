@@ -196,6 +196,7 @@ fn is_configuration(error: &anyhow::Error) -> bool {
         let log = cause.downcast_ref::<millstream_log::Error>();
         cause.is::<Problems>()
             || cause.is::<millstream_postgres::settings::Error>()
+            || matches!(cause.downcast_ref(), Some(millstream_postgres::ConnectError::Setting(_)))
             || matches!(log, Some(millstream_log::Error::Partitions { .. } | millstream_log::Error::TopicName { .. }))
     })
 }

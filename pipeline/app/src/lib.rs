@@ -8,6 +8,10 @@ pub mod config;
 
 pub mod migrate;
 
+mod grants;
+
+mod elsewhere;
+
 pub mod node;
 
 pub mod http;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use millstream_schemas::migrations::{MIGRATIONS, Migration};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 /// A number that no other program is likely to lock: two processes that start together take turns.
 const LOCK: i64 = 0x6d69_6c6c_7374_726d;
@@ -37,25 +37,39 @@ pub async fn pending(connection: &mut PgConnection) -> anyhow::Result<Vec<&'stat
 pub async fn apply(connection: &mut PgConnection) -> anyhow::Result<Vec<&'static Migration>> {
     let mut done = Vec::new();
     loop {
-        let mut transaction = connection.begin().await?;
-        // Held to the end of the transaction: works behind a pooler, too.
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
-        let Some(next) = pending(&mut transaction).await?.into_iter().next() else { return Ok(done) };
-        sqlx::raw_sql(AssertSqlSafe(next.sql))
-            .execute(&mut *transaction)
-            .await
-            .with_context(|| format!("migration {} ({})", next.number, next.name))?;
-        sqlx::raw_sql(
-            "CREATE TABLE IF NOT EXISTS millstream.migration (number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
-        )
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query("INSERT INTO millstream.migration (number, name) VALUES ($1, $2)")
-            .bind(next.number)
-            .bind(next.name)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
+        begin(connection).await?;
+        let applied = apply_next(connection).await;
+        let end = if matches!(applied, Ok(Some(_))) { "COMMIT" } else { "ROLLBACK" };
+        let ended = sqlx::raw_sql(end).execute(&mut *connection).await;
+        let Some(next) = applied? else { return Ok(done) };
+        ended.with_context(|| format!("commit migration {} ({})", next.number, next.name))?;
         done.push(next);
     }
+}
+
+/// Begins a transaction in which nobody else changes tables or accounts.
+pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let statements = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})");
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map(drop)
+}
+
+async fn apply_next(connection: &mut PgConnection) -> anyhow::Result<Option<&'static Migration>> {
+    let Some(next) = pending(connection).await?.into_iter().next() else { return Ok(None) };
+    sqlx::raw_sql(AssertSqlSafe(script(next)))
+        .execute(connection)
+        .await
+        .with_context(|| format!("migration {} ({})", next.number, next.name))?;
+    Ok(Some(next))
+}
+
+/// All statements of a step, with those that put it on record.
+pub(crate) fn script(step: &Migration) -> String {
+    format!(
+        "{}\nCREATE TABLE IF NOT EXISTS millstream.migration (\n    \
+         number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());\n\
+         INSERT INTO millstream.migration (number, name) VALUES ({}, '{}');",
+        step.sql.trim_end(),
+        step.number,
+        step.name
+    )
 }

@@ -12,17 +12,20 @@ use millstream_engine::{
     BatchLimits, FloodLimits, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task,
 };
 use millstream_log::{Log, Retention, Topic};
-use millstream_postgres::Cluster;
+use millstream_postgres::{Cluster, Connector};
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
-use crate::migrate;
+use crate::{elsewhere, migrate};
 
 /// How long the farewell of idle connections may take at the end: a round trip each, where there is somebody to answer.
 const POOL_CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// How old a password may be that a query is made with. A small file is read so often.
+const SECRETS_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything that runs, for the HTTP endpoint and the demo to look at.
 #[derive(Debug)]
@@ -98,22 +101,26 @@ impl Node {
 
         let log = open_log(&config)?;
 
-        let (cluster, connect, psql_line) = open_postgres(&config).await?;
+        let (cluster, connector, psql_line) = open_postgres(&config).await?;
 
-        let migrate_connect =
-            if config.postgres.is_embedded() { connect.clone() } else { config.postgres.migrate_options()? };
-        let mut connection = PgConnection::connect_with(&migrate_connect).await.context("connect to PostgreSQL")?;
-        for step in migrate::apply(&mut connection).await? {
-            tracing::info!(number = step.number, name = step.name, "migrated");
+        match &cluster {
+            Some(_) => {
+                let mut connection = connector.connect().await.context("connect to PostgreSQL")?;
+                for step in migrate::apply(&mut connection).await? {
+                    tracing::info!(number = step.number, name = step.name, "migrated");
+                }
+                connection.close().await?;
+            }
+            None => elsewhere::prepare(&config.postgres).await?,
         }
-        connection.close().await?;
+        let connect = connector.options()?;
         let pool = config.postgres.pool_options().connect_lazy_with(connect.clone());
 
         let stop = CancellationToken::new();
         let mut pipelines = Vec::new();
         let mut tasks = Vec::new();
         for pipeline in &config.pipeline {
-            let (running, task) = start_pipeline(&config, pipeline, &log, &connect, &stop)?;
+            let (running, task) = start_pipeline(&config, pipeline, &log, &connector, &stop)?;
             pipelines.push(running);
             tasks.push(task);
         }
@@ -133,6 +140,7 @@ impl Node {
             tasks: Mutex::new(tasks),
         };
         node.keep_postgres();
+        node.keep_secrets(connector);
         Ok(node)
     }
 
@@ -151,6 +159,28 @@ impl Node {
                     && let Err(error) = cluster.ensure().await
                 {
                     tracing::error!(%error, "the private PostgreSQL does not start");
+                }
+            }
+        }));
+    }
+
+    /// Lets the pool's next connections use what the files of secrets say now. Writers read them by themselves.
+    fn keep_secrets(&self, connector: Connector) {
+        if !connector.reads_files() {
+            return;
+        }
+        let (stop, pool) = (self.stop.clone(), self.pool.clone());
+        // Ends with the process; its result says nothing that was not logged.
+        drop(task::spawn("keep secrets", async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(SECRETS_EVERY) => {}
+                    () = stop.cancelled() => return,
+                }
+                match connector.options() {
+                    Ok(options) => pool.set_connect_options(options),
+                    // In the middle of being replaced, or gone: the old ones may still do.
+                    Err(error) => tracing::debug!(%error, "the files of secrets were not read"),
                 }
             }
         }));
@@ -214,9 +244,10 @@ pub(crate) fn open_log(config: &Config) -> anyhow::Result<Log> {
     Log::open(&directory, options).with_context(|| format!("open the stream in {}", directory.display()))
 }
 
-pub(crate) async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Cluster>, PgConnectOptions, String)> {
+pub(crate) async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Cluster>, Connector, String)> {
     if !config.postgres.is_embedded() {
-        let connect = config.postgres.connect_options()?;
+        let connector = config.postgres.connector();
+        let connect = connector.options()?;
         let line = format!(
             "psql -h {} -p {} -U {} {}",
             connect.get_host(),
@@ -224,19 +255,19 @@ pub(crate) async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Clu
             connect.get_username(),
             connect.get_database().unwrap_or("millstream"),
         );
-        return Ok((None, connect, line));
+        return Ok((None, connector, line));
     }
     let options = config.postgres.cluster_options(&config.data_dir.join("postgres"))?;
     let cluster = Cluster::open(&options).await.context("start the private PostgreSQL")?;
     let (connect, line) = (cluster.options(), cluster.psql_line());
-    Ok((Some(cluster), connect, line))
+    Ok((Some(cluster), connect.into(), line))
 }
 
 fn start_pipeline(
     config: &Config,
     pipeline: &config::Pipeline,
     log: &Log,
-    connect: &PgConnectOptions,
+    connector: &Connector,
     stop: &CancellationToken,
 ) -> anyhow::Result<(Running, JoinHandle<Summary>)> {
     let topic = log
@@ -265,7 +296,7 @@ fn start_pipeline(
     let options = Options {
         pipeline: pipeline.name.clone(),
         incarnation: source.incarnation().to_owned(),
-        connect: connect.clone().application_name("millstream writer"),
+        connect: connector.clone().application_name("millstream writer"),
         segments_max: config.limits.segments_max,
         set_local: config.postgres.set_local(),
         lease_lock_max: Duration::from_secs(config.limits.lease_lock_seconds_max),

@@ -18,7 +18,7 @@ const PORT: u16 = 5432;
 pub(super) struct Address {
     /// A name, an IP address without brackets, or the directory of a socket.
     pub(super) host: String,
-    port: u16,
+    pub(super) port: u16,
     user: String,
     pub(super) password: Option<String>,
     database: String,

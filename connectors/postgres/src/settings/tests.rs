@@ -5,6 +5,7 @@ use sqlx::postgres::PgSslMode;
 use super::*;
 
 const REMOTE: &str = "postgres://writer:secret@db.example.com:6432/events";
+const WITHOUT: &str = "postgres://writer@127.0.0.1/events";
 const LOCAL: &str = "postgres://writer:secret@127.0.0.1/events";
 
 fn section(toml: &str) -> Postgres {
@@ -126,6 +127,8 @@ fn settings_that_exclude_each_other_are_refused() {
         ("pgbouncer = true", "embedded and postgres.pgbouncer"),
         ("password_file = '/f'", "embedded and postgres.password_file"),
         ("migrate_url = 'U'", "embedded and postgres.migrate_url"),
+        ("roles = 'existing'", "embedded and postgres.roles"),
+        ("url = 'U'\npgbouncer = true", "pgbouncer needs postgres.migrate_url"),
         ("pg_port = 0", "name one"),
         ("statement_timeout_ms = 2147483648", "at most"),
         ("url = 'U'\npassword_file = '/f'", "each gives the password"),
@@ -155,6 +158,13 @@ fn secrets_come_from_files_that_are_read_anew() {
         let shown = format!("{:?}", section.connect_options().unwrap());
         assert!(shown.contains(&format!("{word:?}")), "{shown}");
     }
+    let both =
+        format!("migrate_url = 'postgres://owner:own@127.0.0.1/events'\npassword_file = '{}'", password.display());
+    for (migrate, word) in [("owner:own@", "own"), ("writer@", "second")] {
+        let both = both.replace("owner:own@", migrate);
+        let shown = format!("{:?}", self::section(&format!("url = '{WITHOUT}'\n{both}")).migrate_options().unwrap());
+        assert!(shown.contains(&format!("{word:?}")), "{shown}");
+    }
     fs::write(&password, "\n").unwrap();
     assert!(section.connect_options().unwrap_err().to_string().contains("empty"));
 }
@@ -178,6 +188,7 @@ fn behind_a_pooler_a_session_keeps_nothing() {
     );
     let local = "SET LOCAL statement_timeout = 9000; SET LOCAL lock_timeout = 700";
     assert_eq!(direct.set_local(), local);
+    assert_eq!(section(&format!("url = '{LOCAL}'")).connect_options().unwrap().get_options(), None);
 
     let pooled = section(&format!("url = '{LOCAL}'\nmigrate_url = '{LOCAL}2'\npgbouncer = true\n{timeouts}"));
     let options = pooled.connect_options().unwrap();

@@ -15,7 +15,8 @@ use super::address::Address;
 pub struct Tls {
     /// How much is verified.
     pub mode: TlsMode,
-    /// A file of certificates (PEM) that may have signed the server's. Default: those of the operating system.
+    /// A file of certificates (PEM) that may have signed the server's, beside those of the operating system. Default:
+    /// none.
     #[serde(default)]
     pub ca: Option<PathBuf>,
 }

@@ -4,7 +4,8 @@
 //! there, an UPDATE meets exactly the versions of rows that were seen before, or fails.
 
 use millstream_engine::Outcome;
-use sqlx::{PgConnection, Row as _};
+use millstream_postgres::Connection;
+use sqlx::Row as _;
 
 use super::columns::{Columns, DescriptionRow, Row, Span};
 use super::copy;
@@ -66,7 +67,7 @@ pub(super) struct Applied {
 
 /// Writes the events of the records that `include` names.
 pub(super) async fn apply(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     columns: &Columns,
     include: impl Fn(u32) -> bool,
     care: Care,
@@ -95,7 +96,7 @@ pub(super) async fn apply(
 }
 
 async fn apply_pass(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     columns: &Columns,
     folded: &[Folded],
     known: &[Known],
@@ -192,7 +193,7 @@ fn description_column(rows: &[&Folded], pick: fn((i64, i64, i64)) -> i64) -> Vec
 
 /// Inserts rows that may be there by now; returns those that were.
 async fn insert_new<'a>(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     columns: &Columns,
     fresh: &[&'a Folded],
     applied: &mut Applied,
@@ -241,7 +242,7 @@ async fn insert_new<'a>(
 
 /// Updates rows that are there: as they were seen, or under locks taken in key order.
 async fn update(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     columns: &Columns,
     newer: &[(&Folded, Option<&Stored>)],
     keys: &Keys,
@@ -298,7 +299,7 @@ struct Changes<'a> {
 }
 
 impl Changes<'_> {
-    async fn write(&self, connection: &mut PgConnection, columns: &Columns) -> Result<(), Fault> {
+    async fn write(&self, connection: &mut Connection, columns: &Columns) -> Result<(), Fault> {
         let rows = &self.rows;
         if rows.is_empty() {
             return Ok(());

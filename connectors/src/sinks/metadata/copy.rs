@@ -1,6 +1,6 @@
 //! New rows as one binary COPY. Format: PostgreSQL documentation, COPY, "Binary Format".
 
-use sqlx::PgConnection;
+use millstream_postgres::Connection;
 
 use super::columns::{Columns, Span};
 use super::error::Fault;
@@ -12,7 +12,7 @@ const FIELDS: i16 = 18;
 const JSONB_VERSION: u8 = 1;
 
 /// Copies rows in; fails as a whole with a unique violation if any is there already.
-pub(super) async fn copy(connection: &mut PgConnection, columns: &Columns, rows: &[&Folded]) -> Result<(), Fault> {
+pub(super) async fn copy(connection: &mut Connection, columns: &Columns, rows: &[&Folded]) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::PgConnection;
+use millstream_postgres::Connection;
 
 use super::columns::{Columns, Row};
 use super::error::Fault;
@@ -129,7 +129,7 @@ impl Deltas {
     /// Writes the changes into the rows of one slot.
     pub(super) async fn write(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         slot: &Slot,
         segments: &mut Segments,
     ) -> Result<(), Fault> {
@@ -138,7 +138,7 @@ impl Deltas {
         self.write_hours(connection, slot).await
     }
 
-    async fn write_buckets(&self, connection: &mut PgConnection, slot: &Slot) -> Result<(), Fault> {
+    async fn write_buckets(&self, connection: &mut Connection, slot: &Slot) -> Result<(), Fault> {
         let mut changes: Vec<(&str, &str, Objects)> = Vec::with_capacity(self.segments.len());
         for ((store, bucket), segments) in &self.segments {
             let mut sum = Objects::default();
@@ -167,7 +167,7 @@ impl Deltas {
         Ok(())
     }
 
-    async fn write_hours(&self, connection: &mut PgConnection, slot: &Slot) -> Result<(), Fault> {
+    async fn write_hours(&self, connection: &mut Connection, slot: &Slot) -> Result<(), Fault> {
         let mut changes: Vec<(&str, &str, i64, Hour)> = Vec::with_capacity(self.hours.len());
         for ((store, bucket), hours) in &self.hours {
             let changed = hours.iter().filter(|(_, delta)| **delta != Hour::default());

@@ -1,6 +1,7 @@
 //! What an error of the database means here: whose fault it is, and so what happens next.
 
 use millstream_engine::{Recovery, SinkError};
+use millstream_postgres::ConnectError;
 use millstream_postgres::sqlstate::{Verdict, verdict};
 
 /// Why a transaction did not go through.
@@ -62,15 +63,25 @@ impl Fault {
     }
 }
 
+/// No connection, with what the engine should do about it.
+pub(super) fn unreachable(error: ConnectError) -> SinkError {
+    let recovery = recovery(error.verdict());
+    SinkError::Failed { doing: "connect to PostgreSQL", recovery, source: error.into() }
+}
+
 /// An error of the database with what the engine should do about it.
 pub(super) fn failed(doing: &'static str, error: sqlx::Error) -> SinkError {
-    let recovery = match verdict(&error) {
+    let recovery = recovery(verdict(&error));
+    SinkError::Failed { doing, recovery, source: error.into() }
+}
+
+fn recovery(verdict: Verdict) -> Recovery {
+    match verdict {
         Verdict::SlowDown { .. } => Recovery::Retry { after: None },
         Verdict::Split => Recovery::Split,
         // Outside the statements that carry records, bad data is ours.
         Verdict::Alarm | Verdict::RecordFault => Recovery::Alarm,
-    };
-    SinkError::Failed { doing, recovery, source: error.into() }
+    }
 }
 
 /// Whether the connection is of no further use.

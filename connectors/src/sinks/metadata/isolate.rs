@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use millstream_engine::Range;
-use sqlx::PgConnection;
+use millstream_postgres::Connection;
 
 use super::apply::{Applied, Care, Lookup, apply};
 use super::columns::Columns;
@@ -47,7 +47,7 @@ impl Verdicts {
 
 /// Applies a batch without the records already refused; on a new refusal finds the record, remembers it, and goes on.
 pub(super) async fn apply_isolating(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     columns: &Columns,
     care: Care,
     lookup: &mut Lookup,
@@ -117,7 +117,7 @@ fn suspects(columns: &Columns, refused: &BTreeMap<u32, Refusal>) -> Vec<u32> {
 
 /// Applies under a savepoint, which a fault that blames a record is rolled back to.
 async fn apply_guarded(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     columns: &Columns,
     include: impl Fn(u32) -> bool,
     care: Care,
@@ -131,7 +131,7 @@ async fn apply_guarded(
     applied
 }
 
-async fn rollback(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+async fn rollback(connection: &mut Connection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql("ROLLBACK TO SAVEPOINT attempt").execute(connection).await.map(drop)
 }
 

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_engine::{Batch, Gap, Held, Partition, Position, Range, Recovery, SinkError};
+use millstream_postgres::Connection;
 use rand::Rng as _;
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
 
 use super::Options;
 use super::columns::Columns;
 use super::error::{Fault, failed};
+use super::transaction::{enter, leave};
 
 /// The leases of one writer.
 #[derive(Debug, Default)]
@@ -41,11 +43,12 @@ impl Leases {
     /// long, that one's session is ended, and the next call finds them free.
     pub(super) async fn acquire(
         &mut self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         options: &Options,
         partitions: &[Partition],
     ) -> Result<Vec<Held>, SinkError> {
         let names: Vec<&str> = partitions.iter().map(Partition::as_str).collect();
+        enter(connection).await.map_err(|error| failed("take leases", error))?;
         refuse_changed_incarnation(connection, options, &names).await?;
         let token = random_uuid();
         let rows = match take(connection, options, &names, &token).await {
@@ -57,6 +60,7 @@ impl Leases {
                 return Err(error);
             }
         };
+        leave(connection).await.map_err(|error| failed("take leases", error))?;
         let held: Result<Vec<Held>, sqlx::Error> = rows
             .iter()
             .map(|row| {
@@ -73,7 +77,7 @@ impl Leases {
     /// Locks the lease rows of a batch and checks that it may be written.
     pub(super) async fn check(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         options: &Options,
         batch: &Batch<Columns>,
     ) -> Result<Fence, Fault> {
@@ -112,7 +116,7 @@ impl Leases {
     /// Moves the stored positions past a batch.
     pub(super) async fn advance(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         options: &Options,
         batch: &Batch<Columns>,
         slot: &super::counts::Slot,
@@ -167,7 +171,7 @@ fn judge(
 
 /// Writes new tokens into the lease rows, waiting for whoever has them locked, up to a limit.
 async fn take(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     options: &Options,
     partitions: &[&str],
     token: &str,
@@ -187,7 +191,7 @@ async fn take(
 
 /// Ends the sessions that keep leases locked beyond the limit: what they did not commit is undone, and if their owner
 /// wakes up, it meets the fence.
-async fn end_holders(connection: &mut PgConnection, options: &Options, partitions: &[&str]) -> Result<(), SinkError> {
+async fn end_holders(connection: &mut Connection, options: &Options, partitions: &[&str]) -> Result<(), SinkError> {
     let ended = async {
         let rows = sqlx::query(include_str!("sql/lease_holders_end.sql"))
             .bind(&options.pipeline)
@@ -217,7 +221,7 @@ async fn end_holders(connection: &mut PgConnection, options: &Options, partition
 
 /// A stream that was made anew has other records at the same positions: going on would lose or repeat some, silently.
 async fn refuse_changed_incarnation(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     options: &Options,
     partitions: &[&str],
 ) -> Result<(), SinkError> {
@@ -239,8 +243,9 @@ async fn refuse_changed_incarnation(
             to: Position::Offset(0),
             reason: format!("the stream was made anew: it was {incarnation}"),
         };
-        record_gap(connection, options, &gap).await?;
+        insert_gap(connection, options, &gap).await?;
     }
+    leave(connection).await.map_err(|error| failed("record a gap", error))?;
     let say = format!(
         "the tables were filled from stream {incarnation}, this is {}: if that is right, run `millstream positions reset --pipeline {} --to earliest`",
         options.incarnation, options.pipeline,
@@ -249,7 +254,13 @@ async fn refuse_changed_incarnation(
 }
 
 /// Puts a gap on record.
-pub(super) async fn record_gap(connection: &mut PgConnection, options: &Options, gap: &Gap) -> Result<(), SinkError> {
+pub(super) async fn record_gap(connection: &mut Connection, options: &Options, gap: &Gap) -> Result<(), SinkError> {
+    enter(connection).await.map_err(|error| failed("record a gap", error))?;
+    insert_gap(connection, options, gap).await?;
+    leave(connection).await.map_err(|error| failed("record a gap", error))
+}
+
+async fn insert_gap(connection: &mut Connection, options: &Options, gap: &Gap) -> Result<(), SinkError> {
     sqlx::query(include_str!("sql/gap_insert.sql"))
         .bind(&options.pipeline)
         .bind(&options.incarnation)

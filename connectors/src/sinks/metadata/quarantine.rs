@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millstream_engine::{Batch, Record};
-use sqlx::PgConnection;
+use millstream_postgres::Connection;
 
 use super::Options;
 use super::columns::Columns;
@@ -22,7 +22,7 @@ struct Kept<'a> {
 
 /// Writes the quarantine rows of a batch; says how many events they stand for.
 pub(super) async fn write(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     options: &Options,
     batch: &Batch<Columns>,
     refused: &BTreeMap<u32, Refusal>,

@@ -9,7 +9,8 @@
 //! segment that is not counted, because it is beyond the limit, stays so.
 
 use millstream_engine::SinkError;
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use millstream_postgres::Connection;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::counts::Slot;
 use super::error::{Fault, failed};
@@ -76,7 +77,7 @@ impl Recount {
     /// # Errors
     /// What the database said.
     pub async fn buckets(
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         store: Option<&str>,
         bucket: Option<&str>,
     ) -> Result<Vec<(String, String)>, SinkError> {
@@ -91,7 +92,7 @@ impl Recount {
     /// What the database said; nothing of this bucket was changed then.
     pub async fn bucket(
         &mut self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         store: &str,
         bucket: &str,
     ) -> Result<Vec<Difference>, SinkError> {
@@ -105,7 +106,7 @@ impl Recount {
 
     async fn transaction(
         &mut self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         store: &str,
         bucket: &str,
     ) -> Result<Vec<Difference>, Fault> {
@@ -133,7 +134,7 @@ impl Recount {
     }
 
     /// The slot of this repair, renewed, or a new one.
-    async fn slot(&self, connection: &mut PgConnection) -> Result<Slot, Fault> {
+    async fn slot(&self, connection: &mut Connection) -> Result<Slot, Fault> {
         if let Some(slot) = &self.slot {
             let renew = sqlx::query(include_str!("sql/slot_renew.sql")).bind(slot.number).bind(&slot.token);
             if renew.execute(&mut *connection).await.map_err(Fault::ours)?.rows_affected() == 1 {
@@ -144,7 +145,7 @@ impl Recount {
     }
 }
 
-async fn select(connection: &mut PgConnection, store: &str, bucket: &str) -> Result<Vec<Difference>, sqlx::Error> {
+async fn select(connection: &mut Connection, store: &str, bucket: &str) -> Result<Vec<Difference>, sqlx::Error> {
     let rows =
         sqlx::query(include_str!("sql/recount_select.sql")).bind(store).bind(bucket).fetch_all(connection).await?;
     let number = |row: &sqlx::postgres::PgRow, at: usize| {
@@ -166,7 +167,7 @@ async fn select(connection: &mut PgConnection, store: &str, bucket: &str) -> Res
 
 /// Adds truth minus sum to the counters that differ.
 async fn add(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     slot: &Slot,
     store: &str,
     bucket: &str,

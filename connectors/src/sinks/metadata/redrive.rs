@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use millstream_engine::{Decode as _, Outcome, Position, Record, SinkError};
+use millstream_postgres::Connection;
 use millstream_schemas::Limits;
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
 
 use super::Decoder;
 use super::apply::{Care, Lookup, apply};
@@ -18,7 +19,7 @@ use super::counts::Slot;
 use super::decode::STORE_HEADER;
 use super::error::Fault;
 use super::segments::Segments;
-use super::transaction::{begin, lease_slot, rollback};
+use super::transaction::{begin, commit, lease_slot, rollback};
 
 /// Transactions tried for one set of records while others change the same keys.
 const ATTEMPTS_MAX: u32 = 10;
@@ -74,7 +75,7 @@ impl Redrive {
     ///
     /// # Errors
     /// What the database said, unless it blames a record: that one stays in quarantine.
-    pub async fn run(&mut self, connection: &mut PgConnection, ids: &[i64]) -> Result<Redriven, SinkError> {
+    pub async fn run(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<Redriven, SinkError> {
         let mut redriven = Redriven::default();
         // Halves of what the database refused, until the record is found.
         let mut open: Vec<Vec<i64>> = vec![ids.to_vec()];
@@ -112,8 +113,9 @@ impl Redrive {
     }
 
     /// One transaction. The flag says whether it counts: rows may have gone meanwhile.
-    async fn transaction(&mut self, connection: &mut PgConnection, ids: &[i64]) -> Result<(Redriven, bool), Fault> {
-        begin(connection, "").await.map_err(Fault::ours)?;
+    async fn transaction(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<(Redriven, bool), Fault> {
+        let set_local = connection.set_local().to_owned();
+        begin(connection, &set_local).await.map_err(Fault::ours)?;
         let locked = lock(connection, ids).await?;
         if locked.records.is_empty() {
             rollback(connection).await.map_err(Fault::ours)?;
@@ -141,14 +143,14 @@ impl Redrive {
             rollback(connection).await.map_err(Fault::ours)?;
             self.segments.rolled_back();
         } else {
-            sqlx::raw_sql("COMMIT").execute(connection).await.map_err(Fault::ours)?;
+            commit(connection).await.map_err(Fault::ours)?;
             self.segments.committed();
             self.slot = Some(slot);
         }
         Ok((Redriven { removed, outcome, kept }, true))
     }
 
-    async fn undo(&mut self, connection: &mut PgConnection) -> Result<(), SinkError> {
+    async fn undo(&mut self, connection: &mut Connection) -> Result<(), SinkError> {
         self.segments.rolled_back();
         rollback(connection).await.map_err(|error| super::error::failed("roll back", error))
     }
@@ -177,7 +179,7 @@ impl Redriven {
     }
 }
 
-async fn lock(connection: &mut PgConnection, ids: &[i64]) -> Result<Locked, Fault> {
+async fn lock(connection: &mut Connection, ids: &[i64]) -> Result<Locked, Fault> {
     let rows = sqlx::query(include_str!("sql/quarantine_records_lock.sql")).bind(ids).fetch_all(connection).await;
     let mut locked = Locked::default();
     let mut last: Option<[String; 4]> = None;
@@ -216,7 +218,7 @@ fn read(row: &PgRow, locked: &mut Locked, last: &mut Option<[String; 4]>) -> Res
 }
 
 /// Events that are refused now keep or get a row of their own; says which rows stay.
-async fn keep_refused(connection: &mut PgConnection, locked: &Locked, refused: &[Refused]) -> Result<Vec<Kept>, Fault> {
+async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[Refused]) -> Result<Vec<Kept>, Fault> {
     let row = |one: &Refused| {
         let of_record = locked.rows.iter().filter(|(record, _, _)| *record == one.record);
         let own = of_record.clone().find(|(_, index, _)| *index == i32::from(one.index));

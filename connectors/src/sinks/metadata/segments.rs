@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::{PgConnection, Row as _};
+use millstream_postgres::Connection;
+use sqlx::Row as _;
 
 use super::counts::{Objects, Slot};
 use super::error::Fault;
@@ -42,7 +43,7 @@ impl Segments {
 
     pub(super) async fn write(
         &mut self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         slot: &Slot,
         deltas: &HashMap<(String, String), HashMap<String, Objects>>,
     ) -> Result<(), Fault> {
@@ -74,7 +75,7 @@ impl Segments {
     }
 
     /// Finds out about segments not met before, and registers those that fit.
-    async fn register(&self, connection: &mut PgConnection, unknown: Vec<&Name>) -> Result<HashMap<Name, bool>, Fault> {
+    async fn register(&self, connection: &mut Connection, unknown: Vec<&Name>) -> Result<HashMap<Name, bool>, Fault> {
         let mut learnt = HashMap::new();
         let mut missing = unknown;
         // Asked once without a lock and, for what is missing, again under the lock of its bucket.
@@ -107,7 +108,7 @@ impl Segments {
     /// Locks the buckets of these segments; says how many more segments each may count.
     async fn lock<'a>(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         names: &[&'a Name],
     ) -> Result<HashMap<(&'a str, &'a str), i32>, Fault> {
         let rows = sqlx::query(include_str!("sql/segment_limits_lock.sql"))
@@ -129,7 +130,7 @@ impl Segments {
     }
 }
 
-async fn select(connection: &mut PgConnection, names: &[&Name]) -> Result<std::collections::HashSet<usize>, Fault> {
+async fn select(connection: &mut Connection, names: &[&Name]) -> Result<std::collections::HashSet<usize>, Fault> {
     let rows = sqlx::query_scalar::<_, i64>(include_str!("sql/segments_select.sql"))
         .bind(names.iter().map(|name| &*name.0).collect::<Vec<&str>>())
         .bind(names.iter().map(|name| &*name.1).collect::<Vec<&str>>())
@@ -140,7 +141,7 @@ async fn select(connection: &mut PgConnection, names: &[&Name]) -> Result<std::c
     Ok(rows.into_iter().filter_map(|ordinal| usize::try_from(ordinal - 1).ok()).collect())
 }
 
-async fn insert(connection: &mut PgConnection, names: &[&Name], learnt: &HashMap<Name, bool>) -> Result<(), Fault> {
+async fn insert(connection: &mut Connection, names: &[&Name], learnt: &HashMap<Name, bool>) -> Result<(), Fault> {
     let (fit, refused): (Vec<&&Name>, Vec<&&Name>) =
         names.iter().partition(|name| learnt.get(**name).copied().unwrap_or(false));
     sqlx::query(include_str!("sql/segments_insert.sql"))

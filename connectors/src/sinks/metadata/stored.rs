@@ -3,8 +3,9 @@
 //! A look without locks settles redelivered and superseded events, and says of the others which version of a row it saw:
 //! an update names that version, so it either meets exactly what was seen or is known not to have.
 
+use millstream_postgres::Connection;
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
 
 use super::columns::Columns;
 use super::error::Fault;
@@ -86,7 +87,7 @@ impl Change {
 
 /// Looks at the rows of some keys without locking them.
 pub(super) async fn look(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     columns: &Columns,
     folded: &[Folded],
 ) -> Result<Vec<Known>, Fault> {
@@ -144,7 +145,7 @@ fn at<T>(entries: &mut [T], ordinal: i64) -> Option<&mut T> {
 
 /// Locks rows in key order; `None` for a key without a row.
 pub(super) async fn lock(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     columns: &Columns,
     folded: &[&Folded],
 ) -> Result<Vec<Option<Stored>>, Fault> {

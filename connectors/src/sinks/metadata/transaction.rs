@@ -1,7 +1,8 @@
 //! One transaction: lease rows locked and checked, rows, quarantine, counters, positions, commit.
 
 use millstream_engine::{Batch, Outcome, Recovery, SinkError};
-use sqlx::{AssertSqlSafe, PgConnection};
+use millstream_postgres::Connection;
+use sqlx::AssertSqlSafe;
 
 use super::Metadata;
 use super::apply::{Applied, Care};
@@ -22,11 +23,14 @@ impl Metadata {
     /// Writes a batch, in as many transactions as it takes to get one through.
     pub(super) async fn transact(
         &mut self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         batch: &Batch<Columns>,
     ) -> Result<Outcome, SinkError> {
         if self.slot.is_none() {
-            self.slot = Some(lease_slot(connection).await?);
+            enter(connection).await.map_err(|error| failed("lease a counter slot", error))?;
+            let slot = lease_slot(connection).await?;
+            leave(connection).await.map_err(|error| failed("lease a counter slot", error))?;
+            self.slot = Some(slot);
         }
         let mut care = Care::Optimistic;
         for _ in 0..ATTEMPTS_MAX {
@@ -59,7 +63,7 @@ impl Metadata {
 
     async fn attempt(
         &mut self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         batch: &Batch<Columns>,
         care: Care,
     ) -> Result<Outcome, Fault> {
@@ -91,7 +95,7 @@ impl Metadata {
             outcome.filter(reason, *events);
         }
         self.pending = Some((batch.ranges().to_vec(), outcome.clone()));
-        let committed = sqlx::raw_sql("COMMIT").execute(connection).await.map_err(Fault::ours);
+        let committed = commit(connection).await.map_err(Fault::ours);
         if committed.as_ref().is_err_and(Fault::is_too_slow) {
             // An answer, too: PostgreSQL cancelled it and rolled back.
             self.pending = None;
@@ -121,17 +125,37 @@ impl Metadata {
 }
 
 /// Begins a transaction with our settings, then those that the configuration adds.
-pub(super) async fn begin(connection: &mut PgConnection, set_local: &str) -> Result<(), sqlx::Error> {
-    let statement = format!("{}\n{set_local}", include_str!("sql/transaction_begin.sql"));
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop)
+pub(super) async fn begin(connection: &mut Connection, set_local: &str) -> Result<(), sqlx::Error> {
+    begin_with(connection, include_str!("sql/transaction_begin.sql"), set_local).await
 }
 
-pub(super) async fn rollback(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Before a statement that is committed by itself. Behind a pooler there is nothing outside of transactions; elsewhere
+/// one would be two more answers to wait for, and to lose.
+pub(super) async fn enter(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    let set_local = connection.set_local().to_owned();
+    if connection.is_pooled() { begin_with(connection, "BEGIN;", &set_local).await } else { Ok(()) }
+}
+
+/// After it.
+pub(super) async fn leave(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    if connection.is_pooled() { commit(connection).await } else { Ok(()) }
+}
+
+async fn begin_with(connection: &mut Connection, statements: &str, set_local: &str) -> Result<(), sqlx::Error> {
+    let statements = format!("{statements}\n{set_local}");
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map(drop)
+}
+
+pub(super) async fn commit(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("COMMIT").execute(connection).await.map(drop)
+}
+
+pub(super) async fn rollback(connection: &mut Connection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql("ROLLBACK").execute(connection).await.map(drop)
 }
 
 /// Leases a slot of the counters that no other writer has.
-pub(super) async fn lease_slot(connection: &mut PgConnection) -> Result<Slot, SinkError> {
+pub(super) async fn lease_slot(connection: &mut Connection) -> Result<Slot, SinkError> {
     let token = random_uuid();
     // Each answer without a slot means that another writer got one: as many tries as there are slots are enough.
     for _ in 0..SLOTS {

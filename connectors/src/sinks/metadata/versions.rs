@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{PgConnection, Row as _};
+use millstream_postgres::Connection;
+use sqlx::Row as _;
 
 use super::columns::{Columns, Row};
 use super::counts::{Current, Deltas};
@@ -38,7 +39,7 @@ impl Keys {
     }
 
     /// Locks the head rows; says what was current before.
-    pub(super) async fn lock(&self, connection: &mut PgConnection) -> Result<CurrentRows, Fault> {
+    pub(super) async fn lock(&self, connection: &mut Connection) -> Result<CurrentRows, Fault> {
         if self.keys.is_empty() {
             return Ok(CurrentRows::new());
         }
@@ -56,7 +57,7 @@ impl Keys {
     /// Derives `current` again and counts the difference.
     pub(super) async fn derive(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         before: CurrentRows,
         deltas: &mut Deltas,
     ) -> Result<(), Fault> {
@@ -79,7 +80,7 @@ impl Keys {
         Ok(())
     }
 
-    async fn current(&self, connection: &mut PgConnection) -> Result<CurrentRows, Fault> {
+    async fn current(&self, connection: &mut Connection) -> Result<CurrentRows, Fault> {
         let (stores, buckets, keys) = self.bind();
         let rows = sqlx::query(include_str!("sql/current_select.sql"))
             .bind(stores)

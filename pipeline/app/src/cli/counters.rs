@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use millstream_connectors::sinks::metadata::recount::{Counter, Difference, Mode, Recount};
+use millstream_postgres::Connection;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
 
 use super::database::{Database, Expect};
 use super::screen;
@@ -76,7 +76,7 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<Exi
     Ok(if mode == Mode::Check && found.differ() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn recount(connection: &mut PgConnection, which: &Which, mode: Mode) -> anyhow::Result<Found> {
+async fn recount(connection: &mut Connection, which: &Which, mode: Mode) -> anyhow::Result<Found> {
     let buckets = Recount::buckets(connection, which.store.as_deref(), which.bucket.as_deref()).await?;
     let style = ProgressStyle::with_template("{spinner} {human_pos} of {human_len} buckets, {msg}")?;
     let bar = ProgressBar::new(buckets.len() as u64).with_style(style);

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use millstream_postgres::Cluster;
+use millstream_postgres::{Cluster, Connection};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection};
 
 use crate::config::Config;
-use crate::{migrate, node};
+use crate::{elsewhere, migrate, node};
 
 /// A database that is open. It is to be closed: a private server without another user stops then.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(super) enum Expect {
 
 impl Database {
     /// Opens the database; `connection` is the first connection to it.
-    pub(super) async fn open(config: &Config, expect: Expect) -> anyhow::Result<(Database, PgConnection)> {
+    pub(super) async fn open(config: &Config, expect: Expect) -> anyhow::Result<(Database, Connection)> {
         if expect == Expect::Tables && config.postgres.is_embedded() && !has_cluster(&config.data_dir) {
             bail!(
                 "there is no database in {} yet: `millstream run` makes one (or name another place with --data-dir)",
@@ -42,8 +41,14 @@ impl Database {
                 .with_context(|| format!("make the data directory {}", config.data_dir.display()))?;
         }
         let (cluster, connect, psql_line) = node::open_postgres(config).await?;
-        let connect = connect.application_name("millstream command");
-        let mut connection = PgConnection::connect_with(&connect).await.context("connect to PostgreSQL")?;
+        // Behind a pooler commands go around it: they need a session.
+        let connector = if cluster.is_some() { connect } else { config.postgres.migrate_connector() };
+        let connector = connector.application_name("millstream command");
+        let mut connection = connector.connect().await.context("connect to PostgreSQL")?;
+        if cluster.is_none() {
+            elsewhere::refuse_pooler(&connector, &config.postgres, true).await?;
+        }
+        let connect = connector.options()?;
         if expect == Expect::Tables && !migrate::pending(&mut connection).await?.is_empty() {
             bail!("the tables are not there or not up to date: run `millstream migrate`");
         }
@@ -51,7 +56,7 @@ impl Database {
     }
 
     /// Leaves it; a private server that nobody else uses stops.
-    pub(super) async fn close(self, connection: PgConnection) -> anyhow::Result<()> {
+    pub(super) async fn close(self, connection: Connection) -> anyhow::Result<()> {
         // How the farewell goes says nothing.
         connection.close().await.ok();
         if let Some(cluster) = self.cluster {

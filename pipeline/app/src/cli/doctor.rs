@@ -17,6 +17,8 @@ mod stream;
 
 mod postgres;
 
+mod elsewhere;
+
 /// Options of `doctor`.
 #[derive(Debug, clap::Args)]
 pub struct Args {

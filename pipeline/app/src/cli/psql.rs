@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use millstream_postgres::cluster::Binaries;
+use millstream_postgres::settings::Roles;
 use sqlx::ConnectOptions as _;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::database::{Database, Expect};
 use super::user::{Role, grant_analyst};
 use crate::config::Config;
+use crate::grants;
 
 /// Options of `psql`.
 #[derive(Debug, clap::Args)]
@@ -28,7 +30,7 @@ pub struct Args {
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     let (database, mut connection) = Database::open(config, Expect::Tables).await?;
     let program = program(&config.data_dir)?;
-    if args.role.is_some() {
+    if args.role.is_some() && config.postgres.roles == Roles::Create {
         grant_analyst(&mut connection).await?;
     }
     let mut psql = command(&program, &database);
@@ -62,11 +64,10 @@ fn command(program: &Path, database: &Database) -> Command {
         .env_remove("PGOPTIONS")
         .env_remove("PGSERVICE")
         .env_remove("PGPASSWORD");
-    let url = connect.to_url_lossy();
-    if let Some(password) = url.password() {
-        let password = percent_encoding::percent_decode_str(password).decode_utf8_lossy();
-        psql.env("PGPASSWORD", password.as_ref());
+    if let Some(password) = grants::password(connect) {
+        psql.env("PGPASSWORD", password);
     }
+    let url = connect.to_url_lossy();
     if connect.get_socket().is_none() {
         for (name, value) in url.query_pairs() {
             match name.as_ref() {

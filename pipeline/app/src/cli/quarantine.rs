@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use millstream_connectors::sinks::metadata::redrive::{Redrive, Redriven};
+use millstream_postgres::Connection;
 use serde_json::json;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Row as _};
@@ -218,7 +219,7 @@ async fn show(connection: &mut PgConnection, id: i64, json: bool) -> anyhow::Res
 }
 
 async fn redrive(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     config: &Config,
     which: &Which,
     dry_run: bool,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use millstream_postgres::POOLER_MEND;
 use toml::Value;
 
 use super::screen;
@@ -37,6 +38,12 @@ pub(super) fn validate(args: ValidateArgs, layers: Layers) -> anyhow::Result<Exi
         Some(path) => format!("ok: {}", path.display()),
         None => format!("ok: no {} here; the environment and the command line are fine", config::FILE_NAME),
     });
+    if loaded.config.postgres.may_be_pooler() {
+        screen::print(&format!(
+            "note: postgres.url names port 6432, where PgBouncer usually is; if it pools transactions, {POOLER_MEND} \
+             (`millstream doctor` finds out)"
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

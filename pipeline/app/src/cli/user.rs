@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use millstream_postgres::settings::Roles;
 use rand::Rng as _;
 use rand::distr::Alphanumeric;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -39,6 +40,12 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<Ex
     check_name(name)?;
     let (database, mut connection) = Database::open(config, Expect::Tables).await?;
     let password: String = rand::rng().sample_iter(Alphanumeric).take(PASSWORD_CHARACTERS).map(char::from).collect();
+    if config.postgres.roles == Roles::Existing {
+        let script = script(&mut connection, name, &password).await;
+        database.close(connection).await?;
+        screen::print(&script?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let added = add(&mut connection, name, &password).await;
     if added.is_ok() {
         print(config, &database, name, &password);
@@ -67,14 +74,24 @@ async fn add(connection: &mut PgConnection, name: &str, password: &str) -> anyho
     sqlx::raw_sql("SET log_statement = 'none'").execute(&mut *connection).await.ok();
     let mut transaction = connection.begin().await?;
     grant_analyst(&mut transaction).await?;
-    let statements: String = sqlx::query_scalar(include_str!("sql/analyst_user.sql"))
-        .bind(name)
-        .bind(password)
-        .fetch_one(&mut *transaction)
-        .await?;
+    let statements = statements(&mut transaction, name, password).await?;
     let made = sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await;
     made.map_err(|error| explain(error, name))?;
     transaction.commit().await.map_err(|error| explain(error, name))
+}
+
+/// The statements that make the account.
+async fn statements(connection: &mut PgConnection, name: &str, password: &str) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar(include_str!("sql/analyst_user.sql")).bind(name).bind(password).fetch_one(connection).await
+}
+
+/// What would be done, for somebody else to do.
+async fn script(connection: &mut PgConnection, name: &str, password: &str) -> anyhow::Result<String> {
+    Ok(format!(
+        "-- postgres.roles is \"existing\": nothing was done. Somebody who may make roles and owns the views runs this.\n{}\n{};",
+        include_str!("sql/analyst_grant.sql").trim_end(),
+        statements(connection, name, password).await?.replace("';", "';\n"),
+    ))
 }
 
 /// Makes the role of analysts, or brings it up to date.

@@ -39,7 +39,7 @@ pub(super) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Health
         None => "takes appends".to_owned(),
         Some((topic, partition, cause)) => format!("topic {topic}, partition {partition}: {cause}"),
     };
-    let asked = tokio::time::timeout(DATABASE_TIMEOUT, sqlx::query("SELECT 1").execute(&node.pool)).await;
+    let asked = tokio::time::timeout(DATABASE_TIMEOUT, sqlx::raw_sql("SELECT 1").execute(&node.pool)).await;
     let database = match &asked {
         Ok(Ok(_)) => "answers".to_owned(),
         Ok(Err(error)) => error.to_string(),

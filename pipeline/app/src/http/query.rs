@@ -14,7 +14,8 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// `query_canceled`: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 const CANCELLED: &str = "57014";
 
-/// A transaction that can only read, and only for so long a statement.
+/// A transaction that can only read, and only for so long a statement. Statements in it have no name (`persistent`),
+/// which a pooler would not bear.
 pub(super) async fn begin(pool: &PgPool, timeout: Duration) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let mut transaction = pool.begin_with("BEGIN READ ONLY").await?;
     limit(&mut transaction, timeout).await?;
@@ -63,7 +64,8 @@ pub(super) fn failed(error: &sqlx::Error) -> Problem {
 /// Objects, known bytes and objects of unknown size, of all buckets.
 pub(super) async fn totals(pool: &PgPool, timeout: Duration) -> Result<(i64, String, i64), sqlx::Error> {
     let mut transaction = begin(pool, timeout).await?;
-    let row = sqlx::query(include_str!("sql/totals_select.sql")).fetch_one(&mut *transaction).await?;
+    let select = sqlx::query(include_str!("sql/totals_select.sql")).persistent(false);
+    let row = select.fetch_one(&mut *transaction).await?;
     transaction.commit().await?;
     Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
 }

@@ -2,11 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use millstream_postgres::POOLER_MEND;
 use millstream_postgres::cluster::Binaries;
+use millstream_postgres::settings::Error;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
-use super::Check;
+use super::{Check, elsewhere};
 use crate::cli::database::{Database, Expect, has_cluster};
 use crate::config::Config;
 use crate::migrate;
@@ -24,7 +26,7 @@ pub(super) async fn look(config: &Config) -> Vec<Check> {
     }
     let (database, mut connection) = match Database::open(config, Expect::Nothing).await {
         Ok(opened) => opened,
-        Err(error) => return vec![Check::bad("postgres", format!("{error:#}"), mend_connection(config))],
+        Err(error) => return vec![Check::bad("postgres", format!("{error:#}"), mend_connection(config, &error))],
     };
     let mut checks = vec![];
     let before = now_ms();
@@ -34,7 +36,10 @@ pub(super) async fn look(config: &Config) -> Vec<Check> {
         }
         Err(error) => checks.push(failed(&error)),
     }
-    checks.push(schema(&mut connection).await);
+    checks.push(schema(config, &mut connection).await);
+    if !config.postgres.is_embedded() {
+        checks.extend(elsewhere::look(&config.postgres).await);
+    }
     if let Err(error) = database.close(connection).await {
         checks.push(Check::bad("postgres", format!("{error:#}"), "look at the server's log"));
     }
@@ -50,8 +55,14 @@ fn failed(error: &sqlx::Error) -> Check {
     Check::bad("postgres", error.to_string(), "look at the server's log")
 }
 
-fn mend_connection(config: &Config) -> String {
-    if config.postgres.is_embedded() {
+fn mend_connection(config: &Config, error: &anyhow::Error) -> String {
+    if let Some(Error::Pooler { setting, .. }) = error.chain().find_map(|cause| cause.downcast_ref()) {
+        if *setting == "url" {
+            POOLER_MEND.to_owned()
+        } else {
+            "postgres.migrate_url = the server's own address".to_owned()
+        }
+    } else if config.postgres.is_embedded() {
         format!("tail {}", config.data_dir.join("postgres/log").display())
     } else {
         "is the address right (millstream config show), is the server up, does pg_hba.conf let this machine in?"
@@ -155,27 +166,21 @@ fn skew(theirs_ms: i64, (before_ms, after_ms): (i64, i64)) -> Check {
     }
 }
 
-async fn schema(connection: &mut PgConnection) -> Check {
+async fn schema(config: &Config, connection: &mut PgConnection) -> Check {
     let name = "schema";
     let pending = match migrate::pending(connection).await {
         Ok(pending) => pending,
-        Err(error) => return Check::bad(name, format!("{error:#}"), "millstream --version"),
+        Err(error) => {
+            // An account that may not even look.
+            let mend = elsewhere::script(&config.postgres).unwrap_or_else(|| "millstream --version".to_owned());
+            return Check::bad(name, format!("{error:#}"), mend);
+        }
     };
     if !pending.is_empty() {
         let mend = "millstream migrate (`run` does so by itself; --dry-run prints the SQL)";
         return Check::note(name, format!("{} migrations are pending", pending.len()), mend);
     }
-    let refused: Result<Vec<String>, _> =
-        sqlx::query_scalar(include_str!("../sql/doctor_privileges.sql")).fetch_all(connection).await;
-    match refused {
-        Ok(refused) if refused.is_empty() => Check::good(name, "up to date, and ours to write"),
-        Ok(refused) => {
-            let mend =
-                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA millstream TO the role of postgres.url";
-            Check::bad(name, format!("not ours to write: {}", refused.join(", ")), mend)
-        }
-        Err(error) => failed(&error),
-    }
+    Check::good(name, "up to date")
 }
 
 #[cfg(test)]

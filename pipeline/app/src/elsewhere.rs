@@ -1,0 +1,104 @@
+//! A PostgreSQL that is not ours, looked at and made ready before anything is written to it.
+//!
+//! What would fail later, statement by statement and in words that help nobody, fails here with the setting to change.
+//! On a crash half of it may be done; the next start does the rest.
+
+use anyhow::{Context as _, bail};
+use millstream_postgres::settings::{Error, Roles};
+use millstream_postgres::{Connection, Connector, Postgres, pooler};
+
+use crate::{grants, migrate};
+
+/// Brings the tables up to date, and the account that writes to what it needs.
+///
+/// # Errors
+/// Says which setting, or whose grant, is missing.
+pub(crate) async fn prepare(postgres: &Postgres) -> anyhow::Result<()> {
+    let connector = postgres.migrate_connector().application_name("millstream migrate");
+    let mut owner = connector.connect().await.context("connect to PostgreSQL")?;
+    refuse_pooler(&connector, postgres, true).await?;
+    let steps = migrate::apply(&mut owner).await.map_err(|error| explain(error, postgres))?;
+    for step in steps {
+        tracing::info!(number = step.number, name = step.name, "migrated");
+    }
+    give(postgres, &mut owner).await?;
+    // How the farewell goes says nothing.
+    owner.close().await.ok();
+    refuse_pooler(&postgres.connector(), postgres, false).await?;
+    let lacking = lacking(postgres).await?;
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the account of postgres.url lacks what it needs. An owner of the tables runs:\n{}\n(`millstream migrate --grants` prints all that it needs)",
+        lacking.join("\n")
+    )
+}
+
+/// Where there is an account of its own for the tables: makes the one that writes, and grants it what it lacks.
+///
+/// # Errors
+/// Says what the owner's account may not do.
+pub(crate) async fn give(postgres: &Postgres, owner: &mut Connection) -> anyhow::Result<()> {
+    if postgres.roles == Roles::Existing || postgres.migrate_url.is_none() {
+        return Ok(());
+    }
+    let account = postgres.connect_options()?;
+    let given = async {
+        migrate::begin(owner).await?;
+        grants::give(owner, &account).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut *owner).await.map(drop)
+    };
+    given.await.with_context(|| {
+        format!(
+            "make or grant the account {} as that of postgres.migrate_url, which must own the tables and have CREATEROLE \
+             (or say postgres.roles = \"existing\", and have an owner run what `millstream migrate --grants` prints)",
+            account.get_username()
+        )
+    })
+}
+
+/// The statements that give the account of `url` what it lacks, as the server sees it.
+///
+/// # Errors
+/// Of the connection.
+pub(crate) async fn lacking(postgres: &Postgres) -> anyhow::Result<Vec<String>> {
+    let connector = postgres.connector();
+    let account = connector.options()?;
+    let mut connection = connector.connect().await.context("connect to PostgreSQL")?;
+    sqlx::raw_sql("BEGIN READ ONLY").execute(&mut connection).await?;
+    let missing = grants::missing(&mut connection, None).await?;
+    connection.close().await.ok();
+    Ok(missing.into_iter().map(|grant| grant.statement(account.get_username())).collect())
+}
+
+/// Refuses a pooler that was not announced, and one where a session is needed.
+///
+/// # Errors
+/// [`Error::Pooler`]; else of the connections.
+pub(crate) async fn refuse_pooler(connector: &Connector, postgres: &Postgres, for_session: bool) -> anyhow::Result<()> {
+    let setting = if for_session && postgres.migrate_url.is_some() { "migrate_url" } else { "url" };
+    if postgres.pgbouncer && setting == "url" {
+        return Ok(());
+    }
+    let options = connector.options()?;
+    let shares = pooler::shares_connections(&options).await.with_context(|| format!("look at postgres.{setting}"))?;
+    if shares {
+        return Err(Error::Pooler { setting, host: options.get_host().to_owned(), port: options.get_port() }.into());
+    }
+    Ok(())
+}
+
+/// What to do when the account may not change tables.
+fn explain(error: anyhow::Error, postgres: &Postgres) -> anyhow::Error {
+    let code = |error: &sqlx::Error| error.as_database_error().and_then(|said| said.code().map(String::from));
+    let refused = error.chain().any(|cause| cause.downcast_ref().and_then(code).is_some_and(|code| code == "42501"));
+    if !refused {
+        return error;
+    }
+    let setting = if postgres.migrate_url.is_some() { "migrate_url" } else { "url" };
+    error.context(format!(
+        "the account of postgres.{setting} may not look at the tables or change them: name an owner in postgres.migrate_url, \
+         or have one run what `millstream migrate --dry-run` and `millstream migrate --grants` print"
+    ))
+}
