@@ -60,12 +60,29 @@ async fn an_existing_account_with_the_printed_grants_can_do_all_the_work_and_no_
         let ran = command(&setup, arguments);
         assert_eq!(ran.code, 0, "{arguments:?}: {ran:#?}");
     }
+    a_user_is_printed_and_not_made(&database, &setup).await;
+
     // Reading everything again changes nothing, and shows that the position was moved.
     let running = setup.start().await;
     running.caught_up(WITHIN).await;
     compare(&database, &Model::of(&events)).await;
     running.finish().await;
 
+    may_do_no_more(&database, &role).await;
+}
+
+/// What it may not do is printed for somebody who may.
+async fn a_user_is_printed_and_not_made(database: &Database, setup: &Setup) {
+    let analyst = format!("{}_ana", database.name);
+    let printed = command(setup, &["user", "add", &analyst, "--role", "analyst"]);
+    assert_eq!(printed.code, 0, "{printed:#?}");
+    let there = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{analyst}'");
+    assert_eq!(database.number(&there).await, 0);
+    database.execute(&printed.out).await;
+    assert_eq!(database.number(&there).await, 1);
+}
+
+async fn may_do_no_more(database: &Database, role: &str) {
     let account = database
         .number(&format!(
             "SELECT count(*) FROM pg_roles WHERE rolname = '{role}' AND (rolsuper OR rolcreaterole OR rolcreatedb)"
