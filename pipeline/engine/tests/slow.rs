@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use millstream_engine::decode::Columns;
 use millstream_engine::{
-    Batch, Checkpoint, Decode, Gap, Held, Limits, Outcome, Partition, Pipeline, Position, Progress, Receipt, Record,
-    RecordBatch, Recovery, Sink, SinkError, Source, SourceError, Summary, Verdict, Want, run,
+    Batch, BatchLimits, Checkpoint, Decode, Gap, Held, Limits, Outcome, Partition, Pipeline, Position, Progress,
+    Receipt, Record, RecordBatch, Recovery, Sink, SinkError, Source, SourceError, Summary, Verdict, Want, run,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -162,7 +162,11 @@ fn start(records: u64, table: Table) -> Running {
         source: Arc::new(Stream(records)),
         decoder: Arc::new(One),
         sinks: vec![Box::new(Memory(Arc::clone(&table))) as Box<dyn Sink<Columns = Count>>],
-        limits: Limits { writers: 1, ..Limits::default() },
+        limits: Limits {
+            batch: BatchLimits { records_max: 2_000, ..BatchLimits::default() },
+            writers: 1,
+            ..Limits::default()
+        },
         progress: Arc::clone(&progress),
     };
     let stop = CancellationToken::new();
