@@ -5,9 +5,9 @@
 
 use millstream_postgres::Connection;
 use sqlx::Row as _;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgRow, Postgres};
 
-use super::columns::Columns;
+use super::columns::{Columns, Row};
 use super::error::Fault;
 use super::fold::{Folded, description_order};
 
@@ -91,51 +91,71 @@ pub(super) async fn look(
     columns: &Columns,
     folded: &[Folded],
 ) -> Result<Vec<Known>, Fault> {
-    let order = |pick: fn((i64, i64, i64)) -> i64| {
-        folded.iter().map(|one| pick(description_order(one.row.description.as_ref()))).collect::<Vec<_>>()
-    };
-    let rows = sqlx::query(include_str!("sql/objects_stored_select.sql"))
-        .bind(folded.iter().map(|one| columns.store(&one.row)).collect::<Vec<_>>())
+    let numbers = |pick: &dyn Fn(&Row) -> i64| folded.iter().map(|one| pick(&one.row)).collect::<Vec<i64>>();
+    let description = |row: &Row| description_order(row.description.as_ref());
+    let row = sqlx::query(include_str!("sql/objects_stored_select.sql"))
         .bind(folded.iter().map(|one| columns.text(one.row.bucket)).collect::<Vec<_>>())
         .bind(folded.iter().map(|one| columns.text(one.row.key)).collect::<Vec<_>>())
         .bind(folded.iter().map(|one| columns.text(one.row.version)).collect::<Vec<_>>())
-        .bind(folded.iter().map(|one| one.row.order_time).collect::<Vec<_>>())
-        .bind(folded.iter().map(|one| one.row.order_seq).collect::<Vec<_>>())
-        .bind(folded.iter().map(|one| one.row.kind).collect::<Vec<_>>())
         .bind(folded.iter().map(|one| columns.text(one.row.etag)).collect::<Vec<_>>())
-        .bind(folded.iter().map(|one| one.row.size).collect::<Vec<_>>())
+        .bind(numbers(&|row| row.order_time))
+        .bind(numbers(&|row| row.order_seq))
+        .bind(folded.iter().map(|one| one.row.kind).collect::<Vec<_>>())
+        .bind(numbers(&|row| row.size.unwrap_or(-1)))
         .bind(folded.iter().map(|one| one.row.order_class).collect::<Vec<_>>())
-        .bind(order(|order| order.0))
-        .bind(order(|order| order.1))
-        .bind(order(|order| order.2))
-        .fetch_all(connection)
+        .bind(folded.iter().map(|one| i32::from(one.row.store) + 1).collect::<Vec<_>>())
+        .bind(numbers(&|row| description(row).0))
+        .bind(numbers(&|row| description(row).1))
+        .bind(numbers(&|row| description(row).2))
+        .bind(columns.stores.iter().map(|store| &**store).collect::<Vec<&str>>())
+        .fetch_one(connection)
         .await
         .map_err(Fault::data)?;
     let mut known: Vec<Known> = folded.iter().map(|_| Known::Nothing).collect();
-    for row in &rows {
-        read_look(row, &mut known).map_err(Fault::ours)?;
-    }
+    read_look(&row, &mut known).map_err(Fault::ours)?;
     Ok(known)
 }
 
 fn read_look(row: &PgRow, known: &mut [Known]) -> Result<(), sqlx::Error> {
-    if let Some(ordinal) = row.try_get::<Option<i64>, _>(0)? {
+    let mut set = |ordinal: i64, what: Known| {
         if let Some(known) = at(known, ordinal) {
-            *known = Known::Row(stored(row)?);
+            *known = what;
         }
-        return Ok(());
-    }
-    for ordinal in row.try_get::<Option<Vec<i64>>, _>(14)?.unwrap_or_default() {
-        if let Some(known) = at(known, ordinal) {
-            *known = Known::Duplicate;
-        }
-    }
-    for ordinal in row.try_get::<Option<Vec<i64>>, _>(15)?.unwrap_or_default() {
-        if let Some(known) = at(known, ordinal) {
-            *known = Known::Stale;
-        }
+    };
+    list(row, 0)?.into_iter().for_each(|ordinal| set(ordinal, Known::Duplicate));
+    list(row, 1)?.into_iter().for_each(|ordinal| set(ordinal, Known::Stale));
+    let (times, seqs, kinds) = (list::<i64>(row, 3)?, list::<i64>(row, 4)?, list::<i16>(row, 5)?);
+    let (mut etags, sizes) = (list::<String>(row, 6)?.into_iter(), list::<Option<i64>>(row, 7)?);
+    let (classes, desc_times) = (list::<i16>(row, 8)?, list::<i64>(row, 9)?);
+    let (desc_seqs, desc_hashes) = (list::<i64>(row, 10)?, list::<i64>(row, 11)?);
+    let (versioned, current) = (list::<bool>(row, 12)?, list::<bool>(row, 13)?);
+    let (mut places, mut writers) = (list::<String>(row, 14)?.into_iter(), list::<String>(row, 15)?.into_iter());
+    for (n, ordinal) in list(row, 2)?.into_iter().enumerate() {
+        // All columns are aggregated over the same rows.
+        let stored = (|| {
+            Some(Stored {
+                order: (*times.get(n)?, *seqs.get(n)?, *kinds.get(n)?),
+                etag: etags.next()?,
+                size: *sizes.get(n)?,
+                order_class: *classes.get(n)?,
+                description: (*desc_times.get(n)?, *desc_seqs.get(n)?, *desc_hashes.get(n)?),
+                versioned: *versioned.get(n)?,
+                current: *current.get(n)?,
+                place: places.next()?,
+                writer: writers.next()?,
+            })
+        })();
+        set(ordinal, Known::Row(stored.ok_or_else(|| sqlx::Error::Protocol("columns of unequal length".to_owned()))?));
     }
     Ok(())
+}
+
+/// An array; null stands for an empty one.
+fn list<'r, T>(row: &'r PgRow, column: usize) -> Result<Vec<T>, sqlx::Error>
+where
+    Vec<T>: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>,
+{
+    Ok(row.try_get::<Option<Vec<T>>, _>(column)?.unwrap_or_default())
 }
 
 /// The entry of an ordinal, which counts from 1.
