@@ -137,7 +137,7 @@ pub enum SinkKind {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Memory for records that wait between stream and database.
+    /// Memory of a pipeline for a backlog: records that wait, and those that are being written.
     pub memory_bytes: usize,
     /// Bytes of one record.
     pub record_bytes_max: usize,
@@ -235,7 +235,7 @@ impl Default for Limits {
     fn default() -> Self {
         let flood = millstream_engine::FloodLimits::default();
         Limits {
-            memory_bytes: 64 << 20,
+            memory_bytes: 256 << 20,
             record_bytes_max: 1 << 20,
             retry_seconds_max: 10,
             stall_seconds: 30,

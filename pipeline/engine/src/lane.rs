@@ -80,7 +80,7 @@ impl<C: Columns> Lane<'_, C> {
         if positions.is_empty() && !self.partitions.is_empty() {
             return Err(Leave::Halted("every partition of the lane is halted".to_owned()));
         }
-        Ok(Intake::new(positions, self.limits.memory_bytes / self.limits.writers.max(1)))
+        Ok(Intake::new(positions, self.limits.queue_bytes()))
     }
 
     /// Where to read a partition from; `None` when something was lost and a person must say how to go on.
@@ -126,18 +126,18 @@ impl<C: Columns> Lane<'_, C> {
     /// Fetches until a batch is full, its oldest record has waited long enough, a part of an earlier one is due, or it is
     /// time to stop.
     pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<Vec<Taken>, Leave> {
-        let limits = &self.limits.batch;
+        let (limits, bytes_max) = (&self.limits.batch, self.limits.batch_bytes());
         let mut backoff = self.backoff();
         // What was left over by the batch before has waited already.
         let mut first_seen = (!intake.is_empty()).then(Instant::now);
         let mut looked_last = false;
         loop {
             let wants = intake.wants();
-            let full = intake.records() >= limits.records_max || intake.bytes() >= limits.bytes_max || wants.is_empty();
+            let full = intake.records() >= limits.records_max || intake.bytes() >= bytes_max || wants.is_empty();
             let rest = intake.part_due().map(|due| due.saturating_duration_since(Instant::now()));
             let whole = !intake.is_empty() && (full || looked_last || self.shutdown.is_cancelled());
             if whole || rest.is_some_and(|rest| rest.is_zero()) {
-                return Ok(intake.take(limits.records_max, limits.bytes_max));
+                return Ok(intake.take(limits.records_max, bytes_max));
             }
             if self.shutdown.is_cancelled() {
                 return Err(if rest.is_some() { Leave::Interrupted } else { Leave::Drained });

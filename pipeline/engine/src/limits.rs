@@ -29,7 +29,7 @@ pub struct Limits {
     pub batch: BatchLimits,
     /// Lanes, and so transactions at a time. Two keep two cores and the disk busy; more contend.
     pub writers: usize,
-    /// Memory for records that wait, over all lanes.
+    /// Memory for records from reading to commit, over all lanes: those that wait and those that are being written.
     pub memory_bytes: usize,
     /// The longest wait between attempts while the database is away. Longer: slower to come back.
     pub retry_cap: Duration,
@@ -46,11 +46,26 @@ impl Default for Limits {
         Limits {
             batch: BatchLimits::default(),
             writers: 2,
-            memory_bytes: 64 << 20,
+            memory_bytes: 256 << 20,
             retry_cap: Duration::from_secs(10),
             retry_base: Duration::from_millis(100),
             stall: Duration::from_secs(30),
             flood: FloodLimits::default(),
         }
+    }
+}
+
+impl Limits {
+    /// Bytes that may wait in one lane: a quarter of the memory over all of them.
+    #[must_use]
+    pub fn queue_bytes(&self) -> usize {
+        self.memory_bytes / 4 / self.writers.max(1)
+    }
+
+    /// Bytes of records in a batch. While it is written it is there about three times, as records, as columns and as
+    /// what is sent, so an eighth of the memory over all lanes leaves a quarter of it for the process itself.
+    #[must_use]
+    pub fn batch_bytes(&self) -> usize {
+        self.batch.bytes_max.min(self.memory_bytes / 8 / self.writers.max(1))
     }
 }
