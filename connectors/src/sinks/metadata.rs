@@ -114,9 +114,15 @@ impl Metadata {
         }
     }
 
-    /// Keeps the connection for the next call, unless the error means that nobody knows its state.
-    fn put_back(&mut self, connection: Connection, error: Option<&SinkError>) {
-        if !error.is_some_and(error::closes_connection) {
+    /// Keeps the connection for the next call if it is still good: a statement that failed in a transaction leaves one
+    /// to roll back, unless the error means that nobody knows the state of the connection, where that might hang.
+    async fn put_back(&mut self, mut connection: Connection, error: Option<&SinkError>, in_transaction: bool) {
+        let good = match error {
+            None => true,
+            Some(error) if error::closes_connection(error) => false,
+            Some(_) => !in_transaction || transaction::rollback(&mut connection).await.is_ok(),
+        };
+        if good {
             self.connection = Some(connection);
         }
     }
@@ -130,7 +136,8 @@ impl Sink for Metadata {
         self.pending = None;
         let mut connection = self.connect().await?;
         let acquired = self.leases.acquire(&mut connection, &self.options, partitions).await;
-        self.put_back(connection, acquired.as_ref().err());
+        let pooled = connection.is_pooled();
+        self.put_back(connection, acquired.as_ref().err(), pooled).await;
         acquired
     }
 
@@ -138,19 +145,15 @@ impl Sink for Metadata {
         self.verdicts.begin(batch.ranges());
         let mut connection = self.connect().await?;
         let written = self.transact(&mut connection, batch).await;
-        let error = written.as_ref().err();
-        // After an error that leaves the connection usable, a rollback brings it back; on any other it might hang.
-        let undo = error.is_some_and(|error| !error::closes_connection(error));
-        if !undo || sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.is_ok() {
-            self.put_back(connection, error);
-        }
+        self.put_back(connection, written.as_ref().err(), true).await;
         Ok(batch.receipt(written.map_err(|error| self.keep_whole(error))?)?)
     }
 
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         let mut connection = self.connect().await?;
         let recorded = lease::record_gap(&mut connection, &self.options, gap).await;
-        self.put_back(connection, recorded.as_ref().err());
+        let pooled = connection.is_pooled();
+        self.put_back(connection, recorded.as_ref().err(), pooled).await;
         recorded
     }
 }

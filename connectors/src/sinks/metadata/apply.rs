@@ -1,4 +1,4 @@
-//! Folded rows meet what is stored: unchanged ones are filtered, new ones copied in, the rest updated under lock.
+//! Folded rows meet what is stored: unchanged ones are filtered, new ones copied in, the rest updated.
 //!
 //! The counters are told only what the writing statements saw: a COPY that succeeds proves that its rows were not
 //! there, an UPDATE meets exactly the versions of rows that were seen before, or fails.

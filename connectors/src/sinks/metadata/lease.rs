@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 use super::Options;
 use super::columns::Columns;
 use super::error::{Fault, failed};
-use super::transaction::{enter, leave};
+use super::transaction::{enter, give_up, leave};
 
 /// The leases of one writer.
 #[derive(Debug, Default)]
@@ -55,7 +55,10 @@ impl Leases {
             Ok(rows) => rows,
             Err(error) => {
                 if error.recovery() == Recovery::Split {
+                    give_up(connection).await.map_err(|error| failed("take leases", error))?;
+                    enter(connection).await.map_err(|error| failed("take leases", error))?;
                     end_holders(connection, options, &names).await?;
+                    leave(connection).await.map_err(|error| failed("take leases", error))?;
                 }
                 return Err(error);
             }

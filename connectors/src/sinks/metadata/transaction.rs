@@ -136,6 +136,11 @@ pub(super) async fn enter(connection: &mut Connection) -> Result<(), sqlx::Error
     if connection.is_pooled() { begin_with(connection, "BEGIN;", &set_local).await } else { Ok(()) }
 }
 
+/// After it failed: behind a pooler nothing else can be said in its transaction.
+pub(super) async fn give_up(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    if connection.is_pooled() { rollback(connection).await } else { Ok(()) }
+}
+
 /// After it.
 pub(super) async fn leave(connection: &mut Connection) -> Result<(), sqlx::Error> {
     if connection.is_pooled() { commit(connection).await } else { Ok(()) }
