@@ -1,4 +1,6 @@
-//! Tables to write to.
+//! Tables and streams to write to.
 
 #[cfg(feature = "metadata")]
 pub mod metadata;
+
+pub mod stream;

@@ -112,7 +112,7 @@ impl Run {
     pub fn lag(&self) -> Option<u64> {
         let positions = self.progress.snapshot().positions;
         let lag = |partition: &Partition| self.source.lag_records(partition, positions.get(partition)?);
-        self.source.partitions().iter().map(lag).sum()
+        self.source.assignment().borrow().iter().map(lag).sum()
     }
 
     /// Waits until everything in the stream is in the tables.

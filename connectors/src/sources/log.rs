@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use millstream_engine::{Checkpoint, Partition, Position, Record, RecordBatch, Source, SourceError, Want};
 use millstream_log::{Read, ReadError, Topic};
+use tokio::sync::watch;
 
 /// How many quarters of the memory asked for are read as stored bytes: the rest is for the bookkeeping of records.
 /// More: the last frame of a read is often cut and decompressed once more. Fewer: more reads than needed.
@@ -101,9 +102,16 @@ impl Source for LogSource {
         self.topic.id()
     }
 
-    fn partitions(&self) -> Vec<Partition> {
-        self.names.clone()
+    fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
+        watch::Sender::new(self.names.clone()).subscribe()
     }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// There is no connection to make anew.
+    fn revive(&self) {}
 
     async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
         let range = self.topic.range(self.number(partition)?);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
+use millstream_connectors::sinks::stream::Append;
 use millstream_connectors::sources::log::LogSource;
 use millstream_engine::{
     BatchLimits, FloodLimits, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task,
@@ -55,8 +56,10 @@ pub struct Node {
 pub struct Running {
     /// Its part of the configuration.
     pub config: config::Pipeline,
-    /// Its topic, to append to.
-    pub topic: Topic,
+    /// Its stream, to append to.
+    pub stream: Arc<dyn Append>,
+    /// Its topic, if it reads the embedded log.
+    pub topic: Option<Topic>,
     /// Where it reads.
     pub source: Arc<dyn Source>,
     /// Its counters.
@@ -72,7 +75,7 @@ impl Running {
             let next = snapshot.positions.get(partition).unwrap_or(&Position::Offset(0));
             self.source.lag_records(partition, next)
         };
-        self.source.partitions().iter().filter_map(lag).sum()
+        self.source.assignment().borrow().iter().filter_map(lag).sum()
     }
 
     /// The counters, and whether it keeps up compared with a look at least a second ago.
@@ -310,5 +313,13 @@ fn start_pipeline(
     let decoder = Arc::new(Decoder { store: pipeline.store.clone(), limits: limits_in });
     let parts = Pipeline { source: Arc::clone(&source), decoder, sinks, limits, progress: Arc::clone(&progress) };
     let task = task::spawn("pipeline", run(parts, stop.clone()));
-    Ok((Running { config: pipeline.clone(), topic, source, progress, recent: Mutex::new(None) }, task))
+    let running = Running {
+        config: pipeline.clone(),
+        stream: Arc::new(topic.clone()),
+        topic: Some(topic),
+        source,
+        progress,
+        recent: Mutex::new(None),
+    };
+    Ok((running, task))
 }

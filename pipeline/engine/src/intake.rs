@@ -63,6 +63,18 @@ impl Intake {
         Intake { queues: queues.collect(), turn: 0, budget_bytes, part_taken: false }
     }
 
+    /// Begins anew at the given positions. What was fetched for a partition that is where it was stays.
+    pub(crate) fn restart(&mut self, partitions: Vec<(Partition, Position)>) {
+        let before = std::mem::take(&mut self.queues);
+        *self = Intake::new(partitions, self.budget_bytes);
+        for queue in before {
+            let same = |own: &&mut Queue| own.partition == queue.partition && own.written == queue.written;
+            if let Some(own) = self.queues.iter_mut().find(same) {
+                *own = queue;
+            }
+        }
+    }
+
     /// What to ask the source for: every partition that holds less than half of its share.
     pub fn wants(&self) -> Vec<Want> {
         let share = self.budget_bytes / self.queues.len().max(1);
@@ -179,12 +191,20 @@ impl Intake {
     /// partition at a time, those of one partition in halves.
     pub(crate) fn divide(&mut self, taken: Vec<Taken>, took: Duration, backoff: &Backoff) {
         let of_one = taken.len() == 1;
-        for part in taken {
+        for part in &taken {
             let Some(queue) = self.queues.iter_mut().find(|queue| queue.partition == part.partition) else { continue };
             let parts = queue.parts.get_or_insert_with(|| Parts::new(part.records.len(), backoff.clone()));
             if of_one {
                 parts.halve(took);
             }
+        }
+        self.give_back(taken);
+    }
+
+    /// Takes back what was not written, as if it had never been taken.
+    pub(crate) fn give_back(&mut self, taken: Vec<Taken>) {
+        for part in taken {
+            let Some(queue) = self.queues.iter_mut().find(|queue| queue.partition == part.partition) else { continue };
             queue.bytes += part.records.iter().map(Record::cost_bytes).sum::<usize>();
             part.records.into_iter().rev().for_each(|record| queue.records.push_front(record));
             queue.written = part.from;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,9 @@ use crate::source::{Partition, Position, Source, SourceError, Want};
 /// woken; new records end the wait at once.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 
+/// How often a halted partition is looked at: whether somebody said how to go on.
+pub(crate) const DECISION_LOOK: Duration = Duration::from_secs(5);
+
 /// How often a batch may be too slow in a row before it is divided: the first time may have been bad luck with a lock.
 /// A part of such a batch has been too slow already.
 const SLOW_IN_A_ROW: u32 = 2;
@@ -27,7 +31,10 @@ const SLOW_IN_A_ROW: u32 = 2;
 pub(crate) struct Lane<'a, C> {
     pub(crate) source: &'a dyn Source,
     pub(crate) sink: &'a mut dyn Sink<Columns = C>,
-    pub(crate) partitions: &'a [Partition],
+    /// The partitions of this lane, as they come and go.
+    pub(crate) share: &'a mut watch::Receiver<Vec<Partition>>,
+    /// When it began with these.
+    pub(crate) began: Instant,
     pub(crate) limits: &'a Limits,
     pub(crate) progress: &'a Progress,
     pub(crate) state: &'a LaneProgress,
@@ -39,6 +46,8 @@ pub(crate) struct Lane<'a, C> {
 pub(crate) enum Leave {
     /// Leases or positions are not what they were: take them again.
     Retake(String),
+    /// The lane has other partitions now.
+    Reassigned,
     /// Asked to stop, with nothing unwritten in hand.
     Drained,
     /// Asked to stop while the sink was away: what was in hand is read again next time.
@@ -57,16 +66,22 @@ pub(crate) enum Written {
         /// What the sink said.
         reason: String,
     },
+    /// Nothing of it, and the lane cannot go on as it is.
+    Nothing(Leave),
 }
 
 impl<C: Columns> Lane<'_, C> {
-    /// Takes the leases and begins where the tables are.
-    pub(crate) async fn acquire(&mut self) -> Result<Intake, Leave> {
+    /// Takes the leases of the lane's share and begins where the tables are.
+    pub(crate) async fn acquire(&mut self, intake: &mut Intake) -> Result<(), Leave> {
+        let share = self.share.borrow_and_update().clone();
         let mut backoff = self.backoff();
         let held = loop {
-            match self.sink.acquire(self.partitions).await {
+            match self.sink.acquire(&share).await {
                 Ok(held) => break held,
                 Err(error) => self.wait_out("take leases", &error, &mut backoff).await?,
+            }
+            if self.is_reassigned() {
+                return Err(Leave::Reassigned);
             }
         };
         let mut positions = Vec::with_capacity(held.len());
@@ -76,11 +91,23 @@ impl<C: Columns> Lane<'_, C> {
                 positions.push((lease.partition, position));
             }
         }
-        self.state.set(LaneState::Working);
-        if positions.is_empty() && !self.partitions.is_empty() {
+        if positions.is_empty() && !share.is_empty() {
             return Err(Leave::Halted("every partition of the lane is halted".to_owned()));
         }
-        Ok(Intake::new(positions, self.limits.queue_bytes()))
+        self.state.set(LaneState::Working);
+        intake.restart(positions);
+        Ok(())
+    }
+
+    /// Whether the lane has other partitions than those it took the leases of.
+    fn is_reassigned(&self) -> bool {
+        // Who assigns is gone only at the very end.
+        self.share.has_changed().unwrap_or(false)
+    }
+
+    /// Whether it is time to look if somebody said how a halted partition goes on.
+    fn is_decision_due(&self) -> bool {
+        self.began.elapsed() >= DECISION_LOOK && self.progress.is_halted(&self.share.borrow())
     }
 
     /// Where to read a partition from; `None` when something was lost and a person must say how to go on.
@@ -92,7 +119,6 @@ impl<C: Columns> Lane<'_, C> {
                 Err(error) => error,
             };
             if let SourceError::Gap { partition, stored, start, reason, .. } = &error {
-                tracing::error!(%partition, %error, "records were lost: the partition is halted until told to go on");
                 let gap = Gap {
                     partition: partition.clone(),
                     from: stored.clone(),
@@ -100,7 +126,9 @@ impl<C: Columns> Lane<'_, C> {
                     reason: (*reason).to_owned(),
                 };
                 self.sink.record_gap(&gap).await.map_err(|error| Leave::Retake(error.to_string()))?;
-                self.progress.halt(partition, error.to_string());
+                if self.progress.halt(partition, error.to_string()) {
+                    tracing::error!(%partition, %error, "records were lost: the partition is halted until told to go on");
+                }
                 return Ok(None);
             }
             self.source_failed(&error, &mut backoff).await?;
@@ -132,6 +160,9 @@ impl<C: Columns> Lane<'_, C> {
         let mut first_seen = (!intake.is_empty()).then(Instant::now);
         let mut looked_last = false;
         loop {
+            if self.is_reassigned() || self.is_decision_due() {
+                return Err(Leave::Reassigned);
+            }
             let wants = intake.wants();
             let full = intake.records() >= limits.records_max || intake.bytes() >= bytes_max || wants.is_empty();
             let rest = intake.part_due().map(|due| due.saturating_duration_since(Instant::now()));
@@ -151,6 +182,7 @@ impl<C: Columns> Lane<'_, C> {
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.shutdown.cancelled() => continue,
+                        _ = self.share.changed() => return Err(Leave::Reassigned),
                     }
                     looked_last = wait == linger;
                     wait = Duration::ZERO;
@@ -159,6 +191,7 @@ impl<C: Columns> Lane<'_, C> {
             let fetched = tokio::select! {
                 fetched = self.source.fetch(&wants, wait) => fetched,
                 () = self.shutdown.cancelled() => continue,
+                _ = self.share.changed() => return Err(Leave::Reassigned),
             };
             match fetched {
                 Ok(batches) => {
@@ -186,7 +219,14 @@ impl<C: Columns> Lane<'_, C> {
     }
 
     /// Writes a batch, trying again for as long as the sink asks for that.
-    pub(crate) async fn write(&mut self, batch: &Batch<C>, intake: &Intake) -> Result<Written, Leave> {
+    pub(crate) async fn write(&mut self, batch: &Batch<C>, intake: &Intake) -> Written {
+        match self.try_write(batch, intake).await {
+            Ok(written) => written,
+            Err(leave) => Written::Nothing(leave),
+        }
+    }
+
+    async fn try_write(&mut self, batch: &Batch<C>, intake: &Intake) -> Result<Written, Leave> {
         let mut backoff = self.backoff();
         let slow_max = if intake.is_part(batch.ranges()) { 1 } else { SLOW_IN_A_ROW };
         let mut slow = 0;
@@ -203,6 +243,9 @@ impl<C: Columns> Lane<'_, C> {
                 error @ SinkError::Fenced { .. } => {
                     // With jitter, so that two who both believe to own it do not keep taking it from each other.
                     tokio::time::sleep(backoff.next_wait()).await;
+                    if let Err(error) = self.source.confirm().await {
+                        tracing::warn!(error = %chain(&error), "it is not known who owns the partitions now");
+                    }
                     return Err(Leave::Retake(error.to_string()));
                 }
                 error @ SinkError::Moved { .. } => return Err(Leave::Retake(error.to_string())),

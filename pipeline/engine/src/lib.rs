@@ -8,6 +8,8 @@
 
 pub mod source;
 
+mod assign;
+
 pub mod intake;
 
 pub mod decode;

@@ -43,6 +43,7 @@ pub struct Progress {
 struct Inner {
     filtered: BTreeMap<&'static str, u64>,
     positions: BTreeMap<Partition, Position>,
+    as_of_ms: BTreeMap<Partition, i64>,
     halted: BTreeMap<Partition, String>,
     /// Partitions of which records are too slow to be written together, and what the sink said.
     slow: BTreeMap<Partition, String>,
@@ -62,6 +63,8 @@ pub(crate) enum LaneState {
     Working,
     Braked(String),
     Paused,
+    /// Has no partition: others have them all.
+    Resting,
     Halted(String),
     Ended,
 }
@@ -120,6 +123,8 @@ pub struct Snapshot {
     pub batch_records: Reading,
     /// Next position by partition.
     pub positions: BTreeMap<Partition, Position>,
+    /// When the last record written was accepted, in milliseconds since 1970, by partition.
+    pub as_of_ms: BTreeMap<Partition, i64>,
     /// Partitions that wait for a person, and why.
     pub halted: BTreeMap<Partition, String>,
     /// When the oldest record in hand was accepted.
@@ -182,8 +187,11 @@ impl Progress {
         for (reason, events) in &outcome.filtered {
             *inner.filtered.entry(reason).or_default() += events;
         }
-        for (partition, position) in receipt.checkpoint().positions() {
-            inner.positions.insert(partition.clone(), position.clone());
+        for range in receipt.ranges() {
+            inner.positions.insert(range.partition.clone(), range.next.clone());
+            if let Some(last_ms) = receipt.published_at_ms().get(range.records.clone()).and_then(<[i64]>::last) {
+                inner.as_of_ms.insert(range.partition.clone(), *last_ms);
+            }
         }
     }
 
@@ -222,8 +230,24 @@ impl Progress {
         inner.positions.insert(partition.clone(), position.clone());
     }
 
-    pub(crate) fn halt(&self, partition: &Partition, reason: String) {
-        lock(&self.inner).halted.insert(partition.clone(), reason);
+    /// Whether that is news.
+    pub(crate) fn halt(&self, partition: &Partition, reason: String) -> bool {
+        lock(&self.inner).halted.insert(partition.clone(), reason).is_none()
+    }
+
+    /// Whether any of these waits for a person.
+    pub(crate) fn is_halted(&self, partitions: &[Partition]) -> bool {
+        let inner = lock(&self.inner);
+        partitions.iter().any(|partition| inner.halted.contains_key(partition))
+    }
+
+    /// Forgets what belongs to others now.
+    pub(crate) fn keep_only(&self, partitions: &[Partition]) {
+        let mut inner = lock(&self.inner);
+        inner.positions.retain(|partition, _| partitions.contains(partition));
+        inner.as_of_ms.retain(|partition, _| partitions.contains(partition));
+        inner.halted.retain(|partition, _| partitions.contains(partition));
+        inner.slow.retain(|partition, _| partitions.contains(partition));
     }
 
     pub(crate) fn slow(&self, partition: &Partition, reason: String) {
@@ -261,6 +285,7 @@ impl Progress {
             freshness: self.freshness.read(),
             batch_records: self.batch_records.read(),
             positions: inner.positions.clone(),
+            as_of_ms: inner.as_of_ms.clone(),
             halted: inner.halted.clone(),
             oldest_ms: oldest,
             paused: self.paused.borrow().clone(),
@@ -326,6 +351,12 @@ impl Lane {
 
     pub(crate) fn set(&self, state: LaneState) {
         *lock(&self.state) = state;
+    }
+
+    /// Whether that is news.
+    pub(crate) fn halt(&self, reason: &str) -> bool {
+        let halted = LaneState::Halted(reason.to_owned());
+        std::mem::replace(&mut *lock(&self.state), halted.clone()) != halted
     }
 
     pub(crate) fn is_working(&self) -> bool {

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::assign::Shares;
 use crate::batch::Batch;
 use crate::decode::{Columns, Decode};
-use crate::lane::{Lane, Leave, Written, chain};
+use crate::intake::Intake;
+use crate::lane::{DECISION_LOOK, Lane, Leave, Written, chain};
 use crate::limits::Limits;
 use crate::progress::{LaneState, Progress};
 use crate::sink::Sink;
@@ -48,32 +51,33 @@ pub struct Summary {
 /// Runs a pipeline until `shutdown`, then finishes the batches in flight.
 pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: CancellationToken) -> Summary {
     let Pipeline { source, decoder, sinks, limits, progress } = pipeline;
-    let partitions = source.partitions();
-    let count = sinks.len().max(1);
-    let lanes = sinks.into_iter().enumerate().map(|(index, sink)| {
-        // A partition belongs to one lane for as long as this runs, so order within it needs no further care.
-        let own: Vec<Partition> = partitions.iter().skip(index).step_by(count).cloned().collect();
+    let shares = Shares::new(sinks.len());
+    let lanes = sinks.into_iter().zip(shares.subscribe()).enumerate().map(|(index, (sink, share))| {
+        // A partition belongs to one lane at a time, so order within it needs no further care.
         let (source, decoder) = (Arc::clone(&source), Arc::clone(&decoder));
         let (limits, progress, shutdown) = (limits.clone(), Arc::clone(&progress), shutdown.clone());
-        task::spawn("lane", async move { keep(index, own, source, decoder, sink, limits, progress, shutdown).await })
+        task::spawn("lane", async move { keep(index, share, source, decoder, sink, limits, progress, shutdown).await })
     });
+    let lanes: Vec<_> = lanes.collect();
+    shares.follow(&*source, &progress, &shutdown).await;
     let mut summary = Summary { drained: true, halted: Vec::new() };
-    for ended in futures::future::join_all(lanes.collect::<Vec<_>>()).await {
+    for ended in futures::future::join_all(lanes).await {
         match ended {
             Ok(Leave::Drained) => {}
             Ok(Leave::Halted(reason)) => summary.halted.push(reason),
-            Ok(Leave::Interrupted | Leave::Retake(_)) => summary.drained = false,
+            Ok(Leave::Interrupted | Leave::Retake(_) | Leave::Reassigned) => summary.drained = false,
             Err(error) => summary.halted.push(chain(&error)),
         }
     }
     summary
 }
 
-/// Keeps one lane going: takes its leases again when they moved, restarts it when it stalls.
+/// Keeps one lane going: takes its leases again when its partitions changed or the leases moved, restarts it when it
+/// stalls.
 #[expect(clippy::too_many_arguments, reason = "each is moved in once; a struct would name them a second time")]
 async fn keep<C: Columns>(
     index: usize,
-    partitions: Vec<Partition>,
+    mut share: watch::Receiver<Vec<Partition>>,
     source: Arc<dyn Source>,
     decoder: Arc<dyn Decode<Columns = C>>,
     mut sink: Box<dyn Sink<Columns = C>>,
@@ -81,12 +85,23 @@ async fn keep<C: Columns>(
     progress: Arc<Progress>,
     shutdown: CancellationToken,
 ) -> Leave {
-    let (Some(state), false) = (progress.lane(index), partitions.is_empty()) else { return Leave::Drained };
+    let Some(state) = progress.lane(index) else { return Leave::Drained };
+    let mut intake = Intake::new(Vec::new(), limits.queue_bytes());
     loop {
+        let partitions = share.borrow_and_update().clone();
+        if partitions.is_empty() {
+            state.set(LaneState::Resting);
+            if changes(&mut share, Duration::MAX, &shutdown).await {
+                continue;
+            }
+            state.set(LaneState::Ended);
+            return Leave::Drained;
+        }
         let lane = Lane {
             source: &*source,
             sink: &mut *sink,
-            partitions: &partitions,
+            share: &mut share,
+            began: Instant::now(),
             limits: &limits,
             progress: &progress,
             state,
@@ -98,23 +113,29 @@ async fn keep<C: Columns>(
             own.any(|(partition, next)| source.lag_records(partition, next).is_some_and(|records| records > 0))
         };
         let left = tokio::select! {
-            left = flow(lane, &*decoder) => left,
+            left = flow(lane, &mut intake, &*decoder) => left,
             () = watchdog::stalled(state, has_lag, limits.stall) => {
                 progress.stalled();
                 tracing::warn!(lane = index, stall_s = limits.stall.as_secs(), "no progress although there is work: the lane is restarted");
+                source.revive();
                 continue;
             }
         };
         match left {
+            Leave::Reassigned if !shutdown.is_cancelled() => {}
             Leave::Retake(reason) if !shutdown.is_cancelled() => {
                 tracing::warn!(lane = index, %reason, "leases are taken again");
                 // Bounds the pace of taking leases when another process keeps taking them too.
                 tokio::time::sleep(limits.retry_base).await;
             }
             Leave::Halted(reason) => {
-                tracing::error!(lane = index, %reason, "the lane is halted");
-                state.set(LaneState::Halted(reason.clone()));
-                return Leave::Halted(reason);
+                if state.halt(&reason) {
+                    tracing::error!(lane = index, %reason, "the lane is halted");
+                }
+                // Somebody may have said how to go on.
+                if !changes(&mut share, DECISION_LOOK, &shutdown).await {
+                    return Leave::Halted(reason);
+                }
             }
             left => {
                 state.set(LaneState::Ended);
@@ -124,17 +145,25 @@ async fn keep<C: Columns>(
     }
 }
 
+/// Waits until a lane has other partitions, or for so long. False if it is time to stop.
+async fn changes(share: &mut watch::Receiver<Vec<Partition>>, wait: Duration, shutdown: &CancellationToken) -> bool {
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        _ = share.changed() => true,
+        () = tokio::time::sleep(wait) => true,
+    }
+}
+
 /// The flow of records through one lane: source -> batch -> decode -> sink -> commit.
-async fn flow<C: Columns>(mut lane: Lane<'_, C>, decoder: &dyn Decode<Columns = C>) -> Leave {
-    let mut intake = match lane.acquire().await {
-        Ok(intake) => intake,
-        Err(leave) => return leave,
-    };
+async fn flow<C: Columns>(mut lane: Lane<'_, C>, intake: &mut Intake, decoder: &dyn Decode<Columns = C>) -> Leave {
+    if let Err(leave) = lane.acquire(intake).await {
+        return leave;
+    }
     loop {
         if let Err(leave) = lane.go_ahead().await {
             return leave;
         }
-        let taken = match lane.gather(&mut intake).await {
+        let taken = match lane.gather(intake).await {
             Ok(taken) => taken,
             Err(leave) => return leave,
         };
@@ -143,15 +172,19 @@ async fn flow<C: Columns>(mut lane: Lane<'_, C>, decoder: &dyn Decode<Columns = 
         let batch = Batch::decode(taken, decoder);
 
         let began = Instant::now();
-        let receipt = match lane.write(&batch, &intake).await {
-            Ok(Written::Whole(receipt)) => receipt,
-            Ok(Written::TooSlow { reason }) => {
-                lane.divide(&mut intake, batch, &reason, began.elapsed());
+        let receipt = match lane.write(&batch, intake).await {
+            Written::Whole(receipt) => receipt,
+            Written::TooSlow { reason } => {
+                lane.divide(intake, batch, &reason, began.elapsed());
                 continue;
             }
-            Err(leave) => return leave,
+            Written::Nothing(leave) => {
+                // What of it is still ours when the leases are taken again need not be read again.
+                intake.give_back(batch.into_taken());
+                return leave;
+            }
         };
-        lane.landed(&mut intake, &receipt, began.elapsed());
+        lane.landed(intake, &receipt, began.elapsed());
 
         if let Err(error) = lane.source.commit(&receipt.checkpoint()).await {
             tracing::debug!(error = %chain(&error), "the stream was not told our position; lag tools see an older one");

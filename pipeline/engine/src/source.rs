@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::{Checkpoint, Recovery};
 
@@ -121,8 +122,13 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// applied to new data.
     fn incarnation(&self) -> &str;
 
-    /// The partitions this process may read.
-    fn partitions(&self) -> Vec<Partition>;
+    /// The partitions that this process may read, as they come and go: sorted, each once. Others may read the rest of
+    /// the stream. Lanes take the lease of what comes, and stop asking for what went.
+    fn assignment(&self) -> watch::Receiver<Vec<Partition>>;
+
+    /// Returns once whoever assigns partitions was heard from since the call, so that [`Source::assignment`] is not what
+    /// a process believes that slept through its replacement. Asked before a lease is taken back from another.
+    async fn confirm(&self) -> Result<(), SourceError>;
 
     /// Says where to begin, given the stored position (`None`: never read before, so the oldest record).
     ///
@@ -136,6 +142,9 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// fail with [`SourceError::Gap`] instead of skipping or waiting. MUST move `next` past what holds no records. Is
     /// cancel-safe: it keeps no state that a dropped call could lose.
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError>;
+
+    /// Makes connections anew: a lane stood still although there was work. What was fetched before may come again.
+    fn revive(&self);
 
     /// Tells the stream how far we are. Telemetry only: lag exporters read it, recovery never does, and a later fetch
     /// from an earlier position MUST still give its records.

@@ -14,6 +14,7 @@ use millstream_engine::{
     Batch, BatchLimits, Checkpoint, Decode, Gap, Held, Limits, Outcome, Partition, Pipeline, Position, Progress,
     Receipt, Record, RecordBatch, Recovery, Sink, SinkError, Source, SourceError, Summary, Verdict, Want, run,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const PARTITIONS: [&str; 3] = ["0", "1", "2"];
@@ -28,9 +29,15 @@ impl Source for Stream {
         "stream"
     }
 
-    fn partitions(&self) -> Vec<Partition> {
-        PARTITIONS.iter().map(Partition::new).collect()
+    fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
+        watch::Sender::new(PARTITIONS.iter().map(Partition::new).collect()).subscribe()
     }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn revive(&self) {}
 
     async fn start(&self, _: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
         Ok(stored.cloned().unwrap_or(Position::Offset(0)))

@@ -12,6 +12,7 @@ use millstream_engine::{
     Batch, Checkpoint, Gap, Held, Limits, Partition, Pipeline, Position, Progress, Receipt, RecordBatch, Recovery,
     Sink, SinkError, Source, SourceError, Want, run,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const RECORDS: u64 = 10;
@@ -30,8 +31,16 @@ impl Source for Hanging {
         self.stream.incarnation()
     }
 
-    fn partitions(&self) -> Vec<Partition> {
-        self.stream.partitions()
+    fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
+        self.stream.assignment()
+    }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        self.stream.confirm().await
+    }
+
+    fn revive(&self) {
+        self.stream.revive();
     }
 
     async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {

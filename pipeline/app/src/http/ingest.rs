@@ -16,7 +16,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use millstream_log::{AppendError, Cause, Failed};
+use millstream_connectors::sinks::stream::AppendError;
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -81,8 +81,8 @@ pub(super) async fn events(
                 format!("{} requests append already (http.appends_max); send again", app.node.config.http.appends_max);
             return Err(Problem::too_many(detail));
         };
-        match tokio::time::timeout(APPEND_TIMEOUT, pipeline.topic.append(taken.records)).await {
-            Ok(Ok(_)) => {}
+        match tokio::time::timeout(APPEND_TIMEOUT, pipeline.stream.append(taken.records)).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(not_stored(&error)),
             Err(_) => return Err(too_slow()),
         }
@@ -129,33 +129,18 @@ fn too_slow() -> Problem {
 
 fn not_stored(error: &AppendError) -> Problem {
     tracing::warn!(%error, "an append failed");
+    let again = "send all events again once it is mended: those that were stored already do no harm";
     match error {
         AppendError::Closed => draining(),
         // The limits of a request are below those of the stream, so this is an oversight of ours if it ever happens.
-        AppendError::RecordTooLarge { .. } | AppendError::NoSuchPartition { .. } => {
-            Problem::too_large(error.to_string())
-        }
-        AppendError::NotDurable { failed, .. } => stopped(failed),
-    }
-}
-
-/// Some partitions did not take their part.
-fn stopped(failed: &[Failed]) -> Problem {
-    let again = "send all events again once it is mended: those that were stored already do no harm";
-    let Some(first) = failed.first() else { return too_slow() };
-    let (partition, cause) = (first.partition, &first.cause);
-    match cause {
-        Cause::Closed => draining(),
-        Cause::Fault(fault) if fault.is_space() => {
-            let detail = format!(
-                "{fault}: {}; free some space under the data directory, appends go on by themselves; {again}",
-                fault.source
-            );
+        AppendError::Refused(reason) => Problem::too_large(reason.as_str()),
+        AppendError::Full(reason) => {
+            let detail =
+                format!("{reason}; free some space under the data directory, appends go on by themselves; {again}");
             Problem::unavailable("disk-full", "the disk is full", detail)
         }
-        cause => {
-            let detail = format!("partition {partition}: {cause}; {again}");
-            Problem::unavailable("stream-stopped", "the stream takes no appends", detail)
+        AppendError::NotDurable(reason) => {
+            Problem::unavailable("stream-stopped", "the stream takes no appends", format!("{reason}; {again}"))
         }
     }
 }

@@ -120,7 +120,7 @@ async fn oldest_unwritten_ms(running: &Running, snapshot: &Snapshot) -> Option<i
         (lag > 0).then(|| partition.as_str().parse().ok().map(|number: u32| (number, from)))?
     });
     let behind: Vec<(u32, u64)> = behind.collect();
-    let topic = running.topic.clone();
+    let topic = running.topic.clone()?;
     let read = tokio::task::spawn_blocking(move || {
         let first = |&(partition, from): &(u32, u64)| {
             topic.read(partition, from, 1).ok()?.records.first().map(|r| r.timestamp_ms)

@@ -46,7 +46,11 @@ pub(super) async fn why(
     let Ok(_permit) = SCANS.try_acquire() else {
         return Err(Problem::too_many("another scan of the stream is under way; ask again"));
     };
-    let (topic, store_default) = (running.topic.clone(), running.config.store.clone());
+    let Some(topic) = running.topic.clone() else {
+        let detail = "only the embedded stream can be searched; the tables are searched all the same";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "no-scan", "this stream is not searched", detail));
+    };
+    let store_default = running.config.store.clone();
     let record_bytes_max = app.node.config.limits.record_bytes_max;
     let since = Duration::from_secs(since_seconds).min(SINCE_MAX);
     let scanned = tokio::task::spawn_blocking(move || {

@@ -99,6 +99,14 @@ impl fmt::Debug for NewRecord {
     }
 }
 
+/// The partitions that a source that has just been opened may read, once it knows them.
+async fn partitions(source: &dyn Source, abilities: &Abilities) -> Vec<Partition> {
+    let mut assignment = source.assignment();
+    let several = assignment.wait_for(|partitions| partitions.len() > 1);
+    let several = tokio::time::timeout(abilities.patience, several).await.expect("partitions are assigned");
+    several.expect("a source that lives").clone()
+}
+
 /// Records that are told apart by their number, with a payload of so many bytes.
 fn numbered(numbers: std::ops::Range<u64>, bytes: usize) -> Vec<NewRecord> {
     let record = |number: u64| {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use millstream_connectors::sinks::metadata::STORE_HEADER;
-use millstream_log::NewRecord;
+use millstream_connectors::sinks::stream::NewRecord;
 use millstream_schemas::{Limits, Piece, RefusalReason, split_binary};
 use serde::Serialize;
 

@@ -157,9 +157,15 @@ impl Source for Stream {
         &self.incarnation
     }
 
-    fn partitions(&self) -> Vec<Partition> {
-        self.names.clone()
+    fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
+        watch::Sender::new(self.names.clone()).subscribe()
     }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn revive(&self) {}
 
     async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
         let (index, queues) = (self.index(partition)?, self.queues.borrow());

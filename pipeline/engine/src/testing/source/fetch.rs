@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::reader::{PLENTY, Reader, same};
-use super::{Fixture, numbered};
+use super::{Fixture, numbered, partitions};
 use crate::testing::moment::{Moment, Moments};
 use crate::{Record, Source};
 
@@ -20,7 +20,7 @@ const HELD_ROUNDS: u64 = 16;
 pub async fn a_fetch_keeps_to_its_bytes(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
-    let partitions = source.partitions();
+    let partitions = partitions(&*source, &abilities).await;
     // Records so small that their bookkeeping outweighs them, and records of a usual size.
     let sizes = [(20_000, 0), (4_000, 1_000)];
     for (partition, (count, bytes)) in partitions.iter().zip(sizes) {
@@ -57,7 +57,7 @@ pub async fn a_fetch_keeps_to_its_bytes(fixture: &mut impl Fixture) {
 pub async fn a_record_larger_than_asked_for_still_comes(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
-    let partition = source.partitions().swap_remove(0);
+    let partition = partitions(&*source, &abilities).await.swap_remove(0);
     let mut published = numbered(0..3, 100);
     published.extend(numbered(3..4, 300_000));
     published.extend(numbered(4..6, 100));
@@ -77,7 +77,7 @@ pub async fn a_record_larger_than_asked_for_still_comes(fixture: &mut impl Fixtu
 pub async fn a_fetch_at_the_end_waits_and_no_longer_than_told(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
-    let partitions = source.partitions();
+    let partitions = partitions(&*source, &abilities).await;
     fixture.publish(&partitions[0], &numbered(0..5, 100)).await;
     let mut full = Reader::start(&*source, &abilities, &partitions[0], None).await;
     full.read(5, PLENTY).await;
@@ -98,7 +98,7 @@ pub async fn a_fetch_at_the_end_waits_and_no_longer_than_told(fixture: &mut impl
 pub async fn a_new_record_ends_the_wait(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
-    let partitions = source.partitions();
+    let partitions = partitions(&*source, &abilities).await;
     let mut readers = Vec::new();
     for partition in partitions.iter().take(2) {
         readers.push(Reader::start(&*source, &abilities, partition, None).await);
@@ -130,7 +130,7 @@ pub async fn a_new_record_ends_the_wait(fixture: &mut impl Fixture) {
 pub async fn a_lane_that_waits_does_not_hold_up_another(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
-    let partitions = source.partitions();
+    let partitions = partitions(&*source, &abilities).await;
     let published = numbered(0..50, 1_000);
     fixture.publish(&partitions[1], &published).await;
     let mut waits = Reader::start(&*source, &abilities, &partitions[0], None).await;
@@ -153,7 +153,7 @@ pub async fn a_lane_that_waits_does_not_hold_up_another(fixture: &mut impl Fixtu
 pub async fn a_dropped_fetch_loses_nothing(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
-    let partition = source.partitions().swap_remove(0);
+    let partition = partitions(&*source, &abilities).await.swap_remove(0);
     let published = numbered(0..30, 500);
     fixture.publish(&partition, &published).await;
     let mut moments = Moments::default();

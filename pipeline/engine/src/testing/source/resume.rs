@@ -1,14 +1,14 @@
 //! Going on from a stored position: after a restart, after a commit, after something was lost.
 
 use super::reader::Reader;
-use super::{Fixture, not_applicable, numbered};
+use super::{Fixture, not_applicable, numbered, partitions};
 use crate::{Checkpoint, Partition, Position, Source, SourceError};
 
 /// Every record's position and every `next` is a place to begin at.
 pub async fn any_record_is_a_place_to_go_on_from(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
-    let partition = source.partitions().swap_remove(0);
+    let partition = partitions(&*source, &abilities).await.swap_remove(0);
     let published = numbered(0..40, 200);
     // Some are stored together and some are not.
     fixture.publish(&partition, &published[..25]).await;
@@ -34,7 +34,7 @@ pub async fn any_record_is_a_place_to_go_on_from(fixture: &mut impl Fixture) {
 pub async fn at_the_end_only_what_is_new_comes(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
-    let partition = source.partitions().swap_remove(0);
+    let partition = partitions(&*source, &abilities).await.swap_remove(0);
     // Of a partition that never had a record, too.
     let mut empty = Reader::start(&*source, &abilities, &partition, None).await;
     empty.expect_end().await;
@@ -56,7 +56,7 @@ pub async fn what_was_not_stored_comes_again_after_a_restart(fixture: &mut impl 
     let abilities = fixture.abilities();
     let published = numbered(0..60, 200);
     let source = fixture.open().await;
-    let partition = source.partitions().swap_remove(0);
+    let partition = partitions(&*source, &abilities).await.swap_remove(0);
     fixture.publish(&partition, &published).await;
     let all = Reader::start(&*source, &abilities, &partition, None).await.expect(&published).await;
     drop(source);
@@ -77,7 +77,7 @@ pub async fn a_commit_never_makes_anything_be_skipped(fixture: &mut impl Fixture
     let abilities = fixture.abilities();
     let published = numbered(0..30, 200);
     let source = fixture.open().await;
-    let partition = source.partitions().swap_remove(0);
+    let partition = partitions(&*source, &abilities).await.swap_remove(0);
     fixture.publish(&partition, &published).await;
     let mut reader = Reader::start(&*source, &abilities, &partition, None).await;
     let records = reader.expect(&published).await;
@@ -111,7 +111,7 @@ pub async fn what_retention_removed_is_a_gap(fixture: &mut impl Fixture) {
         return not_applicable("removes nothing at will");
     }
     let source = fixture.open().await;
-    let partition = source.partitions().swap_remove(0);
+    let partition = partitions(&*source, &abilities).await.swap_remove(0);
     // Enough for several of the files or shards that retention removes as a whole.
     let published = numbered(0..100, 20_000);
     for part in published.chunks(5) {
@@ -146,7 +146,7 @@ pub async fn what_retention_removed_is_a_gap(fixture: &mut impl Fixture) {
 pub async fn a_position_that_never_existed_is_a_gap(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
-    let partition = source.partitions().swap_remove(0);
+    let partition = partitions(&*source, &abilities).await.swap_remove(0);
     let published = numbered(0..10, 100);
     fixture.publish(&partition, &published).await;
     let mut reader = Reader::start(&*source, &abilities, &partition, None).await;
