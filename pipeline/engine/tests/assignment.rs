@@ -10,7 +10,7 @@ use millstream_engine::testing::memory::{self, Decoder, Numbering, Stream, Table
 use millstream_engine::testing::source::NewRecord;
 use millstream_engine::{
     Checkpoint, Limits, Partition, Pipeline, Position, Progress, RecordBatch, Sink, Source, SourceError, Summary, Want,
-    run,
+    run, task,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -80,7 +80,7 @@ impl Process {
             progress: Arc::clone(&progress),
         };
         let stop = CancellationToken::new();
-        let ended = tokio::spawn(run(pipeline, stop.clone()));
+        let ended = task::spawn("pipeline", run(pipeline, stop.clone()));
         Process { source, progress, stop, ended }
     }
 
