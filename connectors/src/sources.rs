@@ -1,4 +1,7 @@
 //! Streams to read from.
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
 #[cfg(feature = "log")]
 pub mod log;

@@ -1,0 +1,330 @@
+//! A topic of Apache Kafka as a source.
+//!
+//! The consumer group decides who reads which partition; the tables say from where; the lease rows fence whoever lost a
+//! partition and does not know it yet. No offset of the client or the broker is ever used: the client is set to where a
+//! lane wants to read, and a position that the topic does not have is a gap, never a jump. What is committed to the group
+//! is for people and their tools.
+
+mod buffers;
+mod client;
+mod context;
+mod fault;
+mod settings;
+mod shared;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millstream_engine::{Checkpoint, Partition, Position, RecordBatch, Source, SourceError, Want};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use buffers::Taken;
+pub use settings::{Cluster, KafkaOptions, check, refused};
+use shared::Shared;
+
+/// How long the brokers have for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Why nothing of a topic that was deleted and made again can be read at the old positions.
+const MADE_ANEW: &str = "the topic was deleted and made again: restart, and the command that is told then";
+
+/// A topic, read as a member of a consumer group.
+pub struct KafkaSource {
+    shared: Arc<Shared>,
+    incarnation: String,
+    /// Asks the brokers what is no member's business.
+    inquirer: Arc<Inquirer>,
+    heartbeat: Duration,
+    thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// A client outside of any group.
+pub struct Inquirer {
+    topic: String,
+    client: BaseConsumer,
+}
+
+/// Why a topic cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The settings are refused by the client.
+    #[error("settings of the Kafka client: {0}")]
+    Settings(String),
+    /// There is no such topic.
+    #[error("the Kafka cluster at {brokers} has no topic {topic}: make it, such as with `kafka-topics.sh --create`")]
+    NoSuchTopic {
+        /// Where.
+        brokers: String,
+        /// Which.
+        topic: String,
+    },
+    /// The brokers do not answer.
+    #[error("the Kafka cluster at {brokers} does not answer: {said}")]
+    Unavailable {
+        /// Where.
+        brokers: String,
+        /// What the client said.
+        said: String,
+    },
+}
+
+impl KafkaSource {
+    /// Joins the group. Blocks for some seconds at most.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers, and without the topic.
+    pub fn open(options: KafkaOptions) -> Result<Self, OpenError> {
+        let inquirer = Inquirer::new(&options.cluster, &options.topic)?;
+        let topic_id = inquirer.topic_id(&options.cluster)?;
+        let incarnation = inquirer.incarnation(&options.cluster)?;
+        let shared = Arc::new(Shared::new(&options.topic));
+        let heartbeat = options.heartbeat();
+        let inner = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("kafka".to_owned())
+            .spawn(move || client::run(&inner, &options, &topic_id))
+            .map_err(|error| OpenError::Settings(error.to_string()))?;
+        let thread = std::sync::Mutex::new(Some(thread));
+        Ok(KafkaSource { shared, incarnation, inquirer: Arc::new(inquirer), heartbeat, thread })
+    }
+
+    /// Tells the group the last positions and leaves it. Blocks for that.
+    pub fn close(&self) {
+        self.shared.stop();
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(topic = self.shared.topic, "the thread of the Kafka client panicked");
+        }
+    }
+
+    /// Commits to the group that failed.
+    pub fn commits_failed(&self) -> u64 {
+        self.shared.commits_failed()
+    }
+
+    /// Asks the brokers without keeping the caller's thread.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Inquirer) -> Result<T, OpenError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let inquirer = Arc::clone(&self.inquirer);
+        let answer = tokio::task::spawn_blocking(move || question(&inquirer)).await;
+        answer
+            .map_err(|error| SourceError::Broken(Box::new(error)))?
+            .map_err(|error| SourceError::Unavailable(Box::new(error)))
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        // The thread ends by itself; who wants to wait for that has called `close`.
+        self.shared.stop();
+    }
+}
+
+impl fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSource").field("topic", &self.shared.topic).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Source for KafkaSource {
+    fn incarnation(&self) -> &str {
+        &self.incarnation
+    }
+
+    fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
+        self.shared.assignment.subscribe()
+    }
+
+    /// A member that was replaced hears of it with its next heartbeat; two of them are waited for.
+    async fn confirm(&self) -> Result<(), SourceError> {
+        let (began, rounds) = (Instant::now(), self.shared.rounds.load(Relaxed));
+        while began.elapsed() < 2 * self.heartbeat || self.shared.rounds.load(Relaxed) < rounds.wrapping_add(2) {
+            if began.elapsed() > ANSWER_WITHIN {
+                return Err(SourceError::Unavailable("the Kafka client stands still".into()));
+            }
+            tokio::time::sleep(self.heartbeat / 4).await;
+        }
+        Ok(())
+    }
+
+    fn revive(&self) {
+        self.shared.revive();
+    }
+
+    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
+        let number = number(partition)?;
+        let (start, end) = self.ask(move |inquirer| inquirer.range(number)).await?;
+        match stored {
+            Some(Position::Offset(offset)) if self.shared.is_made_anew.load(Relaxed) => {
+                Err(lost(partition, *offset, start, end, MADE_ANEW))
+            }
+            None => Ok(Position::Offset(start)),
+            Some(Position::Offset(offset)) => match gap_between(*offset, start, end) {
+                None => Ok(Position::Offset(*offset)),
+                Some(reason) => Err(lost(partition, *offset, start, end, reason)),
+            },
+            Some(Position::Sequence(text)) => {
+                Err(SourceError::Broken(format!("the stored position {text} is no offset").into()))
+            }
+        }
+    }
+
+    async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {
+        let mut changed = self.shared.changed.subscribe();
+        let (deadline, (faults, _)) = (Instant::now() + wait, self.shared.fault());
+        loop {
+            changed.borrow_and_update();
+            let batches = self.take(wants)?;
+            if !batches.is_empty() {
+                return Ok(batches);
+            }
+            if let Some(reason) = self.shared.broken() {
+                return Err(SourceError::Broken(reason.into()));
+            }
+            let (faults_now, reason) = self.shared.fault();
+            if faults_now != faults {
+                return Err(SourceError::Unavailable(reason.into()));
+            }
+            // The source holds the sender, so the channel does not close.
+            if tokio::time::timeout_at(deadline, changed.changed()).await.is_err() {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
+    async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
+        let mut commits = self.shared.commits();
+        for (partition, next) in checkpoint.positions() {
+            if let (Ok(partition), Position::Offset(next)) = (number(partition), next) {
+                commits.insert(partition, *next);
+            }
+        }
+        Ok(())
+    }
+
+    fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {
+        let Position::Offset(next) = next else { return None };
+        let end = self.shared.buffers().end(number(partition).ok()?)?;
+        Some(end.saturating_sub(*next))
+    }
+}
+
+impl KafkaSource {
+    fn take(&self, wants: &[Want]) -> Result<Vec<RecordBatch>, SourceError> {
+        let (mut batches, mut buffers) = (Vec::new(), self.shared.buffers());
+        for want in wants {
+            let Position::Offset(from) = want.from else { continue };
+            match buffers.take(number(&want.partition)?, from, want.bytes_max) {
+                Taken::Records(records, next) => {
+                    let (partition, next) = (want.partition.clone(), Position::Offset(next));
+                    batches.push(RecordBatch { partition, records, next });
+                }
+                Taken::Gap(start, end, reason) => return Err(lost(&want.partition, from, start, end, reason)),
+                // The lane hears of that by itself.
+                Taken::Nothing | Taken::NotOurs => {}
+            }
+        }
+        drop(buffers);
+        if !batches.is_empty() {
+            self.shared.drained.notify_one();
+        }
+        Ok(batches)
+    }
+}
+
+impl Inquirer {
+    /// A client for questions about a topic.
+    ///
+    /// # Errors
+    /// If the client refuses the settings.
+    pub fn new(cluster: &Cluster, topic: &str) -> Result<Self, OpenError> {
+        let settings = |error: &dyn fmt::Display| OpenError::Settings(error.to_string());
+        let config = cluster.client().map_err(|error| settings(&error))?;
+        let client = config.create().map_err(|error| settings(&error))?;
+        Ok(Inquirer { topic: topic.to_owned(), client })
+    }
+
+    /// The topic's id. Blocks.
+    fn topic_id(&self, cluster: &Cluster) -> Result<String, OpenError> {
+        let topic = millstream_kafka::topic_id(self.client.client(), &self.topic, ANSWER_WITHIN);
+        topic.map_err(|error| match error {
+            millstream_kafka::Error::NoSuchTopic(topic) => {
+                OpenError::NoSuchTopic { brokers: cluster.brokers.clone(), topic }
+            }
+            error @ millstream_kafka::Error::Unavailable { .. } => {
+                OpenError::Unavailable { brokers: cluster.brokers.clone(), said: error.to_string() }
+            }
+        })
+    }
+
+    /// Which stream this is: the cluster's id and the topic's, which change when either is made anew. Blocks.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers, and without the topic.
+    pub fn incarnation(&self, cluster: &Cluster) -> Result<String, OpenError> {
+        let topic = self.topic_id(cluster)?;
+        let id = self.client.client().fetch_cluster_id(ANSWER_WITHIN);
+        let id = id.ok_or_else(|| OpenError::Unavailable {
+            brokers: cluster.brokers.clone(),
+            said: "it has no id".to_owned(),
+        })?;
+        Ok(format!("kafka:{id}:{topic}"))
+    }
+
+    /// The first offset of a partition and the one after its last. Blocks.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers.
+    pub fn range(&self, partition: i32) -> Result<(u64, u64), OpenError> {
+        let range = self.client.fetch_watermarks(&self.topic, partition, ANSWER_WITHIN);
+        let (start, end) = range.map_err(|error| OpenError::Unavailable {
+            brokers: format!("partition {partition}"),
+            said: error.to_string(),
+        })?;
+        Ok((u64::try_from(start).unwrap_or(0), u64::try_from(end).unwrap_or(0)))
+    }
+}
+
+impl fmt::Debug for Inquirer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inquirer").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+fn number(partition: &Partition) -> Result<i32, SourceError> {
+    partition.as_str().parse().map_err(|error| SourceError::Broken(Box::new(error)))
+}
+
+/// Why a partition that holds `start` to `end` does not have an offset, if so.
+fn gap_between(offset: u64, start: u64, end: u64) -> Option<&'static str> {
+    if offset < start {
+        Some("retention or a deletion has removed the records in between")
+    } else if offset > end {
+        Some("the partition ends before it: it was truncated, or the topic was made anew")
+    } else {
+        None
+    }
+}
+
+/// The same with what the brokers say, for the buffers.
+fn gap(offset: u64, start: i64, end: i64) -> Option<(u64, u64, &'static str)> {
+    let (start, end) = (u64::try_from(start).unwrap_or(0), u64::try_from(end).unwrap_or(0));
+    gap_between(offset, start, end).map(|reason| (start, end, reason))
+}
+
+fn lost(partition: &Partition, stored: u64, start: u64, end: u64, reason: &'static str) -> SourceError {
+    SourceError::Gap {
+        partition: partition.clone(),
+        stored: Position::Offset(stored),
+        start: Position::Offset(start),
+        end: Position::Offset(end),
+        reason,
+    }
+}

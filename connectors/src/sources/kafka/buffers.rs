@@ -1,0 +1,409 @@
+//! What was read ahead, by partition, and whether it continues where the reader stands.
+//!
+//! Pure: no client, no clock. Every record that comes must be the next one. One that comes again is dropped. One that
+//! comes too early means that nothing is in between (compaction, control records, aborted transactions) or that the
+//! client lost its place: it is asked for once more from the place before, and taken only if the broker answers the same.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use millstream_engine::{Position, Record};
+
+/// Holes that were asked about in a partition before those within a run of records are believed: a topic with
+/// transactions or compaction has them everywhere.
+const HOLES_ASKED_ABOUT: u32 = 8;
+
+/// The partitions that this process has.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    partitions: BTreeMap<i32, Buffer>,
+    bytes: usize,
+    /// Records that came again and were dropped.
+    pub(super) repeats: u64,
+}
+
+/// One partition.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    /// Where the reader stands: everything that waits comes from here on. Nothing means something without a reader.
+    begin: u64,
+    /// The offset after what waits; `None` while nobody reads.
+    next: Option<u64>,
+    /// The client is to be set to `next`; until then what comes is from somewhere else.
+    seek: bool,
+    /// No record came since the client was set to `next`.
+    fresh: bool,
+    /// The offset of the record that came first when `next` was asked for before.
+    seen: Option<u64>,
+    holes: u32,
+    records: VecDeque<Record>,
+    bytes: usize,
+    /// If the end comes before any record, there is none before this offset.
+    probe: Option<u64>,
+    /// The client does not fetch it at the moment.
+    pub(super) paused: bool,
+    /// The end of the partition as last heard.
+    end: Option<u64>,
+    /// Where the partition begins and ends, if `next` is outside of that.
+    gap: Option<(u64, u64, &'static str)>,
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Records, perhaps none, and the offset to go on from.
+    Records(Vec<Record>, u64),
+    /// Nothing yet.
+    Nothing,
+    /// The wanted offset is not there: the partition holds these.
+    Gap(u64, u64, &'static str),
+    /// The partition belongs to somebody else.
+    NotOurs,
+}
+
+impl Buffers {
+    /// Begins anew with these partitions, which nobody reads yet.
+    pub(super) fn assign(&mut self, partitions: &[i32]) {
+        let before = std::mem::take(&mut self.partitions);
+        self.bytes = 0;
+        let end = |partition: &i32| before.get(partition).and_then(|buffer| buffer.end);
+        self.partitions = partitions
+            .iter()
+            .map(|partition| (*partition, Buffer { paused: true, end: end(partition), ..Buffer::default() }))
+            .collect();
+    }
+
+    /// Bytes that wait for readers.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes what there is from an offset, or has the client go there.
+    pub(super) fn take(&mut self, partition: i32, from: u64, bytes_max: usize) -> Taken {
+        let Some(buffer) = self.partitions.get_mut(&partition) else { return Taken::NotOurs };
+        let at_gap = buffer.next == Some(from);
+        if let Some((start, end, reason)) = buffer.gap.filter(|_| at_gap) {
+            buffer.stop();
+            return Taken::Gap(start, end, reason);
+        }
+        let taken = buffer.take(from, bytes_max);
+        self.bytes = self.partitions.values().map(|buffer| buffer.bytes).sum();
+        taken
+    }
+
+    /// Adds a record that the client gave.
+    pub(super) fn accept(&mut self, partition: i32, offset: u64, record: Record) {
+        let Some(buffer) = self.partitions.get_mut(&partition) else { return };
+        let cost = record.cost_bytes();
+        match buffer.judge(offset) {
+            Judged::Next => {
+                buffer.next = Some(offset.saturating_add(1));
+                (buffer.fresh, buffer.seen, buffer.probe) = (false, None, None);
+                buffer.bytes += cost;
+                self.bytes += cost;
+                buffer.records.push_back(record);
+            }
+            Judged::Repeat => self.repeats += 1,
+            Judged::Ahead | Judged::Elsewhere => {}
+        }
+    }
+
+    /// The client came to the end of a partition.
+    pub(super) fn at_end(&mut self, partition: i32) {
+        let Some(buffer) = self.partitions.get_mut(&partition) else { return };
+        let Some(end) = buffer.probe.take().filter(|_| !buffer.seek) else { return };
+        if buffer.next.is_some_and(|next| next < end) {
+            buffer.next = Some(end);
+        }
+    }
+
+    /// Where partitions end now. One whose end stays ahead of us although nothing comes may have only what is no record
+    /// there: it is asked for once more, and if the end comes first, that is so.
+    pub(super) fn ends(&mut self, ends: impl Iterator<Item = (i32, u64)>) {
+        for (partition, end) in ends {
+            let Some(buffer) = self.partitions.get_mut(&partition) else { continue };
+            let quiet = buffer.end == Some(end) && buffer.records.is_empty() && !buffer.seek && !buffer.paused;
+            if quiet && buffer.probe.is_none() && buffer.next.is_some_and(|next| next < end) {
+                (buffer.probe, buffer.seek) = (Some(end), true);
+            }
+            buffer.end = Some(end);
+        }
+    }
+
+    /// The end of a partition as last heard.
+    pub(super) fn end(&self, partition: i32) -> Option<u64> {
+        self.partitions.get(&partition)?.end
+    }
+
+    /// Where the client is to go.
+    pub(super) fn seeks(&self) -> Vec<(i32, u64)> {
+        let seek = |(partition, buffer): (&i32, &Buffer)| Some((*partition, buffer.next.filter(|_| buffer.seek)?));
+        self.partitions.iter().filter_map(seek).collect()
+    }
+
+    /// The client went there.
+    pub(super) fn sought(&mut self, partition: i32, offset: u64) {
+        if let Some(buffer) = self.partitions.get_mut(&partition)
+            && buffer.next == Some(offset)
+        {
+            (buffer.seek, buffer.fresh, buffer.paused) = (false, true, false);
+        }
+    }
+
+    /// What readers ask for, to be looked at when an offset is out of range.
+    pub(super) fn read(&self) -> Vec<(i32, u64)> {
+        self.partitions.iter().filter_map(|(partition, buffer)| Some((*partition, buffer.next?))).collect()
+    }
+
+    /// Notes that the wanted offset is not there; without a range the client is only to go there again.
+    pub(super) fn out_of_range(&mut self, partition: i32, offset: u64, gap: Option<(u64, u64, &'static str)>) {
+        if let Some(buffer) = self.partitions.get_mut(&partition)
+            && buffer.next == Some(offset)
+        {
+            match gap {
+                // What was read before it is still good: it is given out first.
+                Some(gap) => buffer.gap = Some(gap),
+                None => buffer.seek = true,
+            }
+        }
+    }
+
+    /// Partitions that hold more than nothing while others wait; and those that may be fetched again.
+    pub(super) fn full(&self) -> Vec<i32> {
+        self.partitions.iter().filter(|(_, buffer)| !buffer.paused && buffer.bytes > 0).map(|(name, _)| *name).collect()
+    }
+
+    /// Partitions that rest although they are read and have nothing left.
+    pub(super) fn hungry(&self) -> Vec<i32> {
+        let hungry = |buffer: &Buffer| buffer.paused && buffer.next.is_some() && !buffer.seek && buffer.bytes == 0;
+        self.partitions.iter().filter(|(_, buffer)| hungry(buffer)).map(|(name, _)| *name).collect()
+    }
+
+    pub(super) fn set_paused(&mut self, partitions: &[i32], paused: bool) {
+        for partition in partitions {
+            if let Some(buffer) = self.partitions.get_mut(partition) {
+                buffer.paused = paused;
+                // The client throws away what it had: what comes next begins a new run.
+                buffer.fresh = true;
+            }
+        }
+    }
+}
+
+enum Judged {
+    Next,
+    Repeat,
+    /// Too early: the client is to go back once.
+    Ahead,
+    /// Not what is read.
+    Elsewhere,
+}
+
+impl Buffer {
+    fn stop(&mut self) {
+        *self = Buffer { paused: self.paused, end: self.end, ..Buffer::default() };
+    }
+
+    fn take(&mut self, from: u64, bytes_max: usize) -> Taken {
+        if !self.goes_on_at(from) {
+            self.stop();
+            (self.begin, self.next, self.seek) = (from, Some(from), true);
+            return Taken::Nothing;
+        }
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while let Some(cost) = self.records.front().map(Record::cost_bytes) {
+            if bytes + cost > bytes_max && !records.is_empty() {
+                break;
+            }
+            bytes += cost;
+            records.extend(self.records.pop_front());
+        }
+        self.bytes = self.bytes.saturating_sub(bytes);
+        let last = records.last().and_then(offset_of);
+        let next = match last.filter(|_| !self.records.is_empty()) {
+            Some(last) => last.saturating_add(1),
+            None => self.next.unwrap_or(from),
+        };
+        if next == self.begin {
+            return Taken::Nothing;
+        }
+        self.begin = next;
+        Taken::Records(records, next)
+    }
+
+    /// Whether what waits continues at an offset; what waits before it is dropped.
+    fn goes_on_at(&mut self, from: u64) -> bool {
+        if self.next.is_none() {
+            return false;
+        }
+        if from == self.begin {
+            return true;
+        }
+        let Some(index) = self.records.iter().position(|record| offset_of(record) == Some(from)) else { return false };
+        let dropped: usize = self.records.drain(..index).map(|record| record.cost_bytes()).sum();
+        self.bytes = self.bytes.saturating_sub(dropped);
+        self.begin = from;
+        true
+    }
+
+    fn judge(&mut self, offset: u64) -> Judged {
+        let Some(next) = self.next.filter(|_| !self.seek && self.gap.is_none()) else { return Judged::Elsewhere };
+        if offset < next {
+            return Judged::Repeat;
+        }
+        let believed = offset == next || self.seen == Some(offset) || (!self.fresh && self.holes >= HOLES_ASKED_ABOUT);
+        if !believed {
+            (self.seen, self.seek) = (Some(offset), true);
+            return Judged::Ahead;
+        }
+        if offset > next {
+            self.holes = self.holes.saturating_add(1);
+        }
+        Judged::Next
+    }
+}
+
+fn offset_of(record: &Record) -> Option<u64> {
+    match record.position {
+        Position::Offset(offset) => Some(offset),
+        Position::Sequence(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn record(offset: u64) -> Record {
+        Record {
+            position: Position::Offset(offset),
+            published_at_ms: 0,
+            key: Bytes::new(),
+            headers: Vec::new(),
+            payload: Bytes::from_static(b"x"),
+        }
+    }
+
+    /// One partition that is read from an offset, with the client there.
+    fn reading(from: u64) -> Buffers {
+        let mut buffers = Buffers::default();
+        buffers.assign(&[3]);
+        assert_eq!(offsets(&mut buffers, from), None);
+        seek(&mut buffers, from);
+        buffers
+    }
+
+    fn seek(buffers: &mut Buffers, offset: u64) {
+        assert_eq!(buffers.seeks(), [(3, offset)]);
+        buffers.sought(3, offset);
+        assert_eq!(buffers.seeks(), []);
+    }
+
+    fn come(buffers: &mut Buffers, offsets: impl IntoIterator<Item = u64>) {
+        offsets.into_iter().for_each(|offset| buffers.accept(3, offset, record(offset)));
+    }
+
+    fn offsets(buffers: &mut Buffers, from: u64) -> Option<(Vec<u64>, u64)> {
+        match buffers.take(3, from, usize::MAX) {
+            Taken::Records(records, next) => Some((records.iter().filter_map(offset_of).collect(), next)),
+            Taken::Nothing => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn records_come_once_and_in_order() {
+        let mut buffers = reading(5);
+        come(&mut buffers, [5, 6, 6, 5, 7]);
+        assert_eq!(offsets(&mut buffers, 5), Some((vec![5, 6, 7], 8)));
+        assert_eq!((buffers.repeats, buffers.bytes()), (2, 0));
+        assert_eq!(offsets(&mut buffers, 8), None);
+    }
+
+    #[test]
+    fn what_comes_too_early_is_asked_for_again_and_then_believed() {
+        let mut buffers = reading(5);
+        come(&mut buffers, [5, 9, 10]);
+        seek(&mut buffers, 6);
+        come(&mut buffers, [6, 7, 8, 9]);
+        assert_eq!(offsets(&mut buffers, 5), Some((vec![5, 6, 7, 8, 9], 10)), "the client had lost its place");
+        come(&mut buffers, [13, 14]);
+        seek(&mut buffers, 10);
+        come(&mut buffers, [13, 14]);
+        assert_eq!(offsets(&mut buffers, 10), Some((vec![13, 14], 15)), "there is nothing in between");
+    }
+
+    #[test]
+    fn a_partition_full_of_holes_is_believed_in_the_end_except_after_a_seek() {
+        let mut buffers = reading(0);
+        for offset in (0..u64::from(HOLES_ASKED_ABOUT) * 2).step_by(2) {
+            come(&mut buffers, [offset + 1]);
+            let next = buffers.seeks()[0].1;
+            seek(&mut buffers, next);
+            come(&mut buffers, [offset + 1]);
+        }
+        let next = u64::from(HOLES_ASKED_ABOUT) * 2;
+        come(&mut buffers, [next + 7]);
+        assert_eq!(buffers.seeks(), []);
+        buffers.set_paused(&[3], false);
+        come(&mut buffers, [next + 20]);
+        assert_eq!(buffers.seeks(), [(3, next + 8)]);
+    }
+
+    #[test]
+    fn records_of_before_a_seek_are_not_taken_for_those_after_it() {
+        let mut buffers = reading(100);
+        come(&mut buffers, [100, 101]);
+        assert_eq!(offsets(&mut buffers, 50), None);
+        come(&mut buffers, [102, 103]);
+        seek(&mut buffers, 50);
+        come(&mut buffers, [50, 51]);
+        assert_eq!(offsets(&mut buffers, 50), Some((vec![50, 51], 52)));
+    }
+
+    #[test]
+    fn a_reader_may_begin_within_what_waits() {
+        let mut buffers = reading(5);
+        come(&mut buffers, 5..9);
+        assert_eq!(offsets(&mut buffers, 7), Some((vec![7, 8], 9)));
+        assert_eq!(buffers.bytes(), 0);
+    }
+
+    #[test]
+    fn an_end_without_records_is_passed() {
+        let mut buffers = reading(5);
+        come(&mut buffers, [5]);
+        assert_eq!(offsets(&mut buffers, 5), Some((vec![5], 6)));
+        buffers.ends([(3, 8)].into_iter());
+        buffers.at_end(3);
+        assert_eq!(offsets(&mut buffers, 6), None, "records may still be under way");
+        buffers.ends([(3, 8)].into_iter());
+        seek(&mut buffers, 6);
+        buffers.at_end(3);
+        assert_eq!(offsets(&mut buffers, 6), Some((vec![], 8)));
+        come(&mut buffers, [8]);
+        assert_eq!(offsets(&mut buffers, 8), Some((vec![8], 9)));
+    }
+
+    #[test]
+    fn a_record_before_the_end_is_no_empty_range() {
+        let mut buffers = reading(5);
+        buffers.ends([(3, 8)].into_iter());
+        buffers.ends([(3, 8)].into_iter());
+        seek(&mut buffers, 5);
+        come(&mut buffers, [5]);
+        buffers.at_end(3);
+        assert_eq!(offsets(&mut buffers, 5), Some((vec![5], 6)));
+    }
+
+    #[test]
+    fn what_was_read_before_a_gap_is_given_first() {
+        let mut buffers = reading(5);
+        come(&mut buffers, [5, 6]);
+        buffers.out_of_range(3, 7, Some((20, 30, "lost")));
+        assert_eq!(offsets(&mut buffers, 5), Some((vec![5, 6], 7)));
+        assert!(matches!(buffers.take(3, 7, usize::MAX), Taken::Gap(20, 30, "lost")));
+        assert!(matches!(buffers.take(4, 0, usize::MAX), Taken::NotOurs));
+    }
+}
