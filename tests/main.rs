@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "seeds and figures belong to a test's output")]
 
 mod commands;
+mod compose;
 mod config;
 mod contracts;
 mod convergence;
@@ -13,6 +14,7 @@ mod fencing;
 mod http_ingest;
 mod http_memory;
 mod order_vectors;
+mod parts;
 mod poison;
 mod postgres_elsewhere;
 mod postgres_errors;

@@ -38,6 +38,8 @@ pub use proxy::{Cut, Proxy};
 pub mod bouncer;
 pub use bouncer::Bouncer;
 
+pub mod parts;
+
 pub mod tls;
 pub use tls::Authority;
 

@@ -75,11 +75,7 @@ one() {
             cat "$directory/address"
             ;;
         stop-one) stop_process "$directory" ;;
-        kill-one)
-            ! running "$directory" || kill -KILL "$(cat "$directory/pid")"
-            while running "$directory"; do sleep 0.1; done
-            rm -f "$directory/pid"
-            ;;
+        kill-one) kill_process "$directory" ;;
     esac
 }
 

@@ -111,9 +111,20 @@ running() {
     tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qxF "MILLSTREAM_PART=$1"
 }
 
-# ended PID: whether it is gone, or waits to be collected. For the time between fork and exec, too.
+# ended PID: whether it is gone, or only waits to be collected: while one of its threads is left, its ports are taken.
 ended() {
-    ! grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"
+    local threads=(/proc/"$1"/task/*)
+    [ ${#threads[@]} -le 1 ] && ! grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"
+}
+
+# wait_until_ended PID SECONDS: fails where it has not ended by then.
+wait_until_ended() {
+    local tries
+    for ((tries = 0; tries < $2 * 20; tries++)); do
+        ! ended "$1" || return 0
+        sleep 0.05
+    done
+    return 1
 }
 
 # spawn DIR: starts the process of a service that is configured, and does not wait for it.
@@ -125,6 +136,8 @@ spawn() {
         serve "$1"
     ) >"$1/log" 2>&1 </dev/null &
     echo $! >"$1/pid"
+    # Whoever holds it does not want to hear how it ended.
+    disown
 }
 
 # wait_until_ready DIR: ends the process and fails where it does not answer in time.
@@ -147,7 +160,7 @@ wait_until_ready() {
 
 # stop_process DIR: asks its process to stop, and kills it after STOP_SECONDS. Says on stderr where nothing runs.
 stop_process() {
-    local pid tries
+    local pid
     if ! running "$1"; then
         rm -f "$1/pid"
         echo "$part: nothing runs in $1" >&2
@@ -157,12 +170,16 @@ stop_process() {
     kill -TERM "$pid"
     # One that stands still (SIGSTOP) has to go on to stop.
     kill -CONT "$pid" 2>/dev/null || true
-    for ((tries = 0; tries < STOP_SECONDS * 10; tries++)); do
-        running "$1" || break
-        sleep 0.1
-    done
+    wait_until_ended "$pid" "$STOP_SECONDS" || kill_process "$1"
+    rm -f "$1/pid"
+}
+
+# kill_process DIR: ends its process at once, if it runs.
+kill_process() {
+    local pid
+    pid=$(cat "$1/pid" 2>/dev/null) || return 0
     ! running "$1" || kill -KILL "$pid" 2>/dev/null || true
-    while running "$1"; do sleep 0.1; done
+    wait_until_ended "$pid" "$STOP_SECONDS" || fail "process $pid was killed, and stays"
     rm -f "$1/pid"
 }
 
