@@ -46,9 +46,18 @@ pub fn script(name: &str) -> PathBuf {
 /// # Panics
 /// If it cannot be started.
 pub async fn run(name: &'static str, arguments: &[&str]) -> Result<String, String> {
+    run_with(name, arguments, &[]).await
+}
+
+/// Variables for a script, as name and value; each script says which it knows.
+pub type Variables = &'static [(&'static str, &'static str)];
+
+async fn run_with(name: &'static str, arguments: &[&str], variables: Variables) -> Result<String, String> {
     let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    let ran = tokio::task::spawn_blocking(move || Command::new(script(name)).args(arguments).output());
-    let output = ran.await.expect("run a script").expect("start a script");
+    let mut command = Command::new(script(name));
+    command.args(arguments).envs(variables.iter().copied());
+    let output =
+        tokio::task::spawn_blocking(move || command.output()).await.expect("run a script").expect("start a script");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -57,6 +66,7 @@ pub async fn run(name: &'static str, arguments: &[&str]) -> Result<String, Strin
 #[derive(Debug)]
 pub struct Part {
     script: &'static str,
+    variables: Variables,
     directory: PathBuf,
     address: String,
     holder: Child,
@@ -69,7 +79,7 @@ impl Part {
     ///
     /// # Panics
     /// If it can be had and does not start, or has to be had.
-    pub async fn start(script: &'static str, variables: &'static [(&str, &str)]) -> Option<Part> {
+    pub async fn start(script: &'static str, variables: Variables) -> Option<Part> {
         if let Err(missing) = run(script, &["fetch"]).await {
             let required = std::env::var_os("MILLSTREAM_REQUIRE_SERVICES").is_some_and(|value| value == "1");
             assert!(!required, "MILLSTREAM_REQUIRE_SERVICES=1, and {missing}");
@@ -101,7 +111,7 @@ impl Part {
     /// If it does not.
     pub async fn restart(&self) {
         let directory = self.directory.to_str().expect("a path of text");
-        run(self.script, &["start", directory]).await.expect("start it again");
+        run_with(self.script, &["start", directory], self.variables).await.expect("start it again");
     }
 
     /// Asks it to stop, as its operator would; returns when it has.
@@ -124,7 +134,7 @@ impl Drop for Part {
     }
 }
 
-fn hold(script: &'static str, variables: &[(&str, &str)]) -> Part {
+fn hold(script: &'static str, variables: Variables) -> Part {
     let directory = crate::scratch().keep();
     let mut command = Command::new(self::script(script));
     command.arg("hold").arg(&directory).envs(variables.iter().copied());
@@ -139,7 +149,7 @@ fn hold(script: &'static str, variables: &[(&str, &str)]) -> Part {
     assert!(!address.is_empty(), "{script} did not start; see above");
     println!("part: {script} at {address} in {}", directory.display());
     let lease = holder.stdin.take();
-    Part { script, directory, address, holder, lease }
+    Part { script, variables, directory, address, holder, lease }
 }
 
 /// The process that runs in a directory: whichever was started there last.
