@@ -4,4 +4,6 @@
 
 mod embedded_log;
 
+mod kafka;
+
 mod metadata;

@@ -10,7 +10,8 @@
 //! }
 //! ```
 //!
-//! This makes one test of every check, each with a fixture of its own. A sentence that is added to a trait gets a check
+//! This makes one test of every check, each with a fixture of its own; `source_contract!(perhaps ..)` takes a future of an
+//! `Option`, for streams of services that a machine may not have. A sentence that is added to a trait gets a check
 //! here and a line in the macro. [`memory`] has the reference implementations, for the engine's own tests too.
 #![expect(clippy::expect_used, reason = "what cannot go on fails its test at once")]
 
@@ -25,7 +26,7 @@ mod moment;
 /// Makes one test of every check of [`testing::source`](crate::testing::source), given how to make a fixture.
 #[macro_export]
 macro_rules! source_contract {
-    ($fixture:expr) => {
+    (perhaps $fixture:expr) => {
         $crate::contract!(
             source,
             $fixture,
@@ -50,6 +51,9 @@ macro_rules! source_contract {
             ]
         );
     };
+    ($fixture:expr) => {
+        $crate::source_contract!(perhaps async { Some($fixture) });
+    };
 }
 
 /// Makes one test of every check of [`testing::sink`](crate::testing::sink), given how to make a fixture.
@@ -58,7 +62,7 @@ macro_rules! sink_contract {
     ($fixture:expr) => {
         $crate::contract!(
             sink,
-            $fixture,
+            async { Some($fixture) },
             [
                 positions::none_is_stored_at_first_and_then_what_was_written,
                 positions::text_positions_come_back_as_they_were,
@@ -89,7 +93,10 @@ macro_rules! contract {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                $crate::testing::$suite::$part::$check(&mut $fixture).await;
+                // Who gives none has said why.
+                if let Some(mut fixture) = $fixture.await {
+                    $crate::testing::$suite::$part::$check(&mut fixture).await;
+                }
             }
         )+
     };

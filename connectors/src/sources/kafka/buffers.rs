@@ -140,6 +140,18 @@ impl Buffers {
         self.partitions.iter().filter_map(seek).collect()
     }
 
+    /// All partitions, and where the client is to read them, if anybody does.
+    pub(super) fn positions(&self) -> Vec<(i32, Option<u64>)> {
+        self.partitions.iter().map(|(partition, buffer)| (*partition, buffer.next)).collect()
+    }
+
+    /// The client began anew at [`Buffers::positions`].
+    pub(super) fn begun_again(&mut self) {
+        for buffer in self.partitions.values_mut() {
+            (buffer.seek, buffer.fresh, buffer.paused) = (false, true, buffer.next.is_none());
+        }
+    }
+
     /// The client went there.
     pub(super) fn sought(&mut self, partition: i32, offset: u64) {
         if let Some(buffer) = self.partitions.get_mut(&partition)

@@ -31,6 +31,8 @@ const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// How long a seek may take; it does not ask a broker.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long seeks are tried again before the assignment is taken again.
+const SEEK_MAX: Duration = Duration::from_millis(300);
 /// How often it is asked whether the topic is still the same.
 const TOPIC_LOOK: Duration = Duration::from_secs(30);
 /// How often at most, when the client says that it may not be.
@@ -50,7 +52,10 @@ pub(super) fn run(shared: &Arc<Shared>, options: &KafkaOptions, topic_id: &str) 
         match made {
             Ok(consumer) => {
                 let (committed, looked) = (Instant::now(), Instant::now());
-                Client { shared, options, topic_id, consumer, full_since: None, committed, looked }.serve();
+                let (full_since, seeking_since) = (None, None);
+                let client =
+                    Client { shared, options, topic_id, consumer, full_since, committed, looked, seeking_since };
+                client.serve();
             }
             Err(error) => {
                 shared.break_with(error);
@@ -70,6 +75,7 @@ struct Client<'a> {
     full_since: Option<Instant>,
     committed: Instant,
     looked: Instant,
+    seeking_since: Option<Instant>,
 }
 
 impl Client<'_> {
@@ -96,9 +102,16 @@ impl Client<'_> {
     }
 
     /// Sets the client to where lanes want to read.
-    fn seek(&self) {
+    fn seek(&mut self) {
         let seeks = self.shared.buffers().seeks();
         if seeks.is_empty() {
+            self.seeking_since = None;
+            return;
+        }
+        let since = *self.seeking_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= SEEK_MAX {
+            self.seeking_since = None;
+            self.begin_again();
             return;
         }
         let done = self.list(seeks.iter().map(|(partition, offset)| (*partition, Some(*offset)))).and_then(|list| {
@@ -126,6 +139,26 @@ impl Client<'_> {
                 // Just assigned, and not begun yet; or taken away. Either is known by the next round.
                 Err(error) => tracing::debug!(partition = one.partition(), %error, "a seek is tried again"),
             }
+        }
+    }
+
+    /// An offset that was out of range leaves a partition without a fetcher, which no seek brings back: the assignment is
+    /// taken once more, each partition from where its reader is.
+    fn begin_again(&self) {
+        let mut buffers = self.shared.buffers();
+        let (mut all, mut resting) = (Vec::new(), Vec::new());
+        for (partition, next) in buffers.positions() {
+            all.push((partition, Some(next.unwrap_or(0))));
+            if next.is_none() {
+                resting.push((partition, None));
+            }
+        }
+        let done = self.list(all.iter().copied()).and_then(|all| self.consumer.assign(&all)).and_then(|()| {
+            if resting.is_empty() { Ok(()) } else { self.consumer.pause(&self.list(resting.into_iter())?) }
+        });
+        match done {
+            Ok(()) => buffers.begun_again(),
+            Err(error) => tracing::warn!(topic = self.shared.topic, %error, "the assignment could not be taken again"),
         }
     }
 
@@ -187,7 +220,9 @@ impl Client<'_> {
                 }
                 // It ends after what came before.
                 Some(Err(KafkaError::PartitionEOF(partition))) => ends.push((burst.len(), partition)),
-                Some(Err(error)) => self.shared.client_failed(&error, ""),
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => self.shared.client_failed(&error, ""),
+                // The callback has told it, with its reason.
+                Some(Err(_)) => {}
                 None => break,
             }
             wait = Duration::ZERO;

@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::shared::Shared;
 
@@ -31,8 +31,11 @@ impl ClientContext for Context {
         self.0.buffers().ends(ends);
     }
 
+    /// Hears of everything that `poll` gives as an error, too, and of more.
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.client_failed(&error, reason);
+        if error != KafkaError::Global(RDKafkaErrorCode::PartitionEOF) {
+            self.0.client_failed(&error, reason);
+        }
     }
 }
 

@@ -100,6 +100,7 @@ impl Shared {
         let Some(mut partitions) = lock(&self.fresh).take() else { return };
         partitions.sort_by_key(ToString::to_string);
         self.assignment.send_replace(partitions.iter().map(|number| Partition::new(number.to_string())).collect());
+        self.wake();
     }
 
     /// Whether an assignment waits to be confirmed.
