@@ -32,7 +32,7 @@ impl InKafka {
 
     async fn close(&mut self) {
         if let Some(source) = self.open.take() {
-            tokio::task::spawn_blocking(move || source.close()).await.unwrap();
+            source.close().await;
         }
     }
 }

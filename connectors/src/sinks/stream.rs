@@ -11,6 +11,9 @@ use bytes::Bytes;
 #[cfg(feature = "log")]
 mod log;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
 /// A record on its way into a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewRecord {

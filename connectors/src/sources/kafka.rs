@@ -29,6 +29,8 @@ use shared::Shared;
 
 /// How long the brokers have for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long the farewell to the group may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Why nothing of a topic that was deleted and made again can be read at the old positions.
 const MADE_ANEW: &str = "the topic was deleted and made again: restart, and the command that is told then";
 
@@ -90,15 +92,6 @@ impl KafkaSource {
             .map_err(|error| OpenError::Settings(error.to_string()))?;
         let thread = std::sync::Mutex::new(Some(thread));
         Ok(KafkaSource { shared, incarnation, inquirer: Arc::new(inquirer), heartbeat, thread })
-    }
-
-    /// Tells the group the last positions and leaves it. Blocks for that.
-    pub fn close(&self) {
-        self.shared.stop();
-        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!(topic = self.shared.topic, "the thread of the Kafka client panicked");
-        }
     }
 
     /// Commits to the group that failed.
@@ -207,6 +200,20 @@ impl Source for KafkaSource {
             }
         }
         Ok(())
+    }
+
+    /// Tells the group the last positions and leaves it, or with a name of its own says nothing: then it may come back
+    /// within the session without a rebalance.
+    async fn close(&self) {
+        self.shared.stop();
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some(thread) = thread else { return };
+        let joined = tokio::task::spawn_blocking(move || thread.join());
+        match tokio::time::timeout(CLOSE_WITHIN, joined).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(_) => tracing::error!(topic = self.shared.topic, "the thread of the Kafka client panicked"),
+            Err(_) => tracing::warn!(topic = self.shared.topic, "the group was not left in time"),
+        }
     }
 
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {

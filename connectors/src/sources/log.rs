@@ -160,6 +160,8 @@ impl Source for LogSource {
         Ok(())
     }
 
+    async fn close(&self) {}
+
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {
         let Position::Offset(next) = next else { return None };
         Some(self.topic.range(self.number(partition).ok()?).end.saturating_sub(*next))

@@ -69,6 +69,7 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
             Err(error) => summary.halted.push(chain(&error)),
         }
     }
+    source.close().await;
     summary
 }
 

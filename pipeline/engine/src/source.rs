@@ -150,6 +150,9 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// from an earlier position MUST still give its records.
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError>;
 
+    /// Says goodbye: what is owned may go to others at once, nothing is fetched any more. Takes some seconds at most.
+    async fn close(&self);
+
     /// How many records stand between `next` and the end of the partition, if the source knows: 0 only when there are
     /// none, or the watchdog would take a stall for rest.
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64>;

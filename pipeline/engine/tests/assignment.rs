@@ -53,6 +53,8 @@ impl Source for Assigned {
         self.stream.commit(checkpoint).await
     }
 
+    async fn close(&self) {}
+
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {
         self.stream.lag_records(partition, next)
     }

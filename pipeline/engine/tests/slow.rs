@@ -68,6 +68,8 @@ impl Source for Stream {
         Ok(())
     }
 
+    async fn close(&self) {}
+
     fn lag_records(&self, _: &Partition, next: &Position) -> Option<u64> {
         let Position::Offset(next) = next else { return None };
         Some(self.0 - next)

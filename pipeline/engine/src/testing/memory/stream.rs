@@ -199,6 +199,8 @@ impl Source for Stream {
         Ok(())
     }
 
+    async fn close(&self) {}
+
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {
         let (index, next) = (self.index(partition).ok()?, self.place(next).ok()?);
         let queues = self.queues.borrow();
