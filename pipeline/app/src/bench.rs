@@ -16,6 +16,7 @@ pub(crate) mod machine;
 mod memory;
 mod poison;
 mod rate;
+mod source;
 
 /// What to measure.
 #[derive(Debug, ClapArgs)]
@@ -26,7 +27,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Events from the embedded stream into PostgreSQL: as fast as it goes, or at a rate.
+    /// Events from a stream into PostgreSQL: as fast as it goes, or at a rate.
     Ingest(ingest::Args),
     /// Events through HTTP into the embedded stream.
     Append(append::Args),

@@ -3,6 +3,7 @@
 //! This file says what there is. How it is read, from the template over the file to the flags, is in `config/`: values
 //! are merged by [`load`], which knows where each was said, and every mistake is told at once, with line and column.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,9 @@ mod problem;
 pub use problem::{Origin, Problem, Problems};
 
 mod secret;
+
+/// The consumer group of pipelines that name none.
+pub const DEFAULT_GROUP: &str = "millstream";
 
 /// Mistakes told at once: more than fit on a screen help nobody.
 const MISTAKES_MAX: usize = 50;
@@ -61,6 +65,25 @@ pub struct Stream {
     pub retention_seconds: u64,
     /// Bytes per partition beyond which the oldest segments may be removed; 0 keeps them all.
     pub retention_bytes: u64,
+    /// The cluster, if the stream is Kafka.
+    pub kafka: Kafka,
+}
+
+/// A Kafka cluster and how this process is a member of its groups.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kafka {
+    /// Some of its brokers, as `host:port,host:port`.
+    pub brokers: String,
+    /// How long a group waits for a process that is gone, such as `6s`.
+    #[serde(with = "duration")]
+    pub session: Duration,
+    /// The name of this process in its groups; `None` makes one of the machine and the data directory.
+    pub instance: Option<String>,
+    /// A file that holds `sasl.password`.
+    pub password_file: Option<PathBuf>,
+    /// Other settings of librdkafka, by their names.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// The kinds of stream.
@@ -69,6 +92,8 @@ pub struct Stream {
 pub enum StreamKind {
     /// Own segment files under the data directory.
     Log,
+    /// Topics of an Apache Kafka.
+    Kafka,
 }
 
 /// The HTTP endpoint.
@@ -121,6 +146,9 @@ pub enum PipelineSource {
     Stream {
         /// The topic.
         topic: String,
+        /// The consumer group; `None` is [`DEFAULT_GROUP`]. Of no use with the embedded stream.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
     },
 }
 
@@ -197,7 +225,7 @@ impl Pipeline {
     pub fn objects() -> Self {
         Pipeline {
             name: "objects".to_owned(),
-            source: PipelineSource::Stream { topic: "objects".to_owned() },
+            source: PipelineSource::Stream { topic: "objects".to_owned(), group: None },
             sink: SinkKind::Metadata,
             store: default_store(),
             freshness: default_freshness(),
@@ -209,14 +237,38 @@ impl Pipeline {
 
     /// The topic it reads.
     pub fn topic(&self) -> &str {
-        let PipelineSource::Stream { topic } = &self.source;
+        let PipelineSource::Stream { topic, .. } = &self.source;
         topic
+    }
+
+    /// The consumer group it reads in.
+    pub fn group(&self) -> &str {
+        let PipelineSource::Stream { group, .. } = &self.source;
+        group.as_deref().unwrap_or(DEFAULT_GROUP)
     }
 }
 
 impl Default for Stream {
     fn default() -> Self {
-        Stream { kind: StreamKind::Log, partitions: 12, retention_seconds: 7 * 86_400, retention_bytes: 0 }
+        Stream {
+            kind: StreamKind::Log,
+            partitions: 12,
+            retention_seconds: 7 * 86_400,
+            retention_bytes: 0,
+            kafka: Kafka::default(),
+        }
+    }
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Kafka {
+            brokers: "127.0.0.1:9092".to_owned(),
+            session: Duration::from_secs(6),
+            instance: None,
+            password_file: None,
+            settings: BTreeMap::new(),
+        }
     }
 }
 

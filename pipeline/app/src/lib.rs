@@ -14,6 +14,8 @@ mod elsewhere;
 
 pub mod node;
 
+pub mod stream;
+
 pub mod http;
 
 pub mod bench;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
 use millstream_connectors::sinks::stream::Append;
-use millstream_connectors::sources::log::LogSource;
 use millstream_engine::{
     BatchLimits, FloodLimits, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task,
 };
@@ -20,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
+use crate::stream::{Opened, Stream};
 use crate::{elsewhere, migrate};
 
 /// How long the farewell of idle connections may take at the end: a round trip each, where there is somebody to answer.
@@ -33,8 +33,8 @@ const SECRETS_EVERY: Duration = Duration::from_secs(1);
 pub struct Node {
     /// The configuration it runs with.
     pub config: Config,
-    /// The embedded stream.
-    pub log: Log,
+    /// The stream.
+    pub stream: Stream,
     /// How to reach the database.
     pub connect: PgConnectOptions,
     /// Connections for queries; writers have their own.
@@ -102,7 +102,7 @@ impl Node {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("make the data directory {}", config.data_dir.display()))?;
 
-        let log = open_log(&config)?;
+        let stream = Stream::open(&config)?;
 
         let (cluster, connector, psql_line) = open_postgres(&config).await?;
 
@@ -123,7 +123,8 @@ impl Node {
         let mut pipelines = Vec::new();
         let mut tasks = Vec::new();
         for pipeline in &config.pipeline {
-            let (running, task) = start_pipeline(&config, pipeline, &log, &connector, &stop)?;
+            let opened = stream.topic(&config, pipeline).await?;
+            let (running, task) = start_pipeline(&config, pipeline, opened, &connector, &stop);
             pipelines.push(running);
             tasks.push(task);
         }
@@ -132,7 +133,7 @@ impl Node {
         let draining = CancellationToken::new();
         let node = Node {
             config,
-            log,
+            stream,
             connect,
             pool,
             pipelines,
@@ -226,10 +227,17 @@ impl Node {
         {
             tracing::warn!(%error, "the private PostgreSQL was not stopped");
         }
-        if let Err(error) = self.log.close() {
+        if let Err(error) = self.close_log() {
             tracing::warn!(%error, "the stream was not closed");
         }
         summary
+    }
+}
+
+impl Node {
+    /// Lets others open the embedded stream, if that is what the stream is.
+    pub(crate) fn close_log(&self) -> Result<(), millstream_log::Error> {
+        self.stream.log().map_or(Ok(()), Log::close)
     }
 }
 
@@ -269,14 +277,11 @@ pub(crate) async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Clu
 fn start_pipeline(
     config: &Config,
     pipeline: &config::Pipeline,
-    log: &Log,
+    opened: Opened,
     connector: &Connector,
     stop: &CancellationToken,
-) -> anyhow::Result<(Running, JoinHandle<Summary>)> {
-    let topic = log
-        .topic(pipeline.topic(), config.stream.partitions)
-        .with_context(|| format!("open topic {}", pipeline.topic()))?;
-    let source: Arc<dyn Source> = Arc::new(LogSource::new(topic.clone()));
+) -> (Running, JoinHandle<Summary>) {
+    let Opened { source, append, topic } = opened;
     let progress = Arc::new(Progress::new(&pipeline.name, pipeline.writers));
     let limits = Limits {
         batch: BatchLimits {
@@ -313,13 +318,7 @@ fn start_pipeline(
     let decoder = Arc::new(Decoder { store: pipeline.store.clone(), limits: limits_in });
     let parts = Pipeline { source: Arc::clone(&source), decoder, sinks, limits, progress: Arc::clone(&progress) };
     let task = task::spawn("pipeline", run(parts, stop.clone()));
-    let running = Running {
-        config: pipeline.clone(),
-        stream: Arc::new(topic.clone()),
-        topic: Some(topic),
-        source,
-        progress,
-        recent: Mutex::new(None),
-    };
-    Ok((running, task))
+    let running =
+        Running { config: pipeline.clone(), stream: append, topic, source, progress, recent: Mutex::new(None) };
+    (running, task)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::DeliveryFuture;
@@ -22,6 +23,9 @@ use crate::sources::kafka::{Cluster, OpenError};
 const DELIVERY_TIMEOUT_MS: u32 = 30_000;
 /// How long to wait for room in the producer's queue before looking again.
 const ROOM_WAIT: Duration = Duration::from_millis(5);
+
+/// How long the brokers have to make a topic.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A producer for one topic. Clones share it.
 #[derive(Clone)]
@@ -120,4 +124,22 @@ impl fmt::Debug for KafkaTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaTopic").field("topic", &self.topic).finish_non_exhaustive()
     }
+}
+
+/// Makes a topic with the cluster's defaults for everything but the number of partitions.
+///
+/// # Errors
+/// What the brokers say, also if it is there already.
+pub async fn create_topic(cluster: &Cluster, topic: &str, partitions: u32) -> Result<(), OpenError> {
+    let unavailable = |said: String| OpenError::Unavailable { brokers: cluster.brokers.clone(), said };
+    let config = cluster.client().map_err(|error| OpenError::Settings(error.to_string()))?;
+    let admin: AdminClient<Quiet> =
+        config.create_with_context(Quiet).map_err(|error| OpenError::Settings(error.to_string()))?;
+    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+    let new = [NewTopic::new(topic, partitions, TopicReplication::Fixed(-1))];
+    let made = admin.create_topics(&new, &AdminOptions::new().request_timeout(Some(ADMIN_TIMEOUT))).await;
+    for one in made.map_err(|error| unavailable(error.to_string()))? {
+        one.map_err(|(topic, code)| unavailable(format!("{topic}: {code}")))?;
+    }
+    Ok(())
 }

@@ -1,9 +1,9 @@
-//! Events in the embedded stream before a measurement begins, put there by a process of its own.
+//! Events in a stream before a measurement begins, put there by a process of its own.
 
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, StreamKind};
 
 /// What to put there: as many events as fit under both limits.
 #[derive(Clone, Debug)]
@@ -37,11 +37,17 @@ impl Backlog {
         Backlog { events, bytes: u64::MAX, bad_per_thousand: 0, seed, start_ms }
     }
 
-    /// Appends them to the stream under the data directory, which no process may have open.
+    /// Appends them to the stream of the first pipeline. If it is the embedded one, no process may have it open.
     pub(super) async fn append(&self, config: &Config) -> anyhow::Result<Appended> {
-        let output = tokio::process::Command::new(std::env::current_exe()?)
-            .args(["bench", "generate", "--directory"])
-            .arg(config.data_dir.join("stream"))
+        let mut command = tokio::process::Command::new(std::env::current_exe()?);
+        command.args(["bench", "generate"]);
+        match config.stream.kind {
+            StreamKind::Log => command.arg("--directory").arg(config.data_dir.join("stream")),
+            StreamKind::Kafka => command.args(["--brokers", &config.stream.kafka.brokers]),
+        };
+        let topic = config.pipeline.first().context("no pipeline")?.topic();
+        let output = command
+            .args(["--topic", topic])
             .args(["--events", &self.events.to_string(), "--bytes", &self.bytes.to_string()])
             .args(["--bad-per-thousand", &self.bad_per_thousand.to_string(), "--seed", &self.seed.to_string()])
             .args(["--partitions", &config.stream.partitions.to_string(), "--start-ms", &self.start_ms.to_string()])

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args as ClapArgs;
-use millstream_log::{Log, NewRecord, Options};
+use millstream_connectors::sinks::stream::{Append, NewRecord};
+use millstream_log::{Log, Options};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -25,9 +26,14 @@ const SHUFFLE: usize = 1_000;
 /// Options of the generator process.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// The directory of the stream.
+    /// The directory of the embedded stream.
     #[arg(long)]
-    directory: PathBuf,
+    directory: Option<PathBuf>,
+    /// The brokers of a Kafka cluster.
+    #[arg(long, conflicts_with = "directory")]
+    brokers: Option<String>,
+    #[arg(long)]
+    topic: String,
     /// Good events at most.
     #[arg(long)]
     events: u64,
@@ -131,13 +137,40 @@ fn event(object: u64, ns: u64, removed: bool, random: u64, size: u64) -> Event {
 
 /// Records of one append.
 const APPEND_RECORDS: usize = 2_000;
+/// Records that the Kafka producer may hold.
+#[cfg(feature = "kafka")]
+const KAFKA_QUEUE_BYTES: usize = 64 << 20;
 /// Bad objects are numbered from here, so that none shares its key with a good one.
 const BAD_OBJECTS_FROM: u64 = 1 << 40;
 
-/// Appends events to a stream that no other process has open; prints how many.
+/// Appends events to a stream; prints how many.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let log = Log::open(&args.directory, Options::default()).context("open the stream")?;
-    let topic = log.topic("objects", args.partitions)?;
+    if let Some(brokers) = &args.brokers {
+        fill(&*kafka(brokers, &args.topic)?, &args).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let directory = args.directory.as_ref().context("name a --directory or --brokers")?;
+    let log = Log::open(directory, Options::default()).context("open the stream")?;
+    let topic = log.topic(&args.topic, args.partitions)?;
+    fill(&topic, &args).await?;
+    log.close()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "kafka")]
+fn kafka(brokers: &str, topic: &str) -> anyhow::Result<Box<dyn Append>> {
+    use millstream_connectors::sinks::stream::kafka::KafkaTopic;
+    use millstream_connectors::sources::kafka::Cluster;
+    let cluster = Cluster { brokers: brokers.to_owned(), ..Cluster::default() };
+    Ok(Box::new(KafkaTopic::open(&cluster, topic, KAFKA_QUEUE_BYTES)?))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(_: &str, _: &str) -> anyhow::Result<Box<dyn Append>> {
+    anyhow::bail!("this build is without Kafka")
+}
+
+async fn fill(stream: &dyn Append, args: &Args) -> anyhow::Result<()> {
     let mut generator = Generator::new(args.seed, args.start_ms);
     // A source of chance of its own: the good events are the same with and without bad ones between them.
     let mut chance = SmallRng::seed_from_u64(!args.seed);
@@ -156,17 +189,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 appended.bad += 1;
             }
         }
-        topic.append(records).await.context("append")?;
+        stream.append(records).await.context("append")?;
     }
-    log.close()?;
     super::print(&serde_json::to_string(&appended)?);
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn push(records: &mut Vec<NewRecord>, appended: &mut Appended, event: Event) {
     appended.events += 1;
     appended.bytes += (event.key.len() + event.payload.len()) as u64;
-    records.push(NewRecord { partition: None, key: event.key, headers: Vec::new(), payload: event.payload });
+    records.push(NewRecord { key: event.key, headers: Vec::new(), payload: event.payload });
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `bench ingest --events N`: a backlog in the embedded stream into empty tables, then the same events again.
+//! `bench ingest --events N`: a backlog in a stream into empty tables, then the same events again.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 
 use super::backlog::{Appended, Backlog};
-use super::machine;
+use super::{machine, source};
 use crate::config::Config;
 use crate::node::Node;
 
@@ -45,6 +45,8 @@ pub(crate) struct Args {
     /// Where to work; a directory that PostgreSQL's account may enter. Removed afterwards.
     #[arg(long, default_value = "/var/tmp")]
     pub(super) work_dir: PathBuf,
+    #[command(flatten)]
+    pub(super) stream: source::Args,
     /// Prints one JSON object.
     #[arg(long)]
     pub(super) json: bool,
@@ -73,6 +75,7 @@ pub(super) struct Pass {
 
 #[derive(Debug, Serialize)]
 struct Report {
+    source: source::Kind,
     first_pass: Pass,
     second_pass: Pass,
     events: u64,
@@ -105,13 +108,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         pipeline.batch_records_max = args.batch.unwrap_or(pipeline.batch_records_max);
         pipeline.writers = args.writers.unwrap_or(pipeline.writers);
     }
+    let part = args.stream.set_up(&mut config, &args.work_dir).await?;
     if args.statements {
         config.postgres.settings.insert("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned());
     }
     let start_ms = millstream_engine::run::now_ms() - 3_600_000;
     // The cluster stays up between the passes, so that they meet the same server.
     let keep = Node::start(Config { pipeline: Vec::new(), ..config.clone() }).await?;
-    keep.log.close()?;
+    keep.close_log()?;
     let mut connection = PgConnection::connect_with(&keep.connect).await?;
     if args.statements {
         sqlx::raw_sql("CREATE EXTENSION pg_stat_statements").execute(&mut connection).await?;
@@ -124,6 +128,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         print_statements(&mut connection).await?;
     }
     let report = Report {
+        source: args.stream.source,
         first_pass,
         second_pass,
         events: args.events,
@@ -141,6 +146,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     connection.close().await?;
     keep.drain().await;
+    drop(part);
     super::print(&if args.json { serde_json::to_string_pretty(&report)? } else { table(&report) });
     Ok(ExitCode::SUCCESS)
 }
@@ -246,8 +252,9 @@ pub(crate) async fn postmaster(connection: &mut PgConnection) -> anyhow::Result<
 
 fn table(report: &Report) -> String {
     let mut text = format!(
-        "{} events, seed {}, {} partitions, batches of {} records, {} writers\n{}, PostgreSQL {}\n\n{:<28}{:>16}{:>16}\n",
+        "{} events from {}, seed {}, {} partitions, batches of {} records, {} writers\n{}, PostgreSQL {}\n\n{:<28}{:>16}{:>16}\n",
         report.events,
+        report.source.name(),
         report.seed,
         report.partitions,
         report.batch_records_max,

@@ -78,7 +78,7 @@ async fn measure(args: &Args, backlog: &Backlog) -> anyhow::Result<Run> {
     }
     // The cluster stays up until the tables are read.
     let keep = Node::start(Config { pipeline: Vec::new(), ..config.clone() }).await?;
-    keep.log.close()?;
+    keep.close_log()?;
     let mut connection = PgConnection::connect_with(&keep.connect).await?;
     sqlx::raw_sql(REFUSING).execute(&mut connection).await?;
     let pass = pass(backlog, &config).await?;

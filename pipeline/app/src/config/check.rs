@@ -1,8 +1,9 @@
 //! What the types cannot say: ranges, and settings that do not go together. Looks at nothing but the configuration.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::{Config, Pipeline};
+use super::{Config, Kafka, Pipeline, StreamKind};
 
 /// Each thread, connection and open file of a topic costs something; one machine gains nothing beyond a few dozen.
 const PARTITIONS_MAX: u32 = 1024;
@@ -57,12 +58,34 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     );
     refuse(limits.segments_max < 0, "limits.segments_max", "is 0 or more".to_owned());
     check_pipelines(&config.pipeline, &mut wrong);
+    if config.stream.kind == StreamKind::Kafka {
+        check_kafka(&config.stream.kafka, &mut wrong);
+    }
     if let Err(error) = config.postgres.check() {
         let message = error.to_string();
         let setting = message.split([' ', ':', ',']).find(|word| word.starts_with("postgres."));
         wrong.push((setting.unwrap_or("postgres").to_owned(), message));
     }
     wrong
+}
+
+fn check_kafka(kafka: &Kafka, wrong: &mut Vec<(String, String)>) {
+    let mut refuse = |setting: &str, why: &str| {
+        let setting = format!("stream.kafka.{setting}");
+        wrong.push((setting.clone(), format!("`{setting}` {why}")));
+    };
+    if kafka.brokers.trim().is_empty() {
+        refuse("brokers", "names at least one broker, as in \"127.0.0.1:9092\"");
+    }
+    if !(Duration::from_secs(1)..=Duration::from_secs(300)).contains(&kafka.session) {
+        refuse("session", "is from 1s to 5m; brokers take 6s and more unless told otherwise");
+    }
+    if kafka.instance.as_deref().is_some_and(|name| !is_topic(name)) {
+        refuse("instance", "has letters, digits, `.`, `_` and `-`, at most 200");
+    }
+    if let Err(why) = crate::stream::check_kafka(kafka) {
+        refuse("settings", &format!("are refused: {why}"));
+    }
 }
 
 fn check_pipelines(pipelines: &[Pipeline], wrong: &mut Vec<(String, String)>) {

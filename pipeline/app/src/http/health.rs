@@ -34,7 +34,7 @@ pub(super) async fn alive() -> Json<Health> {
 pub(super) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Health>) {
     let node = &app.node;
     let draining = node.draining.is_cancelled();
-    let stopped = node.log.stopped();
+    let stopped = node.stream.log().map(|log| log.stopped()).unwrap_or_default();
     let stream = match stopped.first() {
         None => "takes appends".to_owned(),
         Some((topic, partition, cause)) => format!("topic {topic}, partition {partition}: {cause}"),

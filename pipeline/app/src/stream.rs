@@ -1,0 +1,144 @@
+//! The stream of the configuration: where pipelines read, and what `POST /v1/events` appends to.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use millstream_connectors::sinks::stream::Append;
+use millstream_connectors::sources::log::LogSource;
+use millstream_engine::Source;
+use millstream_log::{Log, Topic};
+
+use crate::config::{Config, Kafka, Pipeline, StreamKind};
+use crate::node;
+
+/// The stream, open.
+#[derive(Debug)]
+pub enum Stream {
+    /// The embedded log.
+    Log(Log),
+    /// A Kafka cluster: each pipeline and producer has a connection of its own.
+    Kafka,
+}
+
+/// A topic of the stream for one pipeline.
+#[derive(Debug)]
+pub struct Opened {
+    /// To read.
+    pub source: Arc<dyn Source>,
+    /// To append to.
+    pub append: Arc<dyn Append>,
+    /// The topic itself, if it is of the embedded log.
+    pub topic: Option<Topic>,
+}
+
+impl Stream {
+    /// Opens what the configuration names.
+    ///
+    /// # Errors
+    /// If the embedded log cannot be opened, or this build lacks what is asked for.
+    pub fn open(config: &Config) -> anyhow::Result<Self> {
+        match config.stream.kind {
+            StreamKind::Log => Ok(Stream::Log(node::open_log(config)?)),
+            StreamKind::Kafka => Ok(Stream::Kafka),
+        }
+    }
+
+    /// Opens a pipeline's topic.
+    ///
+    /// # Errors
+    /// Says what is missing: the topic, the brokers.
+    pub async fn topic(&self, config: &Config, pipeline: &Pipeline) -> anyhow::Result<Opened> {
+        let opening = || format!("open topic {}", pipeline.topic());
+        match self {
+            Stream::Log(log) => {
+                let topic = log.topic(pipeline.topic(), config.stream.partitions).with_context(opening)?;
+                let (source, append) = (Arc::new(LogSource::new(topic.clone())), Arc::new(topic.clone()));
+                Ok(Opened { source, append, topic: Some(topic) })
+            }
+            Stream::Kafka => kafka::topic(config, pipeline).await.with_context(opening),
+        }
+    }
+
+    /// The embedded log, if that is what the stream is.
+    pub fn log(&self) -> Option<&Log> {
+        match self {
+            Stream::Log(log) => Some(log),
+            Stream::Kafka => None,
+        }
+    }
+}
+
+/// What the client says to the settings of a cluster, without connecting.
+pub(crate) fn check_kafka(config: &Kafka) -> Result<(), String> {
+    kafka::check(config)
+}
+
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+    use std::sync::Arc;
+
+    use millstream_connectors::sinks::stream::kafka::KafkaTopic;
+    use millstream_connectors::sources::kafka::{self, Cluster, KafkaOptions, KafkaSource};
+
+    use super::Opened;
+    use crate::config::{Config, Kafka, Pipeline};
+
+    pub(crate) fn cluster(config: &Kafka) -> Cluster {
+        Cluster {
+            brokers: config.brokers.clone(),
+            settings: config.settings.clone(),
+            password_file: config.password_file.clone(),
+        }
+    }
+
+    pub(super) fn check(config: &Kafka) -> Result<(), String> {
+        // The file of the password may be there only where it runs.
+        kafka::check(&Cluster { password_file: None, ..cluster(config) })
+    }
+
+    pub(super) async fn topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Opened> {
+        let cluster = cluster(&config.stream.kafka);
+        // Half for what waits in the engine and here, the other half for what is written.
+        let memory_bytes = config.limits.memory_bytes / 4;
+        let append = KafkaTopic::open(&cluster, pipeline.topic(), memory_bytes)?;
+        let options = KafkaOptions {
+            cluster,
+            topic: pipeline.topic().to_owned(),
+            group: pipeline.group().to_owned(),
+            instance: Some(instance(config, pipeline)),
+            session: config.stream.kafka.session,
+            memory_bytes,
+        };
+        let source = tokio::task::spawn_blocking(move || KafkaSource::open(options)).await??;
+        Ok(Opened { source: Arc::new(source), append: Arc::new(append), topic: None })
+    }
+
+    /// A name that this process has again after a restart and no other has: of the machine and the data directory, which
+    /// one process at a time may use.
+    fn instance(config: &Config, pipeline: &Pipeline) -> String {
+        let name = config.stream.kafka.instance.clone().unwrap_or_else(|| {
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            let directory = std::fs::canonicalize(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(directory);
+            format!("{host}-{hash:016x}")
+        });
+        format!("{name}-{}", pipeline.name)
+    }
+}
+
+#[cfg(not(feature = "kafka"))]
+mod kafka {
+    use super::Opened;
+    use crate::config::{Config, Kafka, Pipeline};
+
+    const MISSING: &str = "this build is without Kafka: build it with `--features kafka`, or take a release";
+
+    pub(super) fn check(_: &Kafka) -> Result<(), String> {
+        Err(MISSING.to_owned())
+    }
+
+    pub(super) async fn topic(_: &Config, _: &Pipeline) -> anyhow::Result<Opened> {
+        anyhow::bail!(MISSING)
+    }
+}
