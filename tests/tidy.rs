@@ -140,11 +140,12 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
 fn dependencies_go_one_way() {
     let may = [
         ("schemas", &[][..]),
+        ("connectors/kafka", &[]),
         ("connectors/log", &[]),
         ("connectors/postgres", &[]),
         ("pipeline/engine", &["schemas"]),
         ("pipeline/gateway", &["schemas"]),
-        ("connectors", &["schemas", "engine", "log", "postgres"]),
+        ("connectors", &["schemas", "engine", "kafka", "log", "postgres"]),
         ("pipeline/app", &["schemas", "engine", "log", "postgres", "connectors", "gateway"]),
     ];
     let mut wrong = Vec::new();

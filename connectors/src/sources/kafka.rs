@@ -9,6 +9,7 @@ mod buffers;
 mod client;
 mod context;
 mod fault;
+mod inquirer;
 mod settings;
 mod shared;
 
@@ -19,11 +20,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_engine::{Checkpoint, Partition, Position, RecordBatch, Source, SourceError, Want};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use buffers::Taken;
+pub use inquirer::{Inquirer, OpenError};
 pub use settings::{Cluster, KafkaOptions, check, refused};
 use shared::Shared;
 
@@ -44,45 +45,15 @@ pub struct KafkaSource {
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
-/// A client outside of any group.
-pub struct Inquirer {
-    topic: String,
-    client: BaseConsumer,
-}
-
-/// Why a topic cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The settings are refused by the client.
-    #[error("settings of the Kafka client: {0}")]
-    Settings(String),
-    /// There is no such topic.
-    #[error("the Kafka cluster at {brokers} has no topic {topic}: make it, such as with `kafka-topics.sh --create`")]
-    NoSuchTopic {
-        /// Where.
-        brokers: String,
-        /// Which.
-        topic: String,
-    },
-    /// The brokers do not answer.
-    #[error("the Kafka cluster at {brokers} does not answer: {said}")]
-    Unavailable {
-        /// Where.
-        brokers: String,
-        /// What the client said.
-        said: String,
-    },
-}
-
 impl KafkaSource {
     /// Joins the group. Blocks for some seconds at most.
     ///
     /// # Errors
     /// Without an answer of the brokers, and without the topic.
     pub fn open(options: KafkaOptions) -> Result<Self, OpenError> {
-        let inquirer = Inquirer::new(&options.cluster, &options.topic)?;
-        let topic_id = inquirer.topic_id(&options.cluster)?;
-        let incarnation = inquirer.incarnation(&options.cluster)?;
+        let inquirer = Inquirer::new(&options.cluster, &options.topic, &options.group)?;
+        let topic_id = inquirer.topic_id()?;
+        let incarnation = inquirer.incarnation()?;
         let shared = Arc::new(Shared::new(&options.topic));
         let heartbeat = options.heartbeat();
         let inner = Arc::clone(&shared);
@@ -153,7 +124,8 @@ impl Source for KafkaSource {
 
     async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
         let number = number(partition)?;
-        let (start, end) = self.ask(move |inquirer| inquirer.range(number)).await?;
+        let asked = u32::try_from(number).unwrap_or(u32::MAX);
+        let (start, end) = self.ask(move |inquirer| inquirer.range(asked)).await?;
         match stored {
             Some(Position::Offset(offset)) if self.shared.is_made_anew.load(Relaxed) => {
                 Err(lost(partition, *offset, start, end, MADE_ANEW))
@@ -243,65 +215,6 @@ impl KafkaSource {
             self.shared.drained.notify_one();
         }
         Ok(batches)
-    }
-}
-
-impl Inquirer {
-    /// A client for questions about a topic.
-    ///
-    /// # Errors
-    /// If the client refuses the settings.
-    pub fn new(cluster: &Cluster, topic: &str) -> Result<Self, OpenError> {
-        let settings = |error: &dyn fmt::Display| OpenError::Settings(error.to_string());
-        let config = cluster.client().map_err(|error| settings(&error))?;
-        let client = config.create().map_err(|error| settings(&error))?;
-        Ok(Inquirer { topic: topic.to_owned(), client })
-    }
-
-    /// The topic's id. Blocks.
-    fn topic_id(&self, cluster: &Cluster) -> Result<String, OpenError> {
-        let topic = millstream_kafka::topic_id(self.client.client(), &self.topic, ANSWER_WITHIN);
-        topic.map_err(|error| match error {
-            millstream_kafka::Error::NoSuchTopic(topic) => {
-                OpenError::NoSuchTopic { brokers: cluster.brokers.clone(), topic }
-            }
-            error @ millstream_kafka::Error::Unavailable { .. } => {
-                OpenError::Unavailable { brokers: cluster.brokers.clone(), said: error.to_string() }
-            }
-        })
-    }
-
-    /// Which stream this is: the cluster's id and the topic's, which change when either is made anew. Blocks.
-    ///
-    /// # Errors
-    /// Without an answer of the brokers, and without the topic.
-    pub fn incarnation(&self, cluster: &Cluster) -> Result<String, OpenError> {
-        let topic = self.topic_id(cluster)?;
-        let id = self.client.client().fetch_cluster_id(ANSWER_WITHIN);
-        let id = id.ok_or_else(|| OpenError::Unavailable {
-            brokers: cluster.brokers.clone(),
-            said: "it has no id".to_owned(),
-        })?;
-        Ok(format!("kafka:{id}:{topic}"))
-    }
-
-    /// The first offset of a partition and the one after its last. Blocks.
-    ///
-    /// # Errors
-    /// Without an answer of the brokers.
-    pub fn range(&self, partition: i32) -> Result<(u64, u64), OpenError> {
-        let range = self.client.fetch_watermarks(&self.topic, partition, ANSWER_WITHIN);
-        let (start, end) = range.map_err(|error| OpenError::Unavailable {
-            brokers: format!("partition {partition}"),
-            said: error.to_string(),
-        })?;
-        Ok((u64::try_from(start).unwrap_or(0), u64::try_from(end).unwrap_or(0)))
-    }
-}
-
-impl fmt::Debug for Inquirer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inquirer").field("topic", &self.topic).finish_non_exhaustive()
     }
 }
 

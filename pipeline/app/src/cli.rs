@@ -21,6 +21,8 @@ mod migrate;
 
 mod produce;
 
+mod consume;
+
 mod status;
 
 pub(crate) mod why;
@@ -87,6 +89,8 @@ pub enum Command {
     Migrate(migrate::Args),
     /// Sends events, one JSON document a line, to the running process.
     Produce(produce::Args),
+    /// Shows the records of a topic; joins no group and moves no position.
+    Consume(consume::Args),
     /// Tells how the running process stands.
     Status(status::Args),
     /// Tells what became of one object: its rows, its events, what is in quarantine.
@@ -159,6 +163,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args, &load()?).await,
         Command::Migrate(args) => migrate::run(&args, &load()?.config).await,
         Command::Produce(args) => produce::run(&args, &load()?.config).await,
+        Command::Consume(args) => consume::run(&args, &load()?.config).await,
         Command::Status(args) => status::run(&args, &load()?.config).await,
         Command::Why(args) => why::run(&args, &load()?.config).await,
         Command::Quarantine(command) => quarantine::run(command, &load()?.config).await,

@@ -11,6 +11,9 @@ use millstream_log::{Log, Topic};
 use crate::config::{Config, Kafka, Pipeline, StreamKind};
 use crate::node;
 
+mod visit;
+pub(crate) use visit::{Visit, open_topic};
+
 /// The stream, open.
 #[derive(Debug)]
 pub enum Stream {
@@ -99,8 +102,8 @@ pub(crate) mod kafka {
 
     pub(super) async fn topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Opened> {
         let cluster = cluster(&config.stream.kafka);
-        // Half for what waits in the engine and here, the other half for what is written.
-        let memory_bytes = config.limits.memory_bytes / 4;
+        // Beside what waits in the engine and what is written.
+        let memory_bytes = config.limits.memory_bytes / 8;
         let append = KafkaTopic::open(&cluster, pipeline.topic(), memory_bytes)?;
         let options = KafkaOptions {
             cluster,

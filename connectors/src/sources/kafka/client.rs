@@ -305,7 +305,7 @@ impl Client<'_> {
 }
 
 /// Copies a message: what the client holds is not counted against its limits.
-fn record(message: &BorrowedMessage<'_>) -> Record {
+pub(super) fn record(message: &BorrowedMessage<'_>) -> Record {
     let headers = message.headers().map_or_else(Vec::new, |headers| {
         let copy = |header: rdkafka::message::Header<'_, &[u8]>| {
             (header.key.into(), header.value.map_or_else(Bytes::new, Bytes::copy_from_slice))

@@ -30,6 +30,7 @@ impl Kind {
 
 /// Options that say which stream.
 #[derive(Clone, Debug, ClapArgs)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Where events come from.
     #[arg(long, value_enum, default_value_t = Kind::Log)]

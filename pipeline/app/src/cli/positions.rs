@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use millstream_log::Topic;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::database::{Database, Expect};
 use super::screen;
-use crate::config::{Config, Pipeline};
-use crate::node;
+use crate::config::{Config, Pipeline, PipelineSource};
+use crate::stream::Visit;
 
 /// What to do with positions.
 #[derive(Debug, clap::Subcommand)]
@@ -28,8 +27,24 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Moves positions. The embedded stream is open in one process at a time, so `run` must not be running.
+    /// Moves positions. The embedded stream is open in one process at a time, so `run` must not be running then.
     Reset(Reset),
+    /// Takes over the offsets that another consumer has committed to a group of Kafka.
+    Import(Import),
+}
+
+/// Options of `positions import`.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// Whose positions.
+    #[arg(long)]
+    pipeline: String,
+    /// The group that committed them; without it the pipeline's own.
+    #[arg(long)]
+    group: Option<String>,
+    /// Says what would change, and changes nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Options of `positions reset`.
@@ -73,6 +88,7 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<Exi
     let done = match command {
         Command::Show { pipeline, json } => show(&mut connection, pipeline.as_deref(), json).await,
         Command::Reset(args) => reset(&mut connection, config, &args).await,
+        Command::Import(args) => import(&mut connection, config, &args).await,
     };
     database.close(connection).await?;
     done
@@ -133,46 +149,78 @@ async fn show(connection: &mut PgConnection, pipeline: Option<&str>, json: bool)
 }
 
 async fn reset(connection: &mut PgConnection, config: &Config, args: &Reset) -> anyhow::Result<ExitCode> {
-    let pipeline = config.pipeline.iter().find(|pipeline| pipeline.name == args.pipeline).with_context(|| {
-        let known: Vec<&str> = config.pipeline.iter().map(|pipeline| &*pipeline.name).collect();
-        format!("there is no pipeline {:?}; known are {}", args.pipeline, known.join(", "))
-    })?;
+    let pipeline = pipeline(config, &args.pipeline)?;
     let target = target(connection, &args.to).await?;
-    let (log, topic) = open_topic(config, pipeline)?;
+    let visit = Visit::open(config, pipeline).await?;
+    let partitions = visit.partitions().await?;
+    let mut goals = Vec::new();
+    for partition in (0..partitions).filter(|partition| args.partition.is_none_or(|only| only == *partition)) {
+        goals.push((partition, resolve(&visit, partition, target).await?));
+    }
+    if goals.is_empty() {
+        bail!("topic {} has partitions 0 to {}", pipeline.topic(), partitions.saturating_sub(1));
+    }
+    go(connection, pipeline, visit, &goals, args.dry_run).await
+}
+
+/// Takes over where another consumer of the group stopped.
+async fn import(connection: &mut PgConnection, config: &Config, args: &Import) -> anyhow::Result<ExitCode> {
+    let mut pipeline = pipeline(config, &args.pipeline)?.clone();
+    if let (Some(from), PipelineSource::Stream { group, .. }) = (&args.group, &mut pipeline.source) {
+        *group = Some(from.clone());
+    }
+    let visit = Visit::open(config, &pipeline).await?;
+    let goals = visit.committed().await?;
+    if goals.is_empty() {
+        bail!("group {} has committed nothing in topic {}", pipeline.group(), pipeline.topic());
+    }
+    go(connection, &pipeline, visit, &goals, args.dry_run).await
+}
+
+/// Moves partitions to new positions, and says what that means.
+async fn go(
+    connection: &mut PgConnection,
+    pipeline: &Pipeline,
+    visit: Visit,
+    goals: &[(u32, u64)],
+    dry_run: bool,
+) -> anyhow::Result<ExitCode> {
     let stored = stored(connection, &pipeline.name).await?;
     let here: BTreeMap<&str, Option<&str>> = stored
         .iter()
-        .filter(|(incarnation, _, _)| incarnation == topic.id())
+        .filter(|(incarnation, _, _)| incarnation == visit.incarnation())
         .map(|(_, partition, next)| (&**partition, next.as_deref()))
         .collect();
-    let made_anew = here.is_empty() && !stored.is_empty();
     let mut moves = Vec::new();
-    for partition in 0..topic.partitions() {
-        if args.partition.is_none_or(|only| only == partition) {
-            let range = topic.range(partition);
-            let to = resolve(&topic, partition, target)?;
-            let stored = here.get(&*partition.to_string()).copied().flatten().map(str::to_owned);
-            moves.push(Move { partition, stored, to, start: range.start, end: range.end });
-        }
+    for (partition, to) in goals.iter().copied() {
+        let (start, end) = visit.range(partition).await?;
+        let stored = here.get(&*partition.to_string()).copied().flatten().map(str::to_owned);
+        moves.push(Move { partition, stored, to, start, end });
     }
-    if moves.is_empty() {
-        bail!("topic {} has partitions 0 to {}", pipeline.topic(), topic.partitions().saturating_sub(1));
-    }
-    if made_anew {
+    if here.is_empty() && !stored.is_empty() {
         screen::print(
             "the tables were filled from another stream: positions are set for this one, the old ones stay on record",
         );
     }
     print_moves(&moves);
-    if args.dry_run {
+    if dry_run {
         screen::print("dry run, nothing was changed");
     } else {
-        commit(connection, &pipeline.name, topic.id(), &moves).await?;
-        screen::print(&format!("{} positions set; `millstream run` goes on from there", moves.len()));
+        commit(connection, &pipeline.name, visit.incarnation(), &moves).await?;
+        screen::print(&format!(
+            "{} positions set; `millstream run` goes on from there, within seconds if it runs",
+            moves.len()
+        ));
     }
-    drop(topic);
-    log.close().context("close the stream")?;
+    visit.close()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn pipeline<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Pipeline> {
+    config.pipeline.iter().find(|pipeline| pipeline.name == name).with_context(|| {
+        let known: Vec<&str> = config.pipeline.iter().map(|pipeline| &*pipeline.name).collect();
+        format!("there is no pipeline {name:?}; known are {}", known.join(", "))
+    })
 }
 
 async fn target(connection: &mut PgConnection, text: &str) -> anyhow::Result<Target> {
@@ -201,24 +249,6 @@ async fn time_ms(connection: &mut PgConnection, text: &str) -> anyhow::Result<i6
     })
 }
 
-/// Opens the stream and the topic of a pipeline, which must be there: this command makes neither.
-pub(super) fn open_topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result<(millstream_log::Log, Topic)> {
-    let path = config.data_dir.join("stream/topics").join(pipeline.topic());
-    if !path.exists() {
-        bail!("there is no topic {} in {}: `millstream run` makes it", pipeline.topic(), config.data_dir.display());
-    }
-    let log = node::open_log(config).map_err(|error| match error.downcast_ref() {
-        Some(millstream_log::Error::Locked { .. }) => {
-            error.context("the embedded stream is open in one process at a time: stop `millstream run` first")
-        }
-        _ => error,
-    })?;
-    let known = log.topics().into_iter().find(|(name, _)| name == pipeline.topic());
-    let partitions = known.map_or(config.stream.partitions, |(_, partitions)| partitions);
-    let topic = log.topic(pipeline.topic(), partitions)?;
-    Ok((log, topic))
-}
-
 /// Incarnation, partition and next position of every lease of a pipeline.
 async fn stored(
     connection: &mut PgConnection,
@@ -231,18 +261,14 @@ async fn stored(
     Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }
 
-fn resolve(topic: &Topic, partition: u32, target: Target) -> anyhow::Result<u64> {
-    let range = topic.range(partition);
+async fn resolve(visit: &Visit, partition: u32, target: Target) -> anyhow::Result<u64> {
+    let (start, end) = visit.range(partition).await?;
     match target {
-        Target::Earliest => Ok(range.start),
-        Target::Latest => Ok(range.end),
-        Target::Time { ms } => {
-            topic.offset_at(partition, ms).with_context(|| format!("look for the time in partition {partition}"))
-        }
-        Target::Offset(offset) if (range.start..=range.end).contains(&offset) => Ok(offset),
-        Target::Offset(offset) => {
-            bail!("partition {partition} has offsets {} to {}, not {offset}", range.start, range.end)
-        }
+        Target::Earliest => Ok(start),
+        Target::Latest => Ok(end),
+        Target::Time { ms } => visit.offset_at(partition, ms).await,
+        Target::Offset(offset) if (start..=end).contains(&offset) => Ok(offset),
+        Target::Offset(offset) => bail!("partition {partition} has offsets {start} to {end}, not {offset}"),
     }
 }
 

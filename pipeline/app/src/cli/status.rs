@@ -21,6 +21,9 @@ pub struct Args {
     /// Prints what the process answers, for programs.
     #[arg(long)]
     json: bool,
+    /// Adds every partition that the process reads: its position and how far it is behind.
+    #[arg(short, long)]
+    partitions: bool,
     /// Looks every second until Ctrl-C.
     #[arg(long)]
     watch: bool,
@@ -37,6 +40,9 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
             screen::print_json(&status)?;
         } else {
             screen::print(&shown(&client, &status));
+            if args.partitions {
+                screen::print(&partitions(&status));
+            }
         }
         if !args.watch {
             return Ok(ExitCode::SUCCESS);
@@ -74,6 +80,27 @@ fn shown(client: &Client, status: &Value) -> String {
         text += &format!("\n{note}");
     }
     text
+}
+
+/// One line for each partition of each pipeline.
+fn partitions(status: &Value) -> String {
+    let titles = ["pipeline", "group", "topic", "partition", "next position", "lag", "late"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    for pipeline in found(status, "pipelines").and_then(Value::as_array).into_iter().flatten() {
+        for one in found(pipeline, "partitions").and_then(Value::as_array).into_iter().flatten() {
+            let number = |path: &str| found(one, path).and_then(Value::as_f64);
+            rows.push(vec![
+                text(pipeline, "name"),
+                text(pipeline, "group"),
+                text(pipeline, "topic"),
+                text(one, "partition"),
+                text(one, "next_position"),
+                number("lag_records").map_or_else(dash, |lag| screen::grouped(lag as u64)),
+                number("lag_seconds").map_or_else(dash, screen::seconds),
+            ]);
+        }
+    }
+    format!("\n{}", screen::table(&rows))
 }
 
 fn database(status: &Value) -> String {

@@ -15,9 +15,9 @@ use sqlx::{PgConnection, Row as _};
 
 use super::client::Client;
 use super::database::{Database, Expect};
-use super::positions::open_topic;
 use super::screen;
 use crate::config::{Config, Pipeline};
+use crate::stream::open_topic;
 use crate::time::utc;
 
 pub(crate) mod stream;

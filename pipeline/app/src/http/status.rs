@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::look::Database;
 use super::{App, Shared, process};
+use crate::config::StreamKind;
 use crate::node::Running;
 
 /// The whole state.
@@ -63,10 +64,25 @@ struct Pipeline {
     freshness_ms: Quantiles,
     write_ms: Quantiles,
     freshness_goal_ms: u64,
+    /// The consumer group, where the stream has groups.
+    group: Option<String>,
+    /// The partitions that this process reads.
+    partitions: Vec<Partition>,
     /// Next position by partition.
     positions: BTreeMap<String, String>,
     /// Partitions that wait for a person, and why.
     halted: BTreeMap<String, String>,
+}
+
+/// One partition that this process reads.
+#[derive(Debug, Serialize)]
+struct Partition {
+    partition: String,
+    next_position: Option<String>,
+    /// Null when the stream does not say.
+    lag_records: Option<u64>,
+    /// Since the last record in the tables was accepted, if there are newer ones.
+    lag_seconds: Option<f64>,
 }
 
 /// The last seconds.
@@ -138,12 +154,37 @@ fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
         freshness_ms: Quantiles::of(&now.freshness),
         write_ms: Quantiles::of(&running.progress.write_time.read()),
         freshness_goal_ms: running.config.freshness.as_millis().try_into().unwrap_or(u64::MAX),
+        group: (app.node.config.stream.kind == StreamKind::Kafka).then(|| running.config.group().to_owned()),
+        partitions: partitions(running, &now),
         positions: text(
             now.positions.iter().map(|(partition, next)| (partition.to_string(), next.to_string())).collect(),
         ),
         halted: text(now.halted.iter().map(|(partition, why)| (partition.to_string(), why.clone())).collect()),
         filtered: now.filtered,
     }
+}
+
+fn partitions(running: &Running, now: &Snapshot) -> Vec<Partition> {
+    let now_ms = millstream_engine::run::now_ms();
+    let assigned = running.source.assignment().borrow().clone();
+    let mut partitions: Vec<Partition> = assigned
+        .iter()
+        .map(|partition| {
+            let next = now.positions.get(partition);
+            let lag_records = next.and_then(|next| running.source.lag_records(partition, next));
+            let as_of_ms = now.as_of_ms.get(partition);
+            let lag_seconds = match lag_records {
+                Some(0) => Some(0.0),
+                _ => as_of_ms.map(|at_ms| now_ms.saturating_sub(*at_ms).max(0) as f64 / 1000.0),
+            };
+            let next_position = next.map(ToString::to_string);
+            Partition { partition: partition.to_string(), next_position, lag_records, lag_seconds }
+        })
+        .collect();
+    // Numbers in their order.
+    partitions
+        .sort_by(|one, other| (one.partition.len(), &one.partition).cmp(&(other.partition.len(), &other.partition)));
+    partitions
 }
 
 /// Age of the oldest record that is not in the tables.

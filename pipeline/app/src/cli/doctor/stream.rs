@@ -4,13 +4,27 @@ use millstream_log::Error;
 
 use super::Check;
 use crate::cli::client::Client;
-use crate::config::Config;
+use crate::config::{Config, StreamKind};
 use crate::node;
+use crate::stream::Visit;
 
 pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check> {
     match running {
-        Some(client) => ask(client).await,
-        None => vec![log(config), port(config).await],
+        Some(client) => {
+            let mut checks = ask(client).await;
+            if config.stream.kind == StreamKind::Kafka {
+                checks.extend(kafka(config).await);
+            }
+            checks
+        }
+        None => {
+            let mut checks = match config.stream.kind {
+                StreamKind::Log => vec![log(config)],
+                StreamKind::Kafka => kafka(config).await,
+            };
+            checks.push(port(config).await);
+            checks
+        }
     }
 }
 
@@ -38,6 +52,35 @@ async fn ask(client: &Client) -> Vec<Check> {
         found.push(if ok { Check::good(name, text) } else { Check::bad(name, text, "millstream status") });
     }
     found
+}
+
+/// Asks the brokers for every topic that a pipeline reads.
+async fn kafka(config: &Config) -> Vec<Check> {
+    let brokers = &config.stream.kafka.brokers;
+    let mut checks = Vec::new();
+    for pipeline in &config.pipeline {
+        let look = async {
+            let visit = Visit::open(config, pipeline).await?;
+            let partitions = visit.partitions().await?;
+            let mut records = 0;
+            for partition in 0..partitions {
+                let (start, end) = visit.range(partition).await?;
+                records += end.saturating_sub(start);
+            }
+            anyhow::Ok(format!("topic {} at {brokers}: {partitions} partitions, {records} records", pipeline.topic()))
+        };
+        checks.push(match look.await {
+            Ok(found) => Check::good("stream", found),
+            Err(error) => {
+                let mend = format!(
+                    "look whether {brokers} is right (stream.kafka.brokers) and the topic is there: kcat -b {brokers} -L -t {}",
+                    pipeline.topic()
+                );
+                Check::bad("stream", format!("{error:#}"), mend)
+            }
+        });
+    }
+    checks
 }
 
 /// Opens the stream as `run` would, which checks the end of every partition.

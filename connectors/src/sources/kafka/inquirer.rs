@@ -1,0 +1,209 @@
+//! Questions to the brokers about a topic, from outside of the group.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use millstream_engine::{Position, Record};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::client::record;
+use super::context::log;
+use super::settings::Cluster;
+
+/// How long the brokers have for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// A client that joins no group and commits nothing. All of its calls block.
+pub struct Inquirer {
+    brokers: String,
+    topic: String,
+    client: BaseConsumer<Quiet>,
+}
+
+/// Errors are told by the questions that they concern.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// Why a topic cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The settings are refused by the client.
+    #[error("settings of the Kafka client: {0}")]
+    Settings(String),
+    /// There is no such topic.
+    #[error("the Kafka cluster at {brokers} has no topic {topic}: make it, such as with `kafka-topics.sh --create`")]
+    NoSuchTopic {
+        /// Where.
+        brokers: String,
+        /// Which.
+        topic: String,
+    },
+    /// The brokers do not answer.
+    #[error("the Kafka cluster at {brokers} does not answer: {said}")]
+    Unavailable {
+        /// Where.
+        brokers: String,
+        /// What the client said.
+        said: String,
+    },
+}
+
+impl Inquirer {
+    /// A client for questions about a topic and a group that reads it. Does not connect yet.
+    ///
+    /// # Errors
+    /// If the client refuses the settings.
+    pub fn new(cluster: &Cluster, topic: &str, group: &str) -> Result<Self, OpenError> {
+        let settings = |error: &dyn fmt::Display| OpenError::Settings(error.to_string());
+        let mut config = cluster.client().map_err(|error| settings(&error))?;
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("check.crcs", "true");
+        let client = config.create_with_context(Quiet).map_err(|error| settings(&error))?;
+        Ok(Inquirer { brokers: cluster.brokers.clone(), topic: topic.to_owned(), client })
+    }
+
+    /// The topic's id.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers, and without the topic.
+    pub fn topic_id(&self) -> Result<String, OpenError> {
+        millstream_kafka::topic_id(self.client.client(), &self.topic, ANSWER_WITHIN).map_err(|error| match error {
+            millstream_kafka::Error::NoSuchTopic(topic) => {
+                OpenError::NoSuchTopic { brokers: self.brokers.clone(), topic }
+            }
+            error @ millstream_kafka::Error::Unavailable { .. } => self.unavailable(&error),
+        })
+    }
+
+    /// Which stream this is: the cluster's id and the topic's, which change when either is made anew.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers, and without the topic.
+    pub fn incarnation(&self) -> Result<String, OpenError> {
+        let topic = self.topic_id()?;
+        let id = self.client.client().fetch_cluster_id(ANSWER_WITHIN);
+        Ok(format!("kafka:{}:{topic}", id.ok_or_else(|| self.unavailable(&"it has no id"))?))
+    }
+
+    /// How many partitions the topic has.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers.
+    pub fn partitions(&self) -> Result<u32, OpenError> {
+        let metadata = self.client.fetch_metadata(Some(&self.topic), ANSWER_WITHIN);
+        let metadata = metadata.map_err(|error| self.unavailable(&error))?;
+        let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// The first offset of a partition and the one after its last.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers.
+    pub fn range(&self, partition: u32) -> Result<(u64, u64), OpenError> {
+        let range = self.client.fetch_watermarks(&self.topic, number(partition), ANSWER_WITHIN);
+        let (start, end) = range.map_err(|error| self.unavailable(&error))?;
+        Ok((u64::try_from(start).unwrap_or(0), u64::try_from(end).unwrap_or(0)))
+    }
+
+    /// The first offset stored at or after a time, in milliseconds since 1970; the end if there is none.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers.
+    pub fn offset_at(&self, partition: u32, ms: i64) -> Result<u64, OpenError> {
+        let times = self.list([(partition, Offset::Offset(ms.max(0)))])?;
+        let found = self.client.offsets_for_times(times, ANSWER_WITHIN).map_err(|error| self.unavailable(&error))?;
+        match found.elements().first().map(|one| one.offset()) {
+            Some(Offset::Offset(offset)) => Ok(u64::try_from(offset).unwrap_or(0)),
+            _ => Ok(self.range(partition)?.1),
+        }
+    }
+
+    /// What the group has committed, by partition; partitions without are left out.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers.
+    pub fn committed(&self) -> Result<Vec<(u32, u64)>, OpenError> {
+        let all = self.list((0..self.partitions()?).map(|partition| (partition, Offset::Invalid)))?;
+        let told = self.client.committed_offsets(all, ANSWER_WITHIN).map_err(|error| self.unavailable(&error))?;
+        let committed = told.elements().into_iter().filter_map(|one| match one.offset() {
+            Offset::Offset(offset) => Some((u32::try_from(one.partition()).ok()?, u64::try_from(offset).ok()?)),
+            _ => None,
+        });
+        Ok(committed.collect())
+    }
+
+    /// Records of a partition from an offset on, about `bytes_max` of them, and where to go on. Waits for the first.
+    ///
+    /// # Errors
+    /// What the client says, also where the offset is not there.
+    pub fn read(
+        &self,
+        partition: u32,
+        from: u64,
+        bytes_max: usize,
+        wait: Duration,
+    ) -> Result<(Vec<Record>, u64), OpenError> {
+        let place = self.list([(partition, Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX)))])?;
+        self.client.assign(&place).map_err(|error| self.unavailable(&error))?;
+        let (began, mut records, mut bytes, mut next) = (Instant::now(), Vec::new(), 0, from);
+        while bytes < bytes_max {
+            match self.client.poll(wait.saturating_sub(began.elapsed())) {
+                Some(Ok(message)) => {
+                    let record = record(&message);
+                    bytes += record.cost_bytes();
+                    if let Position::Offset(offset) = record.position {
+                        next = offset.saturating_add(1);
+                    }
+                    records.push(record);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) | None => break,
+                Some(Err(error)) => return Err(self.unavailable(&error)),
+            }
+        }
+        Ok((records, next))
+    }
+
+    fn list(&self, places: impl IntoIterator<Item = (u32, Offset)>) -> Result<TopicPartitionList, OpenError> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in places {
+            let added = list.add_partition_offset(&self.topic, number(partition), offset);
+            added.map_err(|error| self.unavailable(&error))?;
+        }
+        Ok(list)
+    }
+
+    fn unavailable(&self, said: &dyn fmt::Display) -> OpenError {
+        OpenError::Unavailable { brokers: self.brokers.clone(), said: said.to_string() }
+    }
+}
+
+impl fmt::Debug for Inquirer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inquirer").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+fn number(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
+}

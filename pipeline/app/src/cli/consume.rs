@@ -1,0 +1,184 @@
+//! `millstream consume`: shows the records of a topic, as they lie in the stream. Reads beside everybody else: joins no
+//! group, moves no position.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use millstream_engine::{Position, Record};
+use serde_json::json;
+
+use super::screen;
+use crate::config::{Config, PipelineSource};
+use crate::stream::Visit;
+
+/// How long to wait at the end before looking at the next partition.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// Options of `consume`; those of kcat have its letters.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The topic; without it that of the first pipeline.
+    #[arg(short, long)]
+    topic: Option<String>,
+    /// Only this partition.
+    #[arg(short, long)]
+    partition: Option<u32>,
+    /// Where to begin: `beginning`, `end`, an offset, `-N` (the last N of each partition) or `@SECONDS` since 1970.
+    #[arg(short, long, default_value = "beginning", allow_hyphen_values = true)]
+    offset: String,
+    /// Ends after so many records.
+    #[arg(short, long)]
+    count: Option<u64>,
+    /// Ends at the end of every partition instead of waiting for more.
+    #[arg(short, long)]
+    exit: bool,
+    /// How to show a record: `%k` key, `%s` value, `%p` partition, `%o` offset, `%T` time in ms, `%h` headers, `\n`, `\t`.
+    #[arg(short, long, default_value = "%s\\n")]
+    format: String,
+    /// One JSON object a line, for programs.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+    let mut pipeline = config.pipeline.first().context("the configuration has no pipeline")?.clone();
+    if let Some(wanted) = &args.topic {
+        pipeline.source = PipelineSource::Stream { topic: wanted.clone(), group: None };
+    }
+    let visit = Visit::open(config, &pipeline).await?;
+    let count = visit.partitions().await?;
+    let mut places = Vec::new();
+    for partition in (0..count).filter(|partition| args.partition.is_none_or(|only| only == *partition)) {
+        places.push((partition, begin(&visit, partition, &args.offset).await?));
+    }
+    if places.is_empty() {
+        bail!("topic {} has partitions 0 to {}", pipeline.topic(), count.saturating_sub(1));
+    }
+    let read = tokio::select! {
+        read = read(&visit, args, places) => read,
+        stopped = tokio::signal::ctrl_c() => Ok(stopped?),
+    };
+    visit.close()?;
+    read.map(|()| ExitCode::SUCCESS)
+}
+
+async fn begin(visit: &Visit, partition: u32, text: &str) -> anyhow::Result<u64> {
+    let (start, end) = visit.range(partition).await?;
+    match text {
+        "beginning" => return Ok(start),
+        "end" => return Ok(end),
+        _ => {}
+    }
+    if let Some(seconds) = text.strip_prefix('@') {
+        let seconds: f64 = seconds.parse().with_context(|| format!("-o {text}: write @1764000000"))?;
+        return visit.offset_at(partition, (seconds * 1000.0) as i64).await;
+    }
+    let wrong = || format!("-o {text}: write beginning, end, an offset, -N or @SECONDS");
+    match text.strip_prefix('-') {
+        Some(last) => Ok(end.saturating_sub(last.parse().with_context(wrong)?).max(start)),
+        None => Ok(text.parse().with_context(wrong)?),
+    }
+}
+
+/// In turns over the partitions, until the end or for as many records as asked for.
+async fn read(visit: &Visit, args: &Args, mut places: Vec<(u32, u64)>) -> anyhow::Result<()> {
+    let mut left = args.count.unwrap_or(u64::MAX);
+    loop {
+        let mut some = false;
+        for (partition, next) in &mut places {
+            let (records, after) = visit.read(*partition, *next, WAIT).await?;
+            some |= !records.is_empty();
+            *next = after;
+            for record in &records {
+                if left == 0 {
+                    return Ok(());
+                }
+                left -= 1;
+                screen::print_part(&if args.json {
+                    as_json(*partition, record)
+                } else {
+                    shown(&args.format, *partition, record)
+                });
+            }
+        }
+        if left == 0 || (args.exit && !some && at_end(visit, &places).await?) {
+            return Ok(());
+        }
+        if !some {
+            tokio::time::sleep(WAIT).await;
+        }
+    }
+}
+
+async fn at_end(visit: &Visit, places: &[(u32, u64)]) -> anyhow::Result<bool> {
+    for (partition, next) in places {
+        if visit.range(*partition).await?.1 > *next {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn offset(record: &Record) -> String {
+    match &record.position {
+        Position::Offset(offset) => offset.to_string(),
+        Position::Sequence(text) => text.to_string(),
+    }
+}
+
+fn as_json(partition: u32, record: &Record) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers: Vec<_> = record.headers.iter().map(|(name, value)| json!([name, text(value)])).collect();
+    let line = json!({
+        "partition": partition, "offset": offset(record), "published_at_ms": record.published_at_ms,
+        "key": text(&record.key), "headers": headers, "payload": text(&record.payload),
+    });
+    format!("{line}\n")
+}
+
+fn shown(format: &str, partition: u32, record: &Record) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut line = String::new();
+    let mut letters = format.chars();
+    while let Some(letter) = letters.next() {
+        match (letter, letter == '%' || letter == '\\') {
+            (_, false) => line.push(letter),
+            (kind, true) => match (kind, letters.next()) {
+                ('%', Some('k')) => line += &text(&record.key),
+                ('%', Some('s')) => line += &text(&record.payload),
+                ('%', Some('p')) => line += &partition.to_string(),
+                ('%', Some('o')) => line += &offset(record),
+                ('%', Some('T')) => line += &record.published_at_ms.to_string(),
+                ('%', Some('h')) => {
+                    let headers = record.headers.iter().map(|(name, value)| format!("{name}={}", text(value)));
+                    line += &headers.collect::<Vec<_>>().join(",");
+                }
+                ('\\', Some('n')) => line.push('\n'),
+                ('\\', Some('t')) => line.push('\t'),
+                (kind, Some(other)) => line.extend([kind, other]),
+                (kind, None) => line.push(kind),
+            },
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_shown_as_asked_for() {
+        let record = Record {
+            position: Position::Offset(7),
+            published_at_ms: 1_764_000_000_000,
+            key: Bytes::from_static(b"k"),
+            headers: vec![("a".into(), Bytes::from_static(b"1")), ("b".into(), Bytes::new())],
+            payload: Bytes::from_static(b"v"),
+        };
+        assert_eq!(shown("%p/%o %T\\t%k=%s [%h]\\n%x%", 3, &record), "3/7 1764000000000\tk=v [a=1,b=]\n%x%");
+    }
+}

@@ -1,0 +1,171 @@
+//! A topic looked at from outside of a pipeline: for commands that tell or move positions, or show records.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use millstream_engine::Record;
+use millstream_log::{Log, Topic};
+
+use crate::config::{Config, Pipeline, StreamKind};
+use crate::node;
+
+/// Bytes of one read.
+const READ_BYTES: usize = 1 << 20;
+
+/// A topic that is looked at.
+pub(crate) enum Visit {
+    /// Of the embedded log, which no other process may have open.
+    Log { log: Log, topic: Topic },
+    /// Of Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka { inquirer: std::sync::Arc<millstream_connectors::sources::kafka::Inquirer>, incarnation: String },
+}
+
+impl Visit {
+    /// Opens the topic of a pipeline, which must be there: this makes none.
+    pub(crate) async fn open(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Self> {
+        match config.stream.kind {
+            StreamKind::Log => {
+                let (log, topic) = open_topic(config, pipeline)?;
+                Ok(Visit::Log { log, topic })
+            }
+            StreamKind::Kafka => open_kafka(config, pipeline).await,
+        }
+    }
+
+    /// Which stream it is.
+    pub(crate) fn incarnation(&self) -> &str {
+        match self {
+            Visit::Log { topic, .. } => topic.id(),
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { incarnation, .. } => incarnation,
+        }
+    }
+
+    /// How many partitions it has, numbered from 0.
+    pub(crate) async fn partitions(&self) -> anyhow::Result<u32> {
+        match self {
+            Visit::Log { topic, .. } => Ok(topic.partitions()),
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { inquirer, .. } => ask(inquirer, |inquirer| inquirer.partitions()).await,
+        }
+    }
+
+    /// The first offset of a partition, and the one after its last.
+    pub(crate) async fn range(&self, partition: u32) -> anyhow::Result<(u64, u64)> {
+        match self {
+            Visit::Log { topic, .. } => {
+                let range = topic.range(partition);
+                Ok((range.start, range.end))
+            }
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { inquirer, .. } => ask(inquirer, move |inquirer| inquirer.range(partition)).await,
+        }
+    }
+
+    /// The first offset stored at or after a time, in milliseconds since 1970; the end if there is none.
+    pub(crate) async fn offset_at(&self, partition: u32, ms: i64) -> anyhow::Result<u64> {
+        match self {
+            Visit::Log { topic, .. } => {
+                topic.offset_at(partition, ms).with_context(|| format!("look for the time in partition {partition}"))
+            }
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { inquirer, .. } => ask(inquirer, move |inquirer| inquirer.offset_at(partition, ms)).await,
+        }
+    }
+
+    /// Records from an offset on, and where to go on; none at the end, after `wait` at most.
+    pub(crate) async fn read(&self, partition: u32, from: u64, wait: Duration) -> anyhow::Result<(Vec<Record>, u64)> {
+        match self {
+            Visit::Log { topic, .. } => {
+                if topic.range(partition).end == from {
+                    return Ok((Vec::new(), from));
+                }
+                let read = topic.read(partition, from, READ_BYTES)?;
+                let record = |record: millstream_log::Record| Record {
+                    position: millstream_engine::Position::Offset(record.offset),
+                    published_at_ms: record.timestamp_ms,
+                    key: record.key,
+                    headers: record.headers,
+                    payload: record.payload,
+                };
+                Ok((read.records.into_iter().map(record).collect(), read.next))
+            }
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { inquirer, .. } => {
+                ask(inquirer, move |inquirer| inquirer.read(partition, from, READ_BYTES, wait)).await
+            }
+        }
+    }
+
+    /// Where another consumer of the group left each partition, by what it committed to the broker.
+    pub(crate) async fn committed(&self) -> anyhow::Result<Vec<(u32, u64)>> {
+        match self {
+            Visit::Log { .. } => bail!("the embedded stream has no groups: nothing else has read it"),
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { inquirer, .. } => ask(inquirer, |inquirer| inquirer.committed()).await,
+        }
+    }
+
+    /// Lets others have it.
+    pub(crate) fn close(self) -> anyhow::Result<()> {
+        match self {
+            Visit::Log { log, topic } => {
+                drop(topic);
+                log.close().context("close the stream")
+            }
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { .. } => Ok(()),
+        }
+    }
+}
+
+/// Opens the embedded stream and a pipeline's topic.
+pub(crate) fn open_topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result<(Log, Topic)> {
+    let path = config.data_dir.join("stream/topics").join(pipeline.topic());
+    if !path.exists() {
+        bail!("there is no topic {} in {}: `millstream run` makes it", pipeline.topic(), config.data_dir.display());
+    }
+    let log = node::open_log(config).map_err(|error| match error.downcast_ref() {
+        Some(millstream_log::Error::Locked { .. }) => {
+            error.context("the embedded stream is open in one process at a time: stop `millstream run` first")
+        }
+        _ => error,
+    })?;
+    let known = log.topics().into_iter().find(|(name, _)| name == pipeline.topic());
+    let partitions = known.map_or(config.stream.partitions, |(_, partitions)| partitions);
+    let topic = log.topic(pipeline.topic(), partitions)?;
+    Ok((log, topic))
+}
+
+#[cfg(feature = "kafka")]
+async fn open_kafka(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Visit> {
+    use millstream_connectors::sources::kafka::Inquirer;
+    let cluster = super::kafka::cluster(&config.stream.kafka);
+    let (topic, group) = (pipeline.topic().to_owned(), pipeline.group().to_owned());
+    tokio::task::spawn_blocking(move || {
+        let inquirer = Inquirer::new(&cluster, &topic, &group)?;
+        let incarnation = inquirer.incarnation()?;
+        Ok(Visit::Kafka { inquirer: std::sync::Arc::new(inquirer), incarnation })
+    })
+    .await?
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn open_kafka(_: &Config, _: &Pipeline) -> anyhow::Result<Visit> {
+    bail!("this build is without Kafka: build it with `--features kafka`, or take a release")
+}
+
+/// Asks the brokers without keeping the caller's thread.
+#[cfg(feature = "kafka")]
+async fn ask<T: Send + 'static>(
+    inquirer: &std::sync::Arc<millstream_connectors::sources::kafka::Inquirer>,
+    question: impl FnOnce(
+        &millstream_connectors::sources::kafka::Inquirer,
+    ) -> Result<T, millstream_connectors::sources::kafka::OpenError>
+    + Send
+    + 'static,
+) -> anyhow::Result<T> {
+    let inquirer = std::sync::Arc::clone(inquirer);
+    Ok(tokio::task::spawn_blocking(move || question(&inquirer)).await??)
+}
