@@ -2,7 +2,8 @@
 //!
 //! A source has no memory of its own: the engine says from which position it wants to read, and that position came
 //! from the sink. On a crash nothing is lost, because nothing was kept here. To add one, implement [`Source`] and run
-//! its contract suite, `testing::source`.
+//! its contract suite, `testing::source`. A queue, which has no positions and forgets what is deleted, keeps to all of it
+//! except what the suite does not check where a stream says that it cannot be read again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -146,8 +147,9 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Makes connections anew: a lane stood still although there was work. What was fetched before may come again.
     fn revive(&self);
 
-    /// Tells the stream how far we are. Telemetry only: lag exporters read it, recovery never does, and a later fetch
-    /// from an earlier position MUST still give its records.
+    /// Tells the stream how far we are, after the sink has everything before it durably. Telemetry only: lag exporters
+    /// read it, recovery never does, and a later fetch from an earlier position MUST still give its records. A queue is
+    /// the exception: it deletes here, and only here, so that a fetch from an earlier position is a gap.
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError>;
 
     /// Says goodbye: what is owned may go to others at once, nothing is fetched any more. Takes some seconds at most.

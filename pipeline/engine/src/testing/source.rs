@@ -2,7 +2,8 @@
 //!
 //! What streams do differently is told in [`Abilities`], so that one suite fits the embedded log, whose offsets are
 //! dense, a log with compaction and transaction markers, and shards whose positions are text. A check of what a stream
-//! cannot do says so in its output and passes. A queue without positions is no [`Source`]; it is bridged into a stream.
+//! cannot do says so in its output and passes. A queue keeps nothing that was deleted and has no positions of its own: as
+//! a [`Source`] it numbers what it has in hand, and has not [`Abilities::replays`]; bridged into a stream it is all of it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ pub mod resume;
 
 pub mod fetch;
 
-/// A stream for a test: empty, with at least two partitions, and nobody else's.
+/// A stream for a test: empty, with at least two partitions unless it never has ([`Abilities::several`]), and nobody
+/// else's.
 #[async_trait]
 pub trait Fixture: Send {
     /// What this stream does in its own way.
@@ -57,6 +59,13 @@ pub struct Abilities {
     pub headers: bool,
     /// Whether the source knows how many records are left: exactly, or only whether there are any.
     pub lag: Lag,
+    /// Whether records come in the order in which they were published. Else they have an order of their own, which stays.
+    pub ordered: bool,
+    /// Whether a process may have several partitions.
+    pub several: bool,
+    /// Whether another process reads again what one had: from a stored position on, with its records at their
+    /// positions, and whatever was committed. A queue gives what was not committed again, as something new.
+    pub replays: bool,
     /// Whether old records can be removed at will.
     pub expires: bool,
     /// Whether there are ranges without records.
@@ -80,7 +89,7 @@ pub enum Lag {
 }
 
 /// A record to publish.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NewRecord {
     /// The key; which partition it goes to is the test's choice.
     pub key: Bytes,
@@ -102,7 +111,7 @@ impl fmt::Debug for NewRecord {
 /// The partitions that a source that has just been opened may read, once it knows them.
 async fn partitions(source: &dyn Source, abilities: &Abilities) -> Vec<Partition> {
     let mut assignment = source.assignment();
-    let several = assignment.wait_for(|partitions| partitions.len() > 1);
+    let several = assignment.wait_for(|partitions| partitions.len() > usize::from(abilities.several));
     let several = tokio::time::timeout(abilities.patience, several).await.expect("partitions are assigned");
     several.expect("a source that lives").clone()
 }

@@ -103,6 +103,12 @@ impl<'a> Reader<'a> {
         records
     }
 
+    /// Reads what was published, and gives it in the order in which this stream has it.
+    pub(super) async fn order(&mut self, published: &[NewRecord]) -> Vec<NewRecord> {
+        let read = self.expect(published).await;
+        if self.abilities.ordered { published.to_vec() } else { read.iter().map(as_published).collect() }
+    }
+
     /// Makes sure that there is nothing more.
     pub(super) async fn expect_end(&mut self) {
         let rest = self.fetch(PLENTY, Duration::from_millis(50)).await.expect("fetch at the end");
@@ -112,14 +118,19 @@ impl<'a> Reader<'a> {
 
 /// Fails unless these are the records that were published.
 pub(super) fn same(records: &[Record], published: &[NewRecord], abilities: &Abilities) {
-    let read = records.iter().map(|record| NewRecord {
-        key: record.key.clone(),
-        headers: record.headers.clone(),
-        payload: record.payload.clone(),
-    });
-    for (number, (read, published)) in read.zip(published).enumerate() {
+    let mut read: Vec<NewRecord> = records.iter().map(as_published).collect();
+    let mut published = published.to_vec();
+    if !abilities.ordered {
+        read.sort();
+        published.sort();
+    }
+    for (number, (read, published)) in read.into_iter().zip(&published).enumerate() {
         let headers = if abilities.headers { published.headers.clone() } else { Vec::new() };
         assert_eq!(read, NewRecord { headers, ..published.clone() }, "record {number} is not what was published");
     }
     assert_eq!(records.len(), published.len(), "as many records as were published");
+}
+
+fn as_published(record: &Record) -> NewRecord {
+    NewRecord { key: record.key.clone(), headers: record.headers.clone(), payload: record.payload.clone() }
 }
