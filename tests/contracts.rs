@@ -7,3 +7,5 @@ mod embedded_log;
 mod kafka;
 
 mod metadata;
+
+mod sqs;

@@ -21,5 +21,6 @@ mod postgres_elsewhere;
 mod postgres_errors;
 mod search;
 mod shutdown;
+mod sqs_straight;
 mod tidy;
 mod versions;

@@ -5,3 +5,6 @@ pub mod kafka;
 
 #[cfg(feature = "log")]
 pub mod log;
+
+#[cfg(feature = "sqs")]
+pub mod sqs;

@@ -32,6 +32,12 @@ pub use compare::{compare, tables};
 pub mod stream;
 pub use stream::{Run, Stream, Writer};
 
+pub mod faults;
+pub use faults::Faults;
+
+pub mod sqs;
+pub use sqs::{TestBucket, TestQueue};
+
 pub mod proxy;
 pub use proxy::{Cut, Proxy};
 

@@ -81,7 +81,11 @@ pub struct Run {
 impl Run {
     /// Runs `name` from a topic into a database with these limits; one writer per lane.
     pub fn start(name: &str, topic: &Topic, connect: PgConnectOptions, limits: Limits) -> Self {
-        let source: Arc<dyn Source> = Arc::new(LogSource::new(topic.clone()));
+        Run::read(name, Arc::new(LogSource::new(topic.clone())), connect, limits)
+    }
+
+    /// The same from any source.
+    pub fn read(name: &str, source: Arc<dyn Source>, connect: PgConnectOptions, limits: Limits) -> Self {
         let progress = Arc::new(Progress::new(name, limits.writers));
         let options = options(name, source.incarnation(), connect);
         let sink = |_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = Columns>>;

@@ -1,0 +1,233 @@
+//! Amazon SQS straight to a sink, and what a bridge needs to read a queue.
+//!
+//! Standard and FIFO queues. A queue has no positions and keeps nothing that was deleted, so this source differs from
+//! one of a stream:
+//! - Each process has one partition, named after itself, whose positions are its own running numbers. They go on from
+//!   the stored one, else from the time in microseconds, so that none is used twice. One partition means one writer: more
+//!   throughput takes more processes, or a bridge.
+//! - Messages are kept in memory and invisible to others until they are committed, and only then deleted. A commit comes
+//!   after the sink's COMMIT: a crash before it, or before the deletion, makes them come again, to this process or to
+//!   another, under new numbers. Repeats are harmless, because the tables are the same whatever comes twice.
+//! - What is deleted cannot be read again: see [`SqsOptions::accept_loss_on_restore`]. A bridge into a stream
+//!   ([`crate::bridge`]) has no such risk.
+//! - A message that is never committed becomes visible again after [`SqsOptions::age_max`], and the queue's own redrive
+//!   policy may move it to a dead-letter queue. What cannot be decoded does not go there: the sink sets it aside and
+//!   commits.
+//!
+//! Records carry the body as it is, without key or headers: message attributes are not taken over, because nothing
+//! decodes them, and a producer could name a store with one.
+//!
+//! A lease row of about 200 bytes stays for each name that ever read. Names are few ([`SqsOptions::consumer`]) unless
+//! hosts are renamed at each start, as the pods of a Kubernetes Deployment are: name the consumers there (a StatefulSet
+//! does), or remove what is older than any message can be:
+//! `DELETE FROM millstream.lease WHERE incarnation LIKE 'arn:%:sqs:%' AND renewed_at < now() - interval '15 days'`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millstream_engine::run::now_ms;
+use millstream_engine::{Checkpoint, Partition, Position, RecordBatch, Source, SourceError, Want};
+use tokio::sync::watch;
+
+mod options;
+pub use options::SqsOptions;
+
+mod error;
+pub use error::Error;
+
+mod counters;
+pub use counters::{Counters, Counts};
+
+pub(crate) mod client;
+pub use client::Queue;
+
+mod consumer;
+use consumer::Consumer;
+
+pub(crate) mod inbox;
+use inbox::{Ends, Start};
+
+mod pace;
+
+pub(crate) mod feed;
+use feed::Feed;
+
+mod keep;
+
+mod delete;
+
+/// A queue as a source.
+#[derive(Debug)]
+pub struct SqsSource {
+    feed: Feed,
+    consumer: Consumer,
+    partition: Partition,
+}
+
+impl SqsSource {
+    /// Finds the queue. Nothing is received before a lane begins to read.
+    ///
+    /// # Errors
+    /// As [`Queue::open`].
+    pub async fn open(options: SqsOptions) -> Result<Arc<SqsSource>, Error> {
+        Ok(SqsSource::new(Queue::open(options).await?, Arc::default()))
+    }
+
+    /// Reads a queue that was found.
+    pub fn new(queue: Queue, counters: Arc<Counters>) -> Arc<SqsSource> {
+        let consumer = Consumer::new(queue.options.consumer.as_deref(), queue.incarnation());
+        let partition = Partition::new(&consumer.name);
+        Arc::new(SqsSource { feed: Feed::new(queue, counters), consumer, partition })
+    }
+
+    /// The name of this process among the readers of the queue.
+    pub fn consumer(&self) -> &str {
+        &self.consumer.name
+    }
+
+    /// What was done with messages.
+    pub fn counters(&self) -> &Arc<Counters> {
+        self.feed.counters()
+    }
+
+    /// When the oldest message that is here and not committed was sent, in milliseconds since 1970. What waits in the
+    /// queue may be older: SQS tells that to CloudWatch alone.
+    pub fn oldest_ms(&self) -> Option<i64> {
+        self.feed.inbox().oldest_ms()
+    }
+
+    /// Long polls that may run at a time now.
+    pub fn polling(&self) -> usize {
+        self.feed.polling()
+    }
+
+    /// Messages that are here and not committed, and the bytes they take.
+    pub fn held(&self) -> (usize, usize) {
+        self.feed.inbox().size()
+    }
+
+    /// Ends reading, once no lane reads any more: deletes what is committed and makes the rest visible to others at
+    /// once. Gives up after `within`.
+    pub async fn close(&self, within: Duration) {
+        self.feed.close(within).await;
+    }
+
+    fn gap(&self, stored: u64, ends: Ends) -> SourceError {
+        SourceError::Gap {
+            partition: self.partition.clone(),
+            stored: Position::Offset(stored),
+            start: Position::Offset(ends.first),
+            end: Position::Offset(ends.end),
+            reason: if stored < ends.first {
+                "the database went back, and what was deleted from the queue cannot be read again"
+            } else {
+                "the positions of this consumer were moved by somebody else"
+            },
+        }
+    }
+
+    fn behind(&self, stored: u64, missing: u64, ends: Ends) -> Result<Position, SourceError> {
+        if !self.feed.queue().options.accept_loss_on_restore {
+            return Err(self.gap(stored, ends));
+        }
+        tracing::error!(
+            partition = %self.partition,
+            stored,
+            missing,
+            "db_rewound: the database went back behind messages that are deleted from the queue; reading goes on without them"
+        );
+        self.feed.inbox().renumber(stored);
+        Ok(Position::Offset(stored))
+    }
+}
+
+fn offset(position: &Position) -> Result<u64, SourceError> {
+    match position {
+        Position::Offset(offset) => Ok(*offset),
+        Position::Sequence(text) => Err(SourceError::Broken(format!("the position {text} is no offset").into())),
+    }
+}
+
+#[async_trait]
+impl Source for SqsSource {
+    fn incarnation(&self) -> &str {
+        self.feed.queue().incarnation()
+    }
+
+    fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
+        watch::Sender::new(vec![self.partition.clone()]).subscribe()
+    }
+
+    /// Nobody assigns anything: the queue gives each message to one reader at a time.
+    async fn confirm(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    async fn start(&self, _: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
+        let stored = stored.map(offset).transpose()?;
+        let (start, ends) = self.feed.inbox().start(stored, (now_ms().max(0) as u64).saturating_mul(1000));
+        let stored = stored.unwrap_or(ends.first);
+        let begin = match start {
+            Start::Here => Position::Offset(stored),
+            Start::Behind(missing) => self.behind(stored, missing, ends)?,
+            Start::Ahead => {
+                tracing::warn!(partition = %self.partition, stored, "the stored position was moved by somebody else: does another process have the name of this consumer? No message is lost by it");
+                Position::Offset(stored)
+            }
+        };
+        self.feed.receive();
+        Ok(begin)
+    }
+
+    async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {
+        // Subscribed before looking, so that an arrival between the look and the wait is not missed.
+        let mut arrivals = self.feed.inbox().arrivals();
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            arrivals.borrow_and_update();
+            let mut batches = Vec::new();
+            for want in wants.iter().filter(|want| want.partition == self.partition) {
+                let from = offset(&want.from)?;
+                let read = self.feed.inbox().read(from, want.bytes_max);
+                let (records, next) = read.map_err(|ends| self.gap(from, ends))?;
+                if !records.is_empty() {
+                    let partition = self.partition.clone();
+                    batches.push(RecordBatch { partition, records, next: Position::Offset(next) });
+                }
+            }
+            if !batches.is_empty() {
+                return Ok(batches);
+            }
+            if let Some(error) = self.feed.trouble() {
+                return Err(error.for_engine());
+            }
+            // The feed is ours, so that only time ends this in vain.
+            if tokio::time::timeout_at(deadline, arrivals.changed()).await.is_err() {
+                return Ok(batches);
+            }
+        }
+    }
+
+    fn revive(&self) {
+        self.feed.revive();
+    }
+
+    /// Deletes what is before the positions: they are durable in the sink. Only notes it; the calls come after.
+    async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
+        for (_, next) in checkpoint.positions().filter(|(partition, _)| **partition == self.partition) {
+            self.feed.inbox().commit(offset(next)?);
+        }
+        Ok(())
+    }
+
+    /// What is here, and about what waits in the queue for anybody.
+    fn lag_records(&self, _: &Partition, next: &Position) -> Option<u64> {
+        let here = self.feed.inbox().ends().end.saturating_sub(offset(next).ok()?);
+        match self.feed.waiting() {
+            Some(waiting) => Some(here.saturating_add(waiting)),
+            // More than nothing is known even when the rest is not.
+            None => Some(here).filter(|here| *here > 0),
+        }
+    }
+}
