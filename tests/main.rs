@@ -21,6 +21,7 @@ mod postgres_elsewhere;
 mod postgres_errors;
 mod search;
 mod shutdown;
+mod sqs_bridge;
 mod sqs_straight;
 mod tidy;
 mod versions;

@@ -3,3 +3,6 @@
 pub mod sources;
 
 pub mod sinks;
+
+#[cfg(feature = "sqs")]
+pub mod bridge;

@@ -14,6 +14,9 @@ mod log;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 
+/// The header by which a record says which store its events speak of. Only endpoints and bridges of ours set it.
+pub const STORE_HEADER: &str = "millstream-store";
+
 /// A record on its way into a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewRecord {

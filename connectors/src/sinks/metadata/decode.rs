@@ -6,8 +6,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::columns::{Columns, DescriptionRow, Refused, Row};
 
-/// The header by which an endpoint says which store its events speak of. Only endpoints of ours set it.
-pub const STORE_HEADER: &str = "millstream-store";
+pub use crate::sinks::stream::STORE_HEADER;
 
 /// Decodes object events of every dialect.
 #[derive(Clone, Debug)]
