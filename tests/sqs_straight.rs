@@ -437,6 +437,10 @@ impl Source for NeverTold {
         Ok(())
     }
 
+    async fn close(&self) {
+        Source::close(&*self.0).await;
+    }
+
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {
         self.0.lag_records(partition, next)
     }

@@ -17,20 +17,14 @@ use millstream_tests::parts::StandIn;
 use tokio::sync::watch;
 
 mod elasticmq {
-    millstream_engine::source_contract!(match super::InQueue::new(millstream_tests::parts::ElasticMq::shared().await)
-        .await
-    {
-        Some(fixture) => fixture,
-        None => return,
+    millstream_engine::source_contract!(perhaps async {
+        super::InQueue::new(millstream_tests::parts::ElasticMq::shared().await).await
     });
 }
 
 mod ministack {
-    millstream_engine::source_contract!(match super::InQueue::new(millstream_tests::parts::Ministack::shared().await)
-        .await
-    {
-        Some(fixture) => fixture,
-        None => return,
+    millstream_engine::source_contract!(perhaps async {
+        super::InQueue::new(millstream_tests::parts::Ministack::shared().await).await
     });
 }
 
@@ -140,6 +134,10 @@ impl Source for Unwrapped {
 
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
         self.0.commit(checkpoint).await
+    }
+
+    async fn close(&self) {
+        Source::close(&*self.0).await;
     }
 
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {

@@ -57,6 +57,9 @@ mod keep;
 
 mod delete;
 
+/// How long the farewell may take: deletions that wait, and messages that others may have at once.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
 /// A queue as a source.
 #[derive(Debug)]
 pub struct SqsSource {
@@ -222,6 +225,10 @@ impl Source for SqsSource {
     }
 
     /// What is here, and about what waits in the queue for anybody.
+    async fn close(&self) {
+        SqsSource::close(self, CLOSE_WITHIN).await;
+    }
+
     fn lag_records(&self, _: &Partition, next: &Position) -> Option<u64> {
         let here = self.feed.inbox().ends().end.saturating_sub(offset(next).ok()?);
         match self.feed.waiting() {
