@@ -49,6 +49,8 @@ pub struct Config {
     pub http: Http,
     /// What moves from where to where.
     pub pipeline: Vec<Pipeline>,
+    /// Queues whose messages are put into the stream.
+    pub bridge: Vec<Bridge>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -150,6 +152,44 @@ pub enum PipelineSource {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<String>,
     },
+    /// A queue of Amazon SQS, straight to the sink.
+    Sqs(Queue),
+}
+
+/// A queue of Amazon SQS.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// Its name, or its URL.
+    pub queue: String,
+    /// Its region; `None` is that of the URL, else what the AWS configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Where SQS answers; `None` is AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// How long a received message is kept from others unless that is extended, such as `60s`.
+    #[serde(default = "default_visibility", with = "duration")]
+    pub visibility: Duration,
+    /// Straight to a sink only: the name of this process among the readers of the queue; `None` makes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
+    /// Straight to a sink only: whether messages may be lost when the database comes back from an older state.
+    #[serde(default)]
+    pub accept_loss_on_restore: bool,
+}
+
+/// A queue whose messages are put into the stream.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    /// The queue.
+    pub from: Queue,
+    /// The topic; a pipeline must read it.
+    pub topic: String,
+    /// The store of its events, if it is another one than the pipeline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
 }
 
 /// What a pipeline writes.
@@ -195,6 +235,10 @@ fn default_freshness() -> Duration {
     Duration::from_millis(250)
 }
 
+fn default_visibility() -> Duration {
+    Duration::from_secs(60)
+}
+
 fn default_batch_records() -> usize {
     millstream_engine::BatchLimits::default().records_max
 }
@@ -215,6 +259,7 @@ impl Default for Config {
             stream: Stream::default(),
             http: Http::default(),
             pipeline: vec![Pipeline::objects()],
+            bridge: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -235,16 +280,25 @@ impl Pipeline {
         }
     }
 
-    /// The topic it reads.
+    /// The topic it reads, or the queue.
     pub fn topic(&self) -> &str {
-        let PipelineSource::Stream { topic, .. } = &self.source;
-        topic
+        match &self.source {
+            PipelineSource::Stream { topic, .. } => topic,
+            PipelineSource::Sqs(queue) => &queue.queue,
+        }
     }
 
     /// The consumer group it reads in.
     pub fn group(&self) -> &str {
-        let PipelineSource::Stream { group, .. } = &self.source;
-        group.as_deref().unwrap_or(DEFAULT_GROUP)
+        match &self.source {
+            PipelineSource::Stream { group: Some(group), .. } => group,
+            PipelineSource::Stream { group: None, .. } | PipelineSource::Sqs(_) => DEFAULT_GROUP,
+        }
+    }
+
+    /// Whether it reads the stream, and not a queue.
+    pub fn reads_stream(&self) -> bool {
+        matches!(self.source, PipelineSource::Stream { .. })
     }
 }
 

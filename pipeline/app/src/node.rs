@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
-use crate::stream::{Opened, Stream};
+use crate::stream::{Carrier, Opened, Stream, carry};
 use crate::{elsewhere, migrate};
 
 /// How long the farewell of idle connections may take at the end: a round trip each, where there is somebody to answer.
@@ -41,6 +41,8 @@ pub struct Node {
     pub pool: PgPool,
     /// What moves.
     pub pipelines: Vec<Running>,
+    /// Queues that are carried into the stream.
+    pub bridges: Vec<Carrier>,
     /// The private server, if there is one.
     pub cluster: Option<Arc<tokio::sync::Mutex<Option<Cluster>>>>,
     /// How to open a psql, as a line to paste.
@@ -56,8 +58,8 @@ pub struct Node {
 pub struct Running {
     /// Its part of the configuration.
     pub config: config::Pipeline,
-    /// Its stream, to append to.
-    pub stream: Arc<dyn Append>,
+    /// Its stream, to append to; none where it reads a queue.
+    pub stream: Option<Arc<dyn Append>>,
     /// Its topic, if it reads the embedded log.
     pub topic: Option<Topic>,
     /// Where it reads.
@@ -129,6 +131,15 @@ impl Node {
             tasks.push(task);
         }
 
+        let mut bridges = Vec::new();
+        for bridge in &config.bridge {
+            let of_topic = |running: &&Running| running.config.reads_stream() && running.config.topic() == bridge.topic;
+            let stream = pipelines.iter().find(of_topic).and_then(|running| running.stream.clone());
+            let stream = stream.with_context(|| format!("no pipeline reads topic {}", bridge.topic))?;
+            let opened = carry(&config, bridge, stream, stop.child_token()).await;
+            bridges.push(opened.with_context(|| format!("open queue {}", bridge.from.queue))?);
+        }
+
         let cluster = cluster.map(|cluster| Arc::new(tokio::sync::Mutex::new(Some(cluster))));
         let draining = CancellationToken::new();
         let node = Node {
@@ -137,6 +148,7 @@ impl Node {
             connect,
             pool,
             pipelines,
+            bridges,
             cluster,
             psql_line,
             stop,
@@ -207,6 +219,11 @@ impl Node {
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let mut summary = Summary { drained: true, halted: Vec::new() };
         let deadline = tokio::time::Instant::now() + Duration::from_secs(self.config.limits.drain_seconds);
+        for bridge in &self.bridges {
+            if tokio::time::timeout_at(deadline, bridge.ended()).await.is_err() {
+                summary.drained = false;
+            }
+        }
         for task in tasks {
             match tokio::time::timeout_at(deadline, task).await {
                 Ok(Ok(ended)) => {

@@ -8,8 +8,11 @@ use millstream_connectors::sources::log::LogSource;
 use millstream_engine::Source;
 use millstream_log::{Log, Topic};
 
-use crate::config::{Config, Kafka, Pipeline, StreamKind};
+use crate::config::{Config, Kafka, Pipeline, PipelineSource, StreamKind};
 use crate::node;
+
+mod queue;
+pub use queue::{Carried, Carrier, carry};
 
 mod visit;
 pub(crate) use visit::{Visit, open_topic};
@@ -28,8 +31,8 @@ pub enum Stream {
 pub struct Opened {
     /// To read.
     pub source: Arc<dyn Source>,
-    /// To append to.
-    pub append: Arc<dyn Append>,
+    /// To append to, unless it is a queue.
+    pub append: Option<Arc<dyn Append>>,
     /// The topic itself, if it is of the embedded log.
     pub topic: Option<Topic>,
 }
@@ -51,12 +54,15 @@ impl Stream {
     /// # Errors
     /// Says what is missing: the topic, the brokers.
     pub async fn topic(&self, config: &Config, pipeline: &Pipeline) -> anyhow::Result<Opened> {
-        let opening = || format!("open topic {}", pipeline.topic());
+        let opening = || format!("open {}", pipeline.topic());
+        if let PipelineSource::Sqs(queue) = &pipeline.source {
+            return queue::straight(config, queue).await.with_context(opening);
+        }
         match self {
             Stream::Log(log) => {
                 let topic = log.topic(pipeline.topic(), config.stream.partitions).with_context(opening)?;
                 let (source, append) = (Arc::new(LogSource::new(topic.clone())), Arc::new(topic.clone()));
-                Ok(Opened { source, append, topic: Some(topic) })
+                Ok(Opened { source, append: Some(append), topic: Some(topic) })
             }
             Stream::Kafka => kafka::topic(config, pipeline).await.with_context(opening),
         }
@@ -114,7 +120,7 @@ pub(crate) mod kafka {
             memory_bytes,
         };
         let source = tokio::task::spawn_blocking(move || KafkaSource::open(options)).await??;
-        Ok(Opened { source: Arc::new(source), append: Arc::new(append), topic: None })
+        Ok(Opened { source: Arc::new(source), append: Some(Arc::new(append)), topic: None })
     }
 
     /// A name that this process has again after a restart and no other has: of the machine and the data directory, which

@@ -58,6 +58,12 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     );
     refuse(limits.segments_max < 0, "limits.segments_max", "is 0 or more".to_owned());
     check_pipelines(&config.pipeline, &mut wrong);
+    for (index, bridge) in config.bridge.iter().enumerate() {
+        if !config.pipeline.iter().any(|pipeline| pipeline.reads_stream() && pipeline.topic() == bridge.topic) {
+            let setting = format!("bridge.{index}.topic");
+            wrong.push((setting.clone(), format!("`{setting}` is a topic that a pipeline reads")));
+        }
+    }
     if config.stream.kind == StreamKind::Kafka {
         check_kafka(&config.stream.kafka, &mut wrong);
     }
@@ -102,7 +108,11 @@ fn check_pipelines(pipelines: &[Pipeline], wrong: &mut Vec<(String, String)>) {
         };
         refuse(!names.insert(&pipeline.name), "name", "is the name of two pipelines: their positions would be one");
         refuse(!is_name(&pipeline.name), "name", "has letters, digits, `_` and `-`, at most 63");
-        refuse(!is_topic(pipeline.topic()), "source.topic", "has letters, digits, `.`, `_` and `-`, at most 200");
+        refuse(
+            pipeline.reads_stream() && !is_topic(pipeline.topic()),
+            "source.topic",
+            "has letters, digits, `.`, `_` and `-`, at most 200",
+        );
         refuse(!is_store(&pipeline.store), "store", "has lower-case letters, digits, `.`, `_` and `-`, at most 63");
         refuse(!(1..=100_000).contains(&pipeline.batch_records_max), "batch_records_max", "is from 1 to 100000");
         let bytes = (64 << 10)..=(1 << 30);

@@ -16,13 +16,12 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use millstream_connectors::sinks::stream::AppendError;
+use millstream_connectors::sinks::stream::{Append, AppendError};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::access::Access;
 use super::problem::{Problem, shortened};
-use crate::node::Running;
 pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};
 
@@ -63,7 +62,7 @@ pub(super) async fn events(
     if app.node.draining.is_cancelled() {
         return Err(draining());
     }
-    let pipeline = pipeline(&app, parameters.topic.as_deref())?;
+    let stream = stream(&app, parameters.topic.as_deref())?;
     let store = access.store(parameters.store)?;
     let request = Request::new(&headers, store, app.node.config.limits.record_bytes_max)?;
 
@@ -81,7 +80,7 @@ pub(super) async fn events(
                 format!("{} requests append already (http.appends_max); send again", app.node.config.http.appends_max);
             return Err(Problem::too_many(detail));
         };
-        match tokio::time::timeout(APPEND_TIMEOUT, pipeline.stream.append(taken.records)).await {
+        match tokio::time::timeout(APPEND_TIMEOUT, stream.append(taken.records)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(not_stored(&error)),
             Err(_) => return Err(too_slow()),
@@ -97,14 +96,17 @@ pub(super) async fn events(
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
-/// The pipeline of a topic; without one, the first.
-fn pipeline<'a>(app: &'a Shared, topic: Option<&str>) -> Result<&'a Running, Problem> {
+/// The stream of a topic; without one, that of the first pipeline that reads the stream.
+fn stream<'a>(app: &'a Shared, topic: Option<&str>) -> Result<&'a dyn Append, Problem> {
+    let mut streams =
+        app.node.pipelines.iter().filter_map(|running| Some((running.config.topic(), running.stream.as_deref()?)));
     let found = match topic {
-        Some(topic) => app.node.pipeline_of(topic),
-        None => app.node.pipelines.first(),
+        Some(wanted) => streams.find(|(topic, _)| *topic == wanted),
+        None => streams.next(),
     };
-    found.ok_or_else(|| {
-        let topics: Vec<&str> = app.node.pipelines.iter().map(|pipeline| pipeline.config.topic()).collect();
+    found.map(|(_, stream)| stream).ok_or_else(|| {
+        let known = app.node.pipelines.iter().filter(|running| running.stream.is_some());
+        let topics: Vec<&str> = known.map(|running| running.config.topic()).collect();
         let detail =
             format!("no pipeline reads topic {:?}; there are: {}", shortened(topic.unwrap_or("")), topics.join(", "));
         Problem::new(StatusCode::NOT_FOUND, "no-topic", "no such topic", detail)

@@ -12,6 +12,7 @@ use super::look::Database;
 use super::{App, Shared, process};
 use crate::config::StreamKind;
 use crate::node::Running;
+use crate::stream::{Carried, Carrier};
 
 /// The whole state.
 #[derive(Debug, Serialize)]
@@ -23,6 +24,7 @@ pub(super) struct Status {
     http: Http,
     postgres: Postgres,
     pipelines: Vec<Pipeline>,
+    bridges: Vec<Bridge>,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,6 +40,15 @@ struct Postgres {
     database: Database,
     /// A line to paste into a shell.
     psql: String,
+}
+
+/// A queue that is carried into the stream.
+#[derive(Debug, Serialize)]
+struct Bridge {
+    queue: String,
+    topic: String,
+    #[serde(flatten)]
+    counts: Carried,
 }
 
 #[derive(Debug, Serialize)]
@@ -127,7 +138,12 @@ pub(super) async fn status(State(app): State<Shared>) -> Json<Status> {
         },
         postgres: Postgres { database: app.looks.database(), psql: node.psql_line.clone() },
         pipelines: pipelines.collect(),
+        bridges: node.bridges.iter().map(bridge).collect(),
     })
+}
+
+fn bridge(carrier: &Carrier) -> Bridge {
+    Bridge { queue: carrier.config.from.queue.clone(), topic: carrier.config.topic.clone(), counts: carrier.counts() }
 }
 
 fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
