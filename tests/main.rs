@@ -22,6 +22,7 @@ mod postgres_errors;
 mod search;
 mod shutdown;
 mod sqs_bridge;
+mod sqs_process;
 mod sqs_straight;
 mod tidy;
 mod versions;

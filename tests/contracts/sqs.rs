@@ -50,7 +50,8 @@ impl Fixture for InQueue {
             expires: false,
             skips: false,
             recreates: true,
-            patience: Duration::from_secs(30),
+            // A stand-in with ten thousand messages on two busy cores.
+            patience: Duration::from_secs(120),
         }
     }
 
