@@ -6,3 +6,5 @@ pub mod sinks;
 
 #[cfg(feature = "sqs")]
 pub mod bridge;
+#[cfg(feature = "leases")]
+pub mod leases;

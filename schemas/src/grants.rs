@@ -34,6 +34,8 @@ pub const WRITER: &[Grant] = &[
     table("hour_count", &["SELECT", "INSERT", "UPDATE"]),
     table("slot", &["SELECT", "INSERT", "UPDATE"]),
     table("lease", &["SELECT", "INSERT", "UPDATE"]),
+    table("member", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    table("assignment", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     table("gap", &["SELECT", "INSERT"]),
     table("quarantine", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     Grant { kind: Kind::Function, name: "to_time(bigint)", privileges: &["EXECUTE"] },

@@ -17,4 +17,5 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "positions", sql: include_str!("../migrations/0002_positions.sql") },
     Migration { number: 3, name: "analytics", sql: include_str!("../migrations/0003_analytics.sql") },
     Migration { number: 4, name: "key_order", sql: include_str!("../migrations/0004_key_order.sql") },
+    Migration { number: 5, name: "assignment", sql: include_str!("../migrations/0005_assignment.sql") },
 ];

@@ -1,0 +1,301 @@
+//! Who reads which partition, where the stream has no group that decides: a table of PostgreSQL does.
+//!
+//! Every process shows from time to time that it lives, takes partitions that nobody has up to its fair share, and one
+//! at a time from whoever has at least two more. Time is the database's. Nothing is taken from a process that is silent
+//! until we have had the database for two periods without a break: after an outage all of them seem to be dead.
+//!
+//! This decides who *should* read. Who *may write* is decided by the lease row and its token, in the transaction that
+//! writes (`sinks::metadata`), so that two processes that both believe to own a partition do no harm: one is fenced,
+//! asks here ([`Assigner::confirm`]), and lets go.
+//!
+//! Partitions may have parents, as the shards of Kinesis do: a child is given to somebody only when every parent that
+//! still exists is finished.
+
+mod plan;
+mod table;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use millstream_engine::{Partition, task};
+use millstream_postgres::{ConnectError, Connector};
+use rand::Rng as _;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub use plan::{Member, ready};
+use table::Table;
+
+/// Periods in which the database has to answer without a break before a silent process is taken for dead: in one of
+/// them, which may last a fifth longer, every living one has shown itself, however late it came back.
+const CALM_PERIODS: u32 = 2;
+
+/// Of which pipeline and stream, and who we are.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The incarnation of the stream.
+    pub incarnation: String,
+    /// How to reach the database.
+    pub connect: Connector,
+    /// The name of this process, which no other has at the same time: see [`unique_owner`].
+    pub owner: String,
+    /// How often, and how long.
+    pub timing: Timing,
+    /// The position of a partition that was read to its end, as it is stored.
+    pub finished: &'static str,
+}
+
+/// How often a process shows that it lives, and when it is taken for dead.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Between two looks. Shorter: partitions are divided sooner, and the database is asked more often.
+    pub period: Duration,
+    /// Of silence. Shorter: partitions of a dead process wait for less, and a slow one is replaced while it works.
+    pub expiry: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing { period: Duration::from_secs(2), expiry: Duration::from_secs(10) }
+    }
+}
+
+/// A name for this process that no other has: host, process id and a random number.
+#[must_use]
+pub fn unique_owner() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_default();
+    format!("{host}:{}:{:08x}", std::process::id(), rand::rng().random::<u32>())
+}
+
+/// Why the database did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no connection.
+    #[error("connect to PostgreSQL")]
+    Connect(#[from] ConnectError),
+    /// A statement failed.
+    #[error("divide the partitions")]
+    Database(#[from] sqlx::Error),
+    /// It took too long.
+    #[error("divide the partitions: no answer within {0:?}")]
+    Late(Duration),
+}
+
+/// Takes part in dividing the partitions of a stream, for as long as it lives.
+#[derive(Debug)]
+pub struct Assigner {
+    shared: Arc<Shared>,
+    running: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    members: watch::Sender<Vec<Member>>,
+    assignment: watch::Sender<Vec<Partition>>,
+    /// How many looks were asked for, and the last of them that was answered.
+    asked: watch::Sender<u64>,
+    answered: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Assigner {
+    /// Begins to take part.
+    #[must_use]
+    pub fn start(options: Options, members: Vec<Member>) -> Self {
+        let shared = Arc::new(Shared {
+            options,
+            members: watch::Sender::new(members),
+            assignment: watch::Sender::default(),
+            asked: watch::Sender::default(),
+            answered: watch::Sender::default(),
+            stopping: watch::Sender::default(),
+        });
+        let running = task::spawn("divide partitions", run(Arc::clone(&shared)));
+        Assigner { shared, running: Mutex::new(Some(running)) }
+    }
+
+    /// The partitions of this process, as they come and go: sorted, each once.
+    pub fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
+        self.shared.assignment.subscribe()
+    }
+
+    /// The stream has these partitions now.
+    pub fn members(&self, members: Vec<Member>) {
+        let is_new = self.shared.members.send_if_modified(|known| {
+            let is_new = *known != members;
+            *known = members;
+            is_new
+        });
+        if is_new {
+            self.look();
+        }
+    }
+
+    /// Asks for a look at the database at once.
+    pub fn look(&self) {
+        self.shared.asked.send_modify(|asked| *asked += 1);
+    }
+
+    /// Returns once the database was looked at since the call.
+    ///
+    /// # Errors
+    /// If it does not answer for as long as a process may be silent.
+    pub async fn confirm(&self) -> Result<(), Error> {
+        let mut answered = self.shared.answered.subscribe();
+        let mut number = 0;
+        self.shared.asked.send_modify(|asked| {
+            *asked += 1;
+            number = *asked;
+        });
+        let within = self.shared.options.timing.expiry;
+        let looked = tokio::time::timeout(within, answered.wait_for(|answered| *answered >= number)).await;
+        // Both ends are ours, so the answers cannot end.
+        looked.map(drop).map_err(|_| Error::Late(within))
+    }
+
+    /// Gives all partitions back, so that others take them at once, and takes part no longer. If the database does not
+    /// answer, they are taken when our silence has lasted for long enough.
+    pub async fn stop(&self) {
+        self.shared.stopping.send_replace(true);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(running) = running
+            && let Err(error) = running.await
+        {
+            tracing::warn!(%error, "the partitions were not given back");
+        }
+    }
+}
+
+impl Drop for Assigner {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            running.abort();
+        }
+    }
+}
+
+/// Looks again and again, until it is time to stop.
+async fn run(shared: Arc<Shared>) {
+    let Timing { period, expiry } = shared.options.timing;
+    let mut table = Table::new(&shared.options);
+    let (mut asked, mut stopping) = (shared.asked.subscribe(), shared.stopping.subscribe());
+    let mut calm = Calm::new(period);
+    let mut failed = false;
+    while !*stopping.borrow_and_update() {
+        let number = *asked.borrow_and_update();
+        let members = shared.members.borrow().clone();
+        let look = tokio::time::timeout(expiry / 2, table.look(&members, calm.is_calm()));
+        match look.await.unwrap_or(Err(Error::Late(expiry / 2))) {
+            Ok(own) => {
+                if std::mem::take(&mut failed) {
+                    tracing::info!("the partitions are divided again");
+                }
+                calm.answered();
+                assign(&shared, own);
+                shared.answered.send_replace(number);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failed, true) {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "the partitions stay as they are until the database answers");
+                }
+                calm.silent();
+                table.disconnect();
+            }
+        }
+        // A failed look is not repeated at once, however often it is asked for.
+        let wait = period.mul_f64(rand::rng().random_range(0.8..=1.2));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = asked.changed(), if !failed => {}
+            _ = stopping.changed() => {}
+        }
+    }
+    assign(&shared, Vec::new());
+    let left = tokio::time::timeout(expiry / 2, table.leave()).await.unwrap_or(Err(Error::Late(expiry / 2)));
+    if let Err(error) = left {
+        tracing::warn!(%error, "the partitions were not given back: others take them when they have waited for us");
+    }
+}
+
+fn assign(shared: &Shared, own: Vec<Partition>) {
+    shared.assignment.send_if_modified(|told| {
+        let is_new = *told != own;
+        if is_new {
+            tracing::info!(partitions = own.len(), before = told.len(), "this process reads other partitions now");
+        }
+        *told = own;
+        is_new
+    });
+}
+
+/// For how long the database has answered without a break, by our own clock.
+#[derive(Debug)]
+struct Calm {
+    period: Duration,
+    since: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Calm {
+    fn new(period: Duration) -> Self {
+        Calm { period, since: None, last: None }
+    }
+
+    fn is_calm(&self) -> bool {
+        let is_steady = |since: Instant| since.elapsed() >= self.period * CALM_PERIODS;
+        // Nor if we ourselves stood still until now.
+        self.since.is_some_and(is_steady) && self.last.is_some_and(|last| last.elapsed() < self.period * 2)
+    }
+
+    fn answered(&mut self) {
+        let now = Instant::now();
+        if self.last.is_none_or(|last| now - last >= self.period * 2) {
+            self.since = Some(now);
+        }
+        self.last = Some(now);
+    }
+
+    fn silent(&mut self) {
+        (self.since, self.last) = (None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_calm_after_two_periods_without_a_break() {
+        let period = Duration::from_secs(1);
+        let mut calm = Calm::new(period);
+        let mut looks = Vec::new();
+        for (wait_ms, answers) in [
+            (0, true),
+            (1_000, true),
+            (999, true),
+            (1, true),
+            (1_900, true),
+            (1, false),
+            (10, true),
+            (1_000, true),
+            (1_000, true),
+            (2_000, true),
+            (1_000, true),
+        ] {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            looks.push(calm.is_calm());
+            if answers { calm.answered() } else { calm.silent() }
+        }
+        assert_eq!(looks, [false, false, false, true, true, true, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn no_two_names_are_alike() {
+        assert_ne!(unique_owner(), unique_owner());
+    }
+}

@@ -1,0 +1,136 @@
+//! The tables `member` and `assignment`: one short transaction for each look.
+
+use millstream_engine::Partition;
+use millstream_postgres::Connection;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::plan::{Plan, View, plan};
+use super::{Error, Member, Options};
+
+/// One process's way to the tables. A look that is dropped leaves no connection, and the next one connects anew.
+#[derive(Debug)]
+pub(super) struct Table {
+    options: Options,
+    connection: Option<Connection>,
+}
+
+impl Table {
+    pub(super) fn new(options: &Options) -> Self {
+        Table { options: options.clone(), connection: None }
+    }
+
+    pub(super) fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    /// Shows that we live, takes what is our share, and gives what is ours.
+    pub(super) async fn look(&mut self, members: &[Member], calm: bool) -> Result<Vec<Partition>, Error> {
+        let mut connection = self.begin().await?;
+        self.renew(&mut connection).await?;
+        let view = self.view(&mut connection).await?;
+        // Not kept over a wait, because it belongs to this thread.
+        let Plan { keep, take, forget } = plan(members, &view, &self.options.owner, calm, &mut rand::rng());
+        let mut own = keep;
+        if !take.is_empty() {
+            own.extend(self.take(&mut connection, &take).await?);
+        }
+        if !forget.is_empty() {
+            sqlx::query(include_str!("sql/assignment_delete.sql"))
+                .bind(&self.options.pipeline)
+                .bind(&self.options.incarnation)
+                .bind(&self.options.owner)
+                .bind(forget.iter().map(Partition::as_str).collect::<Vec<_>>())
+                .execute(&mut connection)
+                .await?;
+        }
+        self.commit(connection).await?;
+        own.sort();
+        Ok(own)
+    }
+
+    /// Gives everything back and takes part no longer.
+    pub(super) async fn leave(&mut self) -> Result<(), Error> {
+        let mut connection = self.begin().await?;
+        for statement in [include_str!("sql/assignment_release.sql"), include_str!("sql/member_delete.sql")] {
+            sqlx::query(statement)
+                .bind(&self.options.pipeline)
+                .bind(&self.options.incarnation)
+                .bind(&self.options.owner)
+                .execute(&mut connection)
+                .await?;
+        }
+        self.commit(connection).await
+    }
+
+    /// A transaction, behind a pooler too.
+    async fn begin(&mut self) -> Result<Connection, Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.options.connect.connect().await?,
+        };
+        let begin = format!("{}\n{}", include_str!("sql/look_begin.sql"), connection.set_local());
+        sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut connection).await?;
+        Ok(connection)
+    }
+
+    async fn commit(&mut self, mut connection: Connection) -> Result<(), Error> {
+        sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn renew(&self, connection: &mut Connection) -> Result<(), Error> {
+        sqlx::query(include_str!("sql/member_renew.sql"))
+            .bind(&self.options.pipeline)
+            .bind(&self.options.incarnation)
+            .bind(&self.options.owner)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn view(&self, connection: &mut Connection) -> Result<View, Error> {
+        let mut view = View::default();
+        let living = sqlx::query(include_str!("sql/member_select.sql"))
+            .bind(&self.options.pipeline)
+            .bind(&self.options.incarnation)
+            .bind(self.options.timing.expiry.as_secs_f64());
+        for row in living.fetch_all(&mut *connection).await? {
+            view.living.insert(row.try_get(0)?);
+        }
+        let owners = sqlx::query(include_str!("sql/assignment_select.sql"))
+            .bind(&self.options.pipeline)
+            .bind(&self.options.incarnation);
+        for row in owners.fetch_all(&mut *connection).await? {
+            view.owners.insert(Partition::new(row.try_get::<String, _>(0)?), (row.try_get(1)?, row.try_get(2)?));
+        }
+        let begun = sqlx::query(include_str!("sql/lease_finished_select.sql"))
+            .bind(&self.options.pipeline)
+            .bind(&self.options.incarnation)
+            .bind(self.options.finished);
+        for row in begun.fetch_all(connection).await? {
+            let partition = Partition::new(row.try_get::<String, _>(0)?);
+            if row.try_get(1)? {
+                view.finished.insert(partition)
+            } else {
+                view.begun.insert(partition)
+            };
+        }
+        Ok(view)
+    }
+
+    /// Takes what is still as it was seen.
+    async fn take(&self, connection: &mut Connection, take: &[(Partition, i64)]) -> Result<Vec<Partition>, Error> {
+        let rows = sqlx::query(include_str!("sql/assignment_take.sql"))
+            .bind(&self.options.pipeline)
+            .bind(&self.options.incarnation)
+            .bind(&self.options.owner)
+            .bind(take.iter().map(|(partition, _)| partition.as_str()).collect::<Vec<_>>())
+            .bind(take.iter().map(|(_, number)| *number).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?;
+        let taken: Result<Vec<Partition>, sqlx::Error> =
+            rows.iter().map(|row| Ok(Partition::new(row.try_get::<String, _>(0)?))).collect();
+        Ok(taken?)
+    }
+}
