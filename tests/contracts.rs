@@ -5,6 +5,7 @@
 mod embedded_log;
 
 mod kafka;
+mod kinesis;
 
 mod metadata;
 

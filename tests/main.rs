@@ -14,6 +14,7 @@ mod fencing;
 mod http_ingest;
 mod http_memory;
 mod kafka_commands;
+mod kinesis;
 mod leases;
 mod order_vectors;
 mod parts;

@@ -11,7 +11,7 @@ use millstream_engine::{Checkpoint, Partition, Position, RecordBatch, Source, So
 use millstream_tests::parts::{ElasticMq, Ministack, StandIn};
 use millstream_tests::sqs::stored;
 use millstream_tests::{
-    Database, Event, Faults, Generator, Model, Run, TestBucket, TestQueue, compare, database, dialect, tables, until,
+    Database, Event, SqsFaults, Generator, Model, Run, TestBucket, TestQueue, compare, database, dialect, tables, until,
 };
 use rand::seq::SliceRandom as _;
 use tokio::sync::watch;
@@ -382,7 +382,7 @@ async fn a_queue_that_is_not_there_is_said_so() {
 async fn throttling_partial_deletions_and_lost_answers_are_waited_out() {
     let Some(service) = ElasticMq::shared().await else { return };
     let (queue, database) = (TestQueue::new(service).await, database().await);
-    let faults = Faults::before(service.endpoint()).await;
+    let faults = SqsFaults::before(service.endpoint()).await;
     let (bodies, model) = bodies(&mut Generator::new("sqs faults"), 200);
     queue.send(&bodies).await;
     let options = SqsOptions { endpoint: Some(faults.endpoint.clone()), ..queue.options() };

@@ -6,5 +6,9 @@ pub mod sinks;
 
 #[cfg(feature = "sqs")]
 pub mod bridge;
+
+#[cfg(feature = "kinesis")]
+pub mod kinesis;
+
 #[cfg(feature = "leases")]
 pub mod leases;

@@ -8,3 +8,5 @@ pub mod log;
 
 #[cfg(feature = "sqs")]
 pub mod sqs;
+#[cfg(feature = "kinesis")]
+pub mod kinesis;

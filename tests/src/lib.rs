@@ -32,8 +32,8 @@ pub use compare::{compare, tables};
 pub mod stream;
 pub use stream::{Run, Stream, Writer};
 
-pub mod faults;
-pub use faults::Faults;
+pub mod sqs_faults;
+pub use sqs_faults::SqsFaults;
 
 pub mod sqs;
 pub use sqs::{TestBucket, TestQueue};
@@ -48,6 +48,12 @@ pub mod parts;
 
 pub mod tls;
 pub use tls::Authority;
+
+pub mod kinesis;
+pub use kinesis::Shards;
+
+pub mod kinesis_faults;
+pub use kinesis_faults::{Fate, Faults};
 
 pub mod wait;
 pub use wait::until;

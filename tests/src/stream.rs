@@ -86,13 +86,23 @@ impl Run {
 
     /// The same from any source.
     pub fn read(name: &str, source: Arc<dyn Source>, connect: PgConnectOptions, limits: Limits) -> Self {
-        let progress = Arc::new(Progress::new(name, limits.writers));
         let options = options(name, source.incarnation(), connect);
         let sink = |_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = Columns>>;
+        Run::over(name, source, (0..limits.writers).map(sink).collect(), limits)
+    }
+
+    /// Runs `name` from a source into sinks, one for each lane.
+    pub fn over(
+        name: &str,
+        source: Arc<dyn Source>,
+        sinks: Vec<Box<dyn Sink<Columns = Columns>>>,
+        limits: Limits,
+    ) -> Self {
+        let progress = Arc::new(Progress::new(name, limits.writers));
         let pipeline = Pipeline {
             source: Arc::clone(&source),
             decoder: Arc::new(decoder()),
-            sinks: (0..limits.writers).map(sink).collect(),
+            sinks,
             limits,
             progress: Arc::clone(&progress),
         };

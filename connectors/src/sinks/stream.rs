@@ -16,6 +16,8 @@ pub mod kafka;
 
 /// The header by which a record says which store its events speak of. Only endpoints and bridges of ours set it.
 pub const STORE_HEADER: &str = "millstream-store";
+#[cfg(feature = "kinesis")]
+pub mod kinesis;
 
 /// A record on its way into a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// An endpoint that passes on everything, except for what is asked of it.
 #[derive(Debug)]
-pub struct Faults {
+pub struct SqsFaults {
     /// Its URL.
     pub endpoint: String,
     /// Calls that are refused because there are too many.
@@ -22,7 +22,7 @@ pub struct Faults {
     upstream: String,
 }
 
-impl Faults {
+impl SqsFaults {
     /// One in front of this URL.
     ///
     /// # Panics
@@ -30,7 +30,7 @@ impl Faults {
     pub async fn before(url: &str) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
         let address = listener.local_addr().expect("an address");
-        let faults = Arc::new(Faults {
+        let faults = Arc::new(SqsFaults {
             endpoint: format!("http://{address}"),
             throttled: AtomicU32::new(0),
             partly_deleted: AtomicU32::new(0),
