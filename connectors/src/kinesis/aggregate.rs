@@ -157,6 +157,18 @@ mod tests {
         assert_eq!(format!("{one:032x}"), "f97c5d29941bfb1b2fdab0874906ab82");
     }
 
+    /// As `aws_kinesis_agg` 1.2.3, the library that AWS publishes for Python, writes three records.
+    #[test]
+    fn what_the_library_of_aws_writes_comes_out() {
+        let hex = "f3899ac20a036f6e650a0374776f120234321a0508001a01611a07080110001a01621a0608001a02c3bc4ab36108f9b56c03713a85d864e57a27";
+        let bytes: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        let users = split(&bytes.into()).unwrap();
+        let read: Vec<(&[u8], u128, &[u8])> = users.iter().map(|user| (&*user.key, user.hash, &*user.data)).collect();
+        let one = hash_of_key(b"one");
+        assert_eq!(read, [(&b"one"[..], one, &b"a"[..]), (b"two", 42, b"b"), (b"one", one, "\u{fc}".as_bytes())]);
+    }
+
     #[test]
     fn what_does_not_parse_is_no_aggregate() {
         let whole = vector();
