@@ -248,8 +248,13 @@ async fn a_position_or_a_shard_that_never_was_is_a_gap_and_other_text_is_refused
     }
     shards.recreate(1).await;
     let after = at(format!("after:{other}@{}", now_ms()));
-    let started = source.start(&partition, Some(&after)).await;
-    assert!(matches!(started, Err(SourceError::Broken(_))), "it is another stream: {started:?}");
+    // A look is good for a moment.
+    until("another stream to be noticed", WITHIN, || async {
+        matches!(source.start(&partition, Some(&after)).await, Err(SourceError::Broken(_))).then_some(())
+    })
+    .await;
+    let fetched = read(&source, &partition, after, 1).await;
+    assert!(matches!(fetched, Err(SourceError::Broken(_))), "{fetched:?}");
 }
 
 /// A shard where nothing comes: its position says until when, so that nobody has to guess later.

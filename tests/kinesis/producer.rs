@@ -21,17 +21,17 @@ async fn what_is_refused_is_put_again_and_keys_keep_their_order() {
     let shards = Shards::new(service, 3).await;
     let faults = Faults::start(service.endpoint()).await;
     let mut rng = SmallRng::seed_from_u64(7);
-    // A third of the records of every call, and every tenth call as a whole. A call that is cut may have been taken, so
+    // A fifth of the records of every call, and one call in twenty as a whole. A call that is cut may have been taken, so
     // it is not cut here: at least once is all that is promised then.
     faults.plan(move |name, body| {
         if name != "PutRecords" {
             return Fate::Pass;
         }
         let records = body["Records"].as_array().unwrap().len();
-        if rng.random_ratio(1, 10) {
+        if rng.random_ratio(1, 20) {
             return Fate::Refused("ThrottlingException");
         }
-        Fate::Partly((0..records).filter(|_| rng.random_ratio(1, 3)).collect())
+        Fate::Partly((0..records).filter(|_| rng.random_ratio(1, 5)).collect())
     });
     let producer = KinesisProducer::new(faults.address(&shards).await);
     let (keys, each) = (40, 6);

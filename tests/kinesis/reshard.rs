@@ -11,7 +11,7 @@ use millstream_connectors::sinks::metadata::columns::Columns;
 use millstream_connectors::sinks::stream::kinesis::KinesisProducer;
 use millstream_connectors::sinks::stream::{Append as _, NewRecord};
 use millstream_connectors::sources::kinesis::{KinesisOptions, KinesisSource, Sharing};
-use millstream_engine::{Batch, Gap, Held, Partition, Receipt, Sink, SinkError, Source};
+use millstream_engine::{Batch, Gap, Held, Limits, Partition, Receipt, Sink, SinkError, Source};
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::kinesis::Shards;
 use millstream_tests::parts::KinesisLocal;
@@ -66,7 +66,8 @@ async fn pipeline(
     let options = KinesisOptions { sharing: Some(sharing), ..options(shards.address().await) };
     let source = KinesisSource::open(options).await.unwrap();
     let writer = millstream_tests::stream::options("objects", source.incarnation(), database.options());
-    let limits = Run::limits(2, 50);
+    // So little memory that a shard is read in many small parts, between which others have their turn.
+    let limits = Limits { memory_bytes: 512 << 10, ..Run::limits(2, 50) };
     let sink = |_| {
         Box::new(Noted { sink: Metadata::new(writer.clone()), committed: Arc::clone(committed) })
             as Box<dyn Sink<Columns = Columns>>
@@ -95,16 +96,6 @@ async fn in_tables(runs: [&Run; 2], count: u64) {
     .await;
 }
 
-/// 0 becomes 2 and 3; then 3 and its neighbour 1 become 4; then 2 becomes 5 and 6.
-async fn reshard(shards: &Shards, runs: [&Run; 2]) {
-    in_tables(runs, 400).await;
-    shards.split(&shard(0)).await;
-    in_tables(runs, 900).await;
-    shards.merge(&shard(3), &shard(1)).await;
-    in_tables(runs, 1_400).await;
-    shards.split(&shard(2)).await;
-}
-
 /// Waits until the four closed shards are finished, and each of the others has one reader.
 async fn divided(database: &Database, sources: [&KinesisSource; 2]) {
     let ended = "SELECT count(*) FROM millstream.lease WHERE next_position = 'end'";
@@ -124,15 +115,11 @@ async fn divided(database: &Database, sources: [&KinesisSource; 2]) {
 async fn shards_are_divided_and_merged_under_load_and_nothing_is_lost_doubled_or_out_of_order() {
     let Some(service) = KinesisLocal::shared().await else { return };
     let (shards, database) = (Shards::new(service, 2).await, database().await);
-    let committed = Committed::default();
-    let (one, first) = pipeline(&shards, &database, "one", &committed).await;
-    let (two, second) = pipeline(&shards, &database, "two", &committed).await;
-
     const PARTS: u64 = 60;
     const EACH: u64 = 40;
     let producer = KinesisProducer::new(shards.address().await);
-    let written = async {
-        for part in 0..PARTS {
+    let put = async |parts: std::ops::Range<u64>| {
+        for part in parts {
             let record = |number| {
                 let event = event(number);
                 NewRecord { key: event.entity().into(), headers: Vec::new(), payload: event.json().into() }
@@ -140,7 +127,24 @@ async fn shards_are_divided_and_merged_under_load_and_nothing_is_lost_doubled_or
             producer.append((part * EACH..(part + 1) * EACH).map(record).collect()).await.unwrap();
         }
     };
-    tokio::join!(written, reshard(&shards, [&first, &second]));
+    // With a backlog in the parents: whoever reads the children at the same time reads keys out of order.
+    put(0..15).await;
+    // 0 becomes 2 and 3.
+    shards.split(&shard(0)).await;
+    put(15..30).await;
+
+    let committed = Committed::default();
+    let (one, first) = pipeline(&shards, &database, "one", &committed).await;
+    let (two, second) = pipeline(&shards, &database, "two", &committed).await;
+    let resharded = async {
+        // 3 and its neighbour 1 become 4.
+        in_tables([&first, &second], 700).await;
+        shards.merge(&shard(3), &shard(1)).await;
+        // 2 becomes 5 and 6.
+        in_tables([&first, &second], 1_400).await;
+        shards.split(&shard(2)).await;
+    };
+    tokio::join!(put(30..PARTS), resharded);
 
     let total = PARTS * EACH;
     in_tables([&first, &second], total).await;
