@@ -11,7 +11,7 @@ use millstream_engine::{Checkpoint, Partition, Position, RecordBatch, Source, So
 use millstream_tests::parts::{ElasticMq, Ministack, StandIn};
 use millstream_tests::sqs::stored;
 use millstream_tests::{
-    Database, Event, SqsFaults, Generator, Model, Run, TestBucket, TestQueue, compare, database, dialect, tables, until,
+    Database, Event, Generator, Model, Run, SqsFaults, TestBucket, TestQueue, compare, database, dialect, tables, until,
 };
 use rand::seq::SliceRandom as _;
 use tokio::sync::watch;

@@ -6,7 +6,7 @@ pub mod kafka;
 #[cfg(feature = "log")]
 pub mod log;
 
-#[cfg(feature = "sqs")]
-pub mod sqs;
 #[cfg(feature = "kinesis")]
 pub mod kinesis;
+#[cfg(feature = "sqs")]
+pub mod sqs;

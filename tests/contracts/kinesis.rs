@@ -15,19 +15,13 @@ use millstream_tests::parts::{Kinesalite, KinesisLocal, StandIn};
 mod many_in_one {
     use super::*;
 
-    millstream_engine::source_contract!(match KinesisLocal::shared().await {
-        Some(service) => Streamed::new(service, true).await,
-        None => return,
-    });
+    millstream_engine::source_contract!(perhaps async { Some(Streamed::new(KinesisLocal::shared().await?, true).await) });
 }
 
 mod one_by_one {
     use super::*;
 
-    millstream_engine::source_contract!(match Kinesalite::shared().await {
-        Some(service) => Streamed::new(service, false).await,
-        None => return,
-    });
+    millstream_engine::source_contract!(perhaps async { Some(Streamed::new(Kinesalite::shared().await?, false).await) });
 }
 
 const SHARDS: i32 = 2;
@@ -78,6 +72,9 @@ impl Fixture for Streamed {
             overshoot_bytes: 0,
             headers: self.aggregated,
             lag: Lag::Rough,
+            ordered: true,
+            several: true,
+            replays: true,
             expires: false,
             skips: false,
             recreates: true,

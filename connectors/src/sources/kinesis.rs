@@ -136,14 +136,6 @@ impl KinesisSource {
         let ms = self.inner.shards().get(partition)?.lag_ms()?;
         u64::try_from(ms).ok()
     }
-
-    /// Gives the shards back, so that other processes take them at once. To be called when the pipeline has drained.
-    pub async fn close(&self) {
-        self.lister.abort();
-        if let Share::Leased(assigner) = &self.inner.share {
-            assigner.stop().await;
-        }
-    }
 }
 
 impl Drop for KinesisSource {
@@ -293,6 +285,14 @@ impl Source for KinesisSource {
             }
         }
         Ok(())
+    }
+
+    /// Gives the shards back, so that other processes take them at once.
+    async fn close(&self) {
+        self.lister.abort();
+        if let Share::Leased(assigner) = &self.inner.share {
+            assigner.stop().await;
+        }
     }
 
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {

@@ -69,6 +69,18 @@ pub struct Stream {
     pub retention_bytes: u64,
     /// The cluster, if the stream is Kafka.
     pub kafka: Kafka,
+    /// The account, if the stream is Kinesis.
+    pub kinesis: Kinesis,
+}
+
+/// Where streams of Amazon Kinesis are; credentials come from where the AWS tools look for them.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kinesis {
+    /// The region; `None` is what the AWS configuration says.
+    pub region: Option<String>,
+    /// Where Kinesis answers; `None` is AWS.
+    pub endpoint: Option<String>,
 }
 
 /// A Kafka cluster and how this process is a member of its groups.
@@ -96,6 +108,8 @@ pub enum StreamKind {
     Log,
     /// Topics of an Apache Kafka.
     Kafka,
+    /// Streams of Amazon Kinesis: a topic is the name of one.
+    Kinesis,
 }
 
 /// The HTTP endpoint.
@@ -310,6 +324,7 @@ impl Default for Stream {
             retention_seconds: 7 * 86_400,
             retention_bytes: 0,
             kafka: Kafka::default(),
+            kinesis: Kinesis::default(),
         }
     }
 }

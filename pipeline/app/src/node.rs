@@ -125,7 +125,7 @@ impl Node {
         let mut pipelines = Vec::new();
         let mut tasks = Vec::new();
         for pipeline in &config.pipeline {
-            let opened = stream.topic(&config, pipeline).await?;
+            let opened = stream.topic(&config, pipeline, &connector).await?;
             let (running, task) = start_pipeline(&config, pipeline, opened, &connector, &stop);
             pipelines.push(running);
             tasks.push(task);

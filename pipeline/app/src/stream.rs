@@ -7,9 +7,12 @@ use millstream_connectors::sinks::stream::Append;
 use millstream_connectors::sources::log::LogSource;
 use millstream_engine::Source;
 use millstream_log::{Log, Topic};
+use millstream_postgres::Connector;
 
 use crate::config::{Config, Kafka, Pipeline, PipelineSource, StreamKind};
 use crate::node;
+
+mod kinesis;
 
 mod queue;
 pub use queue::{Carried, Carrier, carry};
@@ -24,6 +27,8 @@ pub enum Stream {
     Log(Log),
     /// A Kafka cluster: each pipeline and producer has a connection of its own.
     Kafka,
+    /// Streams of Kinesis, divided among processes by a table of the database.
+    Kinesis,
 }
 
 /// A topic of the stream for one pipeline.
@@ -46,6 +51,7 @@ impl Stream {
         match config.stream.kind {
             StreamKind::Log => Ok(Stream::Log(node::open_log(config)?)),
             StreamKind::Kafka => Ok(Stream::Kafka),
+            StreamKind::Kinesis => Ok(Stream::Kinesis),
         }
     }
 
@@ -53,7 +59,7 @@ impl Stream {
     ///
     /// # Errors
     /// Says what is missing: the topic, the brokers.
-    pub async fn topic(&self, config: &Config, pipeline: &Pipeline) -> anyhow::Result<Opened> {
+    pub async fn topic(&self, config: &Config, pipeline: &Pipeline, connector: &Connector) -> anyhow::Result<Opened> {
         let opening = || format!("open {}", pipeline.topic());
         if let PipelineSource::Sqs(queue) = &pipeline.source {
             return queue::straight(config, queue).await.with_context(opening);
@@ -65,6 +71,7 @@ impl Stream {
                 Ok(Opened { source, append: Some(append), topic: Some(topic) })
             }
             Stream::Kafka => kafka::topic(config, pipeline).await.with_context(opening),
+            Stream::Kinesis => kinesis::topic(config, pipeline, connector).await.with_context(opening),
         }
     }
 
@@ -72,7 +79,7 @@ impl Stream {
     pub fn log(&self) -> Option<&Log> {
         match self {
             Stream::Log(log) => Some(log),
-            Stream::Kafka => None,
+            Stream::Kafka | Stream::Kinesis => None,
         }
     }
 }

@@ -44,6 +44,7 @@ impl Backlog {
         match config.stream.kind {
             StreamKind::Log => command.arg("--directory").arg(config.data_dir.join("stream")),
             StreamKind::Kafka => command.args(["--brokers", &config.stream.kafka.brokers]),
+            StreamKind::Kinesis => command.args(["--kinesis", config.stream.kinesis.endpoint.as_deref().unwrap_or("")]),
         };
         let topic = config.pipeline.first().context("no pipeline")?.topic();
         let output = command

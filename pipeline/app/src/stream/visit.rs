@@ -30,6 +30,9 @@ impl Visit {
                 Ok(Visit::Log { log, topic })
             }
             StreamKind::Kafka => open_kafka(config, pipeline).await,
+            StreamKind::Kinesis => bail!(
+                "this command does not know Kinesis yet: `aws kinesis get-records` shows records, and `millstream positions show` the positions"
+            ),
         }
     }
 

@@ -21,6 +21,7 @@ pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check
             let mut checks = match config.stream.kind {
                 StreamKind::Log => vec![log(config)],
                 StreamKind::Kafka => kafka(config).await,
+                StreamKind::Kinesis => Vec::new(),
             };
             checks.push(port(config).await);
             checks
