@@ -146,6 +146,12 @@ impl Client {
         if self.address.stream.starts_with("arn:") { (None, stream) } else { (stream, None) }
     }
 
+    /// Makes the stream with so many shards.
+    pub(crate) async fn create(&self, shards: i32) -> Result<(), Failure> {
+        let call = self.sdk().await.create_stream().stream_name(&self.address.stream).shard_count(shards);
+        call.send().await.map(drop).map_err(|error| failure("make the stream", error))
+    }
+
     pub(crate) async fn describe(&self) -> Result<Summary, Failure> {
         let (name, arn) = self.named();
         let call = self.sdk().await.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);

@@ -19,6 +19,9 @@ pub const STORE_HEADER: &str = "millstream-store";
 #[cfg(feature = "kinesis")]
 pub mod kinesis;
 
+#[cfg(feature = "sqs")]
+mod sqs;
+
 /// A record on its way into a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewRecord {

@@ -13,8 +13,10 @@ use crate::config::{Config, Kafka, Pipeline, PipelineSource, StreamKind};
 use crate::node;
 
 mod kinesis;
+pub(crate) use kinesis::{kinesis_producer, make_kinesis};
 
 mod queue;
+pub(crate) use queue::make_queue;
 pub use queue::{Carried, Carrier, carry};
 
 mod visit;
@@ -84,6 +86,11 @@ impl Stream {
     }
 }
 
+/// A producer for a topic that is there.
+pub(crate) fn kafka_producer(config: &Config, topic: &str) -> anyhow::Result<Arc<dyn Append>> {
+    kafka::producer(config, topic)
+}
+
 /// What the client says to the settings of a cluster, without connecting.
 pub(crate) fn check_kafka(config: &Kafka) -> Result<(), String> {
     kafka::check(config)
@@ -113,11 +120,16 @@ pub(crate) mod kafka {
         kafka::check(&Cluster { password_file: None, ..cluster(config) })
     }
 
+    pub(super) fn producer(config: &Config, topic: &str) -> anyhow::Result<Arc<dyn super::Append>> {
+        let memory_bytes = config.limits.memory_bytes / 8;
+        Ok(Arc::new(KafkaTopic::open(&cluster(&config.stream.kafka), topic, memory_bytes)?))
+    }
+
     pub(super) async fn topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Opened> {
         let cluster = cluster(&config.stream.kafka);
         // Beside what waits in the engine and what is written.
         let memory_bytes = config.limits.memory_bytes / 8;
-        let append = KafkaTopic::open(&cluster, pipeline.topic(), memory_bytes)?;
+        let append = producer(config, pipeline.topic())?;
         let options = KafkaOptions {
             cluster,
             topic: pipeline.topic().to_owned(),
@@ -127,7 +139,7 @@ pub(crate) mod kafka {
             memory_bytes,
         };
         let source = tokio::task::spawn_blocking(move || KafkaSource::open(options)).await??;
-        Ok(Opened { source: Arc::new(source), append: Some(Arc::new(append)), topic: None })
+        Ok(Opened { source: Arc::new(source), append: Some(append), topic: None })
     }
 
     /// A name that this process has again after a restart and no other has: of the machine and the data directory, which
@@ -152,6 +164,10 @@ mod kafka {
 
     pub(super) fn check(_: &Kafka) -> Result<(), String> {
         Err(MISSING.to_owned())
+    }
+
+    pub(super) fn producer(_: &Config, _: &str) -> anyhow::Result<std::sync::Arc<dyn super::Append>> {
+        anyhow::bail!(MISSING)
     }
 
     pub(super) async fn topic(_: &Config, _: &Pipeline) -> anyhow::Result<Opened> {

@@ -38,6 +38,10 @@ const ATTEMPTS_MAX: u32 = 8;
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_CAP: Duration = Duration::from_secs(3);
 
+/// How often, and how many times, a stream that was just made is looked at.
+const READY_LOOK: Duration = Duration::from_millis(200);
+const READY_LOOKS: u32 = 300;
+
 /// Puts records into a stream of Kinesis.
 #[derive(Debug)]
 pub struct KinesisProducer {
@@ -220,4 +224,21 @@ mod tests {
             choose((0..CALL_RECORDS + 7).map(|number| pending(number, &number.to_string(), 1)).collect());
         assert_eq!((now.len(), later.len()), (CALL_RECORDS, 7));
     }
+}
+
+/// Makes a stream with so many shards, and waits until it can be used.
+///
+/// # Errors
+/// What Kinesis says, also if it is there already; or that it was not ready in time.
+pub async fn create_stream(address: &Address, shards: u32) -> Result<(), AppendError> {
+    let client = Client::new(address.clone());
+    let failed = |error: Failure| AppendError::NotDurable(error.to_string());
+    client.create(i32::try_from(shards).unwrap_or(i32::MAX)).await.map_err(failed)?;
+    for _ in 0..READY_LOOKS {
+        if client.describe().await.map_err(failed)?.is_ready {
+            return Ok(());
+        }
+        tokio::time::sleep(READY_LOOK).await;
+    }
+    Err(AppendError::NotDurable(format!("stream {} was not ready in time", address.stream)))
 }

@@ -12,7 +12,7 @@ use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-    MessageSystemAttributeName, QueueAttributeName,
+    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use bytes::Bytes;
 use millstream_engine::run::now_ms;
@@ -105,6 +105,26 @@ impl Queue {
         Ok(queue)
     }
 
+    /// Makes a queue under the name in `options`, or finds it if it is there.
+    ///
+    /// # Errors
+    /// As [`Queue::open`].
+    pub async fn create(options: SqsOptions) -> Result<Queue, Error> {
+        let mut config = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(region) = &options.region {
+            config = config.region(Region::new(region.clone()));
+        }
+        let config = config.load().await;
+        let mut builder = aws_sdk_sqs::config::Builder::from(&config);
+        if let Some(endpoint) = &options.endpoint {
+            builder = builder.endpoint_url(endpoint);
+        }
+        let (doing, client) = ("make the queue", Client::from_conf(builder.build()));
+        let made = answered(doing, client.create_queue().queue_name(&options.queue).send()).await?;
+        made.map_err(|error| failed(doing, &options.queue, &error))?;
+        Queue::open_with(&config, options).await
+    }
+
     /// Which queue this is: its ARN, and when it was made in seconds since 1970.
     pub fn incarnation(&self) -> &str {
         &self.incarnation
@@ -165,6 +185,19 @@ impl Queue {
         let entries: Result<Vec<_>, BuildError> = handles.iter().enumerate().map(entry).collect();
         let entries = entries.map_err(|error| Error::Failed { doing, detail: error.to_string() })?;
         let call = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        let answer = answered(doing, call.send()).await?.map_err(|error| self.failed(doing, &error))?;
+        Ok(answer.failed.into_iter().map(not_done).collect())
+    }
+
+    /// Sends up to [`BATCH`] messages. Tells which were not taken.
+    pub(crate) async fn send(&self, bodies: &[String]) -> Result<Vec<NotDone>, Error> {
+        let doing = "send messages";
+        let entry = |(index, body): (usize, &String)| {
+            SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body).build()
+        };
+        let entries: Result<Vec<_>, BuildError> = bodies.iter().enumerate().map(entry).collect();
+        let entries = entries.map_err(|error| Error::Failed { doing, detail: error.to_string() })?;
+        let call = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let answer = answered(doing, call.send()).await?.map_err(|error| self.failed(doing, &error))?;
         Ok(answer.failed.into_iter().map(not_done).collect())
     }

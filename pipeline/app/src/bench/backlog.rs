@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, StreamKind};
+use crate::config::{Config, PipelineSource, StreamKind};
 
 /// What to put there: as many events as fit under both limits.
 #[derive(Clone, Debug)]
@@ -41,14 +41,16 @@ impl Backlog {
     pub(super) async fn append(&self, config: &Config) -> anyhow::Result<Appended> {
         let mut command = tokio::process::Command::new(std::env::current_exe()?);
         command.args(["bench", "generate"]);
-        match config.stream.kind {
-            StreamKind::Log => command.arg("--directory").arg(config.data_dir.join("stream")),
-            StreamKind::Kafka => command.args(["--brokers", &config.stream.kafka.brokers]),
-            StreamKind::Kinesis => command.args(["--kinesis", config.stream.kinesis.endpoint.as_deref().unwrap_or("")]),
+        let pipeline = config.pipeline.first().context("no pipeline")?;
+        let directory = config.data_dir.join("stream").display().to_string();
+        let (source, to) = match (&pipeline.source, config.stream.kind) {
+            (PipelineSource::Sqs(queue), _) => ("sqs", queue.endpoint.clone().unwrap_or_default()),
+            (_, StreamKind::Log) => ("log", directory),
+            (_, StreamKind::Kafka) => ("kafka", config.stream.kafka.brokers.clone()),
+            (_, StreamKind::Kinesis) => ("kinesis", config.stream.kinesis.endpoint.clone().unwrap_or_default()),
         };
-        let topic = config.pipeline.first().context("no pipeline")?.topic();
         let output = command
-            .args(["--topic", topic])
+            .args(["--source", source, "--to", &to, "--topic", pipeline.topic()])
             .args(["--events", &self.events.to_string(), "--bytes", &self.bytes.to_string()])
             .args(["--bad-per-thousand", &self.bad_per_thousand.to_string(), "--seed", &self.seed.to_string()])
             .args(["--partitions", &config.stream.partitions.to_string(), "--start-ms", &self.start_ms.to_string()])

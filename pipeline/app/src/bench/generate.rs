@@ -1,7 +1,8 @@
 //! Upload events as MinIO sends them, from a seed.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::backlog::{Appended, GOOD_SIZE_MAX};
+use super::source::{Kind, queue};
+use crate::config::Config;
+use crate::stream;
 use crate::time::utc;
 
 /// What form encoding leaves as it is.
@@ -26,12 +30,12 @@ const SHUFFLE: usize = 1_000;
 /// Options of the generator process.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// The directory of the embedded stream.
+    /// The directory of the embedded stream, or the address of a service.
     #[arg(long)]
-    directory: Option<PathBuf>,
-    /// The brokers of a Kafka cluster.
-    #[arg(long, conflicts_with = "directory")]
-    brokers: Option<String>,
+    to: String,
+    #[arg(long, value_enum)]
+    source: Kind,
+    /// The topic, stream or queue.
     #[arg(long)]
     topic: String,
     /// Good events at most.
@@ -137,37 +141,37 @@ fn event(object: u64, ns: u64, removed: bool, random: u64, size: u64) -> Event {
 
 /// Records of one append.
 const APPEND_RECORDS: usize = 2_000;
-/// Records that the Kafka producer may hold.
-#[cfg(feature = "kafka")]
-const KAFKA_QUEUE_BYTES: usize = 64 << 20;
 /// Bad objects are numbered from here, so that none shares its key with a good one.
 const BAD_OBJECTS_FROM: u64 = 1 << 40;
 
 /// Appends events to a stream; prints how many.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(brokers) = &args.brokers {
-        fill(&*kafka(brokers, &args.topic)?, &args).await?;
+    if args.source != Kind::Log {
+        fill(&*appender(&args).await?, &args).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let directory = args.directory.as_ref().context("name a --directory or --brokers")?;
-    let log = Log::open(directory, Options::default()).context("open the stream")?;
+    let log = Log::open(Path::new(&args.to), Options::default()).context("open the stream")?;
     let topic = log.topic(&args.topic, args.partitions)?;
     fill(&topic, &args).await?;
     log.close()?;
     Ok(ExitCode::SUCCESS)
 }
 
-#[cfg(feature = "kafka")]
-fn kafka(brokers: &str, topic: &str) -> anyhow::Result<Box<dyn Append>> {
-    use millstream_connectors::sinks::stream::kafka::KafkaTopic;
-    use millstream_connectors::sources::kafka::Cluster;
-    let cluster = Cluster { brokers: brokers.to_owned(), ..Cluster::default() };
-    Ok(Box::new(KafkaTopic::open(&cluster, topic, KAFKA_QUEUE_BYTES)?))
-}
-
-#[cfg(not(feature = "kafka"))]
-fn kafka(_: &str, _: &str) -> anyhow::Result<Box<dyn Append>> {
-    anyhow::bail!("this build is without Kafka")
+/// The service that is appended to.
+async fn appender(args: &Args) -> anyhow::Result<Arc<dyn Append>> {
+    let mut config = Config::default();
+    match args.source {
+        Kind::Log => anyhow::bail!("the embedded stream is opened as such"),
+        Kind::Kafka => {
+            config.stream.kafka.brokers.clone_from(&args.to);
+            stream::kafka_producer(&config, &args.topic)
+        }
+        Kind::Kinesis => {
+            config.stream.kinesis.endpoint = Some(args.to.clone());
+            stream::kinesis_producer(&config, &args.topic)
+        }
+        Kind::Sqs => stream::make_queue(&config, &queue(&args.topic, Some(args.to.clone()))).await,
+    }
 }
 
 async fn fill(stream: &dyn Append, args: &Args) -> anyhow::Result<()> {

@@ -103,12 +103,15 @@ pub(super) fn scratch(work_dir: &Path) -> anyhow::Result<(tempfile::TempDir, Con
 
 /// Runs both passes and prints them.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(ended) = args.stream.with_a_part(&args.work_dir).await? {
+        return Ok(ended);
+    }
     let (_directory, mut config) = scratch(&args.work_dir)?;
     for pipeline in &mut config.pipeline {
         pipeline.batch_records_max = args.batch.unwrap_or(pipeline.batch_records_max);
         pipeline.writers = args.writers.unwrap_or(pipeline.writers);
     }
-    let part = args.stream.set_up(&mut config, &args.work_dir).await?;
+    args.stream.set_up(&mut config).await?;
     if args.statements {
         config.postgres.settings.insert("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned());
     }
@@ -146,7 +149,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     connection.close().await?;
     keep.drain().await;
-    drop(part);
     super::print(&if args.json { serde_json::to_string_pretty(&report)? } else { table(&report) });
     Ok(ExitCode::SUCCESS)
 }

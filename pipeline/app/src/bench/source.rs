@@ -1,12 +1,22 @@
 //! The stream that a benchmark reads: the embedded one, or a service at an address, or one started for it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args as ClapArgs, ValueEnum};
 
-use crate::config::{Config, PipelineSource, StreamKind};
+use crate::config::{self, Config, PipelineSource, StreamKind};
+use crate::stream;
+
+/// What a stand-in for AWS is asked with: no credentials of anybody.
+const STAND_IN: [(&str, &str); 4] = [
+    ("AWS_ACCESS_KEY_ID", "000000000000"),
+    ("AWS_SECRET_ACCESS_KEY", "bench"),
+    ("AWS_REGION", "us-east-1"),
+    ("AWS_EC2_METADATA_DISABLED", "true"),
+];
 
 /// Where events come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
@@ -16,6 +26,10 @@ pub(crate) enum Kind {
     Log,
     /// A topic of Apache Kafka.
     Kafka,
+    /// A stream of Amazon Kinesis; without an endpoint kinesalite.
+    Kinesis,
+    /// A queue of Amazon SQS, straight into the tables; without an endpoint ElasticMQ.
+    Sqs,
 }
 
 impl Kind {
@@ -24,6 +38,18 @@ impl Kind {
         match self {
             Kind::Log => "the embedded stream",
             Kind::Kafka => "Kafka",
+            Kind::Kinesis => "Kinesis",
+            Kind::Sqs => "SQS",
+        }
+    }
+
+    /// The script that starts the service.
+    fn script(self) -> Option<&'static str> {
+        match self {
+            Kind::Log => None,
+            Kind::Kafka => Some("kafka.sh"),
+            Kind::Kinesis => Some("kinesalite.sh"),
+            Kind::Sqs => Some("elasticmq.sh"),
         }
     }
 }
@@ -35,41 +61,80 @@ pub(crate) struct Args {
     /// Where events come from.
     #[arg(long, value_enum, default_value_t = Kind::Log)]
     pub(super) source: Kind,
-    /// The address of the service; without it, inside of a checkout, one is started and ended.
+    /// The address of the service; without it, inside of a checkout, one is started and ended. Credentials for AWS come
+    /// from where the AWS tools look for them.
     #[arg(long)]
     endpoint: Option<String>,
 }
 
 /// A service that is there for the benchmark. Ends with this, however this ends.
 #[derive(Debug)]
-pub(super) struct Part {
+struct Part {
     holder: Child,
     /// Closed, it tells the holder to stop the service.
     lease: Option<ChildStdin>,
 }
 
 impl Args {
-    /// Points the configuration at the stream, with a topic of its own. Keep what it gives for as long as it is read.
-    pub(super) async fn set_up(&self, config: &mut Config, work_dir: &Path) -> anyhow::Result<Option<Part>> {
-        if self.source == Kind::Log {
-            ensure!(self.endpoint.is_none(), "the embedded stream has no endpoint: name another --source");
-            return Ok(None);
+    /// Where a service has to be started, starts it and runs this benchmark once more in a process of its own, which finds
+    /// the service and credentials for it in its environment. Gives how that ended.
+    pub(super) async fn with_a_part(&self, work_dir: &Path) -> anyhow::Result<Option<ExitCode>> {
+        let (Some(script), None) = (self.source.script(), &self.endpoint) else { return Ok(None) };
+        let (part, endpoint) = Part::start(script, work_dir)?;
+        let mut again = tokio::process::Command::new(std::env::current_exe()?);
+        again.args(std::env::args_os().skip(1)).args(["--endpoint", &endpoint]);
+        for (name, value) in STAND_IN {
+            again.env(name, value);
         }
-        let script = match self.source {
-            Kind::Log | Kind::Kafka => "kafka.sh",
-        };
-        let (part, endpoint) = match self.endpoint.clone() {
-            Some(endpoint) => (None, endpoint),
-            None => Part::start(script, work_dir).map(|(part, endpoint)| (Some(part), endpoint))?,
-        };
-        let topic = format!("millstream-bench-{}", std::process::id());
-        config.stream.kind = StreamKind::Kafka;
-        config.stream.kafka.brokers = endpoint;
-        make_topic(config, &topic).await.with_context(|| format!("make topic {topic}"))?;
+        let status = again.status().await.context("run the benchmark again")?;
+        drop(part);
+        Ok(Some(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
+    }
+
+    /// Points the configuration at a topic, stream or queue of its own, which is made.
+    pub(super) async fn set_up(&self, config: &mut Config) -> anyhow::Result<()> {
+        let name = format!("millstream-bench-{}", std::process::id());
+        let endpoint = self.endpoint.clone();
+        match self.source {
+            Kind::Log => {
+                ensure!(endpoint.is_none(), "the embedded stream has no endpoint: name another --source");
+                return Ok(());
+            }
+            Kind::Kafka => {
+                config.stream.kind = StreamKind::Kafka;
+                config.stream.kafka.brokers = endpoint.unwrap_or_default();
+                make_topic(config, &name).await.with_context(|| format!("make topic {name}"))?;
+            }
+            Kind::Kinesis => {
+                config.stream.kind = StreamKind::Kinesis;
+                config.stream.kinesis.endpoint = endpoint;
+                stream::make_kinesis(config, &name).await.with_context(|| format!("make stream {name}"))?;
+            }
+            Kind::Sqs => {
+                let queue = queue(&name, endpoint);
+                stream::make_queue(config, &queue).await.with_context(|| format!("make queue {}", queue.queue))?;
+                for pipeline in &mut config.pipeline {
+                    pipeline.source = PipelineSource::Sqs(queue.clone());
+                }
+                return Ok(());
+            }
+        }
         for pipeline in &mut config.pipeline {
-            pipeline.source = PipelineSource::Stream { topic: topic.clone(), group: Some(topic.clone()) };
+            pipeline.source = PipelineSource::Stream { topic: name.clone(), group: Some(name.clone()) };
         }
-        Ok(part)
+        Ok(())
+    }
+}
+
+/// A queue as the benchmark reads it.
+pub(super) fn queue(name: &str, endpoint: Option<String>) -> config::Queue {
+    config::Queue {
+        queue: name.to_owned(),
+        region: None,
+        endpoint,
+        visibility: Duration::from_secs(60),
+        consumer: None,
+        accept_loss_on_restore: true,
     }
 }
 

@@ -37,6 +37,44 @@ pub(crate) fn address(config: &Config, stream: &str) -> millstream_connectors::k
     }
 }
 
+/// Makes a stream with `stream.partitions` shards, to be appended to.
+#[cfg(feature = "aws")]
+pub(crate) async fn make_kinesis(
+    config: &Config,
+    stream: &str,
+) -> anyhow::Result<std::sync::Arc<dyn millstream_connectors::sinks::stream::Append>> {
+    use millstream_connectors::sinks::stream::kinesis::{KinesisProducer, create_stream};
+    let address = address(config, stream);
+    create_stream(&address, config.stream.partitions).await?;
+    Ok(std::sync::Arc::new(KinesisProducer::new(address)))
+}
+
+#[cfg(not(feature = "aws"))]
+pub(crate) async fn make_kinesis(
+    _: &Config,
+    _: &str,
+) -> anyhow::Result<std::sync::Arc<dyn millstream_connectors::sinks::stream::Append>> {
+    anyhow::bail!("this build is without Kinesis: build it with `--features aws`, or take a release")
+}
+
+/// A producer for a stream that is there.
+#[cfg(feature = "aws")]
+pub(crate) fn kinesis_producer(
+    config: &Config,
+    stream: &str,
+) -> anyhow::Result<std::sync::Arc<dyn millstream_connectors::sinks::stream::Append>> {
+    use millstream_connectors::sinks::stream::kinesis::KinesisProducer;
+    Ok(std::sync::Arc::new(KinesisProducer::new(address(config, stream))))
+}
+
+#[cfg(not(feature = "aws"))]
+pub(crate) fn kinesis_producer(
+    _: &Config,
+    _: &str,
+) -> anyhow::Result<std::sync::Arc<dyn millstream_connectors::sinks::stream::Append>> {
+    anyhow::bail!("this build is without Kinesis: build it with `--features aws`, or take a release")
+}
+
 #[cfg(not(feature = "aws"))]
 pub(super) async fn topic(_: &Config, _: &Pipeline, _: &Connector) -> anyhow::Result<Opened> {
     anyhow::bail!("this build is without Kinesis: build it with `--features aws`, or take a release")

@@ -72,6 +72,11 @@ mod aws {
         Ok(Opened { source, append: None, topic: None })
     }
 
+    /// Makes a queue, to be appended to.
+    pub(crate) async fn make_queue(config: &Config, queue: &Queue) -> anyhow::Result<Arc<dyn Append>> {
+        Ok(Arc::new(sqs::Queue::create(options(config, queue)).await?))
+    }
+
     /// Carries a queue into the stream until `stop`.
     ///
     /// # Errors
@@ -117,6 +122,10 @@ mod aws {
         anyhow::bail!(MISSING)
     }
 
+    pub(crate) async fn make_queue(_: &Config, _: &Queue) -> anyhow::Result<Arc<dyn Append>> {
+        anyhow::bail!(MISSING)
+    }
+
     /// Says what this build lacks.
     ///
     /// # Errors
@@ -134,4 +143,5 @@ mod aws {
 }
 
 pub use aws::carry;
+pub(crate) use aws::make_queue;
 pub(super) use aws::straight;
