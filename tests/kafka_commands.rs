@@ -117,6 +117,28 @@ async fn positions_are_moved_back_while_a_process_runs() {
 }
 
 #[tokio::test]
+async fn a_range_of_time_is_read_again_beside_the_pipeline() {
+    let Some(stage) = Stage::new(3).await else { return };
+    let running = stage.setup.start().await;
+    let events = events(0..200);
+    running.post(millstream_tests::event::lines(&events)).await.unwrap();
+    stage.written(200).await;
+    let leases = "SELECT sum(epoch)::bigint FROM millstream.lease";
+    let epochs = stage.database.number(leases).await;
+    // As after a restore: rows are gone that the positions have passed.
+    stage.database.execute("DELETE FROM millstream.objects WHERE key LIKE 'in/1%'").await;
+    let dry = stage.command(&["replay", "--from", "@1", "--dry-run"]);
+    assert!(dry.code == 0 && dry.out.contains("200 records would be read again"), "{dry:#?}");
+    let none = stage.command(&["replay", "--from", "@1", "--to", "@2"]);
+    assert!(none.code == 0 && none.out.contains("read 0 records"), "{none:#?}");
+    let replayed = stage.command(&["replay", "--from", "@1"]);
+    assert!(replayed.code == 0 && replayed.out.contains("read 200 records again: 111 events written"), "{replayed:#?}");
+    stage.written(200).await;
+    assert_eq!(stage.database.number(leases).await, epochs, "nobody was fenced, and no lease is left");
+    running.finish().await;
+}
+
+#[tokio::test]
 async fn the_offsets_of_another_consumer_are_taken_over() {
     let Some(stage) = Stage::new(3).await else { return };
     let (old, new) = (events(0..30), events(30..50));

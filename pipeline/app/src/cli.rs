@@ -31,6 +31,8 @@ mod quarantine;
 
 mod positions;
 
+mod replay;
+
 mod counters;
 
 mod resume;
@@ -103,6 +105,8 @@ pub enum Command {
     /// Where each pipeline stands in the stream, and how to move it.
     #[command(subcommand)]
     Positions(positions::Command),
+    /// Reads a range of time once more into the tables, beside the pipeline; what they know already stays as it is.
+    Replay(replay::Args),
     /// Counts of objects by bucket, segment and hour: hold them against the rows, mend what differs.
     #[command(subcommand)]
     Counters(counters::Command),
@@ -163,6 +167,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args, &load()?).await,
         Command::Migrate(args) => migrate::run(&args, &load()?.config).await,
         Command::Produce(args) => produce::run(&args, &load()?.config).await,
+        Command::Replay(args) => replay::run_replay(&args, &load()?.config).await,
         Command::Consume(args) => consume::run(&args, &load()?.config).await,
         Command::Status(args) => status::run(&args, &load()?.config).await,
         Command::Why(args) => why::run(&args, &load()?.config).await,

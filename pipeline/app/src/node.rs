@@ -299,6 +299,21 @@ fn start_pipeline(
     stop: &CancellationToken,
 ) -> (Running, JoinHandle<Summary>) {
     let Opened { source, append, topic } = opened;
+    let parts = parts(config, pipeline, Arc::clone(&source), connector);
+    let progress = Arc::clone(&parts.progress);
+    let task = task::spawn("pipeline", run(parts, stop.clone()));
+    let running =
+        Running { config: pipeline.clone(), stream: append, topic, source, progress, recent: Mutex::new(None) };
+    (running, task)
+}
+
+/// A pipeline as it is configured, from a source into the tables.
+pub(crate) fn parts(
+    config: &Config,
+    pipeline: &config::Pipeline,
+    source: Arc<dyn Source>,
+    connector: &Connector,
+) -> Pipeline<<Metadata as Sink>::Columns> {
     let progress = Arc::new(Progress::new(&pipeline.name, pipeline.writers));
     let limits = Limits {
         batch: BatchLimits {
@@ -333,9 +348,5 @@ fn start_pipeline(
         ..millstream_schemas::Limits::default()
     };
     let decoder = Arc::new(Decoder { store: pipeline.store.clone(), limits: limits_in });
-    let parts = Pipeline { source: Arc::clone(&source), decoder, sinks, limits, progress: Arc::clone(&progress) };
-    let task = task::spawn("pipeline", run(parts, stop.clone()));
-    let running =
-        Running { config: pipeline.clone(), stream: append, topic, source, progress, recent: Mutex::new(None) };
-    (running, task)
+    Pipeline { source, decoder, sinks, limits, progress }
 }

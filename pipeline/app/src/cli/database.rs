@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use millstream_postgres::{Cluster, Connection};
+use millstream_postgres::{Cluster, Connection, Connector};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::config::Config;
@@ -53,6 +53,11 @@ impl Database {
             bail!("the tables are not there or not up to date: run `millstream migrate`");
         }
         Ok((Database { connect, psql_line, cluster }, connection))
+    }
+
+    /// How writers reach it.
+    pub(super) fn connector(&self, config: &Config) -> Connector {
+        if self.cluster.is_some() { self.connect.clone().into() } else { config.postgres.connector() }
     }
 
     /// Leaves it; a private server that nobody else uses stops.

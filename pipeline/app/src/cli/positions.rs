@@ -236,7 +236,7 @@ async fn target(connection: &mut PgConnection, text: &str) -> anyhow::Result<Tar
 }
 
 /// Seconds since 1970, or whatever PostgreSQL reads as a time.
-async fn time_ms(connection: &mut PgConnection, text: &str) -> anyhow::Result<i64> {
+pub(super) async fn time_ms(connection: &mut PgConnection, text: &str) -> anyhow::Result<i64> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Ok(seconds.saturating_mul(1000));
     }

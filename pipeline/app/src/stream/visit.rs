@@ -13,6 +13,7 @@ use crate::node;
 const READ_BYTES: usize = 1 << 20;
 
 /// A topic that is looked at.
+#[derive(Debug)]
 pub(crate) enum Visit {
     /// Of the embedded log, which no other process may have open.
     Log { log: Log, topic: Topic },

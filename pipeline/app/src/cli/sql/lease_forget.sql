@@ -1,0 +1,1 @@
+DELETE FROM millstream.lease WHERE pipeline = $1
