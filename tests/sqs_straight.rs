@@ -284,11 +284,14 @@ async fn an_orderly_end_gives_back_what_is_not_written() {
         let (queue, database) = (TestQueue::new(service).await, database().await);
         let (bodies, _) = bodies(&mut Generator::new("sqs end"), 30);
         // Longer than the test may last: only a release makes them visible again.
-        let source = open(&queue, SqsOptions { visibility: 600 * SECOND, ..queue.options() }).await;
+        let options = SqsOptions { visibility: 600 * SECOND, ..queue.options() };
+        let source = open(&queue, options.clone()).await;
         let run = start(&source, &database);
         queue.send(&bodies[..10]).await;
         drained(&queue, &source).await;
         run.stop().await;
+        let source = open(&queue, options).await;
+        begin(&source, Some(position(&database).await)).await;
         queue.send(&bodies[10..]).await;
         let left = bodies.len() - 10;
         until("the rest in its hands", WITHIN, || async { (source.held().0 == left).then_some(()) }).await;
@@ -336,11 +339,8 @@ async fn a_database_that_went_back_halts_unless_the_risk_is_accepted() {
         let run = start(&source, &database);
         queue.send(&bodies[..20]).await;
         drained(&queue, &source).await;
-        run.stop().await;
         let position = position(&database).await;
         database.execute(&format!("UPDATE millstream.lease SET next_position = '{}'", position - 7)).await;
-
-        let run = start(&source, &database);
         queue.send(&bodies[20..]).await;
         if accept_loss_on_restore {
             drained(&queue, &source).await;

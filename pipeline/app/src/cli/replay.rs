@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressStyle};
-use millstream_engine::{Checkpoint, Partition, Position, RecordBatch, Source, SourceError, Want, run, task};
+use millstream_engine::{
+    Checkpoint, Partition, Pipeline, Position, RecordBatch, Source, SourceError, Summary, Want, run, task,
+};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -75,14 +77,8 @@ pub(super) async fn run_replay(args: &Args, config: &Config) -> anyhow::Result<E
         };
         ranges.push((from, to.max(from)));
     }
-    let total: u64 = ranges.iter().map(|(from, to)| to - from).sum();
     if args.dry_run {
-        let mut rows = vec![["partition", "from", "to", "records"].map(str::to_owned).to_vec()];
-        rows.extend(ranges.iter().enumerate().map(|(number, (from, to))| {
-            [number.to_string(), from.to_string(), to.to_string(), screen::grouped(to - from)].to_vec()
-        }));
-        screen::print(&screen::table(&rows));
-        screen::print(&format!("dry run: {} records would be read again", screen::grouped(total)));
+        print_ranges(&ranges);
         visit.close()?;
         database.close(connection).await?;
         return Ok(ExitCode::SUCCESS);
@@ -93,23 +89,8 @@ pub(super) async fn run_replay(args: &Args, config: &Config) -> anyhow::Result<E
     let source = Arc::new(Ranges { visit: Mutex::new(visit), incarnation, ranges });
     let connector = database.connector(config);
     let parts = node::parts(config, &pipeline, Arc::clone(&source) as Arc<dyn Source>, &connector);
-    let (progress, stop) = (Arc::clone(&parts.progress), CancellationToken::new());
-    let mut running = task::spawn("replay", run(parts, stop.clone()));
-    let bar = ProgressBar::new(total).with_style(style()?);
-    let summary = loop {
-        tokio::select! {
-            ended = &mut running => break ended?,
-            stopped = tokio::signal::ctrl_c() => { stopped?; stop.cancel(); }
-            () = tokio::time::sleep(LOOK) => {
-                let snapshot = progress.snapshot();
-                bar.set_position(snapshot.records);
-                if source.is_done(&snapshot.positions) {
-                    stop.cancel();
-                }
-            }
-        }
-    };
-    bar.finish_and_clear();
+    let progress = Arc::clone(&parts.progress);
+    let summary = until_done(parts, &source).await?;
     let counts = progress.snapshot();
     let done = source.is_done(&counts.positions);
     forget(&mut connection, &pipeline.name).await?;
@@ -131,12 +112,48 @@ pub(super) async fn run_replay(args: &Args, config: &Config) -> anyhow::Result<E
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn time(text: &str) -> anyhow::Result<&str> {
-    text.strip_prefix('@').with_context(|| format!("{text}: write @2026-11-23T12:00Z or @1764000000"))
+/// Runs it, and stops it at the end of every range.
+async fn until_done<C: millstream_engine::decode::Columns + 'static>(
+    parts: Pipeline<C>,
+    source: &Ranges,
+) -> anyhow::Result<Summary> {
+    let (progress, stop) = (Arc::clone(&parts.progress), CancellationToken::new());
+    let mut running = task::spawn("replay", run(parts, stop.clone()));
+    let total = source.ranges.iter().map(|(from, to)| to - from).sum();
+    let style = "{wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left";
+    let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style)?);
+    let summary = loop {
+        tokio::select! {
+            ended = &mut running => break ended?,
+            stopped = tokio::signal::ctrl_c() => {
+                stopped?;
+                stop.cancel();
+            }
+            () = tokio::time::sleep(LOOK) => {
+                let snapshot = progress.snapshot();
+                bar.set_position(snapshot.records);
+                if source.is_done(&snapshot.positions) {
+                    stop.cancel();
+                }
+            }
+        }
+    };
+    bar.finish_and_clear();
+    Ok(summary)
 }
 
-fn style() -> anyhow::Result<ProgressStyle> {
-    Ok(ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left")?)
+fn print_ranges(ranges: &[(u64, u64)]) {
+    let mut rows = vec![["partition", "from", "to", "records"].map(str::to_owned).to_vec()];
+    rows.extend(ranges.iter().enumerate().map(|(number, (from, to))| {
+        [number.to_string(), from.to_string(), to.to_string(), screen::grouped(to - from)].to_vec()
+    }));
+    let total: u64 = ranges.iter().map(|(from, to)| to - from).sum();
+    screen::print(&screen::table(&rows));
+    screen::print(&format!("dry run: {} records would be read again", screen::grouped(total)));
+}
+
+fn time(text: &str) -> anyhow::Result<&str> {
+    text.strip_prefix('@').with_context(|| format!("{text}: write @2026-11-23T12:00Z or @1764000000"))
 }
 
 /// Removes the leases of a replay.
