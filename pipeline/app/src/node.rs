@@ -125,7 +125,8 @@ impl Node {
         let mut pipelines = Vec::new();
         let mut tasks = Vec::new();
         for pipeline in &config.pipeline {
-            let opened = stream.topic(&config, pipeline, &connector).await?;
+            // The clients of AWS make large futures.
+            let opened = Box::pin(stream.topic(&config, pipeline, &connector)).await?;
             let (running, task) = start_pipeline(&config, pipeline, opened, &connector, &stop);
             pipelines.push(running);
             tasks.push(task);
@@ -136,7 +137,7 @@ impl Node {
             let of_topic = |running: &&Running| running.config.reads_stream() && running.config.topic() == bridge.topic;
             let stream = pipelines.iter().find(of_topic).and_then(|running| running.stream.clone());
             let stream = stream.with_context(|| format!("no pipeline reads topic {}", bridge.topic))?;
-            let opened = carry(&config, bridge, stream, stop.child_token()).await;
+            let opened = Box::pin(carry(&config, bridge, stream, stop.child_token())).await;
             bridges.push(opened.with_context(|| format!("open queue {}", bridge.from.queue))?);
         }
 

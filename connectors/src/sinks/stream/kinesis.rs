@@ -155,6 +155,23 @@ fn say(failure: &Failure) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// Makes a stream with so many shards, and waits until it can be used.
+///
+/// # Errors
+/// What Kinesis says, also if it is there already; or that it was not ready in time.
+pub async fn create_stream(address: &Address, shards: u32) -> Result<(), AppendError> {
+    let client = Client::new(address.clone());
+    let failed = |error: Failure| AppendError::NotDurable(error.to_string());
+    client.create(i32::try_from(shards).unwrap_or(i32::MAX)).await.map_err(failed)?;
+    for _ in 0..READY_LOOKS {
+        if client.describe().await.map_err(failed)?.is_ready {
+            return Ok(());
+        }
+        tokio::time::sleep(READY_LOOK).await;
+    }
+    Err(AppendError::NotDurable(format!("stream {} was not ready in time", address.stream)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,21 +241,4 @@ mod tests {
             choose((0..CALL_RECORDS + 7).map(|number| pending(number, &number.to_string(), 1)).collect());
         assert_eq!((now.len(), later.len()), (CALL_RECORDS, 7));
     }
-}
-
-/// Makes a stream with so many shards, and waits until it can be used.
-///
-/// # Errors
-/// What Kinesis says, also if it is there already; or that it was not ready in time.
-pub async fn create_stream(address: &Address, shards: u32) -> Result<(), AppendError> {
-    let client = Client::new(address.clone());
-    let failed = |error: Failure| AppendError::NotDurable(error.to_string());
-    client.create(i32::try_from(shards).unwrap_or(i32::MAX)).await.map_err(failed)?;
-    for _ in 0..READY_LOOKS {
-        if client.describe().await.map_err(failed)?.is_ready {
-            return Ok(());
-        }
-        tokio::time::sleep(READY_LOOK).await;
-    }
-    Err(AppendError::NotDurable(format!("stream {} was not ready in time", address.stream)))
 }
