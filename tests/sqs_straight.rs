@@ -291,7 +291,9 @@ async fn an_orderly_end_gives_back_what_is_not_written() {
         drained(&queue, &source).await;
         run.stop().await;
         let source = open(&queue, options).await;
-        begin(&source, Some(position(&database).await)).await;
+        let from = begin(&source, Some(position(&database).await)).await;
+        let partition = source.assignment().borrow()[0].clone();
+        source.fetch(&[Want { partition, from, bytes_max: 1 << 20 }], Duration::ZERO).await.unwrap();
         queue.send(&bodies[10..]).await;
         let left = bodies.len() - 10;
         until("the rest in its hands", WITHIN, || async { (source.held().0 == left).then_some(()) }).await;
