@@ -13,6 +13,7 @@ mod exactly_once;
 mod fencing;
 mod http_ingest;
 mod http_memory;
+mod kafka;
 mod kafka_commands;
 mod kinesis;
 mod leases;

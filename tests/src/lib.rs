@@ -41,6 +41,9 @@ pub use sqs::{TestBucket, TestQueue};
 pub mod proxy;
 pub use proxy::{Cut, Proxy};
 
+pub mod kafka_proxy;
+pub use kafka_proxy::KafkaProxy;
+
 pub mod bouncer;
 pub use bouncer::Bouncer;
 

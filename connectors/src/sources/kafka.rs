@@ -10,6 +10,7 @@ mod client;
 mod context;
 mod fault;
 mod inquirer;
+mod reader;
 mod settings;
 mod shared;
 
@@ -30,10 +31,12 @@ use shared::Shared;
 
 /// How long the brokers have for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// What a client says in one go, at most.
+const HEARD_MAX: usize = 100;
 /// How long the farewell to the group may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Why nothing of a topic that was deleted and made again can be read at the old positions.
-const MADE_ANEW: &str = "the topic was deleted and made again: restart, and the command that is told then";
+const MADE_ANEW: &str = "the topic was deleted and made again, and what it holds now is read only after a restart";
 
 /// A topic, read as a member of a consumer group.
 pub struct KafkaSource {
@@ -56,13 +59,14 @@ impl KafkaSource {
         let incarnation = inquirer.incarnation()?;
         let shared = Arc::new(Shared::new(&options.topic));
         let heartbeat = options.heartbeat();
-        let inner = Arc::clone(&shared);
+        let (inner, inquirer) = (Arc::clone(&shared), Arc::new(inquirer));
+        let asks = Arc::clone(&inquirer);
         let thread = std::thread::Builder::new()
             .name("kafka".to_owned())
-            .spawn(move || client::run(&inner, &options, &topic_id))
+            .spawn(move || client::run(&inner, &options, &topic_id, || asks.hear()))
             .map_err(|error| OpenError::Settings(error.to_string()))?;
         let thread = std::sync::Mutex::new(Some(thread));
-        Ok(KafkaSource { shared, incarnation, inquirer: Arc::new(inquirer), heartbeat, thread })
+        Ok(KafkaSource { shared, incarnation, inquirer, heartbeat, thread })
     }
 
     /// Commits to the group that failed.
@@ -109,8 +113,12 @@ impl Source for KafkaSource {
     /// A member that was replaced hears of it with its next heartbeat; two of them are waited for.
     async fn confirm(&self) -> Result<(), SourceError> {
         let (began, rounds) = (Instant::now(), self.shared.rounds.load(Relaxed));
-        while began.elapsed() < 2 * self.heartbeat || self.shared.rounds.load(Relaxed) < rounds.wrapping_add(2) {
+        let heard =
+            || began.elapsed() >= 2 * self.heartbeat && self.shared.rounds.load(Relaxed) >= rounds.wrapping_add(2);
+        while !heard() || self.shared.is_dividing() {
             if began.elapsed() > ANSWER_WITHIN {
+                // Somebody else has written meanwhile: until the group says what is ours, nothing is.
+                self.shared.give_up();
                 return Err(SourceError::Unavailable("the Kafka client stands still".into()));
             }
             tokio::time::sleep(self.heartbeat / 4).await;
@@ -126,19 +134,22 @@ impl Source for KafkaSource {
         let number = number(partition)?;
         let asked = u32::try_from(number).unwrap_or(u32::MAX);
         let (start, end) = self.ask(move |inquirer| inquirer.range(asked)).await?;
-        match stored {
-            Some(Position::Offset(offset)) if self.shared.is_made_anew.load(Relaxed) => {
-                Err(lost(partition, *offset, start, end, MADE_ANEW))
-            }
-            None => Ok(Position::Offset(start)),
-            Some(Position::Offset(offset)) => match gap_between(*offset, start, end) {
-                None => Ok(Position::Offset(*offset)),
-                Some(reason) => Err(lost(partition, *offset, start, end, reason)),
-            },
+        let from = match stored {
+            None => start,
+            Some(Position::Offset(offset)) => *offset,
             Some(Position::Sequence(text)) => {
-                Err(SourceError::Broken(format!("the stored position {text} is no offset").into()))
+                return Err(SourceError::Broken(format!("the stored position {text} is no offset").into()));
             }
+        };
+        let made_anew = self.shared.is_made_anew.load(Relaxed).then_some(MADE_ANEW);
+        if let Some(reason) = made_anew.or_else(|| gap_between(from, start, end)) {
+            // What was never read is lost from its beginning.
+            let stored = if stored.is_none() { 0 } else { from };
+            return Err(lost(partition, stored, start, end, reason));
         }
+        // Whoever had it before may not have told the group how far it came.
+        self.shared.commits().insert(number, from);
+        Ok(Position::Offset(from))
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {
@@ -152,6 +163,10 @@ impl Source for KafkaSource {
             }
             if let Some(reason) = self.shared.broken() {
                 return Err(SourceError::Broken(reason.into()));
+            }
+            if self.shared.is_missing() {
+                let reason = format!("topic {} is not there any more", self.shared.topic);
+                return Err(SourceError::Unavailable(reason.into()));
             }
             let (faults_now, reason) = self.shared.fault();
             if faults_now != faults {
@@ -206,6 +221,10 @@ impl KafkaSource {
                     batches.push(RecordBatch { partition, records, next });
                 }
                 Taken::Gap(start, end, reason) => return Err(lost(&want.partition, from, start, end, reason)),
+                // Nobody told the client yet that nothing is to be read here.
+                Taken::Nothing if self.shared.is_made_anew.load(Relaxed) && batches.is_empty() => {
+                    return Err(lost(&want.partition, from, 0, 0, MADE_ANEW));
+                }
                 // The lane hears of that by itself.
                 Taken::Nothing | Taken::NotOurs => {}
             }

@@ -126,8 +126,12 @@ impl<C: Columns> Lane<'_, C> {
                     reason: (*reason).to_owned(),
                 };
                 self.sink.record_gap(&gap).await.map_err(|error| Leave::Retake(error.to_string()))?;
-                if self.progress.halt(partition, error.to_string()) {
-                    tracing::error!(%partition, %error, "records were lost: the partition is halted until told to go on");
+                let go_on = format!(
+                    "to go on with what is left, run `millstream positions reset --pipeline {} --partition {partition} --to earliest`",
+                    self.progress.pipeline,
+                );
+                if self.progress.halt(partition, format!("{error}; {go_on}")) {
+                    tracing::error!(%partition, %error, %go_on, "records were lost: the partition is halted until told to go on");
                 }
                 return Ok(None);
             }
@@ -202,6 +206,10 @@ impl<C: Columns> Lane<'_, C> {
                         // What rests on purpose does not stand still.
                         self.state.beat();
                     }
+                }
+                // What is in hand was read before it, and may be nowhere else any more.
+                Err(SourceError::Gap { .. }) if !intake.is_empty() => {
+                    return Ok(intake.take(limits.records_max, bytes_max));
                 }
                 Err(gap @ SourceError::Gap { .. }) => return Err(Leave::Retake(gap.to_string())),
                 Err(error) => self.source_failed(&error, &mut backoff).await?,

@@ -45,6 +45,16 @@ impl Kafka {
         Kafka::start(&[]).await
     }
 
+    /// A broker of the test's own that sends its clients to another port of 127.0.0.1: that of a proxy.
+    ///
+    /// # Panics
+    /// If it does not start, or has to be had.
+    pub async fn behind(port: u16) -> Option<Kafka> {
+        // Once a test, of those few that have a proxy.
+        let advertised: &str = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}").leak();
+        Kafka::start(vec![("KAFKA_PROPERTIES", advertised)].leak()).await
+    }
+
     async fn start(variables: &'static [(&str, &str)]) -> Option<Kafka> {
         let part = Part::start("kafka.sh", variables).await?;
         let topics = Topics::new(part.address());

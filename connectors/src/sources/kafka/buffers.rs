@@ -61,15 +61,19 @@ pub(super) enum Taken {
 }
 
 impl Buffers {
-    /// Begins anew with these partitions, which nobody reads yet.
+    /// From now on these partitions are ours. What is read already goes on where its reader stands, and keeps what waits.
     pub(super) fn assign(&mut self, partitions: &[i32]) {
-        let before = std::mem::take(&mut self.partitions);
-        self.bytes = 0;
-        let end = |partition: &i32| before.get(partition).and_then(|buffer| buffer.end);
-        self.partitions = partitions
-            .iter()
-            .map(|partition| (*partition, Buffer { paused: true, end: end(partition), ..Buffer::default() }))
-            .collect();
+        let mut before = std::mem::take(&mut self.partitions);
+        let mut kept = |partition| before.remove(partition).unwrap_or(Buffer { paused: true, ..Buffer::default() });
+        self.partitions = partitions.iter().map(|partition| (*partition, kept(partition))).collect();
+        self.bytes = self.partitions.values().map(|buffer| buffer.bytes).sum();
+    }
+
+    /// What the client gave last was thrown away: it is to go back to where each reader stands.
+    pub(super) fn seek_all(&mut self) {
+        for buffer in self.partitions.values_mut().filter(|buffer| buffer.next.is_some()) {
+            (buffer.seek, buffer.probe) = (true, None);
+        }
     }
 
     /// Bytes that wait for readers.
@@ -129,6 +133,11 @@ impl Buffers {
         }
     }
 
+    /// Whether a partition is ours.
+    pub(super) fn has(&self, partition: i32) -> bool {
+        self.partitions.contains_key(&partition)
+    }
+
     /// The end of a partition as last heard.
     pub(super) fn end(&self, partition: i32) -> Option<u64> {
         self.partitions.get(&partition)?.end
@@ -145,10 +154,16 @@ impl Buffers {
         self.partitions.iter().map(|(partition, buffer)| (*partition, buffer.next)).collect()
     }
 
+    /// Whether these are the partitions that are ours.
+    pub(super) fn are(&self, partitions: &[i32]) -> bool {
+        self.partitions.keys().eq(partitions)
+    }
+
     /// The client began anew at [`Buffers::positions`].
     pub(super) fn begun_again(&mut self) {
         for buffer in self.partitions.values_mut() {
             (buffer.seek, buffer.fresh, buffer.paused) = (false, true, buffer.next.is_none());
+            buffer.probe = None;
         }
     }
 
@@ -372,6 +387,23 @@ mod tests {
         seek(&mut buffers, 50);
         come(&mut buffers, [50, 51]);
         assert_eq!(offsets(&mut buffers, 50), Some((vec![50, 51], 52)));
+    }
+
+    #[test]
+    fn what_waits_outlives_a_rebalance_that_gives_the_partition_back() {
+        let mut buffers = reading(5);
+        come(&mut buffers, [5, 6]);
+        buffers.assign(&[3, 4]);
+        assert_eq!(buffers.positions(), [(3, Some(7)), (4, None)]);
+        buffers.begun_again();
+        assert_eq!(offsets(&mut buffers, 5), Some((vec![5, 6], 7)));
+        come(&mut buffers, [7]);
+        assert_eq!(offsets(&mut buffers, 7), Some((vec![7], 8)));
+        buffers.assign(&[4]);
+        assert_eq!(buffers.bytes(), 0);
+        buffers.assign(&[3]);
+        assert_eq!(offsets(&mut buffers, 8), None);
+        seek(&mut buffers, 8);
     }
 
     #[test]

@@ -1,23 +1,35 @@
 //! What the client tells besides records: who has which partition, where partitions end, what fails.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::shared::Shared;
 
-/// The callbacks of a member of the group. All of them run inside of `poll`.
-#[derive(Debug)]
-pub(super) struct Context(pub(super) Arc<Shared>);
+/// How the client says, among its words for developers, that it reads another topic of the same name from now on: at the
+/// old offsets, and without an error (librdkafka 2.12, `rd_kafka_topic_metadata_update`). Said before it fetches from it.
+const CHANGED_TOPIC: &str = " changed id from ";
 
-impl ClientContext for Context {
+/// The callbacks of the client that reads. Those but `log` run inside of `poll`.
+#[derive(Debug)]
+pub(super) struct Reading(pub(super) Arc<Shared>);
+
+/// The callbacks of the member of the group. All of them run inside of `poll`.
+#[derive(Debug)]
+pub(super) struct Membership(pub(super) Arc<Shared>);
+
+impl ClientContext for Reading {
+    /// Runs in threads of the client, at the very moment that it speaks of.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if message.contains(CHANGED_TOPIC) && message.contains(&self.0.topic) {
+            self.0.doubt();
+        }
         log(level, facility, message);
     }
 
@@ -39,18 +51,56 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {
-    /// Partitions begin at rest: a lane says where to read, once it has the lease. Until then nothing is fetched, so
-    /// that no position of the client or the broker is ever used.
+impl ConsumerContext for Reading {}
+
+/// What a client without a group says: why it gets no answer.
+#[derive(Debug, Default)]
+pub(super) struct Asking(Mutex<Option<String>>);
+
+impl Asking {
+    /// The last of its complaints.
+    pub(super) fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Asking {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // That none is left says less than what became of the last one.
+        if last.is_none() || error != KafkaError::Global(RDKafkaErrorCode::AllBrokersDown) {
+            *last = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Asking {}
+
+impl ClientContext for Membership {
+    /// Runs in threads of the client. A commit that nobody waits for says only here that it failed.
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "COMMITFAIL" {
+            self.0.commit_failed(message);
+            return;
+        }
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.client_failed(&error, reason);
+    }
+}
+
+impl ConsumerContext for Membership {
+    /// The member itself reads nothing: who reads is in no group, and needs not stop while this one divides.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let numbers: Vec<i32> = partitions.elements().iter().map(|one| one.partition()).collect();
         let done = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let mut resting = TopicPartitionList::with_capacity(numbers.len());
-            let added =
-                numbers.iter().try_for_each(|number| resting.add_partition_offset(&self.0.topic, *number, Offset::End));
-            let done = added.and_then(|()| consumer.assign(&resting)).and_then(|()| consumer.pause(&resting));
-            self.0.assigned(numbers);
-            done
+            self.0.assigned(partitions.elements().iter().map(|one| one.partition()).collect());
+            consumer.assign(&TopicPartitionList::new())
         } else {
             self.0.revoked();
             consumer.unassign()
@@ -60,21 +110,18 @@ impl ConsumerContext for Context {
             self.0.revive();
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            self.0.commit_failed(&error);
-        }
-    }
 }
 
 /// Hands the client's own log on.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-            tracing::warn!(facility, "kafka client: {message}");
-        }
+        _ if is_error(level) => tracing::warn!(facility, "kafka client: {message}"),
         RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::info!(facility, "kafka client: {message}"),
-        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(facility, "kafka client: {message}"),
+        _ => tracing::debug!(facility, "kafka client: {message}"),
     }
+}
+
+fn is_error(level: RDKafkaLogLevel) -> bool {
+    use RDKafkaLogLevel::{Alert, Critical, Emerg, Error};
+    matches!(level, Emerg | Alert | Critical | Error)
 }

@@ -14,6 +14,8 @@ pub(super) enum Meaning {
     Passing,
     /// Nothing comes until somebody does something, perhaps soon: told to the operator, tried again.
     Unavailable,
+    /// Another member with our name was met, or an old entry of ourselves: a new client may be let in.
+    Fenced,
     /// Trying again cannot help.
     Broken,
 }
@@ -21,6 +23,7 @@ pub(super) enum Meaning {
 /// The meaning of an error that came in place of a record.
 pub(super) fn meaning(error: &KafkaError) -> Meaning {
     match error {
+        KafkaError::MessageConsumptionFatal(Code::FencedInstanceId) => Meaning::Fenced,
         KafkaError::MessageConsumptionFatal(_) => Meaning::Broken,
         KafkaError::MessageConsumption(code) | KafkaError::Global(code) => of_code(*code),
         _ => Meaning::Unavailable,
@@ -63,9 +66,9 @@ fn of_code(code: Code) -> Meaning {
         | Code::InvalidArgument
         | Code::InvalidConfig
         | Code::InvalidTopic
-        | Code::FencedInstanceId
         | Code::Fatal
         | Code::Fail => Meaning::Broken,
+        Code::FencedInstanceId => Meaning::Fenced,
         // Credentials rotate, permissions are granted, brokers come back.
         _ => Meaning::Unavailable,
     }
@@ -91,7 +94,7 @@ mod tests {
             (Code::BadCompression, Meaning::Unavailable),
             // A topic in zstd and a client without it: for ever, so never to be tried again.
             (Code::NotImplemented, Meaning::Broken),
-            (Code::FencedInstanceId, Meaning::Broken),
+            (Code::FencedInstanceId, Meaning::Fenced),
         ];
         for (code, expected) in table {
             assert_eq!(meaning(&KafkaError::MessageConsumption(code)), expected, "{code:?}");

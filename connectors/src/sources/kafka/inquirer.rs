@@ -4,14 +4,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use millstream_engine::{Position, Record};
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::record;
-use super::context::log;
+use super::context::Asking;
+use super::reader::record;
 use super::settings::Cluster;
 
 /// How long the brokers have for an answer.
@@ -21,23 +19,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub struct Inquirer {
     brokers: String,
     topic: String,
-    client: BaseConsumer<Quiet>,
+    client: BaseConsumer<Asking>,
 }
-
-/// Errors are told by the questions that they concern.
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "kafka client");
-    }
-}
-
-impl ConsumerContext for Quiet {}
 
 /// Why a topic cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +61,7 @@ impl Inquirer {
             .set("isolation.level", "read_committed")
             .set("enable.partition.eof", "true")
             .set("check.crcs", "true");
-        let client = config.create_with_context(Quiet).map_err(|error| settings(&error))?;
+        let client = config.create_with_context(Asking::default()).map_err(|error| settings(&error))?;
         Ok(Inquirer { brokers: cluster.brokers.clone(), topic: topic.to_owned(), client })
     }
 
@@ -121,7 +104,15 @@ impl Inquirer {
     /// # Errors
     /// Without an answer of the brokers.
     pub fn range(&self, partition: u32) -> Result<(u64, u64), OpenError> {
-        let range = self.client.fetch_watermarks(&self.topic, number(partition), ANSWER_WITHIN);
+        let ask = || self.client.fetch_watermarks(&self.topic, number(partition), ANSWER_WITHIN);
+        let range = ask().or_else(|error| match error {
+            // It was added after this client had last looked.
+            KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition) => {
+                self.client.fetch_metadata(Some(&self.topic), ANSWER_WITHIN)?;
+                ask()
+            }
+            error => Err(error),
+        });
         let (start, end) = range.map_err(|error| self.unavailable(&error))?;
         Ok((u64::try_from(start).unwrap_or(0), u64::try_from(end).unwrap_or(0)))
     }
@@ -193,8 +184,23 @@ impl Inquirer {
         Ok(list)
     }
 
+    /// Takes in what the client has to say, which would pile up otherwise. Does not block.
+    pub(super) fn hear(&self) {
+        for _ in 0..super::HEARD_MAX {
+            if self.client.poll(Duration::ZERO).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// With why there is no answer: the client alone knows that a password is wrong, or a certificate.
     fn unavailable(&self, said: &dyn fmt::Display) -> OpenError {
-        OpenError::Unavailable { brokers: self.brokers.clone(), said: said.to_string() }
+        self.hear();
+        let said = match self.client.context().last() {
+            Some(last) => format!("{said}: {last}"),
+            None => said.to_string(),
+        };
+        OpenError::Unavailable { brokers: self.brokers.clone(), said }
     }
 }
 

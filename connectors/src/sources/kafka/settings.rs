@@ -105,25 +105,34 @@ impl Cluster {
 }
 
 impl KafkaOptions {
-    /// A member of the group.
-    pub(super) fn consumer(&self) -> std::io::Result<ClientConfig> {
-        let mut config = self.cluster.client()?;
+    /// The member of the group.
+    pub(super) fn member(&self) -> std::io::Result<ClientConfig> {
+        let mut config = self.consumer()?;
+        config
+            .set("partition.assignment.strategy", "range")
+            .set("session.timeout.ms", self.session.as_millis().to_string())
+            .set("heartbeat.interval.ms", self.heartbeat().as_millis().to_string());
+        if let Some(instance) = &self.instance {
+            config.set("group.instance.id", instance);
+        }
+        Ok(config)
+    }
+
+    /// The client that reads. It has the group's name, because consumers must have one, and never joins it.
+    pub(super) fn reader(&self) -> std::io::Result<ClientConfig> {
+        let mut config = self.consumer()?;
         let third = self.memory_bytes / 3;
+        let debug = config.get("debug").map_or("metadata".to_owned(), |asked| format!("{asked},metadata"));
         // A broker gives at least one batch whatever these say; answers of several brokers may be under way at once.
         let fetch_bytes = third.clamp(1 << 20, 64 << 20);
         config
-            .set("group.id", &self.group)
-            .set("group.protocol", "classic")
-            .set("partition.assignment.strategy", "range")
-            .set("session.timeout.ms", self.session.as_millis().to_string())
-            .set("heartbeat.interval.ms", self.heartbeat().as_millis().to_string())
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true")
             .set("isolation.level", "read_committed")
             .set("check.crcs", "true")
             .set("statistics.interval.ms", "1000")
+            // Nothing else tells that the topic is another one now: see `context::CHANGED_TOPIC`.
+            .set("debug", debug)
+            .set_log_level(RDKafkaLogLevel::Debug)
             // With the default of a second, a queue that was full once stands empty for most of it.
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.wait.max.ms", "100")
@@ -133,9 +142,17 @@ impl KafkaOptions {
             .set("queued.max.messages.kbytes", (third / 1024).max(1024).to_string())
             // Three times what is asked for: what is compressed may grow beyond it.
             .set("receive.message.max.bytes", (3 * fetch_bytes).max(100_000_000).to_string());
-        if let Some(instance) = &self.instance {
-            config.set("group.instance.id", instance);
-        }
+        Ok(config)
+    }
+
+    fn consumer(&self) -> std::io::Result<ClientConfig> {
+        let mut config = self.cluster.client()?;
+        config
+            .set("group.id", &self.group)
+            .set("group.protocol", "classic")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error");
         Ok(config)
     }
 

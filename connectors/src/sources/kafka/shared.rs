@@ -1,14 +1,18 @@
 //! What the client's thread and the lanes know of each other.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use millstream_engine::Partition;
 use rdkafka::error::KafkaError;
 use tokio::sync::watch;
 
 use super::buffers::Buffers;
+
+/// How often the same is warned of.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Shared by the thread, its callbacks and the lanes.
 #[derive(Debug)]
@@ -22,9 +26,16 @@ pub(super) struct Shared {
     pub(super) assignment: watch::Sender<Vec<Partition>>,
     /// Partitions that were assigned in the poll that is under way.
     fresh: Mutex<Option<Vec<i32>>>,
+    /// The group divides the partitions anew.
+    is_dividing: AtomicBool,
+    give_up: AtomicBool,
+    is_fenced: AtomicBool,
+    commit_again: AtomicBool,
     /// Positions to be told to the group.
     pub(super) commits: Mutex<BTreeMap<i32, u64>>,
     commits_failed: AtomicU64,
+    /// What was warned of last, and when.
+    warned: Mutex<Option<(String, Instant)>>,
     /// What fails at the moment, and how often something new did.
     fault: Mutex<(u64, String)>,
     broken: Mutex<Option<String>>,
@@ -32,6 +43,10 @@ pub(super) struct Shared {
     pub(super) look_at_topic: AtomicBool,
     /// The topic is another one than was opened.
     pub(super) is_made_anew: AtomicBool,
+    /// The client has met another topic of this name: what it gives is of nobody knows which.
+    is_in_doubt: AtomicBool,
+    /// The brokers know no such topic.
+    missing: AtomicBool,
     revive: AtomicBool,
     stop: AtomicBool,
     /// Rounds of the client's thread.
@@ -52,13 +67,20 @@ impl Shared {
             changed: watch::Sender::new(0),
             assignment: watch::Sender::new(Vec::new()),
             fresh: Mutex::default(),
+            is_dividing: AtomicBool::new(false),
+            give_up: AtomicBool::new(false),
+            is_fenced: AtomicBool::new(false),
+            commit_again: AtomicBool::new(false),
             commits: Mutex::default(),
             commits_failed: AtomicU64::new(0),
+            warned: Mutex::default(),
             fault: Mutex::default(),
             broken: Mutex::default(),
             look_at_ranges: AtomicBool::new(false),
             look_at_topic: AtomicBool::new(false),
             is_made_anew: AtomicBool::new(false),
+            is_in_doubt: AtomicBool::new(false),
+            missing: AtomicBool::new(false),
             revive: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             rounds: AtomicU64::new(0),
@@ -82,22 +104,53 @@ impl Shared {
     pub(super) fn assigned(&self, mut partitions: Vec<i32>) {
         partitions.sort_unstable();
         tracing::info!(topic = self.topic, ?partitions, "partitions are assigned");
-        self.buffers().assign(&partitions);
+        self.is_dividing.store(true, Relaxed);
         *lock(&self.fresh) = Some(partitions);
     }
 
+    /// The group divides the partitions anew. Until it is done, lanes go on with what they have: if somebody else has
+    /// leased it by then, the fence holds them. Without this, a member that joins and leaves all the time would keep
+    /// everybody from reading anything.
     pub(super) fn revoked(&self) {
-        tracing::info!(topic = self.topic, "partitions are revoked");
+        tracing::info!(topic = self.topic, "the group divides the partitions anew");
         lock(&self.fresh).take();
+        self.is_dividing.store(true, Relaxed);
+    }
+
+    /// No partition is ours any more. Said by the client's thread alone, or an assignment might come in between.
+    pub(super) fn lost(&self) {
         self.buffers().assign(&[]);
         self.commits().clear();
         self.assignment.send_replace(Vec::new());
         self.wake();
     }
 
+    /// The same when the client is made anew.
+    pub(super) fn left(&self) {
+        lock(&self.fresh).take();
+        self.lost();
+    }
+
+    /// Asks for [`Shared::lost`], if the group is still dividing.
+    pub(super) fn give_up(&self) {
+        self.give_up.store(true, Relaxed);
+    }
+
+    pub(super) fn is_to_give_up(&self) -> bool {
+        self.give_up.swap(false, Relaxed) && self.is_dividing()
+    }
+
+    /// Whether the group is dividing the partitions.
+    pub(super) fn is_dividing(&self) -> bool {
+        self.is_dividing.load(Relaxed)
+    }
+
     /// Tells the lanes of an assignment that is confirmed.
     pub(super) fn publish(&self) {
         let Some(mut partitions) = lock(&self.fresh).take() else { return };
+        self.is_dividing.store(false, Relaxed);
+        self.commits().retain(|partition, _| partitions.contains(partition));
+        self.buffers().assign(&partitions);
         partitions.sort_by_key(ToString::to_string);
         self.assignment.send_replace(partitions.iter().map(|number| Partition::new(number.to_string())).collect());
         self.wake();
@@ -114,18 +167,63 @@ impl Shared {
             Meaning::OutOfRange => self.look_at_ranges.store(true, Relaxed),
             Meaning::Topic => self.look_at_topic.store(true, Relaxed),
             Meaning::Passing => tracing::debug!(topic = self.topic, %error, reason, "the client goes on by itself"),
+            Meaning::Fenced => self.is_fenced.store(true, Relaxed),
             Meaning::Unavailable => {
-                tracing::warn!(topic = self.topic, %error, reason, "the stream does not answer");
-                let mut fault = lock(&self.fault);
-                *fault = (fault.0.wrapping_add(1), said(error, reason));
-                drop(fault);
-                self.wake();
+                if self.is_news(error, reason) {
+                    tracing::warn!(topic = self.topic, %error, reason, "the stream does not answer");
+                }
+                self.unavailable(said(error, reason));
             }
             Meaning::Broken => {
                 tracing::error!(topic = self.topic, %error, reason, "the stream cannot be read");
                 self.break_with(said(error, reason));
             }
         }
+    }
+
+    /// Whether that was not said just now: while brokers are away, every attempt says the same.
+    fn is_news(&self, error: &KafkaError, reason: &str) -> bool {
+        let (said, mut last) = (said(error, reason), lock(&self.warned));
+        let news = last.as_ref().is_none_or(|(what, at)| *what != said || at.elapsed() >= WARN_EVERY);
+        if news {
+            *last = Some((said, Instant::now()));
+        }
+        news
+    }
+
+    /// Every reader that waits is told so.
+    pub(super) fn unavailable(&self, reason: String) {
+        let mut fault = lock(&self.fault);
+        *fault = (fault.0.wrapping_add(1), reason);
+        drop(fault);
+        self.wake();
+    }
+
+    /// The client reads another topic from now on, perhaps: nothing that it gives is taken until the brokers were asked.
+    pub(super) fn doubt(&self) {
+        self.is_in_doubt.store(true, SeqCst);
+    }
+
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt.load(SeqCst)
+    }
+
+    /// The brokers were asked, which takes as long as it takes: what was doubted meanwhile still is.
+    pub(super) fn ask_about_doubt(&self) -> bool {
+        self.is_in_doubt.swap(false, SeqCst)
+    }
+
+    /// Whether that is news.
+    pub(super) fn set_missing(&self, missing: bool) -> bool {
+        let news = self.missing.swap(missing, Relaxed) != missing;
+        if news {
+            self.wake();
+        }
+        news
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        self.missing.load(Relaxed)
     }
 
     /// Trying again cannot help: every reader is told so.
@@ -143,11 +241,26 @@ impl Shared {
         lock(&self.fault).clone()
     }
 
-    pub(super) fn commit_failed(&self, error: &KafkaError) {
+    /// The group was not told our positions; they are told again.
+    pub(super) fn commit_failed(&self, said: &str) {
         // Telemetry only: the first is worth a line, all of them are counted.
         if self.commits_failed.fetch_add(1, Relaxed) == 0 {
-            tracing::warn!(topic = self.topic, %error, "the group was not told our position; lag tools see an older one");
+            tracing::warn!(topic = self.topic, said, "the group was not told our position; lag tools see an older one");
         }
+        self.commit_again.store(true, Relaxed);
+    }
+
+    pub(super) fn is_to_commit_again(&self) -> bool {
+        self.commit_again.swap(false, Relaxed)
+    }
+
+    /// Somebody with our name is in the group, or a coordinator believes so: no client goes on after that.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.is_fenced.load(Relaxed)
+    }
+
+    pub(super) fn forget_fence(&self) -> bool {
+        self.is_fenced.swap(false, Relaxed)
     }
 
     pub(super) fn commits_failed(&self) -> u64 {
@@ -167,12 +280,20 @@ impl Shared {
         self.drained.notify_all();
     }
 
+    /// Does nothing for so long, or until told to stop.
+    pub(super) fn rest(&self, time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time && !self.is_stopped() {
+            std::thread::sleep(Duration::from_millis(20).min(time));
+        }
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Relaxed)
     }
 
     /// Waits for a moment, or until readers made room.
-    pub(super) fn wait_for_room(&self, bytes_max: usize, wait: std::time::Duration) -> bool {
+    pub(super) fn wait_for_room(&self, bytes_max: usize, wait: Duration) -> bool {
         let full = |buffers: &mut Buffers| buffers.bytes() >= bytes_max && !self.is_stopped();
         let waited = self.drained.wait_timeout_while(self.buffers(), wait, full);
         let (buffers, _) = waited.unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,32 @@
+//! Processes of millstream on a real Kafka, under everything that goes wrong with one.
+//!
+//! They share one database, one topic and one group, as they would on several machines. Whatever happens, the tables say
+//! what the model says, and the positions add up to the records that there are: nothing is lost, nothing is twice.
+
+mod fleet;
+
+mod load;
+
+mod kills;
+
+mod storm;
+
+mod broker;
+
+mod zombie;
+
+mod gaps;
+
+mod partitions;
+
+mod memory;
+
+mod group_tool;
+
+mod security;
+
+mod commits;
+
+mod one_sided;
+
+mod names;
