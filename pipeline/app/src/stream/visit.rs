@@ -83,6 +83,7 @@ impl Visit {
         match self {
             Visit::Log { topic, .. } => {
                 if topic.range(partition).end == from {
+                    tokio::time::sleep(wait).await;
                     return Ok((Vec::new(), from));
                 }
                 let read = topic.read(partition, from, READ_BYTES)?;
