@@ -11,22 +11,22 @@ mod kills;
 
 mod storm;
 
-mod broker;
-
 mod zombie;
+
+mod names;
+
+mod broker;
 
 mod gaps;
 
 mod partitions;
+
+mod commits;
+
+mod one_sided;
 
 mod memory;
 
 mod group_tool;
 
 mod security;
-
-mod commits;
-
-mod one_sided;
-
-mod names;
