@@ -32,7 +32,7 @@ async fn a_process_that_slept_through_its_session_writes_nothing_of_what_others_
         let mut generator = Generator::new("kafka zombie");
         generator.keys = 5_000;
         let later = generator.events(2_000);
-        let load = Load::start(&fleet, generator, 10_000 + events.len() as i64);
+        let load = Load::start(&fleet, generator, 10_000 - events.len() as i64);
         fleet.moves_by_all(&processes).await;
         let (sleeper, owner) = (&processes[round % 2], &processes[(round + 1) % 2]);
         sleeper.freeze();
