@@ -12,7 +12,7 @@ use super::screen;
 use crate::config::{Config, PipelineSource};
 use crate::stream::Visit;
 
-/// How long to wait at the end before looking at the next partition.
+/// How long to wait when no partition has anything new.
 const WAIT: Duration = Duration::from_millis(200);
 
 /// Options of `consume`; those of kcat have its letters.
@@ -87,7 +87,7 @@ async fn read(visit: &Visit, args: &Args, mut places: Vec<(u32, u64)>) -> anyhow
     loop {
         let mut some = false;
         for (partition, next) in &mut places {
-            let (records, after) = visit.read(*partition, *next, WAIT).await?;
+            let (records, after) = visit.read(*partition, *next).await?;
             some |= !records.is_empty();
             *next = after;
             for record in &records {

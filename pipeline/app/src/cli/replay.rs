@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::node;
 use crate::stream::Visit;
 
-/// How long a read waits at a place that has nothing for now.
+/// How long to wait when no partition has anything to give.
 const WAIT: Duration = Duration::from_millis(200);
 /// Between two looks at the progress.
 const LOOK: Duration = Duration::from_millis(100);
@@ -211,7 +211,7 @@ impl Source for Ranges {
             if *from >= to {
                 continue;
             }
-            let read = self.visit.lock().await.read(number, *from, WAIT).await;
+            let read = self.visit.lock().await.read(number, *from).await;
             let (mut records, next) = read.map_err(|error| SourceError::Unavailable(error.into()))?;
             let within = records.iter().take_while(|record| record.position < Position::Offset(to)).count();
             let mut bytes = 0;

@@ -1,7 +1,5 @@
 //! A topic looked at from outside of a pipeline: for commands that tell or move positions, or show records.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, bail};
 use millstream_engine::Record;
 use millstream_log::{Log, Topic};
@@ -11,6 +9,9 @@ use crate::node;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 1 << 20;
+/// How long a read of Kafka waits for its first record, if it is not told before that it is at the end.
+#[cfg(feature = "kafka")]
+const READ_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// A topic that is looked at.
 #[derive(Debug)]
@@ -78,12 +79,11 @@ impl Visit {
         }
     }
 
-    /// Records from an offset on, and where to go on; none at the end, after `wait` at most.
-    pub(crate) async fn read(&self, partition: u32, from: u64, wait: Duration) -> anyhow::Result<(Vec<Record>, u64)> {
+    /// Records from an offset on, and where to go on; none at the end.
+    pub(crate) async fn read(&self, partition: u32, from: u64) -> anyhow::Result<(Vec<Record>, u64)> {
         match self {
             Visit::Log { topic, .. } => {
                 if topic.range(partition).end == from {
-                    tokio::time::sleep(wait).await;
                     return Ok((Vec::new(), from));
                 }
                 let read = topic.read(partition, from, READ_BYTES)?;
@@ -98,7 +98,7 @@ impl Visit {
             }
             #[cfg(feature = "kafka")]
             Visit::Kafka { inquirer, .. } => {
-                ask(inquirer, move |inquirer| inquirer.read(partition, from, READ_BYTES, wait)).await
+                ask(inquirer, move |inquirer| inquirer.read(partition, from, READ_BYTES, READ_WAIT)).await
             }
         }
     }
