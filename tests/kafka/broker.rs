@@ -10,7 +10,7 @@ use super::fleet::{Fleet, PATIENCE};
 use super::load::Load;
 
 /// What processes say of brokers that are away.
-const BROKEN: [&str; 5] = [
+pub(super) const BROKEN: [&str; 5] = [
     "the client that reads gets no answers",
     "the stream does not answer",
     "it is not known whether the topic is still there",

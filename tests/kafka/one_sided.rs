@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millstream_tests::parts::Kafka;
 use millstream_tests::{Generator, KafkaProxy, Millstream, until};
 
+use super::broker::BROKEN;
 use super::fleet::{Fleet, PATIENCE};
 use super::load::Load;
 
@@ -16,13 +17,7 @@ async fn silent(stall: impl Fn(&KafkaProxy)) {
     let mut fleet = Fleet::new(&kafka.topics, &proxy.address().to_string(), 4).await;
     // As long as a request waits for its answer before its connection is given up.
     fleet.client_setting("socket.timeout.ms", "10000");
-    let allowed = [
-        "the stream does not answer",
-        "it is not known whether the topic is still there",
-        "kafka client:",
-        "the group knows another member by our name",
-    ];
-    let setup = || allowed.iter().fold(fleet.setup(), |setup, text| setup.allow(text));
+    let setup = || BROKEN.iter().fold(fleet.setup(), |setup, text| setup.allow(text));
     let processes: [Millstream; 2] = [setup().start().await, setup().start().await];
     let fleet = Arc::new(fleet);
     let load = Load::start(&fleet, Generator::new("kafka one-sided"), 1_000);

@@ -1,5 +1,6 @@
 //! One lane: a group of partitions with a writer of its own. The steps of the loop in [`crate::run()`].
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -227,19 +228,25 @@ impl<C: Columns> Lane<'_, C> {
     }
 
     /// Writes a batch, trying again for as long as the sink asks for that.
-    pub(crate) async fn write(&mut self, batch: &Batch<C>, intake: &Intake) -> Written {
+    /// Meanwhile the queues are filled again, so that a batch waits for no fetch when there is a backlog.
+    pub(crate) async fn write(&mut self, batch: &Batch<C>, intake: &mut Intake) -> Written {
         match self.try_write(batch, intake).await {
             Ok(written) => written,
             Err(leave) => Written::Nothing(leave),
         }
     }
 
-    async fn try_write(&mut self, batch: &Batch<C>, intake: &Intake) -> Result<Written, Leave> {
+    async fn try_write(&mut self, batch: &Batch<C>, intake: &mut Intake) -> Result<Written, Leave> {
         let mut backoff = self.backoff();
         let slow_max = if intake.is_part(batch.ranges()) { 1 } else { SLOW_IN_A_ROW };
         let mut slow = 0;
         loop {
-            let error = match self.sink.write(batch).await {
+            let written = tokio::select! {
+                biased;
+                written = self.sink.write(batch) => written,
+                never = read_ahead(self.source, intake) => match never {},
+            };
+            let error = match written {
                 Ok(receipt) => {
                     self.state.set(LaneState::Working);
                     return Ok(Written::Whole(receipt));
@@ -337,6 +344,21 @@ impl<C: Columns> Lane<'_, C> {
             () = self.shutdown.cancelled() => Err(Leave::Interrupted),
         }
     }
+}
+
+/// Fills the queues until it is dropped. Whatever goes wrong is met again by who needs the records.
+async fn read_ahead(source: &dyn Source, intake: &mut Intake) -> Infallible {
+    loop {
+        let wants = intake.wants();
+        if wants.is_empty() {
+            break;
+        }
+        match source.fetch(&wants, IDLE_WAIT).await {
+            Ok(batches) => intake.accept(batches),
+            Err(_) => break,
+        }
+    }
+    std::future::pending().await
 }
 
 /// An error with its causes, in one line.

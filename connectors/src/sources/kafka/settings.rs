@@ -139,7 +139,8 @@ impl KafkaOptions {
             .set("fetch.max.bytes", fetch_bytes.to_string())
             .set("max.partition.fetch.bytes", fetch_bytes.min(1 << 20).to_string())
             .set("queued.min.messages", "100000")
-            .set("queued.max.messages.kbytes", (third / 1024).max(1024).to_string())
+            // Of each partition: the client counts them apart.
+            .set("queued.max.messages.kbytes", (third / 4096).max(1024).to_string())
             // Three times what is asked for: what is compressed may grow beyond it.
             .set("receive.message.max.bytes", (3 * fetch_bytes).max(100_000_000).to_string());
         Ok(config)
