@@ -16,6 +16,7 @@ mod http_memory;
 mod kafka;
 mod kafka_commands;
 mod kinesis;
+mod kinesis_process;
 mod leases;
 mod order_vectors;
 mod parts;

@@ -6,6 +6,7 @@
 //! is for people and their tools.
 
 mod buffers;
+mod burst;
 mod client;
 mod context;
 mod fault;

@@ -32,6 +32,7 @@ use tokio::task::JoinHandle;
 use crate::kinesis::Address;
 use crate::kinesis::client::{Client, Listed};
 use crate::leases::{Assigner, Member, Timing, ready};
+
 use place::{END, Place};
 use shard::Shard;
 use stream::Stream;
@@ -143,6 +144,12 @@ impl Drop for KinesisSource {
         self.lister.abort();
         self.inner.shards().values().for_each(|shard| shard.forget());
     }
+}
+
+/// Whether a position is the end of a shard that was divided or merged: it has no more records.
+#[must_use]
+pub fn is_end(position: &Position) -> bool {
+    Place::of(position) == Some(Place::End)
 }
 
 /// Reads the list of shards again and again.

@@ -13,6 +13,8 @@ use crate::config::{Config, Kafka, Pipeline, PipelineSource, StreamKind};
 use crate::node;
 
 mod kinesis;
+#[cfg(feature = "aws")]
+pub(crate) use kinesis::address as kinesis_address;
 pub(crate) use kinesis::{kinesis_producer, make_kinesis};
 
 mod queue;

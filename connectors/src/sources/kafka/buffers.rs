@@ -199,6 +199,12 @@ impl Buffers {
         self.partitions.iter().filter(|(_, buffer)| !buffer.paused && buffer.bytes > 0).map(|(name, _)| *name).collect()
     }
 
+    /// Whether somebody waits for a partition that is fetched and has nothing.
+    pub(super) fn is_any_starved(&self) -> bool {
+        let is_more = |buffer: &Buffer| buffer.next.is_some_and(|next| buffer.end.is_none_or(|end| next < end));
+        self.partitions.values().any(|buffer| is_more(buffer) && !buffer.paused && buffer.bytes == 0)
+    }
+
     /// Partitions that rest although they are read and have nothing left.
     pub(super) fn hungry(&self) -> Vec<i32> {
         let hungry = |buffer: &Buffer| buffer.paused && buffer.next.is_some() && !buffer.seek && buffer.bytes == 0;

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use millstream_engine::{Position, Record};
+use millstream_engine::Record;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::burst::Burst;
 use super::context::Asking;
-use super::reader::record;
 use super::settings::Cluster;
 
 /// How long the brokers have for an answer.
@@ -157,20 +157,18 @@ impl Inquirer {
     ) -> Result<(Vec<Record>, u64), OpenError> {
         let place = self.list([(partition, Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX)))])?;
         self.client.assign(&place).map_err(|error| self.unavailable(&error))?;
-        let (began, mut records, mut bytes, mut next) = (Instant::now(), Vec::new(), 0, from);
-        while bytes < bytes_max {
+        let (began, mut burst) = (Instant::now(), Burst::default());
+        while burst.bytes() < bytes_max {
             match self.client.poll(wait.saturating_sub(began.elapsed())) {
-                Some(Ok(message)) => {
-                    let record = record(&message);
-                    bytes += record.cost_bytes();
-                    if let Position::Offset(offset) = record.position {
-                        next = offset.saturating_add(1);
-                    }
-                    records.push(record);
-                }
+                Some(Ok(message)) => burst.add(&message),
                 Some(Err(KafkaError::PartitionEOF(_))) | None => break,
                 Some(Err(error)) => return Err(self.unavailable(&error)),
             }
+        }
+        let (mut records, mut next) = (Vec::with_capacity(burst.len()), from);
+        for (_, offset, record) in burst.into_records() {
+            next = offset.saturating_add(1);
+            records.push(record);
         }
         Ok((records, next))
     }

@@ -5,15 +5,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use millstream_engine::{Position, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::burst::Burst;
 use super::context::Reading;
 use super::settings::KafkaOptions;
 use super::shared::Shared;
@@ -24,8 +22,9 @@ const POLL_WAIT: Duration = Duration::from_millis(20);
 const BURST_RECORDS: usize = 2000;
 /// Bytes of them.
 const BURST_BYTES: usize = 2 << 20;
-/// How long everything may be full before partitions are paused: pausing throws away what was fetched.
-const FULL_MAX: Duration = Duration::from_secs(1);
+/// How long one partition may be kept waiting by others that are full, before those are paused: pausing throws away what
+/// was fetched of them.
+const FULL_MAX: Duration = Duration::from_millis(300);
 /// How long a seek may take; it does not ask a broker.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long seeks are tried again before all is begun anew.
@@ -170,14 +169,18 @@ impl<'a> Reader<'a> {
         list(&self.options.topic, partitions)
     }
 
-    /// Whether more may be taken from the client. When all is full for long, the full partitions are paused, so that the
-    /// others go on and the group still hears of us.
+    /// Whether more may be taken from the client. When there is no room and a partition that somebody waits for has
+    /// nothing, the others are paused, so that it goes on.
     fn has_room(&mut self) -> bool {
         if self.shared.wait_for_room(self.options.memory_bytes / 3, POLL_WAIT) {
             self.full_since = None;
             let hungry = self.shared.buffers().hungry();
             self.pause(&hungry, false);
             return true;
+        }
+        if !self.shared.buffers().is_any_starved() {
+            self.full_since = None;
+            return false;
         }
         let since = *self.full_since.get_or_insert_with(Instant::now);
         if since.elapsed() < FULL_MAX {
@@ -203,15 +206,11 @@ impl<'a> Reader<'a> {
 
     /// Takes what the client has, up to a limit, and hands it to the lanes at once.
     fn take_burst(&self) {
-        let (mut burst, mut ends, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut burst, mut ends) = (Burst::default(), Vec::new());
         let mut wait = POLL_WAIT;
-        while burst.len() < BURST_RECORDS && bytes < BURST_BYTES {
+        while burst.len() < BURST_RECORDS && burst.bytes() < BURST_BYTES {
             match self.consumer.poll(wait) {
-                Some(Ok(message)) => {
-                    let record = record(&message);
-                    bytes += record.cost_bytes();
-                    burst.push((message.partition(), record));
-                }
+                Some(Ok(message)) => burst.add(&message),
                 // It ends after what came before.
                 Some(Err(KafkaError::PartitionEOF(partition))) => ends.push((burst.len(), partition)),
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => self.shared.client_failed(&error, ""),
@@ -221,7 +220,7 @@ impl<'a> Reader<'a> {
             }
             wait = Duration::ZERO;
         }
-        if burst.is_empty() && ends.is_empty() {
+        if burst.len() == 0 && ends.is_empty() {
             return;
         }
         let mut buffers = self.shared.buffers();
@@ -230,13 +229,11 @@ impl<'a> Reader<'a> {
             return;
         }
         let mut ends = ends.into_iter().peekable();
-        for (index, (partition, record)) in burst.into_iter().enumerate() {
+        for (index, (partition, offset, record)) in burst.into_records().enumerate() {
             while let Some((_, ended)) = ends.next_if(|(at, _)| *at <= index) {
                 buffers.at_end(ended);
             }
-            if let Position::Offset(offset) = record.position {
-                buffers.accept(partition, offset, record);
-            }
+            buffers.accept(partition, offset, record);
         }
         ends.for_each(|(_, ended)| buffers.at_end(ended));
         drop(buffers);
@@ -315,27 +312,4 @@ pub(super) fn list(
         list.add_partition_offset(topic, partition, offset)?;
     }
     Ok(list)
-}
-
-/// Copies a message: what the client holds is not counted against its limits.
-pub(super) fn record(message: &BorrowedMessage<'_>) -> Record {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        let copy = |header: rdkafka::message::Header<'_, &[u8]>| {
-            (header.key.into(), header.value.map_or_else(Bytes::new, Bytes::copy_from_slice))
-        };
-        headers.iter().map(copy).collect()
-    });
-    Record {
-        position: Position::Offset(u64::try_from(message.offset()).unwrap_or(0)),
-        published_at_ms: message.timestamp().to_millis().filter(|at_ms| *at_ms >= 0).unwrap_or_else(now_ms),
-        key: message.key().map_or_else(Bytes::new, Bytes::copy_from_slice),
-        headers,
-        payload: message.payload().map_or_else(Bytes::new, Bytes::copy_from_slice),
-    }
-}
-
-/// For records of producers that give no time.
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

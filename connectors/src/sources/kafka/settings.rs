@@ -123,8 +123,9 @@ impl KafkaOptions {
         let mut config = self.consumer()?;
         let third = self.memory_bytes / 3;
         let debug = config.get("debug").map_or("metadata".to_owned(), |asked| format!("{asked},metadata"));
-        // A broker gives at least one batch whatever these say; answers of several brokers may be under way at once.
-        let fetch_bytes = third.clamp(1 << 20, 64 << 20);
+        // A broker gives at least one batch whatever these say; answers of several brokers may be under way at once. What
+        // is fetched is compressed, and several times as large in memory.
+        let fetch_bytes = (third / 4).clamp(1 << 20, 64 << 20);
         config
             .set("enable.partition.eof", "true")
             .set("isolation.level", "read_committed")
@@ -137,7 +138,7 @@ impl KafkaOptions {
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.max.bytes", fetch_bytes.to_string())
-            .set("max.partition.fetch.bytes", fetch_bytes.min(1 << 20).to_string())
+            .set("max.partition.fetch.bytes", (fetch_bytes / 8).min(1 << 20).to_string())
             .set("queued.min.messages", "100000")
             // Of each partition: the client counts them apart.
             .set("queued.max.messages.kbytes", (third / 4096).max(1024).to_string())

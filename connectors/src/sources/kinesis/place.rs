@@ -18,6 +18,9 @@ use millstream_engine::Position;
 /// The position of a shard that was read to its end, as it is stored.
 pub const END: &str = "end";
 
+/// The position of a shard that is read from its oldest record on, as it is stored.
+pub const OLDEST: &str = "oldest";
+
 /// Digits of a sequence number. Kinesis documents up to 128 and uses 56.
 const DIGITS_MAX: usize = 128;
 
@@ -42,7 +45,7 @@ impl Place {
                 Some((head, ms)) => (head, Some(ms.parse().ok()?)),
                 None => (text, None),
             };
-            if head == "oldest" {
+            if head == OLDEST {
                 return Some(Place::Oldest { seen_ms });
             }
             if let Some(sequence) = head.strip_prefix("after:") {
@@ -106,7 +109,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Oldest { .. } => f.write_str("oldest")?,
+            Place::Oldest { .. } => f.write_str(OLDEST)?,
             Place::At { sequence, number: None } => write!(f, "at:{sequence}")?,
             Place::At { sequence, number: Some(number) } => write!(f, "at:{sequence}:{number}")?,
             Place::After { sequence, .. } => write!(f, "after:{sequence}")?,

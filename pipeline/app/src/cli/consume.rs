@@ -9,8 +9,11 @@ use millstream_engine::{Position, Record};
 use serde_json::json;
 
 use super::screen;
-use crate::config::{Config, PipelineSource};
+use crate::config::{Config, PipelineSource, StreamKind};
 use crate::stream::Visit;
+
+#[cfg(feature = "aws")]
+mod shards;
 
 /// How long to wait when no partition has anything new.
 const WAIT: Duration = Duration::from_millis(200);
@@ -21,10 +24,10 @@ pub struct Args {
     /// The topic; without it that of the first pipeline.
     #[arg(short, long)]
     topic: Option<String>,
-    /// Only this partition.
+    /// Only this partition (not Kinesis).
     #[arg(short, long)]
     partition: Option<u32>,
-    /// Where to begin: `beginning`, `end`, an offset, `-N` (the last N of each partition) or `@SECONDS` since 1970.
+    /// Where to begin (not Kinesis): `beginning`, `end`, an offset, `-N` (the last N of each partition) or `@SECONDS` since 1970.
     #[arg(short, long, default_value = "beginning", allow_hyphen_values = true)]
     offset: String,
     /// Ends after so many records.
@@ -46,6 +49,13 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     if let Some(wanted) = &args.topic {
         pipeline.source = PipelineSource::Stream { topic: wanted.clone(), group: None };
     }
+    if config.stream.kind == StreamKind::Kinesis {
+        let read = tokio::select! {
+            read = shards(args, config, pipeline.topic()) => read,
+            stopped = tokio::signal::ctrl_c() => Ok(stopped?),
+        };
+        return read.map(|()| ExitCode::SUCCESS);
+    }
     let visit = Visit::open(config, &pipeline).await?;
     let count = visit.partitions().await?;
     let mut places = Vec::new();
@@ -61,6 +71,16 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     };
     visit.close()?;
     read.map(|()| ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "aws")]
+async fn shards(args: &Args, config: &Config, stream: &str) -> anyhow::Result<()> {
+    shards::run(args, config, stream).await
+}
+
+#[cfg(not(feature = "aws"))]
+async fn shards(_: &Args, _: &Config, _: &str) -> anyhow::Result<()> {
+    bail!("this build is without Kinesis: build it with `--features aws`, or take a release")
 }
 
 async fn begin(visit: &Visit, partition: u32, text: &str) -> anyhow::Result<u64> {
@@ -95,11 +115,7 @@ async fn read(visit: &Visit, args: &Args, mut places: Vec<(u32, u64)>) -> anyhow
                     return Ok(());
                 }
                 left -= 1;
-                screen::print_part(&if args.json {
-                    as_json(*partition, record)
-                } else {
-                    shown(&args.format, *partition, record)
-                });
+                screen::print_part(&shown_as_asked(args, &partition.to_string(), record));
             }
         }
         if left == 0 || (args.exit && !some && at_end(visit, &places).await?) {
@@ -127,7 +143,13 @@ fn offset(record: &Record) -> String {
     }
 }
 
-fn as_json(partition: u32, record: &Record) -> String {
+fn shown_as_asked(args: &Args, partition: &str, record: &Record) -> String {
+    if args.json { as_json(partition, record) } else { shown(&args.format, partition, record) }
+}
+
+/// A number where partitions have numbers.
+fn as_json(partition: &str, record: &Record) -> String {
+    let partition = partition.parse::<u32>().map_or_else(|_| json!(partition), |number| json!(number));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers: Vec<_> = record.headers.iter().map(|(name, value)| json!([name, text(value)])).collect();
     let line = json!({
@@ -137,7 +159,7 @@ fn as_json(partition: u32, record: &Record) -> String {
     format!("{line}\n")
 }
 
-fn shown(format: &str, partition: u32, record: &Record) -> String {
+fn shown(format: &str, partition: &str, record: &Record) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut line = String::new();
     let mut letters = format.chars();
@@ -147,7 +169,7 @@ fn shown(format: &str, partition: u32, record: &Record) -> String {
             (kind, true) => match (kind, letters.next()) {
                 ('%', Some('k')) => line += &text(&record.key),
                 ('%', Some('s')) => line += &text(&record.payload),
-                ('%', Some('p')) => line += &partition.to_string(),
+                ('%', Some('p')) => line += partition,
                 ('%', Some('o')) => line += &offset(record),
                 ('%', Some('T')) => line += &record.published_at_ms.to_string(),
                 ('%', Some('h')) => {
@@ -179,6 +201,6 @@ mod tests {
             headers: vec![("a".into(), Bytes::from_static(b"1")), ("b".into(), Bytes::new())],
             payload: Bytes::from_static(b"v"),
         };
-        assert_eq!(shown("%p/%o %T\\t%k=%s [%h]\\n%x%", 3, &record), "3/7 1764000000000\tk=v [a=1,b=]\n%x%");
+        assert_eq!(shown("%p/%o %T\\t%k=%s [%h]\\n%x%", "3", &record), "3/7 1764000000000\tk=v [a=1,b=]\n%x%");
     }
 }

@@ -12,8 +12,11 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::database::{Database, Expect};
 use super::screen;
-use crate::config::{Config, Pipeline, PipelineSource};
+use crate::config::{Config, Pipeline, PipelineSource, StreamKind};
 use crate::stream::Visit;
+
+#[cfg(feature = "aws")]
+mod shards;
 
 /// What to do with positions.
 #[derive(Debug, clap::Subcommand)]
@@ -53,10 +56,11 @@ pub struct Reset {
     /// Whose positions.
     #[arg(long)]
     pipeline: String,
-    /// Only this partition; without it all of them.
+    /// Only this partition, or shard of Kinesis; without it all of them.
     #[arg(long)]
-    partition: Option<u32>,
-    /// `earliest`, `latest`, `@TIME` (`@2026-11-23T12:00Z`, `@1764000000`; the first record stored then or later) or an offset.
+    partition: Option<String>,
+    /// `earliest`, `latest`, `@TIME` (`@2026-11-23T12:00Z`, `@1764000000`; the first record stored then or later) or an offset. For
+    /// Kinesis `earliest` alone.
     #[arg(long, value_name = "POSITION")]
     to: String,
     /// Says what would change, and changes nothing.
@@ -150,17 +154,29 @@ async fn show(connection: &mut PgConnection, pipeline: Option<&str>, json: bool)
 
 async fn reset(connection: &mut PgConnection, config: &Config, args: &Reset) -> anyhow::Result<ExitCode> {
     let pipeline = pipeline(config, &args.pipeline)?;
+    if config.stream.kind == StreamKind::Kinesis {
+        return reset_shards(connection, config, pipeline, args).await;
+    }
     let target = target(connection, &args.to).await?;
     let visit = Visit::open(config, pipeline).await?;
     let partitions = visit.partitions().await?;
     let mut goals = Vec::new();
-    for partition in (0..partitions).filter(|partition| args.partition.is_none_or(|only| only == *partition)) {
+    let is_meant = |partition: &u32| args.partition.as_ref().is_none_or(|only| *only == partition.to_string());
+    for partition in (0..partitions).filter(is_meant) {
         goals.push((partition, resolve(&visit, partition, target).await?));
     }
     if goals.is_empty() {
         bail!("topic {} has partitions 0 to {}", pipeline.topic(), partitions.saturating_sub(1));
     }
     go(connection, pipeline, visit, &goals, args.dry_run).await
+}
+
+#[cfg(feature = "aws")]
+use shards::reset as reset_shards;
+
+#[cfg(not(feature = "aws"))]
+async fn reset_shards(_: &mut PgConnection, _: &Config, _: &Pipeline, _: &Reset) -> anyhow::Result<ExitCode> {
+    bail!("this build is without Kinesis: build it with `--features aws`, or take a release")
 }
 
 /// Takes over where another consumer of the group stopped.

@@ -33,7 +33,7 @@ impl Visit {
             }
             StreamKind::Kafka => open_kafka(config, pipeline).await,
             StreamKind::Kinesis => bail!(
-                "this command does not know Kinesis yet: `aws kinesis get-records` shows records, and `millstream positions show` the positions"
+                "this command does not know Kinesis: `millstream positions reset --to earliest` reads everything again"
             ),
         }
     }
