@@ -11,6 +11,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::until;
+
 /// An answer of brokers on two busy cores, one of which may just have been killed.
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -79,8 +81,18 @@ impl Topics {
         for (name, value) in settings {
             new = new.set(name, value);
         }
-        let made = self.admin().create_topics([&new], &options()).await.expect("ask for a topic");
+        let admin = self.admin();
+        let made = admin.create_topics([&new], &options()).await.expect("ask for a topic");
         accepted(made, topic);
+        let count = usize::try_from(partitions).unwrap_or(1);
+        // The controller has it; the brokers hear of it a little later.
+        let has_leaders = || {
+            let metadata = admin.inner().fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
+            let led =
+                metadata.topics().first()?.partitions().iter().filter(|partition| partition.leader() >= 0).count();
+            (led == count).then_some(())
+        };
+        until("the brokers to know the topic", WITHIN, || async { has_leaders() }).await;
     }
 
     /// Deletes a topic.
