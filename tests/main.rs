@@ -29,4 +29,5 @@ mod sqs_bridge;
 mod sqs_process;
 mod sqs_straight;
 mod tidy;
+mod tune;
 mod versions;

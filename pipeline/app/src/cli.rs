@@ -43,6 +43,8 @@ mod psql;
 
 mod doctor;
 
+mod tune;
+
 mod client;
 mod database;
 mod screen;
@@ -115,6 +117,8 @@ pub enum Command {
     User(user::Command),
     /// Opens the database in psql.
     Psql(psql::Args),
+    /// Looks into how the controller finds batch size and concurrency.
+    Tune(tune::Args),
     /// Measures; see the README for what the figures mean.
     Bench(crate::bench::Args),
     /// Prints a completion script for a shell.
@@ -160,6 +164,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Init(args) => init::run(&args, layers.file.as_deref()),
         Command::Completions { shell } => completions(shell),
         Command::Validate(args) => settings::validate(args, layers),
+        Command::Tune(args) => tune::run(&args),
         Command::Bench(args) => crate::bench::run(args).await,
         Command::Demo(args) => crate::demo::run(args, load()?.config).await,
         Command::Run => run::run(load()?.config).await,

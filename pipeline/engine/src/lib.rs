@@ -20,6 +20,8 @@ pub mod sink;
 
 pub mod commit;
 
+pub mod concurrency;
+
 pub mod lane;
 
 pub mod run;

@@ -21,6 +21,8 @@ pub mod sink;
 
 pub mod memory;
 
+pub mod simulator;
+
 mod moment;
 
 /// Makes one test of every check of [`testing::source`](crate::testing::source), given how to make a fixture.

@@ -1,0 +1,127 @@
+//! The controller: how many transactions at a time, how many records in each, how long a record waits for company.
+//!
+//! A pure state machine: no clock, no runtime, no randomness of its own. It is told what happened and when, as time
+//! since an origin of the caller's choice, and answers with [`Decision`]s; between them [`Controller::pace`] says what
+//! holds. The same code runs against a database and in the simulator. One instance per database, shared by all
+//! pipelines of a process that write to it.
+//!
+//! Sought are the smallest concurrency and the smallest transactions that give nearly all the goodput there is: by
+//! comparing them with others, again and again. Brakes and a ceiling answer what must not wait for a comparison.
+
+mod axis;
+mod batch;
+mod brake;
+mod ceiling;
+mod controller;
+mod cost;
+mod curves;
+mod decision;
+mod evidence;
+mod ladder;
+mod linger;
+mod meter;
+mod reading;
+mod search;
+
+use std::time::Duration;
+
+pub use controller::{Controller, Limited};
+pub use decision::{Decision, Knob, Reason};
+
+/// What the operator allows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The fewest transactions at a time, 1 or more.
+    pub concurrency_min: usize,
+    /// The most transactions at a time: lanes, connections, and the share of this process, whichever is smallest.
+    pub concurrency_max: usize,
+    /// The most records in one transaction.
+    pub records_max: usize,
+    /// The most bytes of records in one transaction.
+    pub bytes_max: usize,
+    /// How old an event may become before it is committed: what batching may spend waiting.
+    pub freshness: Duration,
+    /// How long a transaction may take: bounds locks and what a fault undoes.
+    pub transaction_max: Duration,
+    /// Records per second that may be written; 0 for no cap.
+    pub records_per_second_max: u64,
+    /// Holds batch size and concurrency where they are: no brake lowers them either. Only the limits above still do.
+    pub freeze: bool,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// A transaction was begun.
+    Begun(Work),
+    /// A transaction ended.
+    Ended {
+        /// When it was begun.
+        began: Duration,
+        /// What it held.
+        work: Work,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// So many batches are ready and wait for a turn, from now on.
+    Waiting(usize),
+    /// What the database says of itself.
+    Signals(Signals),
+    /// Time has passed. Comes a few times a second, whatever else does.
+    Tick,
+}
+
+/// What a transaction holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Records.
+    pub records: usize,
+    /// Bytes of records.
+    pub bytes: usize,
+    /// Whether more was there than it could hold: there is a backlog.
+    pub full: bool,
+}
+
+/// How a transaction ended. Only what was committed says anything about cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Committed.
+    Committed,
+    /// The database had too much to do: out of memory or connections, a time limit, no connection.
+    Overload,
+    /// Others were in the way: a deadlock, a lock that was not to be had, a conflict of transactions.
+    Contention,
+    /// Neither: a fence, a fault of a record, a shutdown.
+    Other,
+}
+
+/// What the database says of itself. What it does not tell is missing, never zero, and moves nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Signals {
+    /// Sessions that run and wait for nothing: they want a processor.
+    pub sessions_running: Option<f64>,
+    /// Sessions that wait for a lock of a row, a transaction or a table.
+    pub sessions_locked: Option<f64>,
+    /// Sessions that wait for disk or for the log.
+    pub sessions_waiting_io: Option<f64>,
+    /// Processors of the database's machine.
+    pub processors: Option<f64>,
+    /// Part of all processors in use, 0 to 1.
+    pub processors_used: Option<f64>,
+    /// How far the slowest replica is behind.
+    pub replica_lag: Option<Duration>,
+}
+
+/// What holds now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Transactions at a time. 0 while nothing new may be begun, because nothing that was begun ends.
+    pub concurrency: usize,
+    /// Records in a transaction.
+    pub records: usize,
+    /// How long the oldest record waits for others when there is no backlog.
+    pub linger: Duration,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The most transactions at a time that the database is believed to bear.
+//!
+//! Lowered when the database turns work away or says that its processors or a replica do not keep up; raised
+//! again step by step. Never tells how many are written at a time, only how many are too many: what the database says of
+//! itself is seconds old, and steering by it would swing.
+
+use super::Signals;
+
+/// More sessions that want a processor than this for each processor, over a while: some only wait.
+const RUNNING_PER_PROCESSOR: f64 = 2.0;
+
+/// With more of the processors in use than this, and nothing else known, nothing is left.
+const PROCESSORS_USED: f64 = 0.97;
+
+/// What is said is smoothed over about so many times it is said: sessions come and go.
+const SMOOTHED_OVER: f64 = 12.0;
+
+/// A replica further behind than this, in seconds, and falling further, reads stale.
+const REPLICA_LAG: f64 = 10.0;
+
+/// Signals lower it by this factor, at most so often (seconds).
+const SIGNAL_FACTOR: f64 = 0.9;
+const SIGNAL_EVERY: f64 = 10.0;
+
+/// It is raised so often (seconds), and half as often after each time it was lowered again, up to the longest.
+const RAISE_EVERY: f64 = 30.0;
+const RAISE_EVERY_MAX: f64 = 300.0;
+
+/// What signals lowered does not hold longer than this after the last signal (seconds).
+const SIGNALS_HOLD: f64 = 300.0;
+
+/// The ceiling and what it rests on.
+#[derive(Clone, Debug)]
+pub(super) struct Ceiling {
+    /// None: nothing but the operator's limit.
+    limit: Option<usize>,
+    changed: f64,
+    raise_every: f64,
+    signalled: Option<f64>,
+    pressed: f64,
+    lag: f64,
+    /// How crowded the database is, smoothed: above 1 is too much.
+    crowd: f64,
+    by_signal: bool,
+}
+
+impl Ceiling {
+    pub(super) fn new() -> Self {
+        Self {
+            limit: None,
+            changed: 0.0,
+            raise_every: RAISE_EVERY,
+            signalled: None,
+            pressed: f64::NEG_INFINITY,
+            lag: 0.0,
+            crowd: 0.0,
+            by_signal: false,
+        }
+    }
+
+    /// The most that is allowed, the operator's limit being this.
+    pub(super) fn within(&self, max: usize) -> usize {
+        self.limit.map_or(max, |limit| limit.min(max))
+    }
+
+    /// So many were too many.
+    pub(super) fn lower(&mut self, now: f64, to: usize) {
+        if self.limit.is_some() {
+            self.raise_every = (self.raise_every * 2.0).min(RAISE_EVERY_MAX);
+        }
+        self.limit = Some(self.within(to).max(1));
+        self.changed = now;
+        self.by_signal = false;
+    }
+
+    /// What lowered it had another cause.
+    pub(super) fn lift(&mut self, now: f64) {
+        (self.limit, self.changed, self.raise_every) = (None, now, RAISE_EVERY);
+    }
+
+    /// What the database says, `concurrency` being in force. Gives whether the ceiling fell.
+    pub(super) fn heed(&mut self, now: f64, signals: &Signals, concurrency: usize) -> bool {
+        let lag = signals.replica_lag.map(|lag| lag.as_secs_f64());
+        let behind = lag.is_some_and(|lag| lag > REPLICA_LAG && lag > self.lag);
+        self.lag = lag.unwrap_or(self.lag);
+        if *signals != Signals::default() {
+            self.signalled = Some(now);
+        }
+        if let Some(crowd) = crowd(signals) {
+            self.crowd += (crowd - self.crowd) / SMOOTHED_OVER;
+        }
+        if !(behind || self.crowd > 1.0) || now - self.pressed < SIGNAL_EVERY || concurrency < 2 {
+            return false;
+        }
+        self.pressed = now;
+        let to = super::ladder::nearest((self.within(concurrency) as f64 * SIGNAL_FACTOR).floor()).max(1);
+        self.lower(now, to);
+        self.by_signal = true;
+        true
+    }
+
+    /// Time has passed: raised by one, or by a tenth, when it has held long enough. Gives whether it rose.
+    pub(super) fn relax(&mut self, now: f64, max: usize) -> bool {
+        let Some(limit) = self.limit else { return false };
+        let silent = self.by_signal && self.signalled.is_none_or(|last| now - last > SIGNALS_HOLD);
+        let pressed = self.by_signal && now - self.pressed < self.raise_every;
+        // Without signals nothing says that what they lowered may rise, but nothing holds it for ever either.
+        let mute = self.by_signal && self.signalled.is_none_or(|last| now - last > SIGNAL_EVERY);
+        if silent {
+            self.lift(now);
+            return true;
+        }
+        if pressed || mute || now - self.changed < self.raise_every {
+            return false;
+        }
+        let raised = limit + (limit / 10).max(1);
+        self.limit = (raised < max).then_some(raised);
+        self.changed = now;
+        true
+    }
+}
+
+/// How crowded the processors are, 1 at the bound; nothing where that is not said. Sessions that wait for locks are no
+/// part of it: what they cost is missing in goodput, which says it better.
+fn crowd(signals: &Signals) -> Option<f64> {
+    match (signals.sessions_running, signals.processors, signals.processors_used) {
+        (Some(running), Some(processors), _) if processors > 0.0 => {
+            Some((running / (RUNNING_PER_PROCESSOR * processors)).min(4.0))
+        }
+        (_, _, Some(used)) => Some(used / PROCESSORS_USED),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_moves_nothing() {
+        let mut ceiling = Ceiling::new();
+        for second in 0..1000 {
+            assert!(!ceiling.heed(f64::from(second), &Signals::default(), 8));
+            let half = Signals { sessions_running: Some(500.0), ..Signals::default() };
+            assert!(!ceiling.heed(f64::from(second), &half, 8), "how many processors is not known");
+        }
+        assert_eq!(ceiling.within(64), 64);
+    }
+
+    #[test]
+    fn too_many_running_lower_it_once_in_ten_seconds_and_it_rises_again() {
+        let mut ceiling = Ceiling::new();
+        let many = Signals { sessions_running: Some(20.0), processors: Some(4.0), ..Signals::default() };
+        let fell = (0..25).filter(|second| ceiling.heed(f64::from(*second), &many, 20)).collect::<Vec<_>>();
+        assert_eq!(fell, [5, 15], "not at the first word, and not at each");
+        assert_eq!(ceiling.within(64), 16);
+        let few = Signals { sessions_running: Some(3.0), ..many };
+        for second in 25..2000 {
+            ceiling.heed(f64::from(second), &few, 16);
+            ceiling.relax(f64::from(second), 20);
+        }
+        assert_eq!(ceiling.within(64), 64);
+    }
+
+    #[test]
+    fn a_replica_must_fall_further_behind() {
+        let mut ceiling = Ceiling::new();
+        let lag = |seconds| Signals { replica_lag: Some(Duration::from_secs(seconds)), ..Signals::default() };
+        assert!(!ceiling.heed(0.0, &lag(5), 10));
+        assert!(ceiling.heed(1.0, &lag(30), 10));
+        assert!(!ceiling.heed(20.0, &lag(30), 9));
+        assert!(!ceiling.heed(40.0, &lag(20), 9));
+    }
+
+    #[test]
+    fn what_signals_lowered_ends_some_minutes_after_them() {
+        let mut ceiling = Ceiling::new();
+        let many = Signals { processors_used: Some(1.0), ..Signals::default() };
+        assert!((0..60).any(|second| ceiling.heed(f64::from(second), &many, 20)));
+        assert!(!ceiling.relax(200.0, 64), "nothing says that it may rise");
+        assert!(ceiling.relax(361.0, 64));
+        assert_eq!(ceiling.within(64), 64);
+    }
+}

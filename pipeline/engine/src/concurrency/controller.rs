@@ -1,0 +1,423 @@
+//! The state machine: what each event means, and to whom it is told.
+//!
+//! [`Search`] finds the numbers, [`Brakes`] and [`Ceiling`] answer what must not wait for a comparison, [`Cost`] and
+//! [`Batch`] say how large a transaction may be.
+
+use std::time::Duration;
+
+use super::batch::{Batch, RECORDS_MIN};
+use super::brake::{Brakes, MILD, OVERLOAD, Overload};
+use super::ceiling::Ceiling;
+use super::cost::Cost;
+use super::reading::Around;
+use super::search::Search;
+use super::{Decision, Ending, Event, Knob, Pace, Reason, Settings, Signals, Work, ladder, linger};
+
+/// What keeps more from being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// There is no more to write, or the operator's cap of records per second holds it back.
+    Application,
+    /// There is more, but in partitions whose lanes are busy: more at a time would not be used.
+    Partitions,
+    /// The database: more at a time would write hardly more, or too much for it.
+    Database,
+    /// The operator's limit, the connections or the lanes: more at a time would write more.
+    Limit,
+}
+
+/// To begin with: enough to see whether twice as many write twice as much.
+const CONCURRENCY_START: usize = 2;
+
+/// Without a word for so long, time has jumped: what lies between says nothing. In seconds.
+const JUMP: f64 = 5.0;
+
+/// The model of cost is off by this part of what it says of a larger transaction.
+const MODEL_ERROR: f64 = 0.3;
+
+/// A transaction is taken to cost as much as so many records, until it is known better.
+const TRANSACTION_RECORDS: f64 = 150.0;
+
+/// The cost is fitted and the size of transactions looked at, at most so often, in seconds.
+const FIT_EVERY: f64 = 1.0;
+
+/// The state machine.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    settings: Settings,
+    now: Duration,
+    concurrency: usize,
+    records: usize,
+    inflight: usize,
+    waiting: usize,
+    cost: Cost,
+    batch: Batch,
+    brakes: Brakes,
+    ceiling: Ceiling,
+    search: Search,
+    fitted: f64,
+}
+
+impl Controller {
+    /// Knows nothing yet and begins with little.
+    pub fn new(settings: Settings, now: Duration) -> Self {
+        let limits = limits(&settings);
+        let seconds = now.as_secs_f64();
+        let mut search = Search::new(limits, sizes(&settings), seconds);
+        let concurrency = CONCURRENCY_START.clamp(limits.0, limits.1);
+        let records = search.evidence(Knob::Records).rung_below(Batch::start(&settings));
+        let cost = Cost::default();
+        search.restart(seconds, concurrency, records, &cost);
+        Self {
+            concurrency,
+            records,
+            now,
+            inflight: 0,
+            waiting: 0,
+            cost,
+            batch: Batch::new(),
+            brakes: Brakes::new(seconds),
+            ceiling: Ceiling::new(),
+            search,
+            fitted: seconds,
+            settings,
+        }
+    }
+
+    /// Tells it what happened. Gives what was changed because of it, mostly nothing.
+    ///
+    /// Costs no allocation but when it decides. Time that runs backwards stands still; the same end told twice counts
+    /// twice as work, but is answered once.
+    pub fn on_event(&mut self, now: Duration, event: &Event) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        self.pass(now, &mut decisions);
+        match event {
+            Event::Begun(work) => self.begun(work),
+            Event::Ended { began, work, ending } => self.ended(*began, work, *ending, &mut decisions),
+            Event::Waiting(batches) => self.waiting = *batches,
+            Event::Signals(signals) => self.signals(signals, &mut decisions),
+            Event::Tick => self.tick(&mut decisions),
+        }
+        decisions
+    }
+
+    /// What holds now. The records of a transaction differ from one to the next: now and then a small one is asked for,
+    /// because from equal ones nothing can be learnt.
+    pub fn pace(&self) -> Pace {
+        Pace {
+            concurrency: if self.brakes.stalled { 0 } else { self.concurrency },
+            records: if self.settings.freeze { self.records } else { self.batch.next(self.records, &self.cost) },
+            linger: linger::linger(&self.settings, &self.cost),
+        }
+    }
+
+    /// The operator's limits change at run time. They hold at once, freeze or not.
+    pub fn set(&mut self, now: Duration, settings: Settings) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        self.pass(now, &mut decisions);
+        self.come_home(&mut decisions);
+        self.settings = settings;
+        let (numbers, sizes) = (limits(&self.settings), sizes(&self.settings));
+        self.search.evidence(Knob::Concurrency).limit(numbers.0, numbers.1);
+        self.search.evidence(Knob::Records).limit(sizes.0, sizes.1);
+        self.change(Knob::Concurrency, self.concurrency, Reason::Limit, Vec::new(), &mut decisions);
+        self.change(Knob::Records, self.records, Reason::Limit, Vec::new(), &mut decisions);
+        self.restart();
+        decisions
+    }
+
+    /// So many processes write to this database, each with a controller of its own, this one with them; 1 at first.
+    ///
+    /// Each has a part of what is allowed as its `concurrency_max`. Without knowing of the others each would take what
+    /// it can get from them as a gain.
+    pub fn shared_by(&mut self, processes: usize) {
+        self.search.shared_by(processes);
+    }
+
+    /// What keeps more from being written, as far as is known now.
+    pub fn limited(&self) -> Limited {
+        let max = limits(&self.settings).1;
+        if self.is_busy() {
+            let more = self.concurrency >= max && self.search.wants_more(self.concurrency);
+            return if more { Limited::Limit } else { Limited::Database };
+        }
+        let partitions = self.waiting == 0 && self.inflight > 0 && self.batch.mostly_full();
+        if partitions { Limited::Partitions } else { Limited::Application }
+    }
+
+    /// Time has passed; what was going on until now is counted as such.
+    fn pass(&mut self, now: Duration, decisions: &mut Vec<Decision>) {
+        let (before, now) = (self.now, now.max(self.now));
+        let (from, to) = (before.as_secs_f64(), now.as_secs_f64());
+        self.now = now;
+        if to - from > JUMP {
+            self.brakes.begin(to);
+            self.come_home(decisions);
+            self.restart();
+        } else if self.is_busy() {
+            self.search.meter.busy(from, to);
+        }
+    }
+
+    /// Whether all turns are taken and there is more to write.
+    fn is_busy(&self) -> bool {
+        let all_lanes = self.concurrency >= limits(&self.settings).1 && self.batch.mostly_full();
+        self.inflight >= self.concurrency && (self.waiting > 0 || all_lanes)
+    }
+
+    fn begun(&mut self, work: &Work) {
+        if self.inflight == 0 {
+            self.brakes.begin(self.seconds());
+        }
+        self.inflight = self.inflight.saturating_add(1);
+        self.batch.begun(work.full);
+    }
+
+    fn ended(&mut self, began: Duration, work: &Work, ending: Ending, decisions: &mut Vec<Decision>) {
+        self.inflight = self.inflight.saturating_sub(1);
+        let (began, now) = (began.min(self.now), self.now);
+        let committed = ending == Ending::Committed;
+        self.brakes.ended(self.seconds(), ending == Ending::Contention, committed);
+        if committed {
+            self.search.meter.committed(began, now, work.records);
+            self.cost.committed(now.saturating_sub(began), work.records, work.bytes, self.concurrency);
+        }
+        if self.brakes.stalled && (committed || self.inflight == 0) {
+            self.resume(decisions);
+        }
+        if !self.settings.freeze {
+            self.brake(began.as_secs_f64(), ending, decisions);
+        }
+    }
+
+    /// Answers how a transaction ended, when that cannot wait.
+    fn brake(&mut self, began: f64, ending: Ending, decisions: &mut Vec<Decision>) {
+        let now = self.seconds();
+        match ending {
+            Ending::Overload => {
+                let overload = self.brakes.overload(now, began);
+                match overload {
+                    Overload::Known => return,
+                    Overload::TooMany => self.lower_ceiling(now, decisions),
+                    Overload::Away => self.ceiling.lift(now),
+                }
+                self.lower(OVERLOAD, Reason::Overload, Vec::new(), decisions);
+            }
+            Ending::Contention => {
+                if self.brakes.contention(now, began) {
+                    self.lower(MILD, Reason::Contention, Vec::new(), decisions);
+                }
+            }
+            Ending::Committed => {
+                if self.brakes.slow(now, began, &self.cost) {
+                    let figures = vec![("transaction_milliseconds", self.cost.recent_seconds() * 1000.0)];
+                    self.lower(MILD, Reason::Slow, figures, decisions);
+                    self.cost.fade(0.2);
+                    self.cost.forget_slow();
+                    self.search.shaken(now, 0.4);
+                }
+            }
+            Ending::Other => {}
+        }
+    }
+
+    /// Something ended after nothing did: a little less than before, never from the beginning.
+    fn resume(&mut self, decisions: &mut Vec<Decision>) {
+        self.brakes.stalled = false;
+        let (min, _) = limits(&self.settings);
+        let to = if self.settings.freeze { self.concurrency } else { part(self.concurrency, MILD).max(min) };
+        decisions.push(self.decision(Knob::Concurrency, 0, to, Reason::Stall, Vec::new()));
+        self.concurrency = to;
+        self.search.braked();
+        self.restart();
+    }
+
+    fn signals(&mut self, signals: &Signals, decisions: &mut Vec<Decision>) {
+        if self.settings.freeze {
+            return;
+        }
+        let (now, max) = (self.seconds(), limits(&self.settings).1);
+        let before = self.ceiling.within(max);
+        let at = match self.search.home() {
+            Some((Knob::Concurrency, home)) => home,
+            _ => self.concurrency,
+        };
+        if self.ceiling.heed(now, signals, at) {
+            let after = self.ceiling.within(max);
+            decisions.push(self.decision(Knob::Ceiling, before, after, Reason::Signal, figures_of(signals)));
+            if self.concurrency > after {
+                self.come_home(decisions);
+                self.lower_to(after, Reason::Signal, Vec::new(), decisions);
+            }
+        }
+    }
+
+    fn tick(&mut self, decisions: &mut Vec<Decision>) {
+        let now = self.seconds();
+        if now - self.fitted >= FIT_EVERY {
+            self.fitted = now;
+            self.cost.fit();
+            self.fit_size(decisions);
+        }
+        if self.settings.freeze {
+            return;
+        }
+        self.relax(now, decisions);
+        if self.brakes.stalls(now, self.inflight, &self.cost) {
+            self.come_home(decisions);
+            let figures = vec![("long_transaction_milliseconds", self.cost.long_seconds() * 1000.0)];
+            decisions.push(self.decision(Knob::Concurrency, self.concurrency, 0, Reason::Stall, figures));
+        }
+        if self.brakes.stalled {
+            return;
+        }
+        let cap = self.settings.records_per_second_max;
+        let around = Around {
+            cost: &self.cost,
+            concurrency: self.concurrency,
+            records: self.records,
+            concurrency_most: self.ceiling.within(limits(&self.settings).1),
+            records_most: self.batch.most(self.records, &self.cost, &self.settings),
+            capped_at: if cap == 0 { f64::INFINITY } else { cap as f64 },
+            full: self.batch.mostly_full(),
+        };
+        if let Some(step) = self.search.tick(now, &around) {
+            self.change(step.knob, step.to, step.reason, step.figures, decisions);
+        }
+    }
+
+    /// What the cost says of the size: at once when transactions take too long, else as a word beside what is compared.
+    fn fit_size(&mut self, decisions: &mut Vec<Decision>) {
+        let known = self.cost.transaction_records();
+        let transaction = if known > 0.0 { known } else { TRANSACTION_RECORDS };
+        let (from, to) = ((self.records / 4).max(1), self.records);
+        let ratio = (1.0 + transaction / from as f64) / (1.0 + transaction / to as f64);
+        self.search.evidence(Knob::Records).foretell(from, to, ratio.ln(), (ratio.ln() * MODEL_ERROR).powi(2) + 0.0002);
+        let most = self.batch.most(self.records, &self.cost, &self.settings);
+        if self.settings.freeze || self.records <= most {
+            return;
+        }
+        self.come_home(decisions);
+        let figures = vec![("transaction_milliseconds", self.cost.recent_seconds() * 1000.0)];
+        let to = self.search.evidence(Knob::Records).rung_below(most);
+        self.change(Knob::Records, to, Reason::Cost, figures, decisions);
+        self.restart();
+    }
+
+    /// Raises the ceiling when it is time.
+    fn relax(&mut self, now: f64, decisions: &mut Vec<Decision>) {
+        let max = limits(&self.settings).1;
+        let before = self.ceiling.within(max);
+        if self.ceiling.relax(now, max) && self.ceiling.within(max) != before {
+            let after = self.ceiling.within(max);
+            decisions.push(self.decision(Knob::Ceiling, before, after, Reason::Recovery, Vec::new()));
+        }
+    }
+
+    fn lower_ceiling(&mut self, now: f64, decisions: &mut Vec<Decision>) {
+        let max = limits(&self.settings).1;
+        let before = self.ceiling.within(max);
+        self.ceiling.lower(now, part(self.concurrency, MILD));
+        let after = self.ceiling.within(max);
+        if after != before {
+            decisions.push(self.decision(Knob::Ceiling, before, after, Reason::Overload, Vec::new()));
+        }
+    }
+
+    /// A brake: a part of what there is, at once; the search begins anew from there.
+    fn lower(&mut self, factor: f64, reason: Reason, figures: Vec<(&'static str, f64)>, decisions: &mut Vec<Decision>) {
+        let lowered = part(self.concurrency, factor);
+        self.come_home(decisions);
+        self.lower_to(lowered.min(self.concurrency), reason, figures, decisions);
+    }
+
+    fn lower_to(
+        &mut self,
+        to: usize,
+        reason: Reason,
+        figures: Vec<(&'static str, f64)>,
+        decisions: &mut Vec<Decision>,
+    ) {
+        let to = self.search.evidence(Knob::Concurrency).rung_below(to);
+        self.change(Knob::Concurrency, to, reason, figures, decisions);
+        self.search.braked();
+        self.restart();
+    }
+
+    /// Ends a trial, if there is one.
+    fn come_home(&mut self, decisions: &mut Vec<Decision>) {
+        if let Some((knob, from)) = self.search.home() {
+            self.change(knob, from, Reason::Trial, Vec::new(), decisions);
+            self.restart();
+        }
+    }
+
+    fn restart(&mut self) {
+        self.search.restart(self.seconds(), self.concurrency, self.records, &self.cost);
+    }
+
+    fn change(
+        &mut self,
+        knob: Knob,
+        to: usize,
+        reason: Reason,
+        figures: Vec<(&'static str, f64)>,
+        decisions: &mut Vec<Decision>,
+    ) {
+        let ((min, max), now) = match knob {
+            Knob::Records => ((1, self.settings.records_max.max(1)), &mut self.records),
+            _ => (limits(&self.settings), &mut self.concurrency),
+        };
+        let to = to.clamp(min, max);
+        let from = std::mem::replace(now, to);
+        if from != to {
+            decisions.push(self.decision(knob, from, to, reason, figures));
+        }
+    }
+
+    fn decision(
+        &self,
+        knob: Knob,
+        from: usize,
+        to: usize,
+        reason: Reason,
+        figures: Vec<(&'static str, f64)>,
+    ) -> Decision {
+        Decision { at: self.now, knob, from, to, reason, figures }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.now.as_secs_f64()
+    }
+}
+
+/// The smallest and the largest transactions that are tried.
+fn sizes(settings: &Settings) -> (usize, usize) {
+    let max = settings.records_max.max(1);
+    (RECORDS_MIN.min(max), max)
+}
+
+/// The fewest and the most, whatever the operator has written.
+fn limits(settings: &Settings) -> (usize, usize) {
+    let min = settings.concurrency_min.max(1);
+    (min, settings.concurrency_max.max(min))
+}
+
+/// A part of so many, rounded down, at least 1.
+fn part(concurrency: usize, factor: f64) -> usize {
+    ladder::nearest((concurrency as f64 * factor).floor()).max(1)
+}
+
+fn figures_of(signals: &Signals) -> Vec<(&'static str, f64)> {
+    let lag = signals.replica_lag.map(|lag| lag.as_secs_f64());
+    [
+        ("sessions_running", signals.sessions_running),
+        ("sessions_locked", signals.sessions_locked),
+        ("processors", signals.processors),
+        ("processors_used_part", signals.processors_used),
+        ("replica_lag_seconds", lag),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| value.map(|value| (name, value)))
+    .collect()
+}

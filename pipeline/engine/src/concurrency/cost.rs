@@ -1,0 +1,264 @@
+//! What a transaction costs: `T = a + b * records`, by least squares in which old transactions fade.
+//!
+//! From it follow how large a transaction is worth to be, and whether one took unusually long for what it held. The
+//! ratio `a / b` does not change when everything gets slower by one factor, so it holds for any concurrency.
+
+use std::time::Duration;
+
+/// What is kept of the past at each transaction, so that after 400 one counts half. Fewer would follow noise, more would
+/// follow a change too late.
+const KEEP: f64 = 0.998_268_6;
+
+/// The part by which each transaction moves what is called recent: of about the last twenty.
+const RECENT: f64 = 1.0 / 20.0;
+
+/// One that takes longer than so many times the recent mean moves it no further: a stall is not the usual.
+const RECENT_MOST: f64 = 3.0;
+
+/// So many transactions before anything is believed.
+const SAMPLES_MIN: f64 = 16.0;
+
+/// A slope whose error is larger than this part of it is not believed: the last good one holds.
+const ERROR_MAX: f64 = 0.5;
+
+/// Above this multiple of what the model says a transaction was slow.
+const SLOW: f64 = 2.5;
+
+/// The measured cost.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cost {
+    weight: f64,
+    records: f64,
+    records_squared: f64,
+    seconds: f64,
+    seconds_squared: f64,
+    product: f64,
+    bytes: f64,
+    /// The mean time of the latest transactions.
+    recent: f64,
+    model: Option<Model>,
+    /// Mean square of what the model does not explain, relative to it.
+    noise: f64,
+    /// The part of the latest transactions that were slow.
+    slow: f64,
+}
+
+/// The cost in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Model {
+    /// Of a transaction, whatever it holds.
+    pub(super) transaction: f64,
+    /// Of a record.
+    pub(super) record: f64,
+}
+
+impl Cost {
+    /// A transaction was committed, one of about so many at a time.
+    pub(super) fn committed(&mut self, took: Duration, records: usize, bytes: usize, concurrency: usize) {
+        let (seconds, records) = (took.as_secs_f64(), records as f64);
+        self.judge(seconds, records, concurrency);
+        self.recent = if self.recent > 0.0 {
+            self.recent + RECENT * (seconds.min(self.recent * RECENT_MOST) - self.recent)
+        } else {
+            seconds
+        };
+        for (sum, value) in [
+            (&mut self.weight, 1.0),
+            (&mut self.records, records),
+            (&mut self.records_squared, records * records),
+            (&mut self.seconds, seconds),
+            (&mut self.seconds_squared, seconds * seconds),
+            (&mut self.product, seconds * records),
+            (&mut self.bytes, bytes as f64),
+        ] {
+            *sum = *sum * KEEP + value;
+        }
+    }
+
+    /// How far off the model was.
+    fn judge(&mut self, seconds: f64, records: f64, concurrency: usize) {
+        let expected = self.expected(records);
+        if self.weight < 4.0 || expected <= 0.0 {
+            return;
+        }
+        let part = seconds / expected;
+        let few = 1.0 / 40.0;
+        self.noise += few * ((part - 1.0).min(5.0).powi(2) - self.noise);
+        let recent = 1.0 / (2.0 * concurrency as f64).max(20.0);
+        self.slow += recent * (f64::from(u8::from(part > SLOW)) - self.slow);
+    }
+
+    /// What a transaction of so many records is expected to take, in seconds; 0 when nothing is known.
+    fn expected(&self, records: f64) -> f64 {
+        match self.model {
+            Some(model) => model.transaction + model.record * records,
+            None => self.mean_seconds(),
+        }
+    }
+
+    /// Fits anew. Keeps what was known when the fit is bad.
+    pub(super) fn fit(&mut self) {
+        if self.weight < SAMPLES_MIN {
+            return;
+        }
+        let (mean_records, mean_seconds) = (self.records / self.weight, self.mean_seconds());
+        let spread = self.records_squared / self.weight - mean_records * mean_records;
+        if spread <= 1e-6 * mean_records * mean_records || spread <= 0.0 {
+            return self.scale(mean_records, mean_seconds);
+        }
+        let together = self.product / self.weight - mean_records * mean_seconds;
+        let slope = together / spread;
+        let unexplained =
+            (self.seconds_squared / self.weight - mean_seconds * mean_seconds - slope * together).max(0.0);
+        let error = (unexplained / (spread * self.weight)).sqrt();
+        if slope <= 0.0 || error > ERROR_MAX * slope {
+            return self.scale(mean_records, mean_seconds);
+        }
+        let transaction = (mean_seconds - slope * mean_records).max(0.0);
+        let record = if transaction > 0.0 { slope } else { mean_seconds / mean_records };
+        self.model = Some(Model { transaction, record });
+    }
+
+    /// Everything got slower or faster by one factor, as far as can be told.
+    fn scale(&mut self, mean_records: f64, mean_seconds: f64) {
+        if let Some(model) = &mut self.model {
+            let expected = model.transaction + model.record * mean_records;
+            if expected > 0.0 && mean_seconds > 0.0 {
+                model.transaction *= mean_seconds / expected;
+                model.record *= mean_seconds / expected;
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn model(&self) -> Option<Model> {
+        self.model
+    }
+
+    /// As how many records a transaction counts, whatever it holds; 0 while that is not known.
+    pub(super) fn transaction_records(&self) -> f64 {
+        self.model.map_or(0.0, |model| model.transaction / model.record)
+    }
+
+    /// The mean time of a transaction in seconds; 0 when there was none.
+    pub(super) fn mean_seconds(&self) -> f64 {
+        if self.weight > 0.0 { self.seconds / self.weight } else { 0.0 }
+    }
+
+    /// The mean time of the latest transactions in seconds; 0 when there was none.
+    pub(super) fn recent_seconds(&self) -> f64 {
+        self.recent
+    }
+
+    /// How long all but a few transactions take, in seconds.
+    pub(super) fn long_seconds(&self) -> f64 {
+        if self.weight < 2.0 {
+            return self.mean_seconds();
+        }
+        let mean = self.mean_seconds();
+        mean + 2.0 * (self.seconds_squared / self.weight - mean * mean).max(0.0).sqrt()
+    }
+
+    /// The mean size of a record in bytes; 0 when there was none.
+    pub(super) fn record_bytes(&self) -> f64 {
+        if self.records > 0.0 { self.bytes / self.records } else { 0.0 }
+    }
+
+    /// Variance of the time of a transaction, relative to what is expected of it.
+    pub(super) fn noise(&self) -> f64 {
+        self.noise
+    }
+
+    /// How many transactions are behind it.
+    pub(super) fn samples(&self) -> f64 {
+        self.weight
+    }
+
+    /// Whether most of the latest transactions took much longer than the model says.
+    pub(super) fn is_slow(&self) -> bool {
+        self.slow > 0.5
+    }
+
+    /// What was slow has been dealt with.
+    pub(super) fn forget_slow(&mut self) {
+        self.slow = 0.0;
+    }
+
+    /// What was measured before counts only so much from now on: the database is another than it was.
+    pub(super) fn fade(&mut self, part: f64) {
+        for sum in [
+            &mut self.weight,
+            &mut self.records,
+            &mut self.records_squared,
+            &mut self.seconds,
+            &mut self.seconds_squared,
+            &mut self.product,
+            &mut self.bytes,
+        ] {
+            *sum *= part;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fed(samples: impl IntoIterator<Item = (f64, usize)>) -> Cost {
+        let mut cost = Cost::default();
+        for (seconds, records) in samples {
+            cost.committed(Duration::from_secs_f64(seconds), records, records * 100, 4);
+        }
+        cost.fit();
+        cost
+    }
+
+    #[test]
+    fn finds_what_a_transaction_and_a_record_cost() {
+        let cost = fed((0..200).map(|n| 100 + n % 2 * 100).map(|records| (0.004 + records as f64 * 0.0003, records)));
+        let model = cost.model().unwrap();
+        assert!((model.transaction - 0.004).abs() < 1e-6, "{model:?}");
+        assert!((model.record - 0.0003).abs() < 1e-9, "{model:?}");
+        assert!((cost.transaction_records() - 13.333).abs() < 0.01);
+        assert!((cost.record_bytes() - 100.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn keeps_the_last_good_model_scaled_when_nothing_varies() {
+        let mut cost =
+            fed((0..200).map(|n| 100 + n % 2 * 100).map(|records| (0.004 + records as f64 * 0.0003, records)));
+        let before = cost.transaction_records();
+        cost.fade(0.0);
+        for _ in 0..50 {
+            cost.committed(Duration::from_millis(98), 150, 15_000, 4);
+        }
+        cost.fit();
+        assert!((cost.transaction_records() - before).abs() < 1e-6);
+        assert!((cost.model().unwrap().record - 0.0006).abs() < 1e-6, "twice as slow");
+    }
+
+    #[test]
+    fn says_nothing_of_no_or_one_or_equal_samples() {
+        assert_eq!(fed([]).model(), None);
+        assert_eq!(fed([(0.1, 10)]).model(), None);
+        assert_eq!(fed([(0.1, 10); 100]).model(), None);
+        assert_eq!(fed([(0.0, 0); 100]).model(), None);
+        assert_eq!(fed([]).long_seconds(), 0.0);
+    }
+
+    #[test]
+    fn more_records_that_take_less_are_not_believed() {
+        assert_eq!(fed((0..100).map(|n| (1.0 / (n as f64 + 1.0), n * 10))).model(), None);
+    }
+
+    #[test]
+    fn one_outlier_is_not_slow_and_most_are() {
+        let mut cost = fed((0..200).map(|n| (0.1, 100 + n % 2)));
+        cost.committed(Duration::from_secs(30), 100, 0, 4);
+        assert!(!cost.is_slow());
+        for _ in 0..20 {
+            cost.committed(Duration::from_secs(1), 100, 0, 4);
+        }
+        assert!(cost.is_slow());
+    }
+}

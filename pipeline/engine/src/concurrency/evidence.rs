@@ -1,0 +1,181 @@
+//! What is known of goodput by one number: pairs that were compared, and the curves that they speak for.
+
+use std::collections::VecDeque;
+
+use super::curves::{Curves, Pair};
+use super::ladder::Ladder;
+
+/// A model that says what it said but for this much says nothing new.
+const SAME: f64 = 0.003;
+
+/// So many pairs are kept.
+const PAIRS: usize = 60;
+
+/// A pair counts half when the database has been worked for so long since (seconds).
+const HALF_LIFE: f64 = 300.0;
+
+/// A pair so many deviations off what was believed says that the database is another than it was.
+const SURPRISE: f64 = 3.0;
+
+/// What is left of the older pairs' trust then.
+const SURPRISED: f64 = 0.15;
+
+/// Evidence, and where it points.
+#[derive(Clone, Debug)]
+pub(super) struct Evidence {
+    /// A number must give so many per cent more for each per cent that it is higher.
+    price: f64,
+    /// A change must be worth this much more than staying is.
+    margin: f64,
+    factor: f64,
+    /// What is expected before anything is seen: see [`Curves::new`].
+    sharp: f64,
+    ladder: Ladder,
+    curves: Curves,
+    pairs: VecDeque<Pair>,
+    /// What a model says of a pair that was not compared, or not yet.
+    foretold: Option<Pair>,
+    /// Seconds in which the database was worked: only then do pairs age.
+    clock: f64,
+}
+
+impl Evidence {
+    /// For numbers between these, each about so many times the one before.
+    pub(super) fn new(min: usize, max: usize, factor: f64, (price, margin): (f64, f64), sharp: f64) -> Self {
+        let ladder = Ladder::new(min, max, factor);
+        Self {
+            price,
+            sharp,
+            margin,
+            factor,
+            foretold: None,
+            curves: Curves::new(&ladder, sharp),
+            ladder,
+            pairs: VecDeque::with_capacity(PAIRS),
+            clock: 0.0,
+        }
+    }
+
+    /// Other limits: what was measured stays known where it still lies within.
+    pub(super) fn limit(&mut self, min: usize, max: usize) {
+        let ladder = Ladder::new(min, max, self.factor);
+        if ladder == self.ladder {
+            return;
+        }
+        let before = std::mem::replace(&mut self.ladder, ladder);
+        self.curves = Curves::new(&self.ladder, self.sharp);
+        for pair in &mut self.pairs {
+            pair.from = self.ladder.at_most(before.number(pair.from));
+            pair.to = self.ladder.at_most(before.number(pair.to));
+        }
+        self.pairs.retain(|pair| pair.from != pair.to);
+        self.foretold = None;
+        self.weigh();
+    }
+
+    /// The database has been worked for so many seconds.
+    pub(super) fn worked(&mut self, seconds: f64) {
+        self.clock += seconds;
+    }
+
+    /// Two were compared. Gives whether the outcome contradicts what was believed.
+    pub(super) fn compared(&mut self, from: usize, to: usize, ratio: f64, variance: f64) -> bool {
+        let (from, to) = (self.ladder.at_most(from), self.ladder.at_most(to));
+        if from == to || !ratio.is_finite() || !variance.is_finite() {
+            return false;
+        }
+        let (believed, doubt) = self.curves.ratio(from, to);
+        let deviation = (variance + doubt + 0.0004).sqrt();
+        let surprised = self.pairs.len() > 2 && (ratio - believed).abs() > SURPRISE * deviation;
+        if surprised {
+            self.doubt(SURPRISED);
+        }
+        self.pairs.truncate(PAIRS - 1);
+        self.pairs.push_front(Pair { from, to, ratio, variance, at: self.clock, trust: 1.0 });
+        self.weigh();
+        surprised
+    }
+
+    /// A model says by what factor goodput differs between the two. Replaces what it said before.
+    pub(super) fn foretell(&mut self, from: usize, to: usize, ratio: f64, variance: f64) {
+        let (from, to) = (self.ladder.at_most(from), self.ladder.at_most(to));
+        let pair = Pair { from, to, ratio, variance, at: self.clock, trust: 1.0 };
+        let before = std::mem::replace(&mut self.foretold, (from != to && ratio.is_finite()).then_some(pair));
+        // It is said every second, and mostly the same: weighing all curves for that would be work for nothing.
+        let same = before.is_some_and(|old| old.from == from && old.to == to && (old.ratio - ratio).abs() < SAME);
+        if !same {
+            self.weigh();
+        }
+    }
+
+    /// How uncertain the ratio between two is: deviation of its logarithm.
+    pub(super) fn doubt_between(&self, from: usize, to: usize) -> f64 {
+        self.curves.ratio(self.ladder.at_most(from), self.ladder.at_most(to)).1.sqrt()
+    }
+
+    /// What is known counts only so much from now on.
+    pub(super) fn doubt(&mut self, part: f64) {
+        self.pairs.iter_mut().for_each(|pair| pair.trust *= part);
+        self.pairs.retain(|pair| pair.trust > 0.001);
+        self.weigh();
+    }
+
+    /// Where to go from here, if anywhere: to what is worth the most, at most twice or half as many.
+    ///
+    /// A number is worth the logarithm of what it is believed to give, less its own times the price. That is a slope and
+    /// not a part of the most, because what the most is nobody knows when all that was seen is noisy.
+    pub(super) fn better(&self, number: usize, ceiling: usize) -> Option<usize> {
+        let (here, top) = (self.ladder.at_most(number), self.ladder.at_most(ceiling));
+        if self.pairs.is_empty() && self.foretold.is_none() && number <= self.ladder.number(0).max(2) {
+            // Nothing is known: only trying tells. But higher up nothing is tried on no evidence.
+            let to = self.ladder.beside(here, 2.0).min(top);
+            return (to > here).then(|| self.ladder.number(to));
+        }
+        let (mut best, mut best_worth) = (here, f64::NEG_INFINITY);
+        for rung in 0..=top {
+            let worth = self.worth(rung);
+            if worth > best_worth + 1e-9 {
+                (best, best_worth) = (rung, worth);
+            }
+        }
+        if best == here || best_worth - self.worth(here) < self.margin {
+            return None;
+        }
+        let to =
+            if best > here { best.min(self.ladder.beside(here, 2.0)) } else { best.max(self.ladder.beside(here, 0.5)) };
+        Some(self.ladder.number(to))
+    }
+
+    fn worth(&self, rung: usize) -> f64 {
+        self.curves.level(rung) - self.price * (self.ladder.number(rung) as f64).ln()
+    }
+
+    /// Whether the slope here is still steep: a little more would write a good part of it more.
+    pub(super) fn wants_more(&self, number: usize) -> bool {
+        let here = self.ladder.at_most(number);
+        let (ratio, _) = self.curves.ratio(here.saturating_sub(1), here);
+        let (from, to) = (self.ladder.number(here.saturating_sub(1)), self.ladder.number(here));
+        to > from && ratio > 0.3 * (to as f64 / from as f64).ln()
+    }
+
+    /// The part of the most that so many are believed to give, 0 to 1.
+    pub(super) fn share(&self, number: usize) -> f64 {
+        self.curves.share(self.ladder.at_most(number))
+    }
+
+    /// The next number to compare with, some way up or down; none at the end of the ladder or above the ceiling.
+    pub(super) fn beside(&self, number: usize, factor: f64, ceiling: usize) -> Option<usize> {
+        let here = self.ladder.at_most(number);
+        let there = self.ladder.beside(here, factor).min(self.ladder.at_most(ceiling).max(here));
+        (there != here).then(|| self.ladder.number(there))
+    }
+
+    /// The highest rung at or below a number.
+    pub(super) fn rung_below(&self, number: usize) -> usize {
+        self.ladder.number(self.ladder.at_most(number))
+    }
+
+    fn weigh(&mut self) {
+        self.curves.weigh(self.pairs.iter().chain(&self.foretold), self.clock, HALF_LIFE);
+    }
+}

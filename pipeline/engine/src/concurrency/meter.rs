@@ -1,0 +1,156 @@
+//! Goodput within windows of time, measured without edges.
+//!
+//! Counting what ends within a window errs by as much as is in flight at its edges, and transactions that are begun
+//! together end together. So each committed transaction is spread evenly over the time it took, and a window gets the
+//! part that lies within it. What was committed counts, nothing else.
+
+use std::time::Duration;
+
+/// Windows that may still get something. A transaction longer than that many windows loses its oldest part.
+const KEPT: usize = 8;
+
+/// One stretch of time at one concurrency.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Window {
+    id: u64,
+    /// Transactions at a time that were allowed in it.
+    pub(super) concurrency: usize,
+    /// Records in a transaction that were allowed in it.
+    pub(super) size: usize,
+    start: f64,
+    /// Infinite while it is open.
+    end: f64,
+    records: f64,
+    transactions: f64,
+    /// Seconds in which all turns were taken and more was ready.
+    busy: f64,
+}
+
+impl Window {
+    /// Its length, given what time it is.
+    pub(super) fn seconds(&self, now: f64) -> f64 {
+        (self.end.min(now) - self.start).max(0.0)
+    }
+
+    /// Transactions committed in it, in parts.
+    pub(super) fn transactions(&self) -> f64 {
+        self.transactions
+    }
+
+    /// Records per second. 0 for a window without time.
+    pub(super) fn records_per_second(&self) -> f64 {
+        self.rate(0.0)
+    }
+
+    /// Work per second, in records: a transaction costs as much as so many records, and those in it. Unlike records
+    /// alone it does not move when transactions get larger.
+    pub(super) fn rate(&self, transaction_records: f64) -> f64 {
+        let seconds = self.end - self.start;
+        if !seconds.is_finite() || seconds <= 0.0 {
+            return 0.0;
+        }
+        (self.records + transaction_records * self.transactions) / seconds
+    }
+
+    /// The part of its time in which all turns were taken and more was ready, given what time it is.
+    pub(super) fn busy_share(&self, now: f64) -> f64 {
+        let seconds = self.seconds(now);
+        if seconds > 0.0 { self.busy / seconds } else { 0.0 }
+    }
+}
+
+/// The last windows, newest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Meter {
+    windows: std::collections::VecDeque<Window>,
+    next: u64,
+}
+
+impl Meter {
+    /// Ends the open window, if there is one, and opens another, at once or a little later.
+    pub(super) fn open(&mut self, now: f64, after: f64, concurrency: usize, size: usize) -> u64 {
+        self.close(now);
+        self.windows.truncate(KEPT - 1);
+        self.next += 1;
+        let start = now + after.max(0.0);
+        let window = Window { id: self.next, concurrency, size, start, end: f64::INFINITY, ..Window::default() };
+        self.windows.push_front(window);
+        self.next
+    }
+
+    /// Ends the open window.
+    pub(super) fn close(&mut self, now: f64) {
+        if let Some(window) = self.windows.front_mut() {
+            window.end = window.end.min(now.max(window.start));
+        }
+    }
+
+    /// The window of this number, while it is kept.
+    pub(super) fn window(&self, id: u64) -> Option<&Window> {
+        self.windows.iter().find(|window| window.id == id)
+    }
+
+    /// A transaction was committed.
+    pub(super) fn committed(&mut self, began: Duration, ended: Duration, records: usize) {
+        let (began, ended) = (began.as_secs_f64(), ended.as_secs_f64());
+        let took = (ended - began).max(1e-9);
+        for window in &mut self.windows {
+            let part = (ended.min(window.end) - began.max(window.start)) / took;
+            if part > 0.0 {
+                window.records += part.min(1.0) * records as f64;
+                window.transactions += part.min(1.0);
+            }
+            // The others are older still.
+            if window.start <= began {
+                break;
+            }
+        }
+    }
+
+    /// All turns were taken, and more was ready, from one moment to another.
+    pub(super) fn busy(&mut self, from: f64, to: f64) {
+        if let Some(window) = self.windows.front_mut() {
+            window.busy += (to.min(window.end) - from.max(window.start)).max(0.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_spread_over_the_windows_it_took() {
+        let mut meter = Meter::default();
+        let first = meter.open(0.0, 0.0, 2, 100);
+        let second = meter.open(10.0, 1.0, 4, 100);
+        meter.close(21.0);
+        meter.committed(Duration::from_secs(5), Duration::from_secs(15), 100);
+        let rate = |id| meter.window(id).map(Window::records_per_second);
+        assert_eq!(rate(first), Some(5.0));
+        assert_eq!(rate(second), Some(4.0), "the second between the windows belongs to none");
+    }
+
+    #[test]
+    fn transactions_that_end_together_give_the_rate_they_have() {
+        let mut meter = Meter::default();
+        let window = meter.open(0.25, 0.0, 4, 10);
+        meter.close(3.5);
+        for round in 0..5 {
+            for _ in 0..4 {
+                meter.committed(Duration::from_secs(round), Duration::from_secs(round + 1), 10);
+            }
+        }
+        assert!((meter.window(window).map_or(0.0, Window::records_per_second) - 40.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_window_without_time_or_of_the_future_has_no_rate() {
+        let mut meter = Meter::default();
+        let window = meter.open(5.0, 1.0, 1, 10);
+        meter.committed(Duration::from_secs(9), Duration::from_secs(4), 10);
+        meter.close(5.0);
+        assert_eq!(meter.window(window).map(Window::records_per_second), Some(0.0));
+        assert_eq!(meter.window(window).map(|window| window.busy_share(5.0)), Some(0.0));
+    }
+}

@@ -1,0 +1,87 @@
+//! What a window says of goodput, and how surely.
+
+use super::Knob;
+use super::cost::Cost;
+use super::meter::Window;
+
+/// A window counts when for this part of it all turns were taken and more was ready.
+pub(super) const BUSY: f64 = 0.7;
+
+/// Until so many transactions were seen their times are taken to vary by half.
+const NOISE_KNOWN: f64 = 24.0;
+const NOISE_FIRST: f64 = 0.25;
+
+/// Transactions that follow each other are not independent: so many times the variance of independent ones.
+const DEPENDENT: f64 = 1.3;
+
+/// What the search needs to know of the rest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    pub(super) cost: &'a Cost,
+    pub(super) concurrency: usize,
+    pub(super) records: usize,
+    pub(super) concurrency_most: usize,
+    pub(super) records_most: usize,
+    /// Records per second at which the operator's cap binds; infinite without one.
+    pub(super) capped_at: f64,
+    /// Whether most transactions are full: only then does their size say anything.
+    pub(super) full: bool,
+}
+
+impl Around<'_> {
+    /// What holds now, and the most that may.
+    pub(super) fn of(&self, knob: Knob) -> (usize, usize) {
+        match knob {
+            Knob::Records => (self.records, self.records_most),
+            _ => (self.concurrency, self.concurrency_most),
+        }
+    }
+}
+
+/// What a window said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    concurrency: usize,
+    size: usize,
+    /// Work per second, in records.
+    work: f64,
+    pub(super) records_per_second: f64,
+    pub(super) variance: f64,
+    pub(super) seconds: f64,
+    /// When it was read.
+    pub(super) ended: f64,
+}
+
+impl Reading {
+    /// Of a window that is over; none when it was idle, capped or too short to say anything.
+    pub(super) fn of(window: &Window, now: f64, around: &Around<'_>) -> Option<Self> {
+        let work = window.rate(around.cost.transaction_records());
+        let records_per_second = window.records_per_second();
+        if work <= 0.0 || window.busy_share(now) < BUSY || records_per_second > 0.9 * around.capped_at {
+            return None;
+        }
+        let known = around.cost.samples() >= NOISE_KNOWN;
+        let noise = if known { around.cost.noise().clamp(0.003, 4.0) } else { NOISE_FIRST };
+        let transactions = window.transactions();
+        (transactions > 2.0).then(|| Self {
+            concurrency: window.concurrency,
+            size: window.size,
+            work,
+            records_per_second,
+            variance: DEPENDENT * noise / transactions + 0.25 / (transactions * transactions),
+            seconds: window.seconds(now),
+            ended: now,
+        })
+    }
+
+    /// What it was measured at.
+    pub(super) fn at(&self, knob: Knob) -> usize {
+        if knob == Knob::Records { self.size } else { self.concurrency }
+    }
+
+    /// Logarithm of goodput. Compared between concurrencies it is work, which does not move when transactions happen to
+    /// be larger; between sizes it is records.
+    pub(super) fn level(&self, knob: Knob) -> f64 {
+        if knob == Knob::Records { self.records_per_second.ln() } else { self.work.ln() }
+    }
+}

@@ -1,0 +1,407 @@
+//! Finds the smallest concurrency and the smallest transactions that give nearly all there is, and keeps finding them.
+//!
+//! While all turns are taken and more is ready, time is cut into windows. After a change the new window is compared with
+//! the one before; now and then another number is tried for two windows, between two windows of the present one, so that
+//! a drift cancels. What the comparisons say is weighed by [`Evidence`], and where they point is where to go. While
+//! turns are free nothing is learnt and nothing is changed.
+
+use super::axis::Axis;
+use super::cost::Cost;
+use super::evidence::Evidence;
+use super::meter::Meter;
+use super::reading::{Around, BUSY, Reading};
+use super::{Knob, Reason};
+
+/// What one per cent more of a number must give, in per cent of goodput. Of concurrency: less rests on the slope of soft
+/// knees; more pays for the last per cent with half as many again. Of size: larger transactions cost little.
+const CONCURRENCY_PRICE: f64 = 0.11;
+const RECORDS_PRICE: f64 = 0.015;
+
+/// What a change must be worth: more for sizes, which hardly matter near the best.
+const CONCURRENCY_MARGIN: f64 = 0.005;
+const RECORDS_MARGIN: f64 = 0.01;
+
+/// Where all that is measured is noisy, a knee is taken to be rather hard and low: it mostly is, and soft ones show.
+const SHARP: f64 = 0.8;
+
+/// Numbers next to each other differ by this factor.
+const CONCURRENCY_FACTOR: f64 = 1.12;
+const RECORDS_FACTOR: f64 = 1.41;
+
+/// Trials are so many times as much, or as little. Fewer at a time cost goodput while they are tried, more do not.
+const CONCURRENCY_STEPS: (f64, f64) = (1.3, 0.83);
+const RECORDS_STEPS: (f64, f64) = (2.0, 0.5);
+
+/// Between trials pass at most so many seconds. Of concurrency: what a growing database could do would go unused for as
+/// long. How large transactions are best hardly changes.
+const CONCURRENCY_REST: f64 = 25.0;
+const RECORDS_REST: f64 = 90.0;
+
+/// A window holds at least so many transactions, more where their times vary: until what it says has this variance. And
+/// it is so many times as long as a transaction.
+const TRANSACTIONS: f64 = 24.0;
+const VARIANCE: f64 = 0.0012;
+const VARIANCE_HURRIED: f64 = 0.006;
+const FLIGHTS: f64 = 5.0;
+
+/// The shortest and the longest window, seconds.
+const SECONDS_MIN: f64 = 0.5;
+const SECONDS_MAX: f64 = 10.0;
+
+/// Without so many transactions a window says too little and is drawn out, up to the longest.
+const TRANSACTIONS_MIN: f64 = 8.0;
+
+/// What may have changed by itself from one window to the next: variance of the logarithm.
+const DRIFT: f64 = 0.0009;
+
+/// Goodput that differs by this much, twice running, is of another database than it was.
+const SHIFT: f64 = 0.12;
+
+/// By this much, and little of what was known is to be trusted.
+const SHIFT_LARGE: f64 = 0.35;
+const SHIFTED: f64 = 0.4;
+
+/// A change of either number.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Step {
+    pub(super) knob: Knob,
+    pub(super) to: usize,
+    pub(super) reason: Reason,
+    pub(super) figures: Vec<(&'static str, f64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Watch,
+    /// Another is tried; the first of its two windows is over or not.
+    Try {
+        knob: Knob,
+        from: usize,
+        before: u64,
+        first: Option<u64>,
+    },
+    /// Back from it, to see whether all is as before.
+    Back {
+        knob: Knob,
+        tried: usize,
+        windows: [u64; 3],
+    },
+}
+
+/// The search.
+#[derive(Clone, Debug)]
+pub(super) struct Search {
+    pub(super) meter: Meter,
+    /// Processes that write to the database, this one with them, as far as is known.
+    processes: f64,
+    concurrency: Axis,
+    records: Axis,
+    phase: Phase,
+    open: u64,
+    closes: f64,
+    /// A window that is over, and when all that was in flight at its end has most likely ended.
+    closed: Option<(u64, f64)>,
+    /// The last window before a change of a number.
+    moved_from: Option<(Knob, Reading)>,
+    /// Nothing but growth so far.
+    starting: bool,
+    /// Far from where to be, or not known how far: windows are short.
+    hurried: bool,
+    /// The usual level, and how many windows running were off it, above or below.
+    usual: Option<f64>,
+    off: i32,
+}
+
+impl Search {
+    /// Between these concurrencies and these sizes.
+    pub(super) fn new(concurrency: (usize, usize), records: (usize, usize), now: f64) -> Self {
+        let numbers = Evidence::new(
+            concurrency.0,
+            concurrency.1,
+            CONCURRENCY_FACTOR,
+            (CONCURRENCY_PRICE, CONCURRENCY_MARGIN),
+            SHARP,
+        );
+        let sizes = Evidence::new(records.0, records.1, RECORDS_FACTOR, (RECORDS_PRICE, RECORDS_MARGIN), 0.0);
+        let mut meter = Meter::default();
+        let open = meter.open(now, 0.0, 0, 0);
+        Self {
+            meter,
+            processes: 1.0,
+            concurrency: Axis::new(Knob::Concurrency, numbers, CONCURRENCY_STEPS, CONCURRENCY_REST, now),
+            records: Axis::new(Knob::Records, sizes, RECORDS_STEPS, RECORDS_REST, now),
+            phase: Phase::Watch,
+            open,
+            closes: now + SECONDS_MIN,
+            closed: None,
+            moved_from: None,
+            starting: true,
+            hurried: true,
+            usual: None,
+            off: 0,
+        }
+    }
+
+    pub(super) fn evidence(&mut self, knob: Knob) -> &mut Evidence {
+        &mut self.axis(knob).evidence
+    }
+
+    fn axis(&mut self, knob: Knob) -> &mut Axis {
+        if knob == Knob::Records { &mut self.records } else { &mut self.concurrency }
+    }
+
+    /// Begins anew with these numbers: something else has changed one, or time has jumped.
+    pub(super) fn restart(&mut self, now: f64, concurrency: usize, records: usize, cost: &Cost) {
+        self.phase = Phase::Watch;
+        (self.closed, self.moved_from, self.usual, self.off) = (None, None, None, 0);
+        self.open(now, (concurrency, records), cost, true);
+    }
+
+    /// The database is another than it was: what is known counts only so much, and trials are due.
+    pub(super) fn shaken(&mut self, now: f64, trust: f64) {
+        self.concurrency.evidence.doubt(trust);
+        self.concurrency.hurry(now);
+        self.hurried |= trust < 1.0;
+    }
+
+    /// So many processes write to the database, this one with them.
+    pub(super) fn shared_by(&mut self, processes: usize) {
+        self.processes = processes.max(1) as f64;
+    }
+
+    /// Concurrency was lowered because it had to be: how far it may rise again is to be seen soon.
+    pub(super) fn braked(&mut self) {
+        self.hurried = true;
+    }
+
+    /// What a trial will return to, while there is one.
+    pub(super) fn home(&self) -> Option<(Knob, usize)> {
+        if let Phase::Try { knob, from, .. } = self.phase { Some((knob, from)) } else { None }
+    }
+
+    /// Whether more at a time would be asked for if it were allowed.
+    pub(super) fn wants_more(&self, concurrency: usize) -> bool {
+        self.concurrency.evidence.wants_more(concurrency)
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, now: f64, around: &Around<'_>) -> Option<Step> {
+        if now >= self.closes && !self.drawn_out(now, around) {
+            let step = self.roll(now, around);
+            if step.is_some() {
+                return step;
+            }
+        }
+        let (closed, ready) = self.closed?;
+        if now < ready {
+            return None;
+        }
+        self.closed = None;
+        match self.phase {
+            Phase::Back { knob, tried, windows: [before, first, second] } => {
+                self.phase = Phase::Watch;
+                self.compare(now, around, (knob, tried), [before, first, second, closed])
+            }
+            _ => self.watched(now, around, closed),
+        }
+    }
+
+    /// A window that says too little goes on, while it is busy.
+    fn drawn_out(&self, now: f64, around: &Around<'_>) -> bool {
+        let Some(window) = self.meter.window(self.open) else { return false };
+        let flights = FLIGHTS * around.cost.recent_seconds();
+        let enough = window.transactions() >= TRANSACTIONS_MIN && window.seconds(now) >= flights.min(SECONDS_MAX);
+        !enough && window.busy_share(now) >= BUSY && window.seconds(now) < SECONDS_MAX
+    }
+
+    /// The open window is over.
+    fn roll(&mut self, now: f64, around: &Around<'_>) -> Option<Step> {
+        let cost = around.cost;
+        let busy = self.meter.window(self.open).is_some_and(|window| window.busy_share(now) >= BUSY);
+        let here = (around.concurrency, around.records);
+        let back = |knob, to| Some(Step { knob, to, reason: Reason::Trial, figures: Vec::new() });
+        let home = |knob, from| if knob == Knob::Records { (here.0, from) } else { (from, here.1) };
+        match self.phase {
+            Phase::Try { knob, from, .. } if !busy => {
+                let (concurrency, records) = home(knob, from);
+                self.restart(now, concurrency, records, cost);
+                self.axis(knob).postpone(now);
+                back(knob, from)
+            }
+            Phase::Try { knob, from, before, first: None } => {
+                self.phase = Phase::Try { knob, from, before, first: Some(self.open) };
+                self.open(now, here, cost, false);
+                None
+            }
+            Phase::Try { knob, from, before, first: Some(first) } => {
+                let tried = around.of(knob).0;
+                self.phase = Phase::Back { knob, tried, windows: [before, first, self.open] };
+                self.open(now, home(knob, from), cost, true);
+                back(knob, from)
+            }
+            Phase::Watch | Phase::Back { .. } => {
+                if self.closed.is_none() {
+                    self.closed = Some((self.open, now + cost.recent_seconds().min(SECONDS_MAX / 2.0)));
+                }
+                self.open(now, here, cost, false);
+                None
+            }
+        }
+    }
+
+    /// Opens a window; after a change, when what was in flight has most likely ended.
+    fn open(&mut self, now: f64, (concurrency, records): (usize, usize), cost: &Cost, changed: bool) {
+        let each = cost.recent_seconds();
+        let after = if changed { each.min(SECONDS_MAX / 2.0) } else { 0.0 };
+        let (part, variance) = if self.hurried { (0.5, VARIANCE_HURRIED) } else { (1.0, VARIANCE) };
+        let transactions = TRANSACTIONS.max(cost.noise() / variance);
+        let length = (each * FLIGHTS).max(each * transactions / concurrency.max(1) as f64) * part;
+        self.open = self.meter.open(now, after, concurrency, records);
+        self.closes = now + after + length.clamp(SECONDS_MIN, SECONDS_MAX);
+    }
+
+    fn reading(&self, id: u64, now: f64, around: &Around<'_>) -> Option<Reading> {
+        Reading::of(self.meter.window(id)?, now, around)
+    }
+
+    /// A window without a trial is over.
+    fn watched(&mut self, now: f64, around: &Around<'_>, id: u64) -> Option<Step> {
+        // After a change the comparison waits for the next window that says something.
+        let reading = self.reading(id, now, around)?;
+        self.worked(reading.seconds);
+        if let Some((knob, before)) = self.moved_from.take() {
+            let apart = (now - before.ended - reading.seconds).clamp(0.0, 100.0);
+            let variance = before.variance + reading.variance + DRIFT * (1.0 + apart);
+            let ratio = reading.level(knob) - before.level(knob);
+            if self.learn(knob, before.at(knob), reading.at(knob), ratio, variance) {
+                self.axis(knob).hurry(now);
+            }
+        }
+        self.heed_level(now, &reading);
+        self.go(now, around, &reading).or_else(|| self.start_trial(now, around, &reading, id))
+    }
+
+    /// A trial is over: before, twice the other, after.
+    fn compare(
+        &mut self,
+        now: f64,
+        around: &Around<'_>,
+        (knob, tried): (Knob, usize),
+        windows: [u64; 4],
+    ) -> Option<Step> {
+        let [before, first, second, after] = windows.map(|id| self.reading(id, now, around));
+        self.axis(knob).postpone(now);
+        let (before, first, second, after) = (before?, first?, second?, after?);
+        self.worked(first.seconds + second.seconds + after.seconds);
+        let one = first.level(knob) - before.level(knob);
+        let other = second.level(knob) - after.level(knob);
+        let known = (before.variance + first.variance + second.variance + after.variance) / 4.0;
+        let variance = known.max((one - other) * (one - other) / 4.0);
+        let surprised = self.learn(knob, after.at(knob), tried, (one + other) / 2.0, variance);
+        let step = self.go(now, around, &after);
+        self.axis(knob).tried(now, surprised || step.is_some());
+        step
+    }
+
+    /// Two were compared: gives whether that was a surprise.
+    ///
+    /// Who shares a database with others gets more of it by asking more often, though all together get no more. With `n`
+    /// processes alike the own part grows with the own concurrency by `1 - 1/n` of it when nothing more can be had; only
+    /// what is gained beyond that is gained.
+    fn learn(&mut self, knob: Knob, from: usize, to: usize, ratio: f64, variance: f64) -> bool {
+        let part = 1.0 / self.processes;
+        let taken = if knob == Knob::Records { 0.0 } else { (1.0 - part) * (to as f64 / from as f64).ln() };
+        let scale = if knob == Knob::Records { 1.0 } else { part };
+        self.axis(knob).evidence.compared(from, to, (ratio - taken) / scale, variance / (scale * scale))
+    }
+
+    /// Goes where the evidence points.
+    fn go(&mut self, now: f64, around: &Around<'_>, reading: &Reading) -> Option<Step> {
+        let step = self.better(Knob::Concurrency, around, reading);
+        if step.as_ref().is_none_or(|step| step.to < around.concurrency) {
+            self.starting = false;
+        }
+        self.hurried &= step.is_some();
+        let with_size = !self.starting && step.is_none() && around.full;
+        let mut step = step.or_else(|| if with_size { self.better(Knob::Records, around, reading) } else { None })?;
+        if self.starting {
+            step.reason = Reason::Startup;
+        }
+        self.moved_from = Some((step.knob, *reading));
+        (self.usual, self.off) = (None, 0);
+        self.open_with(now, around, &step);
+        Some(step)
+    }
+
+    /// The better number, if there is one.
+    fn better(&self, knob: Knob, around: &Around<'_>, reading: &Reading) -> Option<Step> {
+        let axis = if knob == Knob::Records { &self.records } else { &self.concurrency };
+        let (here, most) = around.of(knob);
+        let to = axis.evidence.better(here, most).filter(|to| *to != here)?;
+        let reason = if to > here { Reason::MoreIsFaster } else { Reason::FewerAreEnough };
+        Some(Step { knob, to, reason, figures: figures(axis, here, to, reading) })
+    }
+
+    /// Tries another when it is time.
+    fn start_trial(&mut self, now: f64, around: &Around<'_>, reading: &Reading, before: u64) -> Option<Step> {
+        let size = around.full && self.records.due <= now && self.records.due < self.concurrency.due;
+        let axis = if size { &mut self.records } else { &mut self.concurrency };
+        if axis.due > now {
+            return None;
+        }
+        let knob = axis.knob;
+        let from = around.of(knob).0;
+        let Some(to) = axis.next_trial(around) else {
+            axis.tried(now, false);
+            return None;
+        };
+        let figures = figures(axis, from, to, reading);
+        self.phase = Phase::Try { knob, from, before, first: None };
+        let step = Step { knob, to, reason: Reason::Trial, figures };
+        self.open_with(now, around, &step);
+        Some(step)
+    }
+
+    fn open_with(&mut self, now: f64, around: &Around<'_>, step: &Step) {
+        let numbers = match step.knob {
+            Knob::Records => (around.concurrency, step.to),
+            _ => (step.to, around.records),
+        };
+        self.open(now, numbers, around.cost, true);
+    }
+
+    fn worked(&mut self, seconds: f64) {
+        self.concurrency.evidence.worked(seconds);
+        self.records.evidence.worked(seconds);
+    }
+
+    /// Looks whether goodput at the same concurrency is still what it was.
+    fn heed_level(&mut self, now: f64, reading: &Reading) {
+        let level = reading.level(Knob::Concurrency);
+        let Some(usual) = self.usual else {
+            self.usual = Some(level);
+            return;
+        };
+        let off = level - usual;
+        if off.abs() < SHIFT.max(3.0 * reading.variance.sqrt()) {
+            (self.off, self.usual) = (0, Some(usual + 0.2 * off));
+            return;
+        }
+        let sign = if off > 0.0 { 1 } else { -1 };
+        self.off = if self.off * sign < 0 { sign } else { self.off + sign };
+        if self.off.abs() >= 2 {
+            (self.off, self.usual) = (0, Some(level));
+            let trust = if off.abs() > SHIFT_LARGE { SHIFTED } else { 1.0 };
+            self.concurrency.turn(off > 0.0);
+            self.shaken(now, trust);
+        }
+    }
+}
+
+fn figures(axis: &Axis, from: usize, to: usize, reading: &Reading) -> Vec<(&'static str, f64)> {
+    vec![
+        ("records_per_second", reading.records_per_second),
+        ("part_of_most_before", axis.evidence.share(from)),
+        ("part_of_most_after", axis.evidence.share(to)),
+    ]
+}

@@ -1,0 +1,165 @@
+//! One test for each rule.
+
+use super::*;
+
+#[test]
+fn finds_the_knee_from_a_cold_start_within_twenty_seconds_and_stays() {
+    let mut bench = Bench::new(settings());
+    bench.run(20, Ending::Committed);
+    let early = bench.controller.pace().concurrency;
+    assert!((7..=16).contains(&early), "{early}");
+    bench.run(100, Ending::Committed);
+    let late = bench.controller.pace().concurrency;
+    assert!((7..=13).contains(&late), "{late}");
+    assert_eq!(bench.decisions.first().map(|decision| decision.reason), Some(Reason::Startup));
+    assert!(bench.decisions.iter().all(|decision| decision.from != decision.to));
+    assert_eq!(bench.controller.limited(), Limited::Database);
+}
+
+#[test]
+fn follows_when_the_database_gets_three_times_the_processors() {
+    let mut bench = Bench::new(settings());
+    bench.run(60, Ending::Committed);
+    bench.processors = 24;
+    bench.run(60, Ending::Committed);
+    assert!(bench.controller.pace().concurrency >= 20, "{:?}", bench.controller.pace());
+}
+
+#[test]
+fn without_a_backlog_nothing_grows_and_nothing_changes() {
+    let mut bench = Bench { backlog: false, ..Bench::new(settings()) };
+    bench.run(300, Ending::Committed);
+    assert_eq!(bench.decisions, []);
+    assert_eq!(bench.controller.limited(), Limited::Application);
+    assert!(bench.controller.pace().linger >= Duration::from_millis(400), "waits for company");
+}
+
+#[test]
+fn what_the_operators_cap_holds_back_is_no_sign_of_the_database() {
+    let mut bench = Bench::new(Settings { records_per_second_max: 100, ..settings() });
+    bench.run(60, Ending::Committed);
+    assert_eq!(bench.controller.pace().concurrency, 2);
+}
+
+#[test]
+fn overload_takes_three_tenths_once_per_flight() {
+    let mut bench = Bench::new(Settings { concurrency_min: 20, ..settings() });
+    bench.begin();
+    let settings = Settings { concurrency_min: 1, ..settings() };
+    bench.controller.set(bench.now, settings);
+    bench.now += Duration::from_secs(1);
+    for (began, _, records) in std::mem::take(&mut bench.open) {
+        let work = Bench::work(records, true);
+        bench.tell(Event::Ended { began, work, ending: Ending::Overload });
+    }
+    let lowered = bench.decisions.iter().filter(|decision| decision.knob == Knob::Concurrency).collect::<Vec<_>>();
+    assert_eq!(lowered.len(), 1, "{lowered:?}");
+    assert!(lowered.iter().all(|decision| decision.reason == Reason::Overload && decision.from == 20));
+    assert!((12..=14).contains(&bench.controller.pace().concurrency));
+    assert!(bench.decisions.iter().any(|decision| decision.knob == Knob::Ceiling && decision.to == 17));
+}
+
+#[test]
+fn an_outage_ends_at_the_fewest_and_does_not_leave_a_ceiling() {
+    let mut bench = Bench::new(settings());
+    bench.run(60, Ending::Committed);
+    let before = bench.controller.pace().concurrency;
+    bench.run(20, Ending::Overload);
+    assert_eq!(bench.controller.pace().concurrency, 1);
+    bench.run(30, Ending::Committed);
+    let after = bench.controller.pace().concurrency;
+    assert!(after * 10 >= before * 7, "{before} before, {after} after");
+}
+
+#[test]
+fn contention_is_answered_when_much_meets_it_and_not_when_one_does() {
+    let mut bench = Bench::new(Settings { concurrency_min: 20, ..settings() });
+    bench.run(5, Ending::Committed);
+    bench.controller.set(bench.now, settings());
+    bench.run(1, Ending::Contention);
+    let lowered = |bench: &Bench| {
+        let mut all = bench.decisions.iter().filter(|decision| decision.reason == Reason::Contention);
+        all.next().map(|decision| decision.to * 100 / decision.from)
+    };
+    assert!(lowered(&bench).is_some_and(|part| (70..=85).contains(&part)), "{:?}", bench.decisions);
+    let mut other = Bench::new(Settings { concurrency_min: 20, ..settings() });
+    other.run(5, Ending::Committed);
+    let work = Bench::work(10, true);
+    other.tell(Event::Ended { began: other.now, work, ending: Ending::Contention });
+    assert_eq!(lowered(&other), None);
+}
+
+#[test]
+fn a_stall_stops_all_until_something_ends_and_goes_on_with_a_little_less() {
+    let mut bench = Bench::new(Settings { concurrency_min: 20, ..settings() });
+    bench.run(5, Ending::Committed);
+    bench.controller.set(bench.now, settings());
+    let before = bench.controller.pace().concurrency;
+    for _ in 0..80 {
+        bench.now += Duration::from_millis(250);
+        bench.tell(Event::Tick);
+    }
+    assert_eq!(bench.controller.pace().concurrency, 0);
+    let (began, _, records) = bench.open.pop().unwrap();
+    bench.tell(Event::Ended { began, work: Bench::work(records, true), ending: Ending::Committed });
+    assert_eq!(bench.controller.pace().concurrency, before * 85 / 100);
+    assert!(bench.reasons().contains(&Reason::Stall));
+}
+
+#[test]
+fn a_stall_in_which_all_fails_does_not_stop_for_ever() {
+    let mut bench = Bench::new(settings());
+    bench.run(1, Ending::Committed);
+    for _ in 0..80 {
+        bench.now += Duration::from_millis(250);
+        bench.tell(Event::Tick);
+    }
+    assert_eq!(bench.controller.pace().concurrency, 0);
+    for (began, _, records) in std::mem::take(&mut bench.open) {
+        bench.tell(Event::Ended { began, work: Bench::work(records, true), ending: Ending::Other });
+    }
+    assert!(bench.controller.pace().concurrency >= 1);
+}
+
+#[test]
+fn frozen_it_changes_nothing_whatever_happens() {
+    let mut bench = Bench::new(Settings { freeze: true, ..settings() });
+    bench.run(20, Ending::Committed);
+    bench.run(20, Ending::Overload);
+    bench.tell(Event::Signals(Signals { processors_used: Some(1.0), ..Signals::default() }));
+    assert_eq!(bench.decisions, []);
+    assert_eq!(bench.controller.pace().concurrency, 2);
+}
+
+#[test]
+fn the_operators_limits_hold_at_once() {
+    let mut bench = Bench::new(settings());
+    bench.run(40, Ending::Committed);
+    let limits = Settings { concurrency_max: 3, records_max: 500, ..settings() };
+    let decisions = bench.controller.set(bench.now, limits);
+    assert!(decisions.iter().any(|decision| decision.knob == Knob::Concurrency && decision.to == 3));
+    assert!(decisions.iter().any(|decision| decision.knob == Knob::Records && decision.to == 500));
+    bench.run(40, Ending::Committed);
+    assert!(bench.controller.pace().concurrency <= 3 && bench.controller.pace().records <= 500);
+    assert_eq!(bench.controller.limited(), Limited::Limit, "eight processors could do more");
+}
+
+#[test]
+fn transactions_that_take_too_long_get_smaller() {
+    let mut bench = Bench::new(Settings { transaction_max: Duration::from_millis(100), ..settings() });
+    bench.run(60, Ending::Committed);
+    assert!(bench.controller.pace().records <= 1400, "{:?}", bench.controller.pace());
+    assert!(bench.reasons().contains(&Reason::Cost));
+}
+
+#[test]
+fn lanes_that_all_write_while_nobody_waits_are_the_partitions_limit() {
+    let mut controller = Controller::new(Settings { concurrency_min: 8, ..settings() }, Duration::ZERO);
+    for _ in 0..20 {
+        let (now, work) = (Duration::from_millis(5), Bench::work(1000, true));
+        controller.on_event(now, &Event::Begun(work));
+        controller.on_event(now, &Event::Ended { began: now, work, ending: Ending::Committed });
+    }
+    controller.on_event(Duration::from_millis(6), &Event::Begun(Bench::work(1000, true)));
+    assert_eq!(controller.limited(), Limited::Partitions);
+}

@@ -1,0 +1,86 @@
+//! Who decides how many transactions there are at a time, and how large each is.
+
+use std::time::Duration;
+
+use crate::concurrency::{Controller, Event, Knob, Pace, Settings};
+
+/// How long the oldest record waits for others where nothing else was said: what the pipeline does without a controller.
+pub const LINGER: Duration = Duration::from_millis(100);
+
+/// Decides from the same events as [`Controller`], which is one of them.
+pub trait Policy {
+    /// Tells it what happened.
+    fn on_event(&mut self, now: Duration, event: &Event);
+
+    /// What holds now.
+    fn pace(&self) -> Pace;
+
+    /// How often it has changed the batch size, if it does.
+    fn batch_changes(&self) -> u64 {
+        0
+    }
+}
+
+impl Policy for Controller {
+    fn on_event(&mut self, now: Duration, event: &Event) {
+        // What it decided shows in its pace.
+        drop(Self::on_event(self, now, event));
+    }
+
+    fn pace(&self) -> Pace {
+        Self::pace(self)
+    }
+}
+
+/// Our controller, with its decisions counted.
+#[derive(Debug)]
+pub struct Ours {
+    controller: Controller,
+    batch_changes: u64,
+}
+
+impl Ours {
+    /// Begins as it does in the product, one of so many processes.
+    #[must_use]
+    pub fn new(settings: Settings, processes: usize) -> Self {
+        let mut controller = Controller::new(settings, Duration::ZERO);
+        controller.shared_by(processes);
+        Self { controller, batch_changes: 0 }
+    }
+}
+
+impl Policy for Ours {
+    fn on_event(&mut self, now: Duration, event: &Event) {
+        let decisions = self.controller.on_event(now, event);
+        self.batch_changes += decisions.iter().filter(|decision| decision.knob == Knob::Records).count() as u64;
+    }
+
+    fn pace(&self) -> Pace {
+        self.controller.pace()
+    }
+
+    // Single transactions are smaller or larger on purpose: only what is decided counts.
+    fn batch_changes(&self) -> u64 {
+        self.batch_changes
+    }
+}
+
+/// Always the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fixed(pub Pace);
+
+impl Fixed {
+    /// So many transactions of so many records.
+    #[must_use]
+    pub fn new(concurrency: usize, records: usize) -> Self {
+        Self(Pace { concurrency, records, linger: LINGER })
+    }
+}
+
+impl Policy for Fixed {
+    fn on_event(&mut self, _now: Duration, _event: &Event) {}
+
+    fn pace(&self) -> Pace {
+        self.0
+    }
+}
