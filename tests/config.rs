@@ -88,8 +88,10 @@ fn layers_add_to_each_other() {
     let file =
         "[stream]\npartitions = 3\n[[pipeline]]\nname = \"uploads\"\nsource = { kind = \"stream\", topic = \"u\" }\n";
     std::fs::write(here.path().join("millstream.toml"), file).unwrap();
-    let environment =
-        [("MILLSTREAM__PIPELINE__UPLOADS__WRITERS", "5"), ("MILLSTREAM__POSTGRES__POOL__CONNECTIONS_MAX", "9")];
+    let environment = [
+        ("MILLSTREAM__PIPELINE__UPLOADS__CONCURRENCY__MAX", "5"),
+        ("MILLSTREAM__POSTGRES__POOL__CONNECTIONS_MAX", "9"),
+    ];
     let set = [
         "--set",
         "pipeline.uploads.freshness=2s",
@@ -105,7 +107,11 @@ fn layers_add_to_each_other() {
         ("stream.kind", Value::from("log"), "default"),
         ("pipeline.uploads.name", Value::from("uploads"), "millstream.toml:4:8"),
         ("pipeline.uploads.store", Value::from("default"), "default"),
-        ("pipeline.uploads.writers", Value::from(5), "environment MILLSTREAM__PIPELINE__UPLOADS__WRITERS"),
+        (
+            "pipeline.uploads.concurrency.max",
+            Value::from(5),
+            "environment MILLSTREAM__PIPELINE__UPLOADS__CONCURRENCY__MAX",
+        ),
         ("pipeline.uploads.freshness", Value::from("2s"), "--set pipeline.uploads.freshness"),
         ("pipeline.uploads.source.topic", Value::from("v"), "--set pipeline.uploads.source.topic"),
         ("postgres.pool.connections_max", Value::from(9), "environment MILLSTREAM__POSTGRES__POOL__CONNECTIONS_MAX"),
@@ -127,11 +133,11 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         "bad.toml:9:10: `http.listen` takes an IP address and a port, such as \"127.0.0.1:8080\"",
         "bad.toml:10:1: there is no setting `tokens` in `http`; did you mean `tokens_file`?",
         "environment MILLSTREAM__LIMITS__MEMORY: there is no setting `memory` in `limits`; did you mean `memory_bytes`?",
-        "--set pipeline.object.writers: there is no pipeline `object`; known are `objects`",
+        "--set pipeline.object.freeze: there is no pipeline `object`; known are `objects`",
         "--set stream.partitions: `stream.partitions` takes a whole number from 0 to 4294967295, not the text \"many\"",
     ];
     let environment = [("MILLSTREAM__LIMITS__MEMORY", "1")];
-    let set = ["--set", "pipeline.object.writers=2", "--set", "stream.partitions=many"];
+    let set = ["--set", "pipeline.object.freeze=true", "--set", "stream.partitions=many"];
     let ran = millstream(here.path(), &environment, &[&["validate", "bad.toml"], &set[..]].concat());
     assert_eq!((ran.code, ran.out.as_str()), (78, ""));
     assert_eq!(ran.err.lines().collect::<Vec<_>>(), expected);
@@ -154,7 +160,19 @@ fn settings_that_do_not_go_together_are_refused() {
             "--set http.listen: `http.listen` is 0.0.0.0:80, which others can reach: name a file of tokens",
         ),
         ("stream.partitions=0", "--set stream.partitions: `stream.partitions` is from 1 to 1024"),
-        ("pipeline.objects.writers=0", "--set pipeline.objects.writers: `pipeline.objects.writers` is from 1 to 64"),
+        (
+            "pipeline.objects.concurrency.max=0",
+            "--set pipeline.objects.concurrency.max: `pipeline.objects.concurrency.max` is from 1 to 64",
+        ),
+        (
+            "pipeline.objects.concurrency.min=5",
+            "--set pipeline.objects.concurrency.min: `pipeline.objects.concurrency.min` is from 1 to concurrency.max",
+        ),
+        (
+            "pipeline.objects.writers=4",
+            "there is no setting `writers` in `pipeline.objects` any more; it is `concurrency = { max = .. }` now",
+        ),
+        ("controller.transaction_max=1h", "`controller.transaction_max` is from 10ms to 10m"),
         ("pipeline.objects.name=a b", "`pipeline.a b.name` has letters"),
         ("postgres.embedded=false", "--set postgres.embedded: postgres.embedded is false, and neither"),
         ("postgres.pg_port=0", "--set postgres.pg_port: postgres.pg_port: PostgreSQL cannot choose a port"),

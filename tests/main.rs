@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail their test")]
 #![expect(clippy::print_stdout, reason = "seeds and figures belong to a test's output")]
 
+mod bench;
 mod commands;
 mod compose;
 mod config;
@@ -19,6 +20,7 @@ mod kinesis;
 mod kinesis_process;
 mod leases;
 mod order_vectors;
+mod pace;
 mod parts;
 mod poison;
 mod postgres_elsewhere;

@@ -6,10 +6,10 @@ use millstream_tests::{Model, compare, database};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotated_password_is_waited_for_and_nothing_is_lost() {
     let database = database().await;
-    let role = database.owner("first").await;
+    let role = database.owner("geheim-1").await;
     let setup = setup(&database, &role, database.port(), "").set("limits.retry_seconds_max=1");
     let file = setup.scratch().join("password");
-    std::fs::write(&file, "first\n").unwrap();
+    std::fs::write(&file, "geheim-1\n").unwrap();
     let setup = setup.set(&format!("postgres.password_file={}", file.display()));
     let running = setup
         .clone()
@@ -23,7 +23,7 @@ async fn a_rotated_password_is_waited_for_and_nothing_is_lost() {
     let (before, during) = events.split_at(500);
     post_and_wait(&running, before).await;
 
-    database.execute(&format!("ALTER ROLE {role} PASSWORD 'second'")).await;
+    database.execute(&format!("ALTER ROLE {role} PASSWORD 'geheim-2'")).await;
     let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'");
     database.execute(&end).await;
     post(&running, during).await;
@@ -41,12 +41,12 @@ async fn a_rotated_password_is_waited_for_and_nothing_is_lost() {
     let found = doctor(&setup, "postgres");
     assert!(found.starts_with("FAIL: ") && found.contains("postgres.password_file: "), "{found}");
     assert!(
-        running.lines().iter().all(|line| !line.contains("first") && !line.contains("second")),
+        running.lines().iter().all(|line| !line.contains("geheim-1") && !line.contains("geheim-2")),
         "{}",
         running.log()
     );
 
-    std::fs::write(&file, "second\n").unwrap();
+    std::fs::write(&file, "geheim-2\n").unwrap();
     running.caught_up(WITHIN).await;
     compare(&database, &Model::of(&events)).await;
     assert_eq!(database.number(POSITIONS).await, events.len() as i64);

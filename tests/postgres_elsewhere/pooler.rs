@@ -13,7 +13,7 @@ async fn behind(pool_size: u32) -> Option<(Database, Bouncer, Setup)> {
         // The account is made on the way, by that of the direct address.
         .set(&format!("postgres.migrate_url={}", database.url()))
         .set("stream.partitions=8")
-        .set("pipeline.objects.writers=4")
+        .set("pipeline.objects.concurrency.max=4")
         .set("limits.retry_seconds_max=1");
     Some((database, bouncer, setup))
 }
@@ -22,7 +22,9 @@ async fn behind(pool_size: u32) -> Option<(Database, Bouncer, Setup)> {
 async fn more_clients_than_server_connections_write_and_read() {
     let Some((database, _bouncer, setup)) = behind(2).await else { return };
     let setup = setup.set("postgres.lock_timeout_ms=1000").set("postgres.statement_timeout_ms=20000");
+    let setup = setup.set("controller.record=controller.jsonl");
     let running = setup.clone().allow("the sink asks to wait").start().await;
+    database.execute(&format!("GRANT pg_monitor TO {}_app", database.name)).await;
     let mut generator = Generator::new("pooler");
     let events = generator.events(4_000);
     let shuffled = generator.shuffled(&events, 0.1);
@@ -52,6 +54,9 @@ async fn more_clients_than_server_connections_write_and_read() {
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
     running.caught_up(WITHIN).await;
     compare(&database, &Model::of(events.iter().chain(&late))).await;
+
+    let recording = std::fs::read_to_string(setup.scratch().join("controller.jsonl")).unwrap();
+    assert!(recording.contains("\"sessions_running\":"), "the controller hears how busy the database is");
 
     let pooler = doctor(&setup, "pooler");
     assert!(pooler.starts_with("ok: transactions share server connections"), "{pooler}");

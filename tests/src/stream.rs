@@ -10,8 +10,8 @@ use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
 use millstream_connectors::sources::log::LogSource;
 use millstream_engine::intake::Intake;
 use millstream_engine::{
-    Batch, BatchLimits, Held, Limits, Outcome, Partition, Pipeline, Position, Progress, Record, RecordBatch, Sink,
-    SinkError, Source, Summary, run, task,
+    Batch, BatchLimits, Gate, Held, Limits, Outcome, Partition, Pipeline, Position, Progress, Record, RecordBatch,
+    Sink, SinkError, Source, Summary, run, task,
 };
 use millstream_log::{Log, NewRecord, Topic};
 use sqlx::postgres::PgConnectOptions;
@@ -103,6 +103,7 @@ impl Run {
             source: Arc::clone(&source),
             decoder: Arc::new(decoder()),
             sinks,
+            gate: Gate::of(&limits),
             limits,
             progress: Arc::clone(&progress),
         };

@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::settings::{Error, Postgres};
+use crate::sqlstate::{Load, load};
 use crate::{Connection, Verdict, verdict};
 
 /// Makes connections to one server.
@@ -52,6 +53,15 @@ impl ConnectError {
             // A file that is just being replaced, or a person's mistake.
             ConnectError::Setting(_) => Verdict::Alarm,
             ConnectError::Refused { source, .. } => verdict(source),
+        }
+    }
+
+    /// What it says of the server's load, if anything.
+    #[must_use]
+    pub fn load(&self) -> Option<Load> {
+        match self {
+            ConnectError::Setting(_) => None,
+            ConnectError::Refused { source, .. } => load(source),
         }
     }
 }

@@ -98,6 +98,43 @@ pub fn of_code(code: &str, constraint: Option<&str>) -> Verdict {
     }
 }
 
+/// What an error says of the server's load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// It has too much to do: no memory, no connection, a limit of time.
+    Overload,
+    /// Others are in the way.
+    Contention,
+}
+
+/// What `error` says of the server's load, if anything: whoever writes less then helps.
+#[must_use]
+pub fn load(error: &sqlx::Error) -> Option<Load> {
+    use sqlx::Error as E;
+    match error {
+        E::Database(database) => load_of_code(database.try_downcast_ref::<PgDatabaseError>()?.code()),
+        // A certificate.
+        E::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => None,
+        // Refused or timed out: a queue of connections that is full looks like a server that is away.
+        E::Io(_) | E::PoolTimedOut => Some(Load::Overload),
+        _ => None,
+    }
+}
+
+/// What a SQLSTATE says of the load.
+#[must_use]
+pub fn load_of_code(code: &str) -> Option<Load> {
+    match (class(code), code) {
+        // connection exception, insufficient resources
+        ("08" | "53", _) => Some(Load::Overload),
+        // transaction_timeout, query_canceled (by statement_timeout above all), cannot_connect_now
+        (_, "25P04" | "57014" | "57P03") => Some(Load::Overload),
+        // serialization_failure, deadlock_detected, lock_not_available
+        (_, "40001" | "40P01" | "55P03") => Some(Load::Contention),
+        _ => None,
+    }
+}
+
 /// The first two of five characters, or nothing if it is no SQLSTATE.
 fn class(code: &str) -> &str {
     if code.len() == 5 && code.is_ascii() { code.get(..2).unwrap_or_default() } else { "" }

@@ -107,8 +107,8 @@ impl Metadata {
     /// As long as nobody knows whether the last COMMIT took effect, only the very same batch can find that out.
     fn keep_whole(&self, error: SinkError) -> SinkError {
         match error {
-            SinkError::Failed { doing, recovery: Recovery::Split, source } if self.pending.is_some() => {
-                SinkError::Failed { doing, recovery: Recovery::Retry { after: None }, source }
+            SinkError::Failed { doing, recovery: Recovery::Split, pressure, source } if self.pending.is_some() => {
+                SinkError::Failed { doing, recovery: Recovery::Retry { after: None }, pressure, source }
             }
             error => error,
         }

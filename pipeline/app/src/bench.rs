@@ -11,9 +11,15 @@ pub mod generate;
 mod append;
 mod backlog;
 pub(crate) mod client;
+mod ground;
+mod incident;
 mod ingest;
 pub(crate) mod machine;
 mod memory;
+mod ours;
+mod pace;
+mod pin;
+mod plot;
 mod poison;
 mod rate;
 mod source;
@@ -35,6 +41,12 @@ enum What {
     Poison(poison::Args),
     /// A backlog far larger than memory: how much of it the process takes.
     Memory(memory::Args),
+    /// The incident of 2019 again, on a PostgreSQL with one core: a new connection per message, a row per transaction,
+    /// fixed batches, and millstream as it is.
+    Incident(incident::Args),
+    /// Batch sizes and numbers of transactions at a time on a PostgreSQL with one core, then two, beside what millstream
+    /// finds by itself; then with a noisy neighbour.
+    Pace(pace::Args),
     /// The generator: a process of its own, started by the others.
     #[command(hide = true)]
     Generate(generate::Args),
@@ -56,6 +68,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Append(args) => append::run(args).await,
         What::Poison(args) => poison::run(args).await,
         What::Memory(args) => memory::run(args).await,
+        What::Incident(args) => Box::pin(incident::run(args)).await,
+        What::Pace(args) => Box::pin(pace::run(args)).await,
         What::Generate(args) => generate::run(args).await,
         What::Client(args) => client::run(args).await,
     }

@@ -81,7 +81,7 @@ pub enum Command {
     /// Writes a millstream.toml with every setting, its default and its meaning.
     Init(init::Args),
     /// Runs the stream, the pipelines and the HTTP endpoint until SIGTERM or Ctrl-C.
-    Run,
+    Run(run::Args),
     /// Checks the configuration without touching anything; exits 78 if it is wrong.
     Validate(settings::ValidateArgs),
     /// Shows the configuration, and where each value comes from.
@@ -134,7 +134,7 @@ pub fn main() -> ExitCode {
     // A service tells what it does; a command prints its result and only adds what is wrong. The demo draws on the
     // terminal, says there itself what is wrong, and a log line would tear the drawing apart.
     let level = match cli.command {
-        Command::Run | Command::Bench(_) => "info,sqlx=warn",
+        Command::Run(_) | Command::Bench(_) => "info,sqlx=warn",
         Command::Demo(_) if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() => "off",
         _ => "warn",
     };
@@ -167,7 +167,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tune(args) => tune::run(&args),
         Command::Bench(args) => crate::bench::run(args).await,
         Command::Demo(args) => crate::demo::run(args, load()?.config).await,
-        Command::Run => run::run(load()?.config).await,
+        Command::Run(_) => run::run(load()?.config).await,
         Command::Config(command) => settings::show(&command, &load()?),
         Command::Doctor(args) => doctor::run(&args, &load()?).await,
         Command::Migrate(args) => migrate::run(&args, &load()?.config).await,
@@ -196,6 +196,10 @@ fn layers(cli: &Cli) -> anyhow::Result<Layers> {
     }
     if let Some(listen) = &cli.listen {
         flags.push(("--listen", "http.listen", listen.clone()));
+    }
+    if let Command::Run(run::Args { record: Some(path) }) = &cli.command {
+        let Some(text) = path.to_str() else { anyhow::bail!("--record {} is no text in UTF-8", path.display()) };
+        flags.push(("--record", "controller.record", text.to_owned()));
     }
     // What is no text can be no setting of ours.
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

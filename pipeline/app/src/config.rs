@@ -51,6 +51,8 @@ pub struct Config {
     pub pipeline: Vec<Pipeline>,
     /// Queues whose messages are put into the stream.
     pub bridge: Vec<Bridge>,
+    /// How batch size and concurrency are found.
+    pub controller: Controller,
     /// Bounds.
     pub limits: Limits,
 }
@@ -150,8 +152,39 @@ pub struct Pipeline {
     #[serde(default = "default_batch_bytes")]
     pub batch_bytes_max: usize,
     /// Transactions at a time.
-    #[serde(default = "default_writers")]
-    pub writers: usize,
+    #[serde(default)]
+    pub concurrency: Concurrency,
+    /// Records per second that may be written; 0 for no cap.
+    #[serde(default)]
+    pub rows_per_second_max: u64,
+    /// Holds batch size and concurrency where they are, of all pipelines: they share one controller.
+    #[serde(default)]
+    pub freeze: bool,
+}
+
+/// How many transactions of a pipeline there may be at a time; the controller chooses.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Concurrency {
+    /// The fewest.
+    pub min: usize,
+    /// The most: so many lanes there are.
+    pub max: usize,
+}
+
+/// What the controller needs to know, and where it may be watched.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Controller {
+    /// How long a transaction may take, such as `2s`.
+    #[serde(with = "duration")]
+    pub transaction_max: Duration,
+    /// Processors of the database's machine; `None` are those of this one where the private cluster runs, else unknown.
+    pub processors: Option<u32>,
+    /// A file for everything that the controller is told and decides, to be replayed.
+    pub record: Option<PathBuf>,
+    /// Bytes after which that file ends.
+    pub record_bytes_max: u64,
 }
 
 /// Where a pipeline reads.
@@ -261,8 +294,22 @@ fn default_batch_bytes() -> usize {
     millstream_engine::BatchLimits::default().bytes_max
 }
 
-fn default_writers() -> usize {
-    millstream_engine::Limits::default().writers
+impl Default for Concurrency {
+    fn default() -> Self {
+        let limits = millstream_engine::Limits::default();
+        Concurrency { min: limits.writers_min, max: limits.writers }
+    }
+}
+
+impl Default for Controller {
+    fn default() -> Self {
+        Controller {
+            transaction_max: millstream_engine::Limits::default().transaction_max,
+            processors: None,
+            record: None,
+            record_bytes_max: 256 << 20,
+        }
+    }
 }
 
 impl Default for Config {
@@ -274,6 +321,7 @@ impl Default for Config {
             http: Http::default(),
             pipeline: vec![Pipeline::objects()],
             bridge: Vec::new(),
+            controller: Controller::default(),
             limits: Limits::default(),
         }
     }
@@ -290,7 +338,9 @@ impl Pipeline {
             freshness: default_freshness(),
             batch_records_max: default_batch_records(),
             batch_bytes_max: default_batch_bytes(),
-            writers: default_writers(),
+            concurrency: Concurrency::default(),
+            rows_per_second_max: 0,
+            freeze: false,
         }
     }
 

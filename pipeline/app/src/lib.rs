@@ -14,6 +14,8 @@ mod elsewhere;
 
 pub mod node;
 
+mod pace;
+
 pub mod stream;
 
 pub mod http;

@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
 use millstream_connectors::sinks::stream::Append;
 use millstream_engine::{
-    BatchLimits, FloodLimits, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict, run, task,
+    BatchLimits, FloodLimits, Gate, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict,
+    run, task,
 };
 use millstream_log::{Log, Retention, Topic};
 use millstream_postgres::{Cluster, Connector};
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
+use crate::pace::{self, Recording, Sampler};
 use crate::stream::{Carrier, Opened, Stream, carry};
 use crate::{elsewhere, migrate};
 
@@ -41,6 +43,8 @@ pub struct Node {
     pub pool: PgPool,
     /// What moves.
     pub pipelines: Vec<Running>,
+    /// Where all writers ask for a turn, with the controller.
+    pub gate: Arc<Gate>,
     /// Queues that are carried into the stream.
     pub bridges: Vec<Carrier>,
     /// The private server, if there is one.
@@ -51,6 +55,7 @@ pub struct Node {
     /// When set, `/readyz` answers 503.
     pub draining: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<Summary>>>,
+    recording: Mutex<Option<Recording>>,
 }
 
 /// One pipeline that runs.
@@ -121,13 +126,15 @@ impl Node {
         let connect = connector.options()?;
         let pool = config.postgres.pool_options().connect_lazy_with(connect.clone());
 
+        let (gate, recording) = pace::open(&config).await?;
+
         let stop = CancellationToken::new();
         let mut pipelines = Vec::new();
         let mut tasks = Vec::new();
         for pipeline in &config.pipeline {
             // The clients of AWS make large futures.
             let opened = Box::pin(stream.topic(&config, pipeline, &connector)).await?;
-            let (running, task) = start_pipeline(&config, pipeline, opened, &connector, &stop);
+            let (running, task) = start_pipeline(&config, pipeline, opened, &gate, &connector, &stop);
             pipelines.push(running);
             tasks.push(task);
         }
@@ -149,14 +156,17 @@ impl Node {
             connect,
             pool,
             pipelines,
+            gate,
             bridges,
             cluster,
             psql_line,
             stop,
             draining,
             tasks: Mutex::new(tasks),
+            recording: Mutex::new(recording),
         };
         node.keep_postgres();
+        node.keep_looking(&connector);
         node.keep_secrets(connector);
         Ok(node)
     }
@@ -179,6 +189,16 @@ impl Node {
                 }
             }
         }));
+    }
+
+    /// Lets the controller know how busy the database is.
+    fn keep_looking(&self, connector: &Connector) {
+        if self.pipelines.is_empty() {
+            return;
+        }
+        let sampler = Sampler::new(connector, pace::processors(&self.config));
+        // Ends with the process; its result says nothing that was not told.
+        drop(task::spawn("controller signals", sampler.run(Arc::clone(&self.gate), self.stop.clone())));
     }
 
     /// Lets the pool's next connections use what the files of secrets say now. Writers read them by themselves.
@@ -234,6 +254,10 @@ impl Node {
                 Ok(Err(error)) => summary.halted.push(error.to_string()),
                 Err(_) => summary.drained = false,
             }
+        }
+        let recording = self.recording.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(recording) = recording {
+            recording.close().await;
         }
         // A database that does not answer does not say goodbye either; the kernel closes what is left.
         if tokio::time::timeout(POOL_CLOSE_WITHIN, self.pool.close()).await.is_err() {
@@ -296,11 +320,12 @@ fn start_pipeline(
     config: &Config,
     pipeline: &config::Pipeline,
     opened: Opened,
+    gate: &Arc<Gate>,
     connector: &Connector,
     stop: &CancellationToken,
 ) -> (Running, JoinHandle<Summary>) {
     let Opened { source, append, topic } = opened;
-    let parts = parts(config, pipeline, Arc::clone(&source), connector);
+    let parts = parts(config, pipeline, Arc::clone(&source), gate, connector);
     let progress = Arc::clone(&parts.progress);
     let task = task::spawn("pipeline", run(parts, stop.clone()));
     let running =
@@ -313,9 +338,10 @@ pub(crate) fn parts(
     config: &Config,
     pipeline: &config::Pipeline,
     source: Arc<dyn Source>,
+    gate: &Arc<Gate>,
     connector: &Connector,
 ) -> Pipeline<<Metadata as Sink>::Columns> {
-    let progress = Arc::new(Progress::new(&pipeline.name, pipeline.writers));
+    let progress = Arc::new(Progress::new(&pipeline.name, pipeline.concurrency.max));
     let limits = Limits {
         batch: BatchLimits {
             records_max: pipeline.batch_records_max,
@@ -323,7 +349,10 @@ pub(crate) fn parts(
             // The rest of the goal is for the transaction.
             linger: pipeline.freshness * 7 / 10,
         },
-        writers: pipeline.writers,
+        writers: pipeline.concurrency.max,
+        writers_min: pipeline.concurrency.min,
+        transaction_max: config.controller.transaction_max,
+        records_per_second_max: pipeline.rows_per_second_max,
         memory_bytes: config.limits.memory_bytes,
         retry_cap: Duration::from_secs(config.limits.retry_seconds_max),
         stall: Duration::from_secs(config.limits.stall_seconds),
@@ -342,12 +371,12 @@ pub(crate) fn parts(
         set_local: config.postgres.set_local(),
         lease_lock_max: Duration::from_secs(config.limits.lease_lock_seconds_max),
     };
-    let sinks =
-        (0..pipeline.writers).map(|_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = _>>).collect();
+    let sink = |_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = _>>;
+    let sinks = (0..pipeline.concurrency.max).map(sink).collect();
     let limits_in = millstream_schemas::Limits {
         record_bytes_max: config.limits.record_bytes_max,
         ..millstream_schemas::Limits::default()
     };
     let decoder = Arc::new(Decoder { store: pipeline.store.clone(), limits: limits_in });
-    Pipeline { source, decoder, sinks, limits, progress }
+    Pipeline { source, decoder, sinks, limits, gate: Arc::clone(gate), progress }
 }

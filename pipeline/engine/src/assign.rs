@@ -4,10 +4,12 @@
 //! the lanes. A partition stays in its lane for as long as that is fair, so that a rebalance disturbs only what moved.
 
 use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::Progress;
 use crate::source::{Partition, Source};
+use crate::spread::{LOOK, Spread};
 
 /// The partitions of each lane, told to the lanes as they change.
 #[derive(Debug)]
@@ -26,26 +28,49 @@ impl Shares {
         self.lanes.iter().map(watch::Sender::subscribe).collect()
     }
 
-    /// Follows the source until `shutdown`.
-    pub(crate) async fn follow(&self, source: &dyn Source, progress: &Progress, shutdown: &CancellationToken) {
+    /// Follows the source, and how much there is to do, until `shutdown`.
+    pub(crate) async fn follow(
+        &self,
+        source: &dyn Source,
+        spread: &Spread,
+        progress: &Progress,
+        shutdown: &CancellationToken,
+    ) {
         let mut assignment = source.assignment();
+        // The source may be gone, or its partitions never change.
+        let mut is_followed = true;
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lanes = spread.look(Instant::now());
         loop {
             let assigned = assignment.borrow_and_update().clone();
-            self.divide(&assigned);
+            self.divide(&assigned, lanes);
             progress.keep_only(&assigned);
-            tokio::select! {
-                changed = assignment.changed() => if changed.is_err() {
-                    // The source is gone, or its partitions never change.
-                    return shutdown.cancelled().await;
-                },
-                () = shutdown.cancelled() => return,
+            loop {
+                tokio::select! {
+                    changed = assignment.changed(), if is_followed => match changed {
+                        Ok(()) => break,
+                        Err(_) => is_followed = false,
+                    },
+                    _ = looks.tick() => {
+                        let before = std::mem::replace(&mut lanes, spread.look(Instant::now()));
+                        if before != lanes {
+                            tracing::info!(pipeline = progress.pipeline, from = before, to = lanes, "partitions are spread over other lanes");
+                            break;
+                        }
+                    }
+                    () = shutdown.cancelled() => return,
+                }
             }
         }
     }
 
-    fn divide(&self, assigned: &[Partition]) {
+    /// Divides what is assigned among the first `count` lanes.
+    fn divide(&self, assigned: &[Partition], count: usize) {
         let before: Vec<Vec<Partition>> = self.lanes.iter().map(|lane| lane.borrow().clone()).collect();
-        for (lane, share) in self.lanes.iter().zip(divide(&before, assigned)) {
+        let mut shares = divide(before.get(..count).unwrap_or(&before), assigned);
+        shares.resize(before.len(), Vec::new());
+        for (lane, share) in self.lanes.iter().zip(shares) {
             lane.send_if_modified(|told| {
                 let changed = *told != share;
                 *told = share;

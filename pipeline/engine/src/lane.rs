@@ -8,14 +8,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, Receipt, Taken};
+use crate::concurrency::{Ending, Work};
 use crate::decode::Columns;
+use crate::gate::Turn;
 use crate::intake::Intake;
 use crate::limits::Limits;
 use crate::progress::{Lane as LaneProgress, LaneState, Progress};
 use crate::retry::{Backoff, Recovery};
-use crate::run::now_ms;
+use crate::run::{Bounds, now_ms};
 use crate::sink::{Gap, Held, Sink, SinkError};
-use crate::source::{Partition, Position, Source, SourceError, Want};
+use crate::source::{Partition, Position, Record, Source, SourceError, Want};
 
 /// How long a fetch waits when there is nothing. Only bounds how late a shutdown is seen by a source that cannot be
 /// woken; new records end the wait at once.
@@ -37,6 +39,9 @@ pub(crate) struct Lane<'a, C> {
     /// When it began with these.
     pub(crate) began: Instant,
     pub(crate) limits: &'a Limits,
+    pub(crate) bounds: &'a Bounds,
+    /// How long the batch in hand has waited for turns and for the operator's cap.
+    pub(crate) waited: Duration,
     pub(crate) progress: &'a Progress,
     pub(crate) state: &'a LaneProgress,
     pub(crate) shutdown: &'a CancellationToken,
@@ -158,8 +163,7 @@ impl<C: Columns> Lane<'_, C> {
 
     /// Fetches until a batch is full, its oldest record has waited long enough, a part of an earlier one is due, or it is
     /// time to stop.
-    pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<Vec<Taken>, Leave> {
-        let (limits, bytes_max) = (&self.limits.batch, self.limits.batch_bytes());
+    pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<(Vec<Taken>, Work), Leave> {
         let mut backoff = self.backoff();
         // What was left over by the batch before has waited already.
         let mut first_seen = (!intake.is_empty()).then(Instant::now);
@@ -169,18 +173,19 @@ impl<C: Columns> Lane<'_, C> {
                 return Err(Leave::Reassigned);
             }
             let wants = intake.wants();
-            let full = intake.records() >= limits.records_max || intake.bytes() >= bytes_max || wants.is_empty();
+            let (records_max, bytes_max) = (self.records_max(), self.limits.batch_bytes());
+            let full = intake.records() >= records_max || intake.bytes() >= bytes_max || wants.is_empty();
             let rest = intake.part_due().map(|due| due.saturating_duration_since(Instant::now()));
             let whole = !intake.is_empty() && (full || looked_last || self.shutdown.is_cancelled());
             if whole || rest.is_some_and(|rest| rest.is_zero()) {
-                return Ok(intake.take(limits.records_max, bytes_max));
+                return Ok(self.take(intake, records_max));
             }
             if self.shutdown.is_cancelled() {
                 return Err(if rest.is_some() { Leave::Interrupted } else { Leave::Drained });
             }
             let mut wait = rest.map_or(IDLE_WAIT, |rest| rest.min(IDLE_WAIT));
             if let Some(at) = first_seen.filter(|_: &Instant| !intake.is_empty()) {
-                let linger = limits.linger.saturating_sub(at.elapsed());
+                let linger = self.bounds.gate.linger(self.limits.batch.linger).saturating_sub(at.elapsed());
                 wait = wait.min(linger);
                 if linger.is_zero() || self.is_at_end(&wants) {
                     // What arrives meanwhile is read in one go: a fetch for each append costs more than its records.
@@ -210,7 +215,7 @@ impl<C: Columns> Lane<'_, C> {
                 }
                 // What is in hand was read before it, and may be nowhere else any more.
                 Err(SourceError::Gap { .. }) if !intake.is_empty() => {
-                    return Ok(intake.take(limits.records_max, bytes_max));
+                    return Ok(self.take(intake, records_max));
                 }
                 Err(gap @ SourceError::Gap { .. }) => return Err(Leave::Retake(gap.to_string())),
                 Err(error) => self.source_failed(&error, &mut backoff).await?,
@@ -222,6 +227,30 @@ impl<C: Columns> Lane<'_, C> {
         }
     }
 
+    /// How many records a batch may hold just now.
+    fn records_max(&self) -> usize {
+        let Bounds { gate, cap, limits, .. } = self.bounds;
+        gate.pace().records.min(limits.batch.records_max).min(cap.records_max()).max(1)
+    }
+
+    /// Takes a batch, and tells what it is to who decides about the pace.
+    fn take(&self, intake: &mut Intake, records_max: usize) -> (Vec<Taken>, Work) {
+        let taken = intake.take(records_max, self.limits.batch_bytes());
+        let all = || taken.iter().flat_map(|taken| &taken.records);
+        let (records, bytes) = (all().count(), all().map(Record::cost_bytes).sum());
+        // What is left may be the beginning of the next batch, or a few that came in the meantime.
+        let is_limited = records >= records_max || intake.records() > 0;
+        let full = is_limited && (intake.records() + self.lag_records(intake)) * 2 >= records;
+        self.bounds.spread.taken(full);
+        (taken, Work { records, bytes, full })
+    }
+
+    /// Records of the lane's partitions that are in the stream and not in its hands, as far as is known.
+    fn lag_records(&self, intake: &Intake) -> usize {
+        let lag = |want: Want| self.source.lag_records(&want.partition, &want.from);
+        usize::try_from(intake.wants().into_iter().filter_map(lag).sum::<u64>()).unwrap_or(usize::MAX / 4)
+    }
+
     /// Whether the source has nothing more of these partitions, as far as it knows.
     fn is_at_end(&self, wants: &[Want]) -> bool {
         wants.iter().all(|want| self.source.lag_records(&want.partition, &want.from) == Some(0))
@@ -229,32 +258,36 @@ impl<C: Columns> Lane<'_, C> {
 
     /// Writes a batch, trying again for as long as the sink asks for that.
     /// Meanwhile the queues are filled again, so that a batch waits for no fetch when there is a backlog.
-    pub(crate) async fn write(&mut self, batch: &Batch<C>, intake: &mut Intake) -> Written {
-        match self.try_write(batch, intake).await {
+    pub(crate) async fn write(&mut self, batch: &Batch<C>, work: Work, intake: &mut Intake) -> Written {
+        self.waited = Duration::ZERO;
+        match self.try_write(batch, work, intake).await {
             Ok(written) => written,
             Err(leave) => Written::Nothing(leave),
         }
     }
 
-    async fn try_write(&mut self, batch: &Batch<C>, intake: &mut Intake) -> Result<Written, Leave> {
-        let mut backoff = self.backoff();
+    async fn try_write(&mut self, batch: &Batch<C>, work: Work, intake: &mut Intake) -> Result<Written, Leave> {
+        let (source, mut backoff) = (self.source, self.backoff());
         let slow_max = if intake.is_part(batch.ranges()) { 1 } else { SLOW_IN_A_ROW };
         let mut slow = 0;
         loop {
-            let written = tokio::select! {
-                biased;
-                written = self.sink.write(batch) => written,
-                never = read_ahead(self.source, intake) => match never {},
-            };
-            let error = match written {
+            // Each attempt by itself: what lies between two of them is not the database's doing.
+            let turn = beside(self.turn(batch, work), read_ahead(source, intake)).await;
+            let error = match beside(self.sink.write(batch), read_ahead(source, intake)).await {
                 Ok(receipt) => {
+                    turn.end(Ending::Committed);
                     self.state.set(LaneState::Working);
                     return Ok(Written::Whole(receipt));
                 }
-                Err(error) => error,
+                Err(error) => {
+                    turn.end(error.ending());
+                    error
+                }
             };
             slow = if error.recovery() == Recovery::Split { slow + 1 } else { 0 };
             match error {
+                // Another lane of ours has taken its leases over already.
+                SinkError::Fenced { .. } if self.is_reassigned() => return Err(Leave::Reassigned),
                 error @ SinkError::Fenced { .. } => {
                     // With jitter, so that two who both believe to own it do not keep taking it from each other.
                     tokio::time::sleep(backoff.next_wait()).await;
@@ -272,6 +305,21 @@ impl<C: Columns> Lane<'_, C> {
                 error => self.wait_out("write a batch", &error, &mut backoff).await?,
             }
         }
+    }
+
+    /// Waits until this batch may be written.
+    async fn turn(&mut self, batch: &Batch<C>, work: Work) -> Turn {
+        let Bounds { gate, cap, .. } = self.bounds;
+        let began = Instant::now();
+        self.state.waits();
+        cap.pass(work.records, || gate.capped()).await;
+        // A range without records is as old as it is new.
+        let oldest_ms = batch.records().iter().map(|record| record.published_at_ms).min().unwrap_or_else(now_ms);
+        let turn = gate.enter(oldest_ms, work).await;
+        self.state.waits_no_more();
+        self.state.beat();
+        self.waited += began.elapsed();
+        turn
     }
 
     /// Gives a batch back that took too long in one piece, to be taken again in parts.
@@ -343,6 +391,15 @@ impl<C: Columns> Lane<'_, C> {
             () = tokio::time::sleep(wait) => Ok(()),
             () = self.shutdown.cancelled() => Err(Leave::Interrupted),
         }
+    }
+}
+
+/// Does something else for as long as the work takes.
+async fn beside<T>(work: impl Future<Output = T>, other: impl Future<Output = Infallible>) -> T {
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = other => match never {},
     }
 }
 

@@ -22,6 +22,12 @@ pub mod commit;
 
 pub mod concurrency;
 
+pub mod gate;
+
+mod cap;
+
+mod spread;
+
 pub mod lane;
 
 pub mod run;
@@ -43,9 +49,10 @@ pub use batch::{Batch, Outcome, Range, Receipt, Unbalanced};
 pub use commit::Checkpoint;
 pub use decode::Decode;
 pub use flood::FloodLimits;
+pub use gate::Gate;
 pub use limits::{BatchLimits, Limits};
 pub use progress::{Progress, Snapshot, Verdict};
-pub use retry::Recovery;
+pub use retry::{Pressure, Recovery};
 pub use run::{Pipeline, Summary, run};
 pub use sink::{Gap, Held, Sink, SinkError};
 pub use source::{Partition, Position, Record, RecordBatch, Source, SourceError, Want};

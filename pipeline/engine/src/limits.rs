@@ -12,7 +12,7 @@ pub struct BatchLimits {
     pub records_max: usize,
     /// Bytes of records. Bounds the memory of a batch whose records are large.
     pub bytes_max: usize,
-    /// How long the first record waits for others: the part of the freshness goal that batching may spend.
+    /// How long the first record waits for others at most: the part of the freshness goal that batching may spend.
     pub linger: Duration,
 }
 
@@ -27,8 +27,14 @@ impl Default for BatchLimits {
 pub struct Limits {
     /// What one transaction may hold.
     pub batch: BatchLimits,
-    /// Lanes, and so transactions at a time. Two keep two cores and the disk busy; more contend.
+    /// Lanes, and so the most transactions at a time; the controller finds out how many of them are best.
     pub writers: usize,
+    /// Lanes that have partitions also where there is little to do.
+    pub writers_min: usize,
+    /// How long a transaction may take: bounds locks and what a fault undoes. The controller keeps batches below it.
+    pub transaction_max: Duration,
+    /// Records per second that may be written; 0 for no cap.
+    pub records_per_second_max: u64,
     /// Memory for records from reading to commit, over all lanes: those that wait and those that are being written.
     pub memory_bytes: usize,
     /// The longest wait between attempts while the database is away. Longer: slower to come back.
@@ -45,7 +51,10 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             batch: BatchLimits::default(),
-            writers: 2,
+            writers: 4,
+            writers_min: 1,
+            transaction_max: Duration::from_secs(2),
+            records_per_second_max: 0,
             memory_bytes: 256 << 20,
             retry_cap: Duration::from_secs(10),
             retry_base: Duration::from_millis(100),

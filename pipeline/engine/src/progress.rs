@@ -61,6 +61,8 @@ pub(crate) struct Lane {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LaneState {
     Working,
+    /// Has a batch, and no turn to write it yet.
+    Waiting,
     Braked(String),
     Paused,
     /// Has no partition: others have them all.
@@ -357,6 +359,22 @@ impl Lane {
     pub(crate) fn halt(&self, reason: &str) -> bool {
         let halted = LaneState::Halted(reason.to_owned());
         std::mem::replace(&mut *lock(&self.state), halted.clone()) != halted
+    }
+
+    /// It waits for a turn, and is not stalled. One that the sink has braked is told as braked all the same.
+    pub(crate) fn waits(&self) {
+        let mut state = lock(&self.state);
+        if *state == LaneState::Working {
+            *state = LaneState::Waiting;
+        }
+    }
+
+    /// It goes on.
+    pub(crate) fn waits_no_more(&self) {
+        let mut state = lock(&self.state);
+        if *state == LaneState::Waiting {
+            *state = LaneState::Working;
+        }
     }
 
     pub(crate) fn is_working(&self) -> bool {

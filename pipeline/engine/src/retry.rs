@@ -24,6 +24,15 @@ pub enum Recovery {
     Halt,
 }
 
+/// What a failure says of the sink's load, for who decides how much to write at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    /// It has too much to do: no memory, no connection, a time limit.
+    Overload,
+    /// Others are in the way: a deadlock, a lock that is not to be had, a conflict of transactions.
+    Contention,
+}
+
 /// Exponential waits with full jitter, between a floor and a cap.
 #[derive(Clone, Debug)]
 pub struct Backoff {

@@ -9,13 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assign::Shares;
 use crate::batch::Batch;
+use crate::cap::Cap;
 use crate::decode::{Columns, Decode};
+use crate::gate::Gate;
 use crate::intake::Intake;
 use crate::lane::{DECISION_LOOK, Lane, Leave, Written, chain};
 use crate::limits::Limits;
 use crate::progress::{LaneState, Progress};
 use crate::sink::Sink;
 use crate::source::{Partition, Source};
+use crate::spread::Spread;
 use crate::task;
 use crate::watchdog;
 
@@ -29,6 +32,8 @@ pub struct Pipeline<C> {
     pub sinks: Vec<Box<dyn Sink<Columns = C>>>,
     /// Every bound.
     pub limits: Limits,
+    /// Where its lanes ask for a turn; shared with the other pipelines that write to the same database.
+    pub gate: Arc<Gate>,
     /// Counters that others read.
     pub progress: Arc<Progress>,
 }
@@ -50,18 +55,31 @@ pub struct Summary {
 
 /// Runs a pipeline until `shutdown`, then finishes the batches in flight.
 pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: CancellationToken) -> Summary {
-    let Pipeline { source, decoder, sinks, limits, progress } = pipeline;
+    let Pipeline { source, decoder, sinks, limits, gate, progress } = pipeline;
+    let bounds = Arc::new(Bounds {
+        spread: Spread::new(sinks.len(), limits.writers_min),
+        cap: Cap::new(limits.records_per_second_max),
+        gate,
+        limits,
+    });
     let shares = Shares::new(sinks.len());
     let lanes = sinks.into_iter().zip(shares.subscribe()).enumerate().map(|(index, (sink, share))| {
         // A partition belongs to one lane at a time, so order within it needs no further care.
         let (source, decoder) = (Arc::clone(&source), Arc::clone(&decoder));
-        let (limits, progress, shutdown) = (limits.clone(), Arc::clone(&progress), shutdown.clone());
-        task::spawn("lane", async move { keep(index, share, source, decoder, sink, limits, progress, shutdown).await })
+        let (bounds, progress, shutdown) = (Arc::clone(&bounds), Arc::clone(&progress), shutdown.clone());
+        task::spawn("lane", async move { keep(index, share, source, decoder, sink, bounds, progress, shutdown).await })
     });
     let lanes: Vec<_> = lanes.collect();
-    shares.follow(&*source, &progress, &shutdown).await;
+    let ended = async {
+        shares.follow(&*source, &bounds.spread, &progress, &shutdown).await;
+        futures::future::join_all(lanes).await
+    };
+    let ended = tokio::select! {
+        ended = ended => ended,
+        never = bounds.gate.keep_time() => match never {},
+    };
     let mut summary = Summary { drained: true, halted: Vec::new() };
-    for ended in futures::future::join_all(lanes).await {
+    for ended in ended {
         match ended {
             Ok(Leave::Drained) => {}
             Ok(Leave::Halted(reason)) => summary.halted.push(reason),
@@ -73,6 +91,15 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
     summary
 }
 
+/// What the lanes of a pipeline have in common.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    pub(crate) limits: Limits,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) cap: Cap,
+    pub(crate) spread: Spread,
+}
+
 /// Keeps one lane going: takes its leases again when its partitions changed or the leases moved, restarts it when it
 /// stalls.
 #[expect(clippy::too_many_arguments, reason = "each is moved in once; a struct would name them a second time")]
@@ -82,10 +109,11 @@ async fn keep<C: Columns>(
     source: Arc<dyn Source>,
     decoder: Arc<dyn Decode<Columns = C>>,
     mut sink: Box<dyn Sink<Columns = C>>,
-    limits: Limits,
+    bounds: Arc<Bounds>,
     progress: Arc<Progress>,
     shutdown: CancellationToken,
 ) -> Leave {
+    let limits = &bounds.limits;
     let Some(state) = progress.lane(index) else { return Leave::Drained };
     let mut intake = Intake::new(Vec::new(), limits.queue_bytes());
     loop {
@@ -103,16 +131,14 @@ async fn keep<C: Columns>(
             sink: &mut *sink,
             share: &mut share,
             began: Instant::now(),
-            limits: &limits,
+            limits,
+            bounds: &bounds,
+            waited: Duration::ZERO,
             progress: &progress,
             state,
             shutdown: &shutdown,
         };
-        let has_lag = || {
-            let positions = progress.snapshot().positions;
-            let mut own = partitions.iter().filter_map(|partition| Some((partition, positions.get(partition)?)));
-            own.any(|(partition, next)| source.lag_records(partition, next).is_some_and(|records| records > 0))
-        };
+        let has_lag = || has_lag(&*source, &progress, &partitions);
         let left = tokio::select! {
             left = flow(lane, &mut intake, &*decoder) => left,
             () = watchdog::stalled(state, has_lag, limits.stall) => {
@@ -123,7 +149,7 @@ async fn keep<C: Columns>(
             }
         };
         match left {
-            Leave::Reassigned if !shutdown.is_cancelled() => {}
+            Leave::Reassigned if !shutdown.is_cancelled() => tell(index, &share),
             Leave::Retake(reason) if !shutdown.is_cancelled() => {
                 tracing::warn!(lane = index, %reason, "leases are taken again");
                 // Bounds the pace of taking leases when another process keeps taking them too.
@@ -146,6 +172,20 @@ async fn keep<C: Columns>(
     }
 }
 
+/// Whether the stream has records that are not in the sink.
+fn has_lag(source: &dyn Source, progress: &Progress, partitions: &[Partition]) -> bool {
+    let positions = progress.snapshot().positions;
+    let mut own = partitions.iter().filter_map(|partition| Some((partition, positions.get(partition)?)));
+    own.any(|(partition, next)| source.lag_records(partition, next).is_some_and(|records| records > 0))
+}
+
+/// Tells that a lane has other partitions, unless it only looks if somebody said how a halted one goes on.
+fn tell(lane: usize, share: &watch::Receiver<Vec<Partition>>) {
+    if share.has_changed().unwrap_or(false) {
+        tracing::info!(lane, "leases are taken again: the lane has other partitions now");
+    }
+}
+
 /// Waits until a lane has other partitions, or for so long. False if it is time to stop.
 async fn changes(share: &mut watch::Receiver<Vec<Partition>>, wait: Duration, shutdown: &CancellationToken) -> bool {
     tokio::select! {
@@ -164,8 +204,8 @@ async fn flow<C: Columns>(mut lane: Lane<'_, C>, intake: &mut Intake, decoder: &
         if let Err(leave) = lane.go_ahead().await {
             return leave;
         }
-        let taken = match lane.gather(intake).await {
-            Ok(taken) => taken,
+        let (taken, work) = match lane.gather(intake).await {
+            Ok(gathered) => gathered,
             Err(leave) => return leave,
         };
         lane.state.beat();
@@ -173,10 +213,13 @@ async fn flow<C: Columns>(mut lane: Lane<'_, C>, intake: &mut Intake, decoder: &
         let batch = Batch::decode(taken, decoder);
 
         let began = Instant::now();
-        let receipt = match lane.write(&batch, intake).await {
+        let written = lane.write(&batch, work, intake).await;
+        // What it waited for its turn says nothing about what it cost.
+        let took = began.elapsed().saturating_sub(lane.waited);
+        let receipt = match written {
             Written::Whole(receipt) => receipt,
             Written::TooSlow { reason } => {
-                lane.divide(intake, batch, &reason, began.elapsed());
+                lane.divide(intake, batch, &reason, took);
                 continue;
             }
             Written::Nothing(leave) => {
@@ -185,7 +228,7 @@ async fn flow<C: Columns>(mut lane: Lane<'_, C>, intake: &mut Intake, decoder: &
                 return leave;
             }
         };
-        lane.landed(intake, &receipt, began.elapsed());
+        lane.landed(intake, &receipt, took);
 
         if let Err(error) = lane.source.commit(&receipt.checkpoint()).await {
             tracing::debug!(error = %chain(&error), "the stream was not told our position; lag tools see an older one");

@@ -6,8 +6,9 @@
 use async_trait::async_trait;
 
 use crate::batch::{Batch, Receipt, Unbalanced};
+use crate::concurrency::Ending;
 use crate::decode::Columns;
-use crate::retry::Recovery;
+use crate::retry::{Pressure, Recovery};
 use crate::source::{Partition, Position};
 
 /// A partition that this writer now owns.
@@ -85,6 +86,8 @@ pub enum SinkError {
         doing: &'static str,
         /// What the engine does about it.
         recovery: Recovery,
+        /// What it says of the sink's load, if anything.
+        pressure: Option<Pressure>,
         /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -101,6 +104,18 @@ impl SinkError {
             SinkError::Failed { recovery, .. } => *recovery,
             SinkError::Fenced { .. } | SinkError::Moved { .. } => Recovery::Retry { after: None },
             SinkError::Unbalanced(_) => Recovery::Halt,
+        }
+    }
+
+    /// How an attempt ended that met it.
+    pub fn ending(&self) -> Ending {
+        match self {
+            SinkError::Failed { pressure: Some(Pressure::Overload), .. } => Ending::Overload,
+            SinkError::Failed { pressure: Some(Pressure::Contention), .. } => Ending::Contention,
+            SinkError::Failed { pressure: None, .. }
+            | SinkError::Fenced { .. }
+            | SinkError::Moved { .. }
+            | SinkError::Unbalanced(_) => Ending::Other,
         }
     }
 }

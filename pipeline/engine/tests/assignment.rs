@@ -9,8 +9,8 @@ use bytes::Bytes;
 use millstream_engine::testing::memory::{self, Decoder, Numbering, Stream, Tables, Words};
 use millstream_engine::testing::source::NewRecord;
 use millstream_engine::{
-    Checkpoint, Limits, Partition, Pipeline, Position, Progress, RecordBatch, Sink, Source, SourceError, Summary, Want,
-    run, task,
+    Checkpoint, Gate, Limits, Partition, Pipeline, Position, Progress, RecordBatch, Sink, Source, SourceError, Summary,
+    Want, run, task,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -78,6 +78,7 @@ impl Process {
             source: Arc::clone(&source) as Arc<dyn Source>,
             decoder: Arc::new(Decoder),
             sinks: (0..limits.writers).map(sink).collect(),
+            gate: Gate::of(&limits),
             limits,
             progress: Arc::clone(&progress),
         };

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use millstream_engine::decode::Columns;
 use millstream_engine::{
-    Batch, BatchLimits, Checkpoint, Decode, Gap, Held, Limits, Outcome, Partition, Pipeline, Position, Progress,
+    Batch, BatchLimits, Checkpoint, Decode, Gap, Gate, Held, Limits, Outcome, Partition, Pipeline, Position, Progress,
     Receipt, Record, RecordBatch, Recovery, Sink, SinkError, Source, SourceError, Summary, Verdict, Want, run,
 };
 use tokio::sync::watch;
@@ -139,7 +139,12 @@ impl Sink for Memory {
         });
         if is_slow || table.slow_at_first > 0 {
             table.slow_at_first = table.slow_at_first.saturating_sub(1);
-            return Err(SinkError::Failed { doing: "write", recovery: Recovery::Split, source: "too slow".into() });
+            return Err(SinkError::Failed {
+                doing: "write",
+                recovery: Recovery::Split,
+                pressure: None,
+                source: "too slow".into(),
+            });
         }
         for range in batch.ranges() {
             let (Position::Offset(from), Position::Offset(next)) = (&range.from, &range.next) else { panic!() };
@@ -167,15 +172,14 @@ struct Running {
 
 fn start(records: u64, table: Table) -> Running {
     let (table, progress) = (Arc::new(Mutex::new(table)), Arc::new(Progress::new("test", 1)));
+    let limits =
+        Limits { batch: BatchLimits { records_max: 2_000, ..BatchLimits::default() }, writers: 1, ..Limits::default() };
     let pipeline = Pipeline {
         source: Arc::new(Stream(records)),
         decoder: Arc::new(One),
         sinks: vec![Box::new(Memory(Arc::clone(&table))) as Box<dyn Sink<Columns = Count>>],
-        limits: Limits {
-            batch: BatchLimits { records_max: 2_000, ..BatchLimits::default() },
-            writers: 1,
-            ..Limits::default()
-        },
+        gate: Gate::of(&limits),
+        limits,
         progress: Arc::clone(&progress),
     };
     let stop = CancellationToken::new();

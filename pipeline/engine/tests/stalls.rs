@@ -9,8 +9,8 @@ use bytes::Bytes;
 use millstream_engine::testing::memory::{self, Decoder, Numbering, Stream, Tables, Words};
 use millstream_engine::testing::source::NewRecord;
 use millstream_engine::{
-    Batch, Checkpoint, Gap, Held, Limits, Partition, Pipeline, Position, Progress, Receipt, RecordBatch, Recovery,
-    Sink, SinkError, Source, SourceError, Want, run,
+    Batch, Checkpoint, Gap, Gate, Held, Limits, Partition, Pipeline, Position, Progress, Receipt, RecordBatch,
+    Recovery, Sink, SinkError, Source, SourceError, Want, run,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -83,7 +83,7 @@ impl Sink for Away {
         if self.writes > 0 {
             self.writes -= 1;
             let recovery = Recovery::Retry { after: Some(Duration::from_secs(3600)) };
-            return Err(SinkError::Failed { doing: "write", recovery, source: "away".into() });
+            return Err(SinkError::Failed { doing: "write", recovery, pressure: None, source: "away".into() });
         }
         self.sink.write(batch).await
     }
@@ -105,6 +105,7 @@ async fn restarts(hangs: bool, away: u32) -> u64 {
         source: Arc::new(Hanging { stream, fetches: AtomicU64::new(0), hangs }),
         decoder: Arc::new(Decoder),
         sinks: vec![Box::new(sink) as Box<dyn Sink<Columns = Words>>],
+        gate: Gate::of(&Limits { writers: 1, ..Limits::default() }),
         limits: Limits { writers: 1, ..Limits::default() },
         progress: Arc::clone(&progress),
     };

@@ -1,7 +1,8 @@
 use std::io;
 
+use super::Load::{Contention, Overload};
 use super::Verdict::{Alarm, RecordFault, SlowDown, Split};
-use super::{Verdict, of_code, verdict};
+use super::{Verdict, load, load_of_code, of_code, verdict};
 
 const SLOW: Verdict = SlowDown { reconnect: false };
 const AWAY: Verdict = SlowDown { reconnect: true };
@@ -115,5 +116,34 @@ fn errors_of_the_connection_and_the_driver_blame_no_record() {
         (sqlx::Error::ColumnNotFound("size".to_owned()), Alarm),
     ] {
         assert_eq!(verdict(&error), expected, "{error}");
+    }
+}
+
+#[test]
+fn each_code_says_what_it_says_of_the_load() {
+    let listed = |code: &str| match code {
+        "08000" | "08001" | "08003" | "08004" | "08006" | "08007" | "08P01" => Some(Overload),
+        "53000" | "53100" | "53200" | "53300" | "53400" => Some(Overload),
+        "25P04" | "57014" | "57P03" => Some(Overload),
+        "40001" | "40P01" | "55P03" => Some(Contention),
+        _ => None,
+    };
+    for (code, _) in TABLE {
+        assert_eq!(load_of_code(code), listed(code), "{code}");
+    }
+}
+
+#[test]
+fn no_connection_is_too_much_to_do_and_a_certificate_is_not() {
+    let io = |kind| sqlx::Error::Io(io::Error::from(kind));
+    for (error, expected) in [
+        (io(io::ErrorKind::ConnectionRefused), Some(Overload)),
+        (io(io::ErrorKind::TimedOut), Some(Overload)),
+        (sqlx::Error::PoolTimedOut, Some(Overload)),
+        (io(io::ErrorKind::InvalidData), None),
+        (sqlx::Error::Protocol("unexpected message".to_owned()), None),
+        (sqlx::Error::WorkerCrashed, None),
+    ] {
+        assert_eq!(load(&error), expected, "{error}");
     }
 }

@@ -1,8 +1,8 @@
 //! What an error of the database means here: whose fault it is, and so what happens next.
 
-use millstream_engine::{Recovery, SinkError};
+use millstream_engine::{Pressure, Recovery, SinkError};
 use millstream_postgres::ConnectError;
-use millstream_postgres::sqlstate::{Verdict, verdict};
+use millstream_postgres::sqlstate::{Load, Verdict, load, verdict};
 
 /// Why a transaction did not go through.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ impl Fault {
             Fault::Again => SinkError::Failed {
                 doing,
                 recovery: Recovery::Retry { after: None },
+                pressure: Some(Pressure::Contention),
                 source: "the rows kept changing under the transaction".into(),
             },
         }
@@ -66,13 +67,21 @@ impl Fault {
 /// No connection, with what the engine should do about it.
 pub(super) fn unreachable(error: ConnectError) -> SinkError {
     let recovery = recovery(error.verdict());
-    SinkError::Failed { doing: "connect to PostgreSQL", recovery, source: error.into() }
+    let pressure = error.load().map(pressure);
+    SinkError::Failed { doing: "connect to PostgreSQL", recovery, pressure, source: error.into() }
 }
 
 /// An error of the database with what the engine should do about it.
 pub(super) fn failed(doing: &'static str, error: sqlx::Error) -> SinkError {
     let recovery = recovery(verdict(&error));
-    SinkError::Failed { doing, recovery, source: error.into() }
+    SinkError::Failed { doing, recovery, pressure: load(&error).map(pressure), source: error.into() }
+}
+
+fn pressure(load: Load) -> Pressure {
+    match load {
+        Load::Overload => Pressure::Overload,
+        Load::Contention => Pressure::Contention,
+    }
 }
 
 fn recovery(verdict: Verdict) -> Recovery {

@@ -253,7 +253,7 @@ async fn refuse_changed_incarnation(
         "the tables were filled from stream {incarnation}, this is {}: if that is right, run `millstream positions reset --pipeline {} --to earliest`",
         options.incarnation, options.pipeline,
     );
-    Err(SinkError::Failed { doing: "take leases", recovery: Recovery::Halt, source: say.into() })
+    Err(SinkError::Failed { doing: "take leases", recovery: Recovery::Halt, pressure: None, source: say.into() })
 }
 
 /// Puts a gap on record.

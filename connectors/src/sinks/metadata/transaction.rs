@@ -174,5 +174,5 @@ pub(super) async fn lease_slot(connection: &mut Connection) -> Result<Slot, Sink
         }
     }
     let source = "every counter slot is leased to a writer that was active within the hour".into();
-    Err(SinkError::Failed { doing: "lease a counter slot", recovery: Recovery::Alarm, source })
+    Err(SinkError::Failed { doing: "lease a counter slot", recovery: Recovery::Alarm, pressure: None, source })
 }

@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::{client, ingest, machine};
-use crate::config::Config;
+use crate::config::{Concurrency, Config};
 use crate::http;
 use crate::node::Node;
 
@@ -41,7 +41,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // No writers: what is measured ends with the acknowledgement.
     let mut config = Config { ..config };
     for pipeline in &mut config.pipeline {
-        pipeline.writers = 0;
+        pipeline.concurrency = Concurrency { min: 0, max: 0 };
     }
     let node = Arc::new(Node::start(config).await?);
     let server = http::serve(Arc::clone(&node)).await?;

@@ -33,9 +33,9 @@ pub(crate) struct Args {
     /// Rows in a transaction.
     #[arg(long)]
     batch: Option<usize>,
-    /// Transactions at a time.
+    /// Transactions at a time, at most.
     #[arg(long)]
-    writers: Option<usize>,
+    concurrency: Option<usize>,
     /// Also prints where PostgreSQL's time went, by statement. Costs a little itself.
     #[arg(long)]
     statements: bool,
@@ -50,6 +50,16 @@ pub(crate) struct Args {
     /// Prints one JSON object.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+impl Args {
+    /// Sets what was asked for.
+    pub(super) fn adjust(&self, config: &mut Config) {
+        for pipeline in &mut config.pipeline {
+            pipeline.batch_records_max = self.batch.unwrap_or(pipeline.batch_records_max);
+            pipeline.concurrency.max = self.concurrency.unwrap_or(pipeline.concurrency.max);
+        }
+    }
 }
 
 /// What one pass cost.
@@ -81,7 +91,7 @@ struct Report {
     events: u64,
     seed: u64,
     batch_records_max: usize,
-    writers: usize,
+    concurrency_max: usize,
     partitions: u32,
     postgres_version: String,
     machine: String,
@@ -107,10 +117,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ended);
     }
     let (_directory, mut config) = scratch(&args.work_dir)?;
-    for pipeline in &mut config.pipeline {
-        pipeline.batch_records_max = args.batch.unwrap_or(pipeline.batch_records_max);
-        pipeline.writers = args.writers.unwrap_or(pipeline.writers);
-    }
+    args.adjust(&mut config);
     args.stream.set_up(&mut config).await?;
     if args.statements {
         config.postgres.settings.insert("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned());
@@ -137,7 +144,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         events: args.events,
         seed: args.seed,
         batch_records_max: config.pipeline.first().map_or(0, |pipeline| pipeline.batch_records_max),
-        writers: config.pipeline.first().map_or(0, |pipeline| pipeline.writers),
+        concurrency_max: config.pipeline.first().map_or(0, |pipeline| pipeline.concurrency.max),
         partitions: config.stream.partitions,
         postgres_version: sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await?,
         machine: machine::processor(),
@@ -254,13 +261,13 @@ pub(crate) async fn postmaster(connection: &mut PgConnection) -> anyhow::Result<
 
 fn table(report: &Report) -> String {
     let mut text = format!(
-        "{} events from {}, seed {}, {} partitions, batches of {} records, {} writers\n{}, PostgreSQL {}\n\n{:<28}{:>16}{:>16}\n",
+        "{} events from {}, seed {}, {} partitions, batches of {} records, {} transactions at a time at most\n{}, PostgreSQL {}\n\n{:<28}{:>16}{:>16}\n",
         report.events,
         report.source.name(),
         report.seed,
         report.partitions,
         report.batch_records_max,
-        report.writers,
+        report.concurrency_max,
         report.machine,
         report.postgres_version,
         "",

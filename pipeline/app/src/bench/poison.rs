@@ -29,9 +29,9 @@ pub(crate) struct Args {
     /// Rows in a transaction.
     #[arg(long)]
     batch: Option<usize>,
-    /// Transactions at a time.
+    /// Transactions at a time, at most.
     #[arg(long)]
-    writers: Option<usize>,
+    concurrency: Option<usize>,
     /// The seed of the events.
     #[arg(long, default_value_t = 11)]
     seed: u64,
@@ -74,7 +74,7 @@ async fn measure(args: &Args, backlog: &Backlog) -> anyhow::Result<Run> {
     let (_directory, mut config) = scratch(&args.work_dir)?;
     for pipeline in &mut config.pipeline {
         pipeline.batch_records_max = args.batch.unwrap_or(pipeline.batch_records_max);
-        pipeline.writers = args.writers.unwrap_or(pipeline.writers);
+        pipeline.concurrency.max = args.concurrency.unwrap_or(pipeline.concurrency.max);
     }
     // The cluster stays up until the tables are read.
     let keep = Node::start(Config { pipeline: Vec::new(), ..config.clone() }).await?;

@@ -18,7 +18,8 @@ use crate::node::Node;
 /// Measures and prints.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let rate = args.rate.unwrap_or(200).max(1);
-    let (_directory, config) = scratch(&args.work_dir)?;
+    let (_directory, mut config) = scratch(&args.work_dir)?;
+    args.adjust(&mut config);
     let node = Arc::new(Node::start(config).await?);
     let server = http::serve(Arc::clone(&node)).await?;
     let mut connection = PgConnection::connect_with(&node.connect).await?;
@@ -29,8 +30,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let warm = rate * 3;
     client::start(server.address, warm, args.post, 1, rate, args.seed + 1).await?;
     let progress = Arc::clone(&node.pipelines.first().context("no pipeline")?.progress);
-    let before = progress.snapshot();
-    let began = Instant::now();
+    let (before, began) = (progress.snapshot(), Instant::now());
     let cpu = (machine::own_cpu_seconds(), machine::postgres_parts(postmaster));
     let events = rate * args.duration.as_secs().max(1);
     let seen = client::start(server.address, events, args.post, 1, rate, args.seed).await?;

@@ -21,6 +21,7 @@ use super::positions::time_ms;
 use super::screen;
 use crate::config::Config;
 use crate::node;
+use crate::pace;
 use crate::stream::Visit;
 
 /// How long to wait when no partition has anything to give.
@@ -88,7 +89,8 @@ pub(super) async fn run_replay(args: &Args, config: &Config) -> anyhow::Result<E
     let incarnation = visit.incarnation().to_owned();
     let source = Arc::new(Ranges { visit: Mutex::new(visit), incarnation, ranges });
     let connector = database.connector(config);
-    let parts = node::parts(config, &pipeline, Arc::clone(&source) as Arc<dyn Source>, &connector);
+    let gate = pace::alone(config, &pipeline);
+    let parts = node::parts(config, &pipeline, Arc::clone(&source) as Arc<dyn Source>, &gate, &connector);
     let progress = Arc::clone(&parts.progress);
     let summary = until_done(parts, &source).await?;
     let counts = progress.snapshot();

@@ -1,5 +1,6 @@
 //! `millstream run`: everything until SIGTERM or Ctrl-C.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,6 +11,14 @@ use super::client;
 use crate::config::Config;
 use crate::http;
 use crate::node::Node;
+
+/// Options of `run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Writes everything that the controller is told and decides into a file, for `millstream tune --replay`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
+}
 
 /// Starts, waits for a signal, drains.
 pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {

@@ -76,6 +76,9 @@ fn shown(client: &Client, status: &Value) -> String {
     }
     let mut text = format!("millstream at {}\n\n{}", client.address, screen::table(&rows));
     text += &format!("\n{}", database(status));
+    if let Some(controller) = found(status, "controller") {
+        text += &format!("\n{}", pace(controller));
+    }
     for note in notes {
         text += &format!("\n{note}");
     }
@@ -112,6 +115,49 @@ fn database(status: &Value) -> String {
     let memory = memory.map_or_else(dash, |bytes| format!("{} MiB", bytes >> 20));
     let (objects, unknown) = (count("postgres.objects"), count("postgres.unknown_size"));
     format!("{objects} objects in the tables ({unknown} of unknown size); this process has {memory} in memory")
+}
+
+/// How the controller stands, and what it did last.
+fn pace(controller: &Value) -> String {
+    let count = |path: &str| found(controller, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
+    let linger = found(controller, "linger_ms").and_then(Value::as_f64).unwrap_or_default();
+    let mut line = format!(
+        "{}: {} of {} to {} transactions at a time, of at most {} records, after at most {}",
+        text(controller, "limited_by").replace('_', " "),
+        count("concurrency"),
+        count("concurrency_min"),
+        count("concurrency_max"),
+        count("records"),
+        screen::seconds(linger / 1000.0),
+    );
+    if let Some(ceiling) = found(controller, "ceiling").and_then(Value::as_u64) {
+        line += &format!("; the database is believed to bear {ceiling}");
+    }
+    let decisions = found(controller, "decisions").and_then(Value::as_array);
+    for one in decisions.into_iter().flatten() {
+        let number = |path: &str| found(one, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
+        line += &format!(
+            "\n  {}  {} {} -> {}, {}{}",
+            text(one, "at"),
+            text(one, "knob"),
+            number("from"),
+            number("to"),
+            text(one, "reason").replace('_', " "),
+            figures(one),
+        );
+    }
+    line + "\n"
+}
+
+fn figures(decision: &Value) -> String {
+    let figures = found(decision, "figures").and_then(Value::as_object);
+    let shown = |(name, value): (&String, &Value)| {
+        let value = value.as_f64().unwrap_or_default();
+        let digits = if value.abs() < 10.0 { 3 } else { 0 };
+        format!("{} {value:.digits$}", screen::escape(name))
+    };
+    let shown: Vec<String> = figures.into_iter().flatten().map(shown).collect();
+    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
 }
 
 fn row(pipeline: &Value) -> Vec<String> {

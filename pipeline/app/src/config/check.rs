@@ -8,7 +8,7 @@ use super::{Config, Kafka, Pipeline, StreamKind};
 /// Each thread, connection and open file of a topic costs something; one machine gains nothing beyond a few dozen.
 const PARTITIONS_MAX: u32 = 1024;
 /// PostgreSQL takes 100 connections as it comes.
-const WRITERS_MAX: usize = 64;
+const CONCURRENCY_MAX: usize = 64;
 
 /// What is wrong, each with the setting to look at.
 pub(super) fn check(config: &Config) -> Vec<(String, String)> {
@@ -56,6 +56,13 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         "postgres.statement_timeout_ms",
         format!("is less than limits.stall_seconds, {}: the watchdog would not wait for it", limits.stall_seconds),
     );
+    let transaction_max = config.controller.transaction_max;
+    refuse(
+        !(Duration::from_millis(10)..=Duration::from_secs(600)).contains(&transaction_max),
+        "controller.transaction_max",
+        "is from 10ms to 10m".to_owned(),
+    );
+    refuse(config.controller.processors == Some(0), "controller.processors", "is at least 1".to_owned());
     refuse(limits.segments_max < 0, "limits.segments_max", "is 0 or more".to_owned());
     check_pipelines(&config.pipeline, &mut wrong);
     for (index, bridge) in config.bridge.iter().enumerate() {
@@ -117,7 +124,14 @@ fn check_pipelines(pipelines: &[Pipeline], wrong: &mut Vec<(String, String)>) {
         refuse(!(1..=100_000).contains(&pipeline.batch_records_max), "batch_records_max", "is from 1 to 100000");
         let bytes = (64 << 10)..=(1 << 30);
         refuse(!bytes.contains(&pipeline.batch_bytes_max), "batch_bytes_max", "is from 65536 to 1073741824");
-        refuse(!(1..=WRITERS_MAX).contains(&pipeline.writers), "writers", "is from 1 to 64");
+        let concurrency = pipeline.concurrency;
+        refuse(!(1..=CONCURRENCY_MAX).contains(&concurrency.max), "concurrency.max", "is from 1 to 64");
+        refuse(
+            !(1..=concurrency.max.max(1)).contains(&concurrency.min),
+            "concurrency.min",
+            "is from 1 to concurrency.max",
+        );
+        refuse(pipeline.rows_per_second_max > u64::from(u32::MAX), "rows_per_second_max", "is from 0 to 4294967295");
         refuse(pipeline.freshness.is_zero(), "freshness", "is more than nothing");
     }
 }

@@ -4,6 +4,8 @@ use super::template;
 
 /// Two names are alike if this share of them is: `partitons` is `partitions`, `port` is not `part_of`.
 const ALIKE_MIN: f64 = 0.78;
+/// Settings that had another name, or another shape, in an earlier version.
+const RENAMED: [(&str, &str); 1] = [("writers", "concurrency = { max = .. }")];
 
 /// What a message of the reader means for the setting that it speaks of.
 pub(super) fn explain(message: &str, setting: &str) -> String {
@@ -47,6 +49,9 @@ fn unknown(refusal: &str, names: &[String], setting: &str) -> String {
     let Some((name, known)) = names.split_first() else { return refusal.to_owned() };
     let section = setting.rsplit_once('.').map(|(section, _)| section).unwrap_or_default();
     let place = if section.is_empty() { String::new() } else { format!(" in `{section}`") };
+    if let Some((_, now)) = RENAMED.iter().find(|(before, _)| before == name) {
+        return format!("{refusal} `{name}`{place} any more; it is `{now}` now");
+    }
     if let Some(meant) = closest(name, known.iter().map(String::as_str)) {
         return format!("{refusal} `{name}`{place}; did you mean `{meant}`?");
     }

@@ -47,9 +47,18 @@ mod tests {
     #[test]
     fn the_template_names_every_setting() {
         let listed = settings();
-        for section in
-            ["", "postgres", "postgres.pool", "stream", "stream.kafka", "stream.kinesis", "http", "limits", "pipeline"]
-        {
+        for section in [
+            "",
+            "postgres",
+            "postgres.pool",
+            "stream",
+            "stream.kafka",
+            "stream.kinesis",
+            "http",
+            "controller",
+            "limits",
+            "pipeline",
+        ] {
             let wrong = match section {
                 "" => "no_such_setting = 1".to_owned(),
                 "pipeline" => "[[pipeline]]\nno_such_setting = 1".to_owned(),

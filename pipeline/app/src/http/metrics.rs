@@ -95,6 +95,7 @@ impl Collector for Everything {
         let mut out = Out(encoder);
         self.requests(&mut out)?;
         self.pipelines(&mut out)?;
+        self.controller(&mut out)?;
         let usage = process::usage();
         if let Some(bytes) = usage.resident_bytes {
             out.gauge("process_resident_memory_bytes", "Resident memory of the process", [(vec![], bytes as f64)])?;
@@ -188,6 +189,29 @@ impl Everything {
         out.counter("millstream_http_body_bytes", "Bytes of request bodies, unpacked", bytes)?;
         let appends = [(vec![], self.0.appends_in_flight() as f64)];
         out.gauge("millstream_http_appends", "Requests that wait for the stream", appends)
+    }
+
+    fn controller(&self, out: &mut Out<'_>) -> fmt::Result {
+        let gate = &self.0.node.gate;
+        let look = gate.look();
+        let mut gauge = |name: &str, help: &str, value: f64| out.gauge(name, help, [(vec![], value)]);
+        let pace = look.pace;
+        gauge("millstream_controller_concurrency", "Transactions at a time that are allowed", pace.concurrency as f64)?;
+        gauge("millstream_controller_records", "Records in a transaction that are allowed", pace.records as f64)?;
+        let linger = pace.linger.as_secs_f64();
+        gauge("millstream_controller_linger_seconds", "How long the oldest record waits for company", linger)?;
+        gauge("millstream_controller_in_flight_transactions", "Transactions under way", look.in_flight as f64)?;
+        let waiting = look.waiting as f64;
+        gauge("millstream_controller_waiting_batches", "Batches that are ready and wait for a turn", waiting)?;
+        if let Some(ceiling) = look.ceiling {
+            let help = "Transactions at a time that the database is believed to bear";
+            gauge("millstream_controller_ceiling", help, ceiling as f64)?;
+        }
+        let decided = gate
+            .tally()
+            .into_iter()
+            .map(|((knob, reason), times)| (vec![("knob", knob), ("reason", reason)], times as f64));
+        out.counter("millstream_controller_decisions", "Changes of the pace", decided)
     }
 
     fn pipelines(&self, out: &mut Out<'_>) -> fmt::Result {

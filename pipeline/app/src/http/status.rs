@@ -8,6 +8,7 @@ use millstream_engine::histogram::Reading;
 use millstream_engine::{Snapshot, Verdict};
 use serde::Serialize;
 
+use super::decisions::Controller;
 use super::look::Database;
 use super::{App, Shared, process};
 use crate::config::StreamKind;
@@ -24,6 +25,7 @@ pub(super) struct Status {
     http: Http,
     postgres: Postgres,
     pipelines: Vec<Pipeline>,
+    controller: Controller,
     bridges: Vec<Bridge>,
 }
 
@@ -138,6 +140,7 @@ pub(super) async fn status(State(app): State<Shared>) -> Json<Status> {
         },
         postgres: Postgres { database: app.looks.database(), psql: node.psql_line.clone() },
         pipelines: pipelines.collect(),
+        controller: Controller::of(&node.gate),
         bridges: node.bridges.iter().map(bridge).collect(),
     })
 }

@@ -35,9 +35,10 @@ impl Batch {
         Self { begun: 0, full: 0.0 }
     }
 
-    /// With how many records to begin.
+    /// With how many records to begin. Who freezes from the start has chosen: what is allowed is what is held.
     pub(super) fn start(settings: &Settings) -> usize {
-        RECORDS_START.min(settings.records_max).max(1)
+        let start = if settings.freeze { settings.records_max } else { RECORDS_START.min(settings.records_max) };
+        start.max(1)
     }
 
     /// A transaction was begun.
@@ -69,5 +70,30 @@ impl Batch {
             f64::INFINITY
         };
         nearest(by_bytes.min(by_time).min(most as f64)).max(RECORDS_MIN.min(most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::concurrency::{Controller, Settings};
+
+    #[test]
+    fn who_freezes_from_the_start_holds_what_is_allowed() {
+        let settings = Settings {
+            concurrency_min: 3,
+            concurrency_max: 3,
+            records_max: 7_000,
+            bytes_max: 16 << 20,
+            freshness: Duration::from_millis(250),
+            transaction_max: Duration::from_secs(2),
+            records_per_second_max: 0,
+            freeze: true,
+        };
+        let held = Controller::new(settings.clone(), Duration::ZERO).pace();
+        assert_eq!((held.concurrency, held.records), (3, 7_000));
+        let free = Controller::new(Settings { freeze: false, ..settings }, Duration::ZERO).pace();
+        assert!(free.records < 7_000, "who does not begins with less: {free:?}");
     }
 }

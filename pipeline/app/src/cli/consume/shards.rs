@@ -1,6 +1,7 @@
 //! Records of a stream of Kinesis: every shard from its oldest record on, children after their parents.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +28,9 @@ pub(super) async fn run(args: &Args, config: &Config, stream: &str) -> anyhow::R
     let mut left = args.count.unwrap_or(u64::MAX);
     loop {
         for partition in source.assignment().borrow().clone() {
-            if !places.contains_key(&partition) {
-                let start = source.start(&partition, None).await?;
-                places.insert(partition, start);
+            if let Entry::Vacant(place) = places.entry(partition) {
+                let start = source.start(place.key(), None).await?;
+                place.insert(start);
             }
         }
         let batches = source.fetch(&wants(&places), WAIT).await?;

@@ -17,8 +17,8 @@ use crate::migrate;
 const VERSIONS: std::ops::RangeInclusive<i32> = 15..=18;
 /// Freshness is told by two clocks; an answer of the database takes less than this.
 const SKEW_MS_MAX: i64 = 2_000;
-/// The pool, this command, and a person with psql.
-const CONNECTIONS_BESIDE: usize = 12;
+/// The pool, the controller, this command, and a person with psql.
+const CONNECTIONS_BESIDE: usize = 13;
 
 pub(super) async fn look(config: &Config) -> Vec<Check> {
     if config.postgres.is_embedded() && !has_cluster(&config.data_dir) {
@@ -113,7 +113,7 @@ fn server(config: &Config, row: &PgRow, clock: (i64, i64)) -> Result<Vec<Check>,
         checks.push(Check::bad("encoding", format!("{encoding} cannot hold every key"), mend));
     }
     checks.push(durability(&text("fsync")?, &text("full_page_writes")?, &text("synchronous_commit")?));
-    let needed = config.pipeline.iter().map(|pipeline| pipeline.writers).sum::<usize>() + CONNECTIONS_BESIDE;
+    let needed = config.pipeline.iter().map(|pipeline| pipeline.concurrency.max).sum::<usize>() + CONNECTIONS_BESIDE;
     let connections: i32 = row.try_get("max_connections")?;
     if usize::try_from(connections).unwrap_or(0) < needed {
         let mend = format!("ALTER SYSTEM SET max_connections = {}, and restart", needed * 2);

@@ -1,0 +1,115 @@
+//! Millstream as one of the things that are compared: with batch and concurrency fixed, or as it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use millstream_connectors::sinks::stream::{Append, NewRecord};
+use millstream_engine::Progress;
+use millstream_engine::concurrency::Decision;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::generate::Generator;
+use super::incident::Load;
+use crate::config::{Concurrency, Config};
+use crate::node::Node;
+
+/// How often what has arrived is appended: often enough that it is not what makes rows late.
+const APPEND_EVERY: Duration = Duration::from_millis(10);
+/// Records of one append: bounds memory where the stream is slower than what arrives.
+const APPEND_RECORDS_MAX: u64 = 5_000;
+
+/// Decisions that are shown of a run: more than any run should have.
+const DECISIONS_MAX: usize = 1_000;
+
+/// What decides on batch and concurrency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setting {
+    /// Held: so many records in a transaction, so many transactions at a time.
+    Fixed { records: usize, concurrency: usize },
+    /// As millstream is without a setting; with more transactions at a time allowed, where that is said.
+    Itself { concurrency_max: Option<usize> },
+}
+
+impl Setting {
+    /// Sets the pipelines of a configuration so.
+    pub(super) fn apply(self, config: &mut Config) {
+        for pipeline in &mut config.pipeline {
+            match self {
+                Setting::Fixed { records, concurrency } => {
+                    pipeline.batch_records_max = records;
+                    pipeline.concurrency = Concurrency { min: concurrency, max: concurrency };
+                    pipeline.freeze = true;
+                }
+                Setting::Itself { concurrency_max } => {
+                    pipeline.concurrency.max = concurrency_max.unwrap_or(pipeline.concurrency.max);
+                }
+            }
+        }
+    }
+}
+
+/// Where the controller stands at the end of a run, and how it came there.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Found {
+    /// Transactions at a time.
+    pub(super) concurrency: usize,
+    /// Records in a transaction.
+    pub(super) records: usize,
+    /// What was decided, the first first.
+    pub(super) decisions: Vec<Decision>,
+}
+
+impl Found {
+    /// Asks a node that still runs.
+    pub(super) fn of(node: &Node) -> Found {
+        let pace = node.gate.look().pace;
+        let latest = node.gate.decisions(DECISIONS_MAX);
+        let decisions = latest.into_iter().rev().map(|entry| entry.decision).collect();
+        Found { concurrency: pace.concurrency, records: pace.records, decisions }
+    }
+
+    /// One line for each decision.
+    pub(super) fn lines(&self) -> String {
+        let line = |decision: &Decision| {
+            let figures = decision.figures.iter().map(|(name, value)| format!(" {name}={value:.3}"));
+            format!(
+                "{:>8.2} s  {:?} {} -> {}: {:?}{}\n",
+                decision.at.as_secs_f64(),
+                decision.knob,
+                decision.from,
+                decision.to,
+                decision.reason,
+                figures.collect::<String>(),
+            )
+        };
+        self.decisions.iter().map(line).collect()
+    }
+}
+
+/// The counters of the one pipeline.
+pub(super) fn progress(node: &Node) -> anyhow::Result<Arc<Progress>> {
+    Ok(Arc::clone(&node.pipelines.first().context("no pipeline")?.progress))
+}
+
+/// Appends what arrives to the stream of the one pipeline, for ever. The backlog is there already.
+pub(super) async fn feed(stream: Arc<dyn Append>, load: Load, began: Instant, seed: u64) -> anyhow::Result<()> {
+    let mut generator = Generator::new(seed, millstream_engine::run::now_ms() - 1000);
+    let mut appended = load.backlog;
+    let mut turns = tokio::time::interval(APPEND_EVERY);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let due = load.arrived(began.elapsed().as_secs_f64()).saturating_sub(appended).min(APPEND_RECORDS_MAX);
+        if due == 0 {
+            continue;
+        }
+        let record = |_| {
+            let event = generator.next_event();
+            NewRecord { key: event.key, headers: Vec::new(), payload: event.payload }
+        };
+        stream.append((0..due).map(record).collect()).await.context("append what arrived")?;
+        appended += due;
+    }
+}

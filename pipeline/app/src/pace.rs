@@ -1,0 +1,80 @@
+//! The controller of this process: what it is allowed, what it hears of the database, and where it is recorded.
+
+mod recording;
+
+mod signals;
+
+use std::sync::Arc;
+
+use millstream_engine::Gate;
+use millstream_engine::concurrency::Settings;
+
+use crate::config::{Config, Pipeline};
+
+pub(crate) use recording::Recording;
+pub(crate) use signals::{Sampler, processors};
+
+/// The gate of all pipelines, which write to one database, and its recording if there is to be one.
+///
+/// # Errors
+/// When the file of the recording cannot be made.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<(Arc<Gate>, Option<Recording>)> {
+    let (recording, recorder) = match &config.controller.record {
+        Some(path) => {
+            let (recording, recorder) = Recording::begin(path, config.controller.record_bytes_max).await?;
+            (Some(recording), Some(recorder))
+        }
+        None => (None, None),
+    };
+    Ok((Gate::recorded(settings(config, &config.pipeline), recorder), recording))
+}
+
+/// The gate of one pipeline that runs by itself.
+pub(crate) fn alone(config: &Config, pipeline: &Pipeline) -> Arc<Gate> {
+    Gate::new(settings(config, std::slice::from_ref(pipeline)))
+}
+
+/// What all of them together are allowed.
+fn settings(config: &Config, pipelines: &[Pipeline]) -> Settings {
+    let objects = Pipeline::objects();
+    let lanes = pipelines.iter().map(|pipeline| pipeline.concurrency.max).sum::<usize>();
+    let caps = pipelines.iter().map(|pipeline| pipeline.rows_per_second_max);
+    // One without a cap writes as much as the database bears.
+    let capped = caps.clone().all(|cap| cap > 0);
+    Settings {
+        concurrency_min: pipelines.iter().map(|pipeline| pipeline.concurrency.min).max().unwrap_or(1),
+        concurrency_max: lanes.max(1),
+        records_max: pipelines
+            .iter()
+            .map(|pipeline| pipeline.batch_records_max)
+            .max()
+            .unwrap_or(objects.batch_records_max),
+        bytes_max: pipelines.iter().map(|pipeline| pipeline.batch_bytes_max).max().unwrap_or(objects.batch_bytes_max),
+        // That of the pipeline in the greatest hurry.
+        freshness: pipelines.iter().map(|pipeline| pipeline.freshness).min().unwrap_or(objects.freshness),
+        transaction_max: config.controller.transaction_max,
+        records_per_second_max: if capped { caps.sum() } else { 0 },
+        freeze: pipelines.iter().any(|pipeline| pipeline.freeze),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn pipelines_of_one_database_share_what_they_may() {
+        let (mut one, mut other) = (Pipeline::objects(), Pipeline::objects());
+        (one.concurrency.max, other.concurrency.max, other.concurrency.min) = (4, 3, 2);
+        other.freshness = Duration::from_millis(100);
+        (one.rows_per_second_max, other.freeze) = (1_000, true);
+        let both = settings(&Config::default(), &[one.clone(), other.clone()]);
+        assert_eq!((both.concurrency_min, both.concurrency_max, both.freeze), (2, 7, true));
+        assert_eq!((both.freshness, both.records_per_second_max), (Duration::from_millis(100), 0));
+        other.rows_per_second_max = 500;
+        assert_eq!(settings(&Config::default(), &[one, other]).records_per_second_max, 1_500);
+        assert_eq!(settings(&Config::default(), &[]).concurrency_max, 1, "of a process that writes nothing");
+    }
+}

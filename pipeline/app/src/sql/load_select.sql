@@ -1,0 +1,10 @@
+-- What sessions do, of this program and of others, and how far the slowest replica is behind. Null where this account may
+-- not see all of it (pg_monitor): what is counted in part would look like a quiet server.
+WITH may AS (SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS see)
+SELECT CASE WHEN see THEN count(pid) FILTER (WHERE wait_event IS NULL) END,
+       CASE WHEN see THEN count(pid) FILTER (WHERE wait_event_type = 'Lock') END,
+       CASE WHEN see THEN count(pid) FILTER (WHERE wait_event_type = 'IO' OR wait_event = 'WALWrite') END,
+       CASE WHEN see THEN (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication) END
+FROM may LEFT JOIN pg_stat_activity
+  ON pid <> pg_backend_pid() AND (state = 'active' OR backend_type IN ('parallel worker', 'autovacuum worker'))
+GROUP BY see

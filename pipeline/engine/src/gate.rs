@@ -1,0 +1,389 @@
+//! The gate in front of one database: whoever writes to it, in whichever pipeline and lane of the process, asks here for
+//! a turn first.
+//!
+//! Holds the [`Controller`] and tells it what happens, so that it need know nothing of tasks and clocks. Promises: no
+//! more turns at a time than the controller allows; the oldest waiting record first, and still nobody is passed by for
+//! ever; a turn, and a place in the queue, that is dropped at any moment is given back; while nothing is under way one
+//! turn is always to be had, so nothing waits for ever for what can no longer happen.
+
+mod queue;
+
+mod journal;
+
+mod standing;
+
+pub mod record;
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior};
+
+pub use journal::{Entry, Tally};
+pub use standing::Standing;
+
+use crate::concurrency::{Controller, Decision, Ending, Event, Knob, Pace, Reason, Settings, Signals, Work};
+use crate::limits::Limits;
+use crate::run::now_ms;
+use journal::Journal;
+use queue::Queue;
+use record::Recorder;
+use standing::Recent;
+
+/// How often the controller is told that time has passed. Rarer: a stall is found later.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Shared by all lanes of all pipelines of a process that write to one database.
+#[derive(Debug)]
+pub struct Gate {
+    origin: Instant,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    controller: Controller,
+    settings: Settings,
+    pace: Pace,
+    /// The last ceiling that was decided.
+    ceiling: Option<usize>,
+    in_flight: usize,
+    begun: u64,
+    queue: Queue,
+    ticked: Duration,
+    recent: Recent,
+    journal: Journal,
+    recorder: Option<Recorder>,
+    /// A width that holds whatever the controller decides.
+    #[cfg(test)]
+    held: Option<usize>,
+}
+
+/// How the gate stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// What is the limit just now.
+    pub standing: Standing,
+    /// What holds.
+    pub pace: Pace,
+    /// The most transactions at a time that the database is believed to bear, if anything was decided about that.
+    pub ceiling: Option<usize>,
+    /// Transactions under way.
+    pub in_flight: usize,
+    /// Batches that are ready and wait for a turn.
+    pub waiting: usize,
+    /// Transactions begun so far.
+    pub begun: u64,
+    /// What the operator allows.
+    pub settings: Settings,
+}
+
+impl Gate {
+    /// A gate with these limits, open as far as the controller begins.
+    pub fn new(settings: Settings) -> Arc<Gate> {
+        Gate::recorded(settings, None)
+    }
+
+    /// The same; everything that the controller is told, and what it decides, also goes to a recorder.
+    pub fn recorded(settings: Settings, recorder: Option<Recorder>) -> Arc<Gate> {
+        let controller = Controller::new(settings.clone(), Duration::ZERO);
+        let mut inner = Inner {
+            pace: controller.pace(),
+            controller,
+            settings,
+            ceiling: None,
+            in_flight: 0,
+            begun: 0,
+            queue: Queue::default(),
+            ticked: Duration::ZERO,
+            recent: Recent::default(),
+            journal: Journal::default(),
+            recorder,
+            #[cfg(test)]
+            held: None,
+        };
+        if let Some(recorder) = &mut inner.recorder {
+            recorder.settings(Duration::ZERO, &inner.settings);
+        }
+        Arc::new(Gate { origin: Instant::now(), inner: Mutex::new(inner) })
+    }
+
+    /// A gate for one pipeline alone.
+    pub fn of(limits: &Limits) -> Arc<Gate> {
+        Gate::new(Settings {
+            concurrency_min: 1,
+            concurrency_max: limits.writers.max(1),
+            records_max: limits.batch.records_max,
+            bytes_max: limits.batch_bytes(),
+            freshness: limits.batch.linger * 10 / 7,
+            transaction_max: limits.transaction_max,
+            records_per_second_max: limits.records_per_second_max,
+            freeze: false,
+        })
+    }
+
+    /// What holds now.
+    pub fn pace(&self) -> Pace {
+        self.lock().pace
+    }
+
+    /// How long the oldest record of a lane waits for company, whose share of its own freshness goal is `own`. The goal
+    /// of the controller is that of the pipeline in the greatest hurry: what it takes off that share for the time that
+    /// transactions take, it takes off each.
+    pub(crate) fn linger(&self, own: Duration) -> Duration {
+        let inner = self.lock();
+        let whole = inner.settings.freshness * 7 / 10;
+        own.saturating_sub(whole.saturating_sub(inner.pace.linger))
+    }
+
+    /// Waits for a turn to write a batch whose oldest record was accepted at `oldest_ms`.
+    pub async fn enter(self: &Arc<Self>, oldest_ms: i64, work: Work) -> Turn {
+        let granted = {
+            let (mut inner, now) = self.now();
+            if inner.queue.is_empty() && inner.in_flight < inner.open() {
+                inner.in_flight += 1;
+                None
+            } else {
+                let (grant, granted) = oneshot::channel();
+                let number = inner.queue.join(oldest_ms, grant);
+                let waiting = Event::Waiting(inner.queue.len());
+                let decided = inner.tell(now, &waiting);
+                drop(inner);
+                self.log(&decided);
+                Some((Place { gate: self, number: Some(number) }, granted))
+            }
+        };
+        if let Some((mut place, granted)) = granted {
+            // The gate outlives whoever waits at it, and drops no grant.
+            granted.await.ok();
+            place.number = None;
+        }
+        let mut turn = Turn { gate: Arc::clone(self), began: Duration::ZERO, work, ending: Ending::Other };
+        let (mut inner, now) = self.now();
+        turn.began = now;
+        inner.begun += 1;
+        let decided = inner.tell(now, &Event::Begun(work));
+        drop(inner);
+        self.log(&decided);
+        turn
+    }
+
+    /// Tells the controller what the database says of itself.
+    pub fn signals(&self, signals: Signals) {
+        self.tell(&Event::Signals(signals));
+    }
+
+    /// Tells the controller again and again that time has passed. Any number of pipelines may do so.
+    pub(crate) async fn keep_time(&self) -> Infallible {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.tick();
+        }
+    }
+
+    fn tick(&self) {
+        let (mut inner, now) = self.now();
+        // Another pipeline has just told it.
+        if inner.ticked > Duration::ZERO && now.saturating_sub(inner.ticked) < TICK / 2 {
+            return;
+        }
+        inner.ticked = now;
+        let limited = inner.controller.limited();
+        inner.recent.said(now, limited);
+        let decided = inner.tell(now, &Event::Tick);
+        drop(inner);
+        self.log(&decided);
+    }
+
+    /// Changes what the operator allows.
+    pub fn set(&self, settings: Settings) {
+        let (mut inner, now) = self.now();
+        if let Some(recorder) = &mut inner.recorder {
+            recorder.settings(now, &settings);
+        }
+        inner.settings = settings.clone();
+        let mut decided = inner.controller.set(now, settings);
+        inner.decided(now, &decided);
+        decided.extend(inner.grant(now));
+        drop(inner);
+        self.log(&decided);
+    }
+
+    /// How it stands.
+    pub fn look(&self) -> Look {
+        let (inner, now) = self.now();
+        let braked = inner.pace.concurrency == 0 || inner.journal.braked_since(now, standing::BRAKE_SHOWN);
+        Look {
+            standing: inner.recent.standing(inner.settings.freeze, braked, now),
+            pace: inner.pace,
+            ceiling: inner.ceiling,
+            in_flight: inner.in_flight,
+            waiting: inner.queue.len(),
+            begun: inner.begun,
+            settings: inner.settings.clone(),
+        }
+    }
+
+    /// Up to `limit` of the last decisions, the latest first.
+    pub fn decisions(&self, limit: usize) -> Vec<Entry> {
+        self.lock().journal.latest(limit)
+    }
+
+    /// How often each thing was decided.
+    pub fn tally(&self) -> Tally {
+        self.lock().journal.tally().clone()
+    }
+
+    /// Notes that somebody waits because of a cap on records per second.
+    pub(crate) fn capped(&self) {
+        let (mut inner, now) = self.now();
+        inner.recent.capped(now);
+    }
+
+    fn tell(&self, event: &Event) {
+        let (mut inner, now) = self.now();
+        let decided = inner.tell(now, event);
+        drop(inner);
+        self.log(&decided);
+    }
+
+    /// A poisoned lock means that the controller panicked; its caller was told, and the turns are still counted.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time is read under the lock: the controller sees it go forward.
+    fn now(&self) -> (MutexGuard<'_, Inner>, Duration) {
+        let inner = self.lock();
+        (inner, self.origin.elapsed())
+    }
+
+    /// One line for each decision, written when nobody waits for the lock any more. Trials come several times a minute
+    /// with a backlog.
+    fn log(&self, decided: &[Decision]) {
+        for decision in decided {
+            let Decision { knob, from, to, reason, .. } = decision;
+            let (knob, is_trial) = (journal::name(knob), *reason == Reason::Trial);
+            let (reason, figures) = (journal::name(reason), journal::figures(decision));
+            if is_trial {
+                tracing::debug!(knob, from, to, reason, figures, "the pace is changed");
+            } else {
+                tracing::info!(knob, from, to, reason, figures, "the pace is changed");
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// How many turns may be out. While none is, nothing that ends could open the gate again.
+    fn open(&self) -> usize {
+        if self.in_flight == 0 { self.pace.concurrency.max(1) } else { self.pace.concurrency }
+    }
+
+    /// Tells the controller, and gives the turns that there are because of it.
+    fn tell(&mut self, now: Duration, event: &Event) -> Vec<Decision> {
+        let mut decided = self.hear(now, event);
+        decided.extend(self.grant(now));
+        decided
+    }
+
+    fn hear(&mut self, now: Duration, event: &Event) -> Vec<Decision> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.event(now, event);
+        }
+        let decided = self.controller.on_event(now, event);
+        self.decided(now, &decided);
+        decided
+    }
+
+    fn decided(&mut self, now: Duration, decided: &[Decision]) {
+        self.pace = self.controller.pace();
+        #[cfg(test)]
+        if let Some(width) = self.held {
+            self.pace.concurrency = width;
+        }
+        for decision in decided {
+            if decision.knob == Knob::Ceiling {
+                self.ceiling = Some(decision.to);
+            }
+            if let Some(recorder) = &mut self.recorder {
+                recorder.decision(now, decision);
+            }
+            self.journal.add(now_ms(), now, decision.clone());
+        }
+    }
+
+    fn grant(&mut self, now: Duration) -> Vec<Decision> {
+        let mut decided = Vec::new();
+        loop {
+            let mut granted = false;
+            while self.in_flight < self.open() && self.queue.grant() {
+                self.in_flight += 1;
+                granted = true;
+            }
+            if !granted {
+                return decided;
+            }
+            let waiting = Event::Waiting(self.queue.len());
+            decided.extend(self.hear(now, &waiting));
+        }
+    }
+}
+
+/// A place in the queue: left when it is dropped.
+struct Place<'a> {
+    gate: &'a Gate,
+    /// `None` once the turn that was waited for is in the right hands.
+    number: Option<u64>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let (mut inner, now) = self.gate.now();
+        let decided = if inner.queue.leave(number) {
+            let waiting = Event::Waiting(inner.queue.len());
+            inner.tell(now, &waiting)
+        } else {
+            // It was granted and nobody came: the next one may have it.
+            inner.in_flight = inner.in_flight.saturating_sub(1);
+            inner.grant(now)
+        };
+        drop(inner);
+        self.gate.log(&decided);
+    }
+}
+
+/// Leave to write one batch, once. Dropped without an ending it ends as [`Ending::Other`].
+#[must_use = "dropping it gives the turn back"]
+#[derive(Debug)]
+pub struct Turn {
+    gate: Arc<Gate>,
+    began: Duration,
+    work: Work,
+    ending: Ending,
+}
+
+impl Turn {
+    /// Says how the attempt ended, and gives the turn back.
+    pub fn end(mut self, ending: Ending) {
+        self.ending = ending;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (mut inner, now) = self.gate.now();
+        inner.in_flight = inner.in_flight.saturating_sub(1);
+        let decided = inner.tell(now, &Event::Ended { began: self.began, work: self.work, ending: self.ending });
+        drop(inner);
+        self.gate.log(&decided);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! A recording of everything that the controller was told, to be played to another one.
+//!
+//! One line for each event, in the order in which the controller heard them, with the exact time; and one for each
+//! decision that it made. The gate never waits for whoever writes them down: what does not fit in between is counted
+//! and the recording ends there, because with a hole in it it could not be replayed.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::concurrency::{Decision, Ending, Event, Settings, Signals, Work};
+
+/// Lines between the gate and who writes them. Fewer: a short pause of the disk ends a recording. About 200 bytes each.
+const QUEUE_LINES: usize = 10_000;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Nanoseconds since the gate was made.
+    pub at_ns: u64,
+    /// What happened.
+    pub what: What,
+}
+
+/// What a line tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// What the operator allows: the first line, and again when it changes.
+    Settings(Allowed),
+    /// A transaction was begun.
+    Begun(Held),
+    /// A transaction ended.
+    Ended {
+        /// When it was begun, in nanoseconds as the line's own time.
+        began_ns: u64,
+        /// What it held.
+        #[serde(flatten)]
+        held: Held,
+        /// How it ended.
+        ending: Ended,
+    },
+    /// So many batches wait for a turn from now on.
+    Waiting(usize),
+    /// What the database says of itself.
+    Signals(Told),
+    /// Time has passed.
+    Tick,
+    /// What was decided because of the line before.
+    Decision {
+        /// The knob.
+        knob: String,
+        /// From.
+        from: usize,
+        /// To.
+        to: usize,
+        /// Why.
+        reason: String,
+    },
+    /// The recording ends here, because lines came faster than they could be written, or because it is long enough.
+    Cut,
+}
+
+/// [`Settings`] as they are written down; times in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the members are those of Settings")]
+pub struct Allowed {
+    pub concurrency_min: usize,
+    pub concurrency_max: usize,
+    pub records_max: usize,
+    pub bytes_max: usize,
+    pub freshness_ns: u64,
+    pub transaction_max_ns: u64,
+    pub records_per_second_max: u64,
+    pub freeze: bool,
+}
+
+/// [`Work`] as it is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the members are those of Work")]
+pub struct Held {
+    pub records: usize,
+    pub bytes: usize,
+    pub full: bool,
+}
+
+/// [`Ending`] as it is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the variants are those of Ending")]
+pub enum Ended {
+    Committed,
+    Overload,
+    Contention,
+    Other,
+}
+
+/// [`Signals`] as they are written down; what is missing is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the members are those of Signals")]
+pub struct Told {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_running: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_locked: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_waiting_io: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processors: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processors_used: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica_lag_ns: Option<u64>,
+}
+
+/// What to tell a controller when a line is played to it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Play {
+    /// It is to be made, or told, with these.
+    Settings(Settings),
+    /// It hears this.
+    Event(Event),
+    /// It should have decided this.
+    Decided,
+    /// There is nothing more.
+    End,
+}
+
+impl Line {
+    /// When it happened.
+    pub fn at(&self) -> Duration {
+        Duration::from_nanos(self.at_ns)
+    }
+
+    /// What it means for a controller.
+    pub fn play(&self) -> Play {
+        let work = |held: &Held| Work { records: held.records, bytes: held.bytes, full: held.full };
+        match &self.what {
+            What::Settings(allowed) => Play::Settings(allowed.into()),
+            What::Begun(held) => Play::Event(Event::Begun(work(held))),
+            What::Ended { began_ns, held, ending } => {
+                let ending = match ending {
+                    Ended::Committed => Ending::Committed,
+                    Ended::Overload => Ending::Overload,
+                    Ended::Contention => Ending::Contention,
+                    Ended::Other => Ending::Other,
+                };
+                Play::Event(Event::Ended { began: Duration::from_nanos(*began_ns), work: work(held), ending })
+            }
+            What::Waiting(waiting) => Play::Event(Event::Waiting(*waiting)),
+            What::Signals(told) => Play::Event(Event::Signals(told.into())),
+            What::Tick => Play::Event(Event::Tick),
+            What::Decision { .. } => Play::Decided,
+            What::Cut => Play::End,
+        }
+    }
+}
+
+impl What {
+    /// A decision as it is written down.
+    pub fn decided(decision: &Decision) -> What {
+        let (knob, reason) = (super::journal::name(&decision.knob), super::journal::name(&decision.reason));
+        What::Decision { knob, from: decision.from, to: decision.to, reason }
+    }
+
+    fn event(event: &Event) -> What {
+        let held = |work: &Work| Held { records: work.records, bytes: work.bytes, full: work.full };
+        match event {
+            Event::Begun(work) => What::Begun(held(work)),
+            Event::Ended { began, work, ending } => {
+                let ending = match ending {
+                    Ending::Committed => Ended::Committed,
+                    Ending::Overload => Ended::Overload,
+                    Ending::Contention => Ended::Contention,
+                    Ending::Other => Ended::Other,
+                };
+                What::Ended { began_ns: ns(*began), held: held(work), ending }
+            }
+            Event::Waiting(waiting) => What::Waiting(*waiting),
+            Event::Signals(signals) => What::Signals(signals.into()),
+            Event::Tick => What::Tick,
+        }
+    }
+}
+
+impl From<&Settings> for Allowed {
+    fn from(settings: &Settings) -> Self {
+        Allowed {
+            concurrency_min: settings.concurrency_min,
+            concurrency_max: settings.concurrency_max,
+            records_max: settings.records_max,
+            bytes_max: settings.bytes_max,
+            freshness_ns: ns(settings.freshness),
+            transaction_max_ns: ns(settings.transaction_max),
+            records_per_second_max: settings.records_per_second_max,
+            freeze: settings.freeze,
+        }
+    }
+}
+
+impl From<&Allowed> for Settings {
+    fn from(allowed: &Allowed) -> Self {
+        Settings {
+            concurrency_min: allowed.concurrency_min,
+            concurrency_max: allowed.concurrency_max,
+            records_max: allowed.records_max,
+            bytes_max: allowed.bytes_max,
+            freshness: Duration::from_nanos(allowed.freshness_ns),
+            transaction_max: Duration::from_nanos(allowed.transaction_max_ns),
+            records_per_second_max: allowed.records_per_second_max,
+            freeze: allowed.freeze,
+        }
+    }
+}
+
+impl From<&Signals> for Told {
+    fn from(signals: &Signals) -> Self {
+        Told {
+            sessions_running: signals.sessions_running,
+            sessions_locked: signals.sessions_locked,
+            sessions_waiting_io: signals.sessions_waiting_io,
+            processors: signals.processors,
+            processors_used: signals.processors_used,
+            replica_lag_ns: signals.replica_lag.map(ns),
+        }
+    }
+}
+
+impl From<&Told> for Signals {
+    fn from(told: &Told) -> Self {
+        Signals {
+            sessions_running: told.sessions_running,
+            sessions_locked: told.sessions_locked,
+            sessions_waiting_io: told.sessions_waiting_io,
+            processors: told.processors,
+            processors_used: told.processors_used,
+            replica_lag: told.replica_lag_ns.map(Duration::from_nanos),
+        }
+    }
+}
+
+/// Longer than five centuries is for ever.
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Where the gate puts its lines.
+#[derive(Debug)]
+pub struct Recorder {
+    /// `None` once it is cut.
+    lines: Option<mpsc::Sender<Line>>,
+}
+
+impl Recorder {
+    /// A recorder, and where its lines come out.
+    pub fn new() -> (Recorder, mpsc::Receiver<Line>) {
+        let (lines, out) = mpsc::channel(QUEUE_LINES);
+        (Recorder { lines: Some(lines) }, out)
+    }
+
+    pub(super) fn settings(&mut self, now: Duration, settings: &Settings) {
+        self.put(now, What::Settings(settings.into()));
+    }
+
+    pub(super) fn event(&mut self, now: Duration, event: &Event) {
+        self.put(now, What::event(event));
+    }
+
+    pub(super) fn decision(&mut self, now: Duration, decision: &Decision) {
+        self.put(now, What::decided(decision));
+    }
+
+    fn put(&mut self, now: Duration, what: What) {
+        let Some(lines) = &self.lines else { return };
+        let line = Line { at_ns: ns(now), what };
+        if lines.capacity() > 1 {
+            if lines.try_send(line).is_err() {
+                self.lines = None;
+            }
+            return;
+        }
+        // The last place is for saying so.
+        lines.try_send(Line { what: What::Cut, ..line }).ok();
+        self.lines = None;
+    }
+}

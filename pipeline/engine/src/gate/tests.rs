@@ -1,0 +1,174 @@
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use futures::FutureExt as _;
+
+use super::*;
+use crate::gate::record::{Line, What};
+use crate::task;
+
+const WORK: Work = Work { records: 10, bytes: 1_000, full: true };
+
+fn settings(concurrency_max: usize) -> Settings {
+    Settings {
+        concurrency_min: 1,
+        concurrency_max,
+        records_max: 10_000,
+        bytes_max: 1 << 24,
+        freshness: Duration::from_millis(250),
+        transaction_max: Duration::from_secs(2),
+        records_per_second_max: 0,
+        freeze: false,
+    }
+}
+
+/// A gate that is exactly so wide, whatever the controller would like.
+fn gate(width: usize) -> Arc<Gate> {
+    let gate = Gate::new(settings(8));
+    widen(&gate, width);
+    gate
+}
+
+fn widen(gate: &Gate, width: usize) {
+    gate.lock().held = Some(width);
+    gate.tell(&Event::Tick);
+}
+
+/// Joins the queue and stays in it.
+async fn queued(gate: &Arc<Gate>, oldest_ms: i64) -> std::pin::Pin<Box<dyn Future<Output = Turn> + Send>> {
+    let gate = Arc::clone(gate);
+    let mut entering = async move { gate.enter(oldest_ms, WORK).await }.boxed();
+    assert!(futures::poll!(&mut entering).is_pending(), "there is no turn");
+    entering
+}
+
+#[tokio::test(start_paused = true)]
+async fn turns_are_given_to_the_oldest_record_first() {
+    let gate = gate(1);
+    let first = gate.enter(5, WORK).await;
+    let mut waiting = Vec::new();
+    for oldest_ms in [30, 10, 20] {
+        waiting.push((oldest_ms, queued(&gate, oldest_ms).await));
+    }
+    assert_eq!(gate.look().waiting, 3);
+    let (mut turn, mut order) = (first, Vec::new());
+    while !waiting.is_empty() {
+        turn.end(Ending::Committed);
+        let mut served = None;
+        for (index, (_, entering)) in waiting.iter_mut().enumerate() {
+            if let std::task::Poll::Ready(turn) = futures::poll!(entering) {
+                served = Some((index, turn));
+            }
+        }
+        let (index, next) = served.unwrap();
+        order.push(waiting.remove(index).0);
+        turn = next;
+    }
+    assert_eq!(order, [10, 20, 30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_takes_no_turn_along() {
+    let gate = gate(1);
+    let turn = gate.enter(1, WORK).await;
+    let (gives_up, served, granted) = (queued(&gate, 1).await, queued(&gate, 2).await, queued(&gate, 3).await);
+    drop(gives_up);
+    assert_eq!(gate.look().waiting, 2);
+    turn.end(Ending::Committed);
+    // The turn is given to one who goes away before he knows: the next one gets it.
+    assert_eq!((gate.look().waiting, gate.look().in_flight), (1, 1));
+    drop(served);
+    let turn = granted.await;
+    assert_eq!((gate.look().waiting, gate.look().in_flight), (0, 1));
+    drop(turn);
+    assert_eq!(gate.look().in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_shuts_while_nothing_ends_opens_again() {
+    let gate = gate(2);
+    let (one, other) = (gate.enter(1, WORK).await, gate.enter(1, WORK).await);
+    let waiting = queued(&gate, 1).await;
+    widen(&gate, 0);
+    one.end(Ending::Other);
+    let waits = tokio::time::timeout(Duration::from_secs(60), std::future::pending::<()>());
+    assert!(waits.await.is_err());
+    assert_eq!((gate.look().waiting, gate.look().in_flight, gate.look().standing), (1, 1, Standing::Braked));
+    // When nothing is under way any more, one may try; and when the gate opens, all who fit.
+    other.end(Ending::Other);
+    let turn = waiting.await;
+    let (second, third) = (queued(&gate, 2).await, queued(&gate, 3).await);
+    widen(&gate, 3);
+    let turns = [turn, second.await, third.await];
+    assert_eq!(gate.look().in_flight, turns.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_under_way_than_may_be_whoever_is_cancelled() {
+    let (gate, inside, most) = (gate(3), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let lanes = (0..16u64).map(|lane| {
+        let (gate, inside, most) = (Arc::clone(&gate), Arc::clone(&inside), Arc::clone(&most));
+        task::spawn("lane", async move {
+            let mut written = 0;
+            for round in 0..200u64 {
+                let write = async {
+                    let turn = gate.enter(round as i64, WORK).await;
+                    most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+                    let leaves = scopeguard(&inside);
+                    tokio::time::sleep(Duration::from_millis(1 + lane % 3)).await;
+                    drop(leaves);
+                    turn.end(Ending::Committed);
+                };
+                let patience = Duration::from_millis(1 + (lane * 7 + round * 13) % 40);
+                written += u32::from(tokio::time::timeout(patience, write).await.is_ok());
+            }
+            written
+        })
+    });
+    let written: Vec<u32> = futures::future::try_join_all(lanes).await.unwrap();
+    assert_eq!((gate.look().in_flight, gate.look().waiting), (0, 0), "nothing is lost");
+    assert_eq!(most.load(SeqCst), 3);
+    assert!(written.iter().all(|written| *written > 10), "everybody has had turns: {written:?}");
+}
+
+/// Counts one less when it is dropped.
+fn scopeguard(inside: &AtomicUsize) -> impl Drop {
+    struct Leaves<'a>(&'a AtomicUsize);
+    impl Drop for Leaves<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, SeqCst);
+        }
+    }
+    Leaves(inside)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recording_tells_what_the_controller_heard_in_its_order() {
+    let (recorder, mut lines) = Recorder::new();
+    let gate = Gate::recorded(settings(1), Some(recorder));
+    let turn = gate.enter(1, WORK).await;
+    let waiting = queued(&gate, 1).await;
+    tokio::time::advance(Duration::from_millis(7)).await;
+    turn.end(Ending::Overload);
+    drop(waiting.await);
+    gate.signals(Signals { sessions_running: Some(2.0), ..Signals::default() });
+    let mut heard = Vec::new();
+    while let Ok(Line { at_ns, what }) = lines.try_recv() {
+        let name = match what {
+            What::Settings(allowed) => {
+                assert_eq!(Settings::from(&allowed), settings(1));
+                "settings"
+            }
+            What::Begun(_) => "begun",
+            What::Ended { .. } => "ended",
+            What::Waiting(1) => "one waits",
+            What::Waiting(_) => "none waits",
+            What::Signals(_) => "signals",
+            What::Tick | What::Cut => "other",
+            What::Decision { .. } => continue,
+        };
+        heard.push((at_ns, name));
+    }
+    let names: Vec<&str> = heard.iter().map(|(_, name)| *name).collect();
+    assert_eq!(names, ["settings", "begun", "one waits", "ended", "none waits", "begun", "ended", "signals"]);
+    assert_eq!(heard[3].0, 7_000_000);
+}

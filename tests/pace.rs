@@ -1,0 +1,189 @@
+//! The pace that the database sets: what was decided and why can be read, and the operator's limits hold.
+
+use std::time::Duration;
+
+use millstream_tests::event::lines;
+use millstream_tests::{Event, Generator, Millstream, Model, Setup, compare, database, until};
+use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
+
+use crate::commands::command;
+
+const WITHIN: Duration = Duration::from_secs(90);
+
+async fn post(running: &Millstream, events: &[Event]) {
+    for part in events.chunks(1_000) {
+        let answer = running.post(lines(part)).await.unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+}
+
+async fn decisions(running: &Millstream) -> Vec<Value> {
+    let answer = running.get("/v1/decisions?limit=1000").await.json();
+    answer["items"].as_array().unwrap().clone()
+}
+
+async fn controller(running: &Millstream) -> Value {
+    running.get("/v1/status").await.json()["controller"].clone()
+}
+
+/// The lines of a recording, as far as they are whole.
+fn recorded(setup: &Setup) -> Vec<Value> {
+    let text = std::fs::read_to_string(setup.scratch().join("controller.jsonl")).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stall_is_answered_explained_and_can_be_replayed() {
+    let database = database().await;
+    let setup = Setup::new(&database).set("controller.record=controller.jsonl").allow("the sink asks to wait");
+    let running = setup.start().await;
+    let events = Generator::new("pace").events(3_000);
+    post(&running, &events[..1_000]).await;
+    running.caught_up(WITHIN).await;
+
+    let mut holder = database.connect().await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE millstream.objects IN EXCLUSIVE MODE").execute(&mut holder).await.unwrap();
+    post(&running, &events[1_000..]).await;
+    let shut = until("nothing new to be begun", WITHIN, || async {
+        decisions(&running).await.into_iter().find(|one| one["reason"] == "stall" && one["to"] == 0)
+    })
+    .await;
+    assert_eq!(shut["knob"], "concurrency", "{shut}");
+    assert!(shut["at"].as_str().is_some_and(|at| at.ends_with('Z')) && shut["figures"].is_object(), "{shut}");
+    let now = controller(&running).await;
+    assert_eq!((&now["limited_by"], now["concurrency"].as_u64()), (&Value::from("braked"), Some(0)), "{now}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    running.caught_up(WITHIN).await;
+    compare(&database, &Model::of(&events)).await;
+
+    let all = decisions(&running).await;
+    assert!(all.iter().any(|one| one["reason"] == "stall" && one["from"] == 0), "it goes on: {all:?}");
+    let numbers: Vec<u64> = all.iter().map(|one| one["number"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted_by(|later, earlier| later > earlier), "the latest first: {numbers:?}");
+    let limited = running.get("/v1/decisions?limit=1").await.json();
+    assert_eq!(limited["items"].as_array().map(Vec::len), Some(1), "{limited}");
+    assert_eq!(running.get("/v1/decisions?limit=0").await.status, 400);
+    assert!(running.log().contains("the pace is changed knob=\"concurrency\""), "{}", running.log());
+
+    let metrics = running.get("/metrics").await.text();
+    let counted = "millstream_controller_decisions_total{knob=\"concurrency\",reason=\"stall\"}";
+    for name in ["millstream_controller_concurrency ", "millstream_controller_records ", counted] {
+        assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+    let address = running.address().to_string();
+    let data = setup.data_dir().to_str().unwrap();
+    let shown = crate::config::millstream(setup.scratch(), &[], &["status", "--listen", &address, "--data-dir", data]);
+    assert!(shown.out.contains("transactions at a time, of at most") && shown.out.contains(", stall"), "{shown:#?}");
+    running.finish().await;
+
+    let replayed = command(&database, &setup, &["tune", "--replay", "controller.jsonl", "--json"]);
+    assert_eq!(replayed.code, 0, "the same controller decides the same: {replayed:#?}");
+    let replayed = replayed.json();
+    assert_eq!(
+        (&replayed["differ"], replayed["decisions"].as_array().map(Vec::len)),
+        (&Value::from(0), Some(all.len()))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_rows_are_written_than_the_cap() {
+    const CAP: u64 = 400;
+    let database = database().await;
+    let setup = Setup::new(&database).set(&format!("pipeline.objects.rows_per_second_max={CAP}"));
+    let running = setup.start().await;
+    let events = Generator::new("cap").events(2_000);
+    let began = Instant::now();
+    post(&running, &events).await;
+    until("the cap to be told", WITHIN, || async {
+        (controller(&running).await["limited_by"] == "capped").then_some(())
+    })
+    .await;
+    running.caught_up(WITHIN).await;
+    // What may be written at once, a quarter of a second's worth, was written at the beginning.
+    let least = Duration::from_secs_f64(events.len() as f64 / CAP as f64 - 0.25);
+    assert!(began.elapsed() >= least, "{:?} for {} events", began.elapsed(), events.len());
+    compare(&database, &Model::of(&events)).await;
+    running.finish().await;
+}
+
+/// Records that the tables are past.
+const RECORDS: &str = "SELECT coalesce(sum(next_position::bigint), 0) FROM millstream.lease";
+
+/// Sessions that have written to the table and not committed.
+async fn writing(connection: &mut PgConnection) -> i64 {
+    let locks = "SELECT count(DISTINCT pid) FROM pg_locks WHERE relation = 'millstream.objects'::regclass
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                 AND mode = 'RowExclusiveLock' AND granted";
+    sqlx::query_scalar(locks).fetch_one(connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_frozen_stays_and_no_more_write_at_a_time_than_may() {
+    let database = database().await;
+    // More lanes than turns; small batches, so that all lanes are in use for a while.
+    let setup = Setup::new(&database)
+        .set("pipeline.objects.freeze=true")
+        .set("pipeline.objects.batch_records_max=20")
+        .set("pipeline.objects.concurrency.max=6");
+    let running = setup.start().await;
+    let before = controller(&running).await;
+    assert_eq!(before["limited_by"], "frozen", "{before}");
+    let events = Generator::new("frozen").events(8_000);
+    let mut connection = database.connect().await;
+    let mut most = 0;
+    let watching = async {
+        while database.number(RECORDS).await < events.len() as i64 {
+            most = most.max(writing(&mut connection).await);
+        }
+    };
+    let both = async { tokio::join!(post(&running, &events), watching) };
+    tokio::time::timeout(WITHIN, both).await.unwrap();
+    running.caught_up(WITHIN).await;
+    connection.close().await.unwrap();
+    let after = controller(&running).await;
+    let turns = after["concurrency"].as_i64().unwrap();
+    assert!((1..=turns).contains(&most), "{most} wrote at a time, {turns} may");
+    assert!(turns < 6, "there are more lanes than turns: {after}");
+    for held in ["concurrency", "concurrency_max", "limited_by"] {
+        assert_eq!(before[held], after[held], "{held}");
+    }
+    assert_eq!(decisions(&running).await, Vec::<Value>::new());
+    let spread = running.lines().iter().any(|line| line.contains("partitions are spread over other lanes"));
+    assert!(spread, "all lanes were in use:\n{}", running.log());
+    compare(&database, &Model::of(&events)).await;
+    running.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_account_may_not_see_is_missing_and_not_zero() {
+    let database = database().await;
+    let role = database.owner("secret").await;
+    let address = format!("postgres.url=postgres://{role}:secret@127.0.0.1:{}/{}", database.port(), database.name);
+    let setup = Setup::embedded().set(&address).set("controller.record=controller.jsonl");
+    let running = setup.start().await;
+    let signals = |from: usize| {
+        let lines = recorded(&setup);
+        let told = lines.iter().skip(from).filter_map(|line| line["what"].get("signals"));
+        told.cloned().collect::<Vec<Value>>()
+    };
+    let mut generator = Generator::new("signals");
+    post(&running, &generator.events(500)).await;
+    until("the database to be asked", WITHIN, || async { (!signals(0).is_empty()).then_some(()) }).await;
+    assert!(signals(0).iter().all(|told| told == &serde_json::json!({})), "{:?}", signals(0));
+
+    database.execute(&format!("GRANT pg_monitor TO {role}")).await;
+    let from = recorded(&setup).len();
+    for _ in 0..40 {
+        post(&running, &generator.events(50)).await;
+        if signals(from).iter().any(|told| told["sessions_running"].is_number()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let told = signals(from);
+    assert!(told.iter().any(|told| told["sessions_running"].is_number()), "{told:?}");
+    assert!(told.iter().all(|told| told.get("replica_lag_ns").is_none()), "there is no replica: {told:?}");
+    running.finish().await;
+}
