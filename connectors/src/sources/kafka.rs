@@ -55,8 +55,15 @@ impl KafkaSource {
     /// # Errors
     /// Without an answer of the brokers, and without the topic.
     pub fn open(options: KafkaOptions) -> Result<Self, OpenError> {
-        let inquirer = Inquirer::new(&options.cluster, &options.topic, &options.group)?;
-        let topic_id = inquirer.topic_id()?;
+        let ask = || {
+            let inquirer = Inquirer::new(&options.cluster, &options.topic, &options.group)?;
+            Ok((inquirer.topic_id()?, inquirer))
+        };
+        // Brokers that have just been started may let the first client wait for ever.
+        let (topic_id, inquirer) = match ask() {
+            Err(OpenError::Unavailable { .. }) => ask()?,
+            asked => asked?,
+        };
         let incarnation = inquirer.incarnation()?;
         let shared = Arc::new(Shared::new(&options.topic));
         let heartbeat = options.heartbeat();

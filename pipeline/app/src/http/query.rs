@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use millstream_engine::task;
 use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Transaction};
 
@@ -16,8 +17,13 @@ const CANCELLED: &str = "57014";
 
 /// A transaction that can only read, and only for so long a statement. Statements in it have no name (`persistent`),
 /// which a pooler would not bear.
+///
+/// Begun by a task of its own: a BEGIN whose answer nobody waits for any more would go back to the pool with an open
+/// transaction that sqlx does not know of. What the task gives to nobody is rolled back.
 pub(super) async fn begin(pool: &PgPool, timeout: Duration) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut transaction = pool.begin_with("BEGIN READ ONLY").await?;
+    let pool = pool.clone();
+    let begun = task::spawn("begin a question", async move { pool.begin_with("BEGIN READ ONLY").await });
+    let mut transaction = begun.await.map_err(|_| sqlx::Error::WorkerCrashed)??;
     limit(&mut transaction, timeout).await?;
     Ok(transaction)
 }
