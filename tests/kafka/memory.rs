@@ -42,6 +42,8 @@ async fn many_partitions_of_large_records_and_a_slow_database_fit_into_the_budge
     let url = format!("postgres.url={}", proxy.url());
     let setup = fleet.setup().set(&url).set(&format!("limits.memory_bytes={BUDGET_BYTES}"));
     let setup = setup.allow("NotLeaderForPartition");
+    // Of a database that stands still.
+    let setup = setup.allow("time to acquire exceeded slow threshold");
     // Of a broker that stores a gigabyte for others at the same time.
     let setup = setup.allow("it is not known whether the topic is still there");
     let process = setup.set("limits.stall_seconds=600").start().await;
