@@ -1,5 +1,6 @@
 //! The pace that the database sets: what was decided and why can be read, and the operator's limits hold.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use millstream_tests::event::lines;
@@ -130,15 +131,31 @@ async fn what_is_frozen_stays_and_no_more_write_at_a_time_than_may() {
     let running = setup.start().await;
     let before = controller(&running).await;
     assert_eq!(before["limited_by"], "frozen", "{before}");
-    let events = Generator::new("frozen").events(8_000);
+    let (mut generator, mut events) = (Generator::new("frozen"), Vec::new());
     let mut connection = database.connect().await;
-    let mut most = 0;
+    let (mut most, posted, fed) = (0, Cell::new(0), Cell::new(false));
+    let spread = || running.lines().iter().any(|line| line.contains("partitions are spread over other lanes"));
     let watching = async {
-        while database.number(RECORDS).await < events.len() as i64 {
+        while !fed.get() || database.number(RECORDS).await < posted.get() {
             most = most.max(writing(&mut connection).await);
         }
     };
-    let both = async { tokio::join!(post(&running, &events), watching) };
+    // There is a backlog until it has lasted for long enough that all lanes are used, however fast the machine is.
+    let feeding = async {
+        while !spread() && events.len() < 400_000 {
+            let more = generator.events(8_000);
+            post(&running, &more).await;
+            events.extend(more);
+            posted.set(events.len() as i64);
+            let low = posted.get() - 4_000;
+            until("more to be needed", WITHIN, || async {
+                (spread() || database.number(RECORDS).await > low).then_some(())
+            })
+            .await;
+        }
+        fed.set(true);
+    };
+    let both = async { tokio::join!(feeding, watching) };
     tokio::time::timeout(WITHIN, both).await.unwrap();
     running.caught_up(WITHIN).await;
     connection.close().await.unwrap();
@@ -150,8 +167,7 @@ async fn what_is_frozen_stays_and_no_more_write_at_a_time_than_may() {
         assert_eq!(before[held], after[held], "{held}");
     }
     assert_eq!(decisions(&running).await, Vec::<Value>::new());
-    let spread = running.lines().iter().any(|line| line.contains("partitions are spread over other lanes"));
-    assert!(spread, "all lanes were in use:\n{}", running.log());
+    assert!(spread(), "all lanes were in use:\n{}", running.log());
     compare(&database, &Model::of(&events)).await;
     running.finish().await;
 }
