@@ -10,7 +10,7 @@ use super::fleet::{Fleet, PATIENCE};
 use super::load::Load;
 
 /// What processes say of brokers that are away.
-pub(super) const BROKEN: [&str; 5] = [
+const BROKEN: [&str; 5] = [
     "the client that reads gets no answers",
     "the stream does not answer",
     "it is not known whether the topic is still there",
@@ -18,7 +18,8 @@ pub(super) const BROKEN: [&str; 5] = [
     "the group knows another member by our name",
 ];
 
-async fn fleet(fleet: Fleet) -> (Arc<Fleet>, Vec<Millstream>, Load) {
+/// Two processes under load, both of which move.
+pub(super) async fn fleet(fleet: Fleet) -> (Arc<Fleet>, Vec<Millstream>, Load) {
     let mut generator = Generator::new("kafka broker");
     generator.keys = 5_000;
     let mut processes = Vec::new();
@@ -32,7 +33,8 @@ async fn fleet(fleet: Fleet) -> (Arc<Fleet>, Vec<Millstream>, Load) {
     (fleet, processes, load)
 }
 
-async fn finish(fleet: &Fleet, processes: Vec<Millstream>, load: Load) {
+/// Both still move, and everything is in the tables once.
+pub(super) async fn finish(fleet: &Fleet, processes: Vec<Millstream>, load: Load) {
     fleet.moves_by_all(&processes).await;
     let events = load.end().await;
     fleet.holds(&events, PATIENCE).await;

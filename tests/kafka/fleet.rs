@@ -16,7 +16,7 @@ pub(super) const SESSION: Duration = Duration::from_secs(6);
 
 /// What such a process says when others come and go.
 const EXPECTED: [&str; 7] = [
-    // What PostgreSQL says of a ROLLBACK after a COMMIT that it gave up because of a lock.
+    // A question that is given up while its COMMIT is under way is rolled back after it.
     "there is no transaction in progress",
     // A partition that was just made may have no leader yet.
     "the stream does not answer",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millstream_tests::parts::{Kafka, Topics};
-use millstream_tests::{Event, Generator, Millstream, Model, compare, tables, until};
+use millstream_tests::{Event, Generator, Millstream, Model, Setup, compare, tables, until};
 use tokio::time::Instant;
 
 use super::fleet::{Fleet, PATIENCE};
@@ -108,6 +108,18 @@ async fn end(mut process: Millstream) {
     process.check_log();
 }
 
+/// A process that has read a topic to its end, and events that are not in it.
+async fn filled(kafka: &Kafka, name: &str) -> (Fleet, Setup, Millstream, [Vec<Event>; 2]) {
+    let mut generator = Generator::new(name);
+    let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await;
+    let setup = setup(&fleet);
+    let process = setup.start().await;
+    let (old, new) = (generator.events(300), generator.events(3_000));
+    send(&fleet, &old).await;
+    fleet.holds(&old, PATIENCE).await;
+    (fleet, setup, process, [old, new])
+}
+
 /// Makes the topic anew, with more records than before: every old position is there, and means something else.
 async fn recreate(fleet: &Fleet, topics: &Topics, events: &[Event]) {
     topics.delete(&fleet.topic).await;
@@ -120,13 +132,7 @@ async fn recreate(fleet: &Fleet, topics: &Topics, events: &[Event]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_made_anew_under_a_running_process_halts_it() {
     let Some(kafka) = Kafka::shared().await else { return };
-    let mut generator = Generator::new("kafka made anew");
-    let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await;
-    let setup = setup(&fleet);
-    let process = setup.start().await;
-    let (old, new) = (generator.events(300), generator.events(3_000));
-    send(&fleet, &old).await;
-    fleet.holds(&old, PATIENCE).await;
+    let (fleet, setup, process, [old, new]) = filled(kafka, "kafka made anew").await;
     recreate(&fleet, &kafka.topics, &new).await;
     let why = all_halted(&process, 3).await;
     assert!(why.values().all(|why| why.contains("deleted and made again")), "{why:?}");
@@ -145,13 +151,7 @@ async fn a_topic_that_is_made_anew_under_a_running_process_halts_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_made_anew_while_nobody_reads_halts_the_next_start() {
     let Some(kafka) = Kafka::shared().await else { return };
-    let mut generator = Generator::new("kafka made anew, stopped");
-    let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await;
-    let setup = setup(&fleet);
-    let process = setup.start().await;
-    let (old, new) = (generator.events(300), generator.events(3_000));
-    send(&fleet, &old).await;
-    fleet.holds(&old, PATIENCE).await;
+    let (fleet, setup, process, [_, new]) = filled(kafka, "kafka made anew, stopped").await;
     process.finish().await;
     recreate(&fleet, &kafka.topics, &new).await;
     let before = tables(&fleet.database).await;

@@ -2,6 +2,7 @@
 //!
 //! The generator is a process of its own, so that its CPU is not counted. fsync and synchronous_commit are on.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Subcommand};
@@ -23,6 +24,21 @@ mod plot;
 mod poison;
 mod rate;
 mod source;
+
+/// Options of every benchmark.
+#[derive(Clone, Debug, ClapArgs)]
+#[group(skip)]
+struct Common {
+    /// The seed of the events.
+    #[arg(long, default_value_t = 11)]
+    seed: u64,
+    /// Where to work; a directory that PostgreSQL's account may enter. Removed afterwards.
+    #[arg(long, default_value = "/var/tmp")]
+    work_dir: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    json: bool,
+}
 
 /// What to measure.
 #[derive(Debug, ClapArgs)]

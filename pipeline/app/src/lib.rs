@@ -27,8 +27,8 @@ mod time;
 
 pub use cli::main;
 
-/// What one thread reads another frees, all the time. The allocator of the C library keeps a third more of that: 315 MiB
-/// instead of 249 in `bench ingest --source kafka`. It serves librdkafka, too.
+/// What one thread reads another frees, all the time, of which the allocator of the C library keeps more than this one. It
+/// serves librdkafka, too.
 #[cfg(feature = "kafka")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,12 +1,12 @@
 //! `bench append`: events through HTTP into the embedded stream, acknowledged once they are on disk.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use serde_json::json;
 
+use super::Common;
 use super::{client, ingest, machine};
 use crate::config::{Concurrency, Config};
 use crate::http;
@@ -24,20 +24,13 @@ pub(crate) struct Args {
     /// Connections that post at the same time.
     #[arg(long, default_value_t = 8)]
     connections: u64,
-    /// The seed of the events.
-    #[arg(long, default_value_t = 11)]
-    seed: u64,
-    /// Where to work. Removed afterwards.
-    #[arg(long, default_value = "/var/tmp")]
-    work_dir: PathBuf,
-    /// Prints one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Measures and prints.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (_directory, config) = ingest::scratch(&args.work_dir)?;
+    let (_directory, config) = ingest::scratch(&args.common.work_dir)?;
     // No writers: what is measured ends with the acknowledgement.
     let mut config = Config { ..config };
     for pipeline in &mut config.pipeline {
@@ -46,7 +39,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let node = Arc::new(Node::start(config).await?);
     let server = http::serve(Arc::clone(&node)).await?;
     let cpu = machine::own_cpu_seconds();
-    let seen = client::start(server.address, args.events, args.post, args.connections, 0, args.seed).await?;
+    let seen = client::start(server.address, args.events, args.post, args.connections, 0, args.common.seed).await?;
     let cpu = machine::own_cpu_seconds() - cpu;
     server.stop().await;
     node.drain().await;
@@ -57,10 +50,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "events": seen.events,
         "post": args.post,
         "connections": args.connections,
-        "seed": args.seed,
+        "seed": args.common.seed,
         "machine": machine::processor(),
     });
-    super::print(&if args.json {
+    super::print(&if args.common.json {
         serde_json::to_string_pretty(&report)?
     } else {
         format!(
@@ -68,7 +61,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             seen.events,
             args.post,
             args.connections,
-            args.seed,
+            args.common.seed,
             machine::processor(),
             seen.events as f64 / seen.seconds,
             format!("{:.1} / {:.1} / {:.1}", seen.p50_ms, seen.p99_ms, seen.max_ms),

@@ -13,6 +13,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 
+use super::Common;
 use super::ground::Ground;
 use super::ours::Setting;
 
@@ -71,15 +72,8 @@ pub(crate) struct Args {
     /// A folder for plots over time, one SVG per measure; made if it is not there.
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
-    /// The seed of the events.
-    #[arg(long, default_value_t = 11)]
-    seed: u64,
-    /// Where to work; a directory that PostgreSQL's account may enter. Removed afterwards.
-    #[arg(long, default_value = "/var/tmp")]
-    work_dir: PathBuf,
-    /// Prints one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -108,11 +102,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let connections = args.invocations as usize + CONNECTIONS_BESIDE;
     let settings = [("max_connections", connections.to_string())];
     let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let mut ground = Ground::open(&args.work_dir, &settings, 1).await?;
+    let mut ground = Ground::open(&args.common.work_dir, &settings, 1).await?;
     let mut runs = Vec::new();
     for plan in plans(&args) {
         for contender in contenders(&args) {
-            let course = contender.run(&mut ground, plan, args.seed).await;
+            let course = contender.run(&mut ground, plan, args.common.seed).await;
             let course = course.with_context(|| format!("{} at {}", contender.name(), plan.load.name()))?;
             tracing::info!(
                 shape = course.shape,
@@ -126,7 +120,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let report = Report {
         machine: ground.describe().await?,
-        seed: args.seed,
+        seed: args.common.seed,
         invocations: args.invocations,
         kept_connections: args.kept,
         fixed_batch: args.batch,
@@ -137,7 +131,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &args.plots {
         report::plot(&report, folder)?;
     }
-    super::print(&if args.json { serde_json::to_string_pretty(&report)? } else { report::table(&report) });
+    super::print(&if args.common.json { serde_json::to_string_pretty(&report)? } else { report::table(&report) });
     Ok(ExitCode::SUCCESS)
 }
 

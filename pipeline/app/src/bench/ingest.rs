@@ -1,6 +1,6 @@
 //! `bench ingest --events N`: a backlog in a stream into empty tables, then the same events again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 
+use super::Common;
 use super::backlog::{Appended, Backlog};
 use super::{machine, source};
 use crate::config::Config;
@@ -39,17 +40,10 @@ pub(crate) struct Args {
     /// Also prints where PostgreSQL's time went, by statement. Costs a little itself.
     #[arg(long)]
     statements: bool,
-    /// The seed of the events.
-    #[arg(long, default_value_t = 11)]
-    pub(super) seed: u64,
-    /// Where to work; a directory that PostgreSQL's account may enter. Removed afterwards.
-    #[arg(long, default_value = "/var/tmp")]
-    pub(super) work_dir: PathBuf,
     #[command(flatten)]
     pub(super) stream: source::Args,
-    /// Prints one JSON object.
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
 }
 
 impl Args {
@@ -113,10 +107,10 @@ pub(super) fn scratch(work_dir: &Path) -> anyhow::Result<(tempfile::TempDir, Con
 
 /// Runs both passes and prints them.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(ended) = args.stream.with_a_part(&args.work_dir).await? {
+    if let Some(ended) = args.stream.with_a_part(&args.common.work_dir).await? {
         return Ok(ended);
     }
-    let (_directory, mut config) = scratch(&args.work_dir)?;
+    let (_directory, mut config) = scratch(&args.common.work_dir)?;
     args.adjust(&mut config);
     args.stream.set_up(&mut config).await?;
     if args.statements {
@@ -130,7 +124,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.statements {
         sqlx::raw_sql("CREATE EXTENSION pg_stat_statements").execute(&mut connection).await?;
     }
-    let backlog = Backlog::of(args.events, args.seed, start_ms);
+    let backlog = Backlog::of(args.events, args.common.seed, start_ms);
     let first_pass = pass(&backlog, &config).await.context("first pass")?;
     let second_pass = pass(&backlog, &config).await.context("second pass")?;
 
@@ -142,7 +136,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         first_pass,
         second_pass,
         events: args.events,
-        seed: args.seed,
+        seed: args.common.seed,
         batch_records_max: config.pipeline.first().map_or(0, |pipeline| pipeline.batch_records_max),
         concurrency_max: config.pipeline.first().map_or(0, |pipeline| pipeline.concurrency.max),
         partitions: config.stream.partitions,
@@ -156,7 +150,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     connection.close().await?;
     keep.drain().await;
-    super::print(&if args.json { serde_json::to_string_pretty(&report)? } else { table(&report) });
+    super::print(&if args.common.json { serde_json::to_string_pretty(&report)? } else { table(&report) });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,6 @@
 //! `bench memory`: a backlog far larger than memory in the embedded stream, and what the process takes to drain it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::Common;
 use super::backlog::Backlog;
 use super::ingest::{prepare, scratch};
 use super::machine;
@@ -23,22 +24,15 @@ pub(crate) struct Args {
     /// How long to drain it at most.
     #[arg(long = "for", default_value = "5m", value_parser = crate::config::duration::parse)]
     duration: Duration,
-    /// The seed of the events.
-    #[arg(long, default_value_t = 11)]
-    seed: u64,
-    /// Where to work; a directory that PostgreSQL's account may enter. Removed afterwards.
-    #[arg(long, default_value = "/var/tmp")]
-    work_dir: PathBuf,
-    /// Prints one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Measures and prints.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (directory, config) = scratch(&args.work_dir)?;
+    let (directory, config) = scratch(&args.common.work_dir)?;
     let start_ms = millstream_engine::run::now_ms() - 3_600_000;
-    let backlog = Backlog { bytes: args.backlog, ..Backlog::of(u64::MAX, args.seed, start_ms) };
+    let backlog = Backlog { bytes: args.backlog, ..Backlog::of(u64::MAX, args.common.seed, start_ms) };
     let appended = backlog.append(&config).await?;
     let disk_bytes = bytes_under(&directory.path().join("stream"))?;
     // Makes the tables, so that what is measured is the draining alone.
@@ -74,11 +68,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "peak_resident_bytes": peak_bytes,
         "idle_resident_bytes": idle_bytes,
         "budget_bytes": budget_bytes,
-        "seed": args.seed,
+        "seed": args.common.seed,
         "machine": machine::processor(),
     });
     let mib = |bytes: u64| bytes as f64 / 1048576.0;
-    super::print(&if args.json {
+    super::print(&if args.common.json {
         serde_json::to_string_pretty(&report)?
     } else {
         format!(
@@ -86,7 +80,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             appended.events,
             mib(appended.bytes),
             mib(disk_bytes),
-            args.seed,
+            args.common.seed,
             machine::processor(),
             mib(peak_bytes),
             mib(idle_bytes),

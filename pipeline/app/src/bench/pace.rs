@@ -16,6 +16,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 use serde::Serialize;
 
+use super::Common;
 use super::backlog::Backlog;
 use super::ground::Ground;
 use super::ours::Setting;
@@ -74,15 +75,8 @@ pub(crate) struct Args {
     /// A folder for plots over time; made if it is not there.
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
-    /// The seed of the events.
-    #[arg(long, default_value_t = 11)]
-    seed: u64,
-    /// Where to work; a directory that PostgreSQL's account may enter. Removed afterwards.
-    #[arg(long, default_value = "/var/tmp")]
-    work_dir: PathBuf,
-    /// Prints one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -148,20 +142,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     // Fewer than these can be had too.
     let most = args.cores.iter().max().copied().context("name a number of cores")?;
-    let mut ground = Ground::open(&args.work_dir, &[], most).await?;
+    let mut ground = Ground::open(&args.common.work_dir, &[], most).await?;
     let start_ms = millstream_engine::run::now_ms() - 3_600_000;
-    Backlog::of(args.events, args.seed, start_ms).append(&ground.config_on(TOPIC)).await.context("make the backlog")?;
+    Backlog::of(args.events, args.common.seed, start_ms)
+        .append(&ground.config_on(TOPIC))
+        .await
+        .context("make the backlog")?;
     let mut rounds = Vec::new();
     for cores in &args.cores {
         ground.bind(*cores)?;
         rounds.push(round(&args, &mut ground).await.with_context(|| format!("with {cores} cores"))?);
     }
-    let report = Report { machine: ground.describe().await?, events: args.events, seed: args.seed, rounds };
+    let report = Report { machine: ground.describe().await?, events: args.events, seed: args.common.seed, rounds };
     ground.close().await?;
     if let Some(folder) = &args.plots {
         report::plot(&report, folder)?;
     }
-    super::print(&if args.json { serde_json::to_string_pretty(&report)? } else { report::text(&report) });
+    super::print(&if args.common.json { serde_json::to_string_pretty(&report)? } else { report::text(&report) });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -191,7 +188,7 @@ async fn grid(args: &Args, ground: &mut Ground) -> anyhow::Result<Vec<Cell>> {
     for records in &args.batches {
         cells.extend(args.concurrency.iter().map(|concurrency| (*records, *concurrency)));
     }
-    cells.shuffle(&mut SmallRng::seed_from_u64(args.seed));
+    cells.shuffle(&mut SmallRng::seed_from_u64(args.common.seed));
     let measured = args.cell.as_secs_f64();
     ensure!(measured > 0.0, "nothing can be measured in no time");
     let mut grid = Vec::new();

@@ -3,7 +3,6 @@
 //! The bad ones can be decoded, so only PostgreSQL can tell them, and only by refusing the whole statement they are in:
 //! the bench adds a constraint for that. Good events must all land, which is checked table against table.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
@@ -11,6 +10,7 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
+use super::Common;
 use super::backlog::{Backlog, REFUSING};
 use super::ingest::{Pass, pass, scratch};
 use super::machine;
@@ -32,15 +32,8 @@ pub(crate) struct Args {
     /// Transactions at a time, at most.
     #[arg(long)]
     concurrency: Option<usize>,
-    /// The seed of the events.
-    #[arg(long, default_value_t = 11)]
-    seed: u64,
-    /// Where to work; a directory that PostgreSQL's account may enter. Removed afterwards.
-    #[arg(long, default_value = "/var/tmp")]
-    work_dir: PathBuf,
-    /// Prints one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// One run, and what its tables say.
@@ -54,7 +47,7 @@ struct Run {
 /// Runs both and prints them.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start_ms = millstream_engine::run::now_ms() - 3_600_000;
-    let good = Backlog::of(args.events, args.seed, start_ms);
+    let good = Backlog::of(args.events, args.common.seed, start_ms);
     let without = measure(&args, &good).await.context("without bad events")?;
     let bad = Backlog { bad_per_thousand: args.bad_per_thousand, ..good };
     let with = measure(&args, &bad).await.context("with bad events")?;
@@ -71,7 +64,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn measure(args: &Args, backlog: &Backlog) -> anyhow::Result<Run> {
-    let (_directory, mut config) = scratch(&args.work_dir)?;
+    let (_directory, mut config) = scratch(&args.common.work_dir)?;
     for pipeline in &mut config.pipeline {
         pipeline.batch_records_max = args.batch.unwrap_or(pipeline.batch_records_max);
         pipeline.concurrency.max = args.concurrency.unwrap_or(pipeline.concurrency.max);
@@ -93,7 +86,7 @@ fn print(args: &Args, with: &Run, without: &Run) -> anyhow::Result<()> {
     let (bad, tries, batch) = (with.pass.appended.bad, with.pass.isolating_tries, with.batch_records_max);
     // Halving a batch takes as many steps as its size has bits.
     let bound = bad * (u64::from(batch.max(1).next_power_of_two().trailing_zeros()) + 2);
-    if args.json {
+    if args.common.json {
         let report = json!({
             "events": with.pass.appended.events,
             "bad": bad,
@@ -106,7 +99,7 @@ fn print(args: &Args, with: &Run, without: &Run) -> anyhow::Result<()> {
             "events_per_second": with.pass.events_per_second,
             "events_per_second_without": without.pass.events_per_second,
             "batch_records_max": batch,
-            "seed": args.seed,
+            "seed": args.common.seed,
             "machine": machine::processor(),
         });
         super::print(&serde_json::to_string_pretty(&report)?);
@@ -115,7 +108,7 @@ fn print(args: &Args, with: &Run, without: &Run) -> anyhow::Result<()> {
     super::print(&format!(
         "{} events, {bad} of them bad, seed {}, batches of {batch} records\n{}\n\nall good events landed, tables equal those without the bad ones\nquarantined                    {:>12}\ntries spent on finding them    {tries:>12}\nbound, b (log2 n + 2)          {bound:>12}\nevents/s                       {:>12.0}\nevents/s without bad ones      {:>12.0}",
         with.pass.appended.events,
-        args.seed,
+        args.common.seed,
         machine::processor(),
         with.pass.quarantined,
         with.pass.events_per_second,

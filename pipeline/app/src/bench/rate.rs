@@ -18,7 +18,7 @@ use crate::node::Node;
 /// Measures and prints.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let rate = args.rate.unwrap_or(200).max(1);
-    let (_directory, mut config) = scratch(&args.work_dir)?;
+    let (_directory, mut config) = scratch(&args.common.work_dir)?;
     args.adjust(&mut config);
     let node = Arc::new(Node::start(config).await?);
     let server = http::serve(Arc::clone(&node)).await?;
@@ -28,12 +28,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     // The first seconds load code and make tables known; they are not measured.
     let warm = rate * 3;
-    client::start(server.address, warm, args.post, 1, rate, args.seed + 1).await?;
+    client::start(server.address, warm, args.post, 1, rate, args.common.seed + 1).await?;
     let progress = Arc::clone(&node.pipelines.first().context("no pipeline")?.progress);
     let (before, began) = (progress.snapshot(), Instant::now());
     let cpu = (machine::own_cpu_seconds(), machine::postgres_parts(postmaster));
     let events = rate * args.duration.as_secs().max(1);
-    let seen = client::start(server.address, events, args.post, 1, rate, args.seed).await?;
+    let seen = client::start(server.address, events, args.post, 1, rate, args.common.seed).await?;
     while !node.is_caught_up() {
         ensure!(began.elapsed() < args.duration + Duration::from_secs(60), "the tables do not catch up");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -63,7 +63,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "transactions_per_second": (after.transactions - before.transactions) as f64 / seconds,
         "machine": machine::processor(),
     });
-    super::print(&if args.json {
+    super::print(&if args.common.json {
         serde_json::to_string_pretty(&report)?
     } else {
         format!(

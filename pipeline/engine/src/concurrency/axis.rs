@@ -10,6 +10,12 @@ const REST_MIN: f64 = 1.0;
 /// After each trial that changed nothing the next comes so many times later.
 const REST_GROWS: f64 = 1.5;
 
+/// The part of goodput that trials may cost when nothing more is learnt: where one costs much the next comes later.
+const TRIALS_COST: f64 = 0.02;
+
+/// It comes within so many seconds all the same: goodput that has changed for good is to be found again within a minute.
+const PAID_OFF_MAX: f64 = 45.0;
+
 /// Deviation of a ratio above which little is known.
 const DOUBT: f64 = 0.02;
 
@@ -50,10 +56,11 @@ impl Axis {
         to
     }
 
-    /// A trial is over: it taught something or not.
-    pub(super) fn tried(&mut self, now: f64, taught: bool) {
+    /// A trial is over: it taught something or not, and cost as much as so many seconds without work.
+    pub(super) fn tried(&mut self, now: f64, taught: bool, lost_seconds: f64) {
         self.rest = if taught { REST_MIN } else { (self.rest * REST_GROWS).min(self.rest_max) };
-        self.due = now + self.rest;
+        let paid_off = if taught { 0.0 } else { (lost_seconds / TRIALS_COST).min(PAID_OFF_MAX) };
+        self.due = now + self.rest.max(paid_off);
     }
 
     /// A trial came to nothing.

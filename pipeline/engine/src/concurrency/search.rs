@@ -298,8 +298,9 @@ impl Search {
         let known = (before.variance + first.variance + second.variance + after.variance) / 4.0;
         let variance = known.max((one - other) * (one - other) / 4.0);
         let surprised = self.learn(knob, after.at(knob), tried, (one + other) / 2.0, variance);
+        let lost_seconds = (1.0 - ((one + other) / 2.0).exp()).max(0.0) * (first.seconds + second.seconds);
         let step = self.go(now, around, &after);
-        self.axis(knob).tried(now, surprised || step.is_some());
+        self.axis(knob).tried(now, surprised || step.is_some(), lost_seconds);
         step
     }
 
@@ -352,7 +353,7 @@ impl Search {
         let knob = axis.knob;
         let from = around.of(knob).0;
         let Some(to) = axis.next_trial(around) else {
-            axis.tried(now, false);
+            axis.tried(now, false, 0.0);
             return None;
         };
         let figures = figures(axis, from, to, reading);

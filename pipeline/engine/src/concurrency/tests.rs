@@ -1,8 +1,7 @@
-//! How the controller behaves: each rule for itself, properties of all, and figures from the simulator.
+//! How the controller behaves: each rule for itself, and properties of all.
 
 mod properties;
 mod rules;
-mod tune;
 
 use super::*;
 

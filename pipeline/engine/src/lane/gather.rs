@@ -1,0 +1,112 @@
+//! What a lane takes into its hands: fetching, lingering, and the size of a batch.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{IDLE_WAIT, Lane, Leave};
+use crate::batch::Taken;
+use crate::concurrency::Work;
+use crate::decode::Columns;
+use crate::intake::Intake;
+use crate::progress::LaneState;
+use crate::run::Bounds;
+use crate::source::{Record, SourceError, Want};
+
+impl<C: Columns> Lane<'_, C> {
+    /// Fetches until a batch is full, its oldest record has waited long enough, a part of an earlier one is due, or it is
+    /// time to stop.
+    pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<(Vec<Taken>, Work), Leave> {
+        let mut backoff = self.backoff();
+        // What was left over by the batch before has waited already.
+        let mut first_seen = (!intake.is_empty()).then(Instant::now);
+        let mut looked_last = false;
+        loop {
+            if self.is_reassigned() || self.is_decision_due() {
+                return Err(Leave::Reassigned);
+            }
+            let wants = intake.wants();
+            let (records_max, bytes_max) = (self.records_max(), self.limits.batch_bytes());
+            let full = intake.records() >= records_max || intake.bytes() >= bytes_max || wants.is_empty();
+            let rest = intake.part_due().map(|due| due.saturating_duration_since(Instant::now()));
+            let whole = !intake.is_empty() && (full || looked_last || self.shutdown.is_cancelled());
+            if whole || rest.is_some_and(|rest| rest.is_zero()) {
+                return Ok(self.take(intake, records_max));
+            }
+            if self.shutdown.is_cancelled() {
+                return Err(if rest.is_some() { Leave::Interrupted } else { Leave::Drained });
+            }
+            let mut wait = rest.map_or(IDLE_WAIT, |rest| rest.min(IDLE_WAIT));
+            if let Some(at) = first_seen.filter(|_: &Instant| !intake.is_empty()) {
+                let linger = self.bounds.gate.linger(self.limits.batch.linger).saturating_sub(at.elapsed());
+                wait = wait.min(linger);
+                if linger.is_zero() || self.is_at_end(&wants) {
+                    // What arrives meanwhile is read in one go: a fetch for each append costs more than its records.
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.shutdown.cancelled() => continue,
+                        _ = self.share.changed() => return Err(Leave::Reassigned),
+                    }
+                    looked_last = wait == linger;
+                    wait = Duration::ZERO;
+                }
+            }
+            let fetched = tokio::select! {
+                fetched = self.source.fetch(&wants, wait) => fetched,
+                () = self.shutdown.cancelled() => continue,
+                _ = self.share.changed() => return Err(Leave::Reassigned),
+            };
+            match fetched {
+                Ok(batches) => {
+                    backoff.reset();
+                    self.state.set(LaneState::Working);
+                    intake.accept(batches);
+                    if rest.is_some() {
+                        // What rests on purpose does not stand still.
+                        self.state.beat();
+                    }
+                }
+                // What is in hand was read before it, and may be nowhere else any more.
+                Err(SourceError::Gap { .. }) if !intake.is_empty() => {
+                    return Ok(self.take(intake, records_max));
+                }
+                Err(gap @ SourceError::Gap { .. }) => return Err(Leave::Retake(gap.to_string())),
+                Err(error) => self.source_failed(&error, &mut backoff).await?,
+            }
+            if first_seen.is_none() && !intake.is_empty() {
+                first_seen = Some(Instant::now());
+                self.state.holds_since(Some(intake.oldest_ms().unwrap_or(i64::MAX)));
+            }
+        }
+    }
+
+    /// How many records a batch may hold just now.
+    fn records_max(&self) -> usize {
+        let Bounds { gate, cap, limits, .. } = self.bounds;
+        gate.pace().records.min(limits.batch.records_max).min(cap.records_max()).max(1)
+    }
+
+    /// Takes a batch, and tells what it is to who decides about the pace.
+    fn take(&self, intake: &mut Intake, records_max: usize) -> (Vec<Taken>, Work) {
+        let taken = intake.take(records_max, self.limits.batch_bytes());
+        let all = || taken.iter().flat_map(|taken| &taken.records);
+        let (records, bytes) = (all().count(), all().map(Record::cost_bytes).sum());
+        // What is left may be the beginning of the next batch, or a few that came in the meantime.
+        let is_limited = records >= records_max || intake.records() > 0;
+        let full = is_limited && intake.records().saturating_add(self.lag_records(intake)).saturating_mul(2) >= records;
+        self.bounds.spread.taken(full);
+        (taken, Work { records, bytes, full })
+    }
+
+    /// Records of the lane's partitions that are in the stream and not in its hands, as far as is known.
+    fn lag_records(&self, intake: &Intake) -> usize {
+        let lag = |want: Want| self.source.lag_records(&want.partition, &want.from);
+        let all = intake.wants().into_iter().filter_map(lag).fold(0, u64::saturating_add);
+        usize::try_from(all).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the source has nothing more of these partitions, as far as it knows.
+    fn is_at_end(&self, wants: &[Want]) -> bool {
+        wants.iter().all(|want| self.source.lag_records(&want.partition, &want.from) == Some(0))
+    }
+}
