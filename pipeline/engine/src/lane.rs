@@ -38,6 +38,8 @@ pub(crate) struct Lane<'a, C> {
     pub(crate) bounds: &'a Bounds,
     /// How long the batch in hand has waited for turns and for the operator's cap.
     pub(crate) waited: Duration,
+    /// The batch in hand was taken when it was time to stop.
+    pub(crate) is_last: bool,
     pub(crate) progress: &'a Progress,
     pub(crate) state: &'a LaneProgress,
     pub(crate) shutdown: &'a CancellationToken,
@@ -50,7 +52,7 @@ pub(crate) enum Leave {
     Retake(String),
     /// The lane has other partitions now.
     Reassigned,
-    /// Asked to stop, with nothing unwritten in hand.
+    /// Asked to stop, and what was under way is written.
     Drained,
     /// Asked to stop while the sink was away: what was in hand is read again next time.
     Interrupted,

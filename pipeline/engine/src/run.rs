@@ -47,7 +47,7 @@ impl<C> std::fmt::Debug for Pipeline<C> {
 /// How a pipeline ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Whether all that was taken in is committed.
+    /// Whether all batches that were under way are committed.
     pub drained: bool,
     /// Why lanes halted, if any did.
     pub halted: Vec<String>,
@@ -134,6 +134,7 @@ async fn keep<C: Columns>(
             limits,
             bounds: &bounds,
             waited: Duration::ZERO,
+            is_last: false,
             progress: &progress,
             state,
             shutdown: &shutdown,

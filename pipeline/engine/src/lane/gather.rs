@@ -15,7 +15,7 @@ use crate::source::{Record, SourceError, Want};
 
 impl<C: Columns> Lane<'_, C> {
     /// Fetches until a batch is full, its oldest record has waited long enough, a part of an earlier one is due, or it is
-    /// time to stop.
+    /// time to stop: then one more batch is taken of what is in hand. The rest was only read ahead, and is read again.
     pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<(Vec<Taken>, Work), Leave> {
         let mut backoff = self.backoff();
         // What was left over by the batch before has waited already.
@@ -29,11 +29,12 @@ impl<C: Columns> Lane<'_, C> {
             let (records_max, bytes_max) = (self.records_max(), self.limits.batch_bytes());
             let full = intake.records() >= records_max || intake.bytes() >= bytes_max || wants.is_empty();
             let rest = intake.part_due().map(|due| due.saturating_duration_since(Instant::now()));
-            let whole = !intake.is_empty() && (full || looked_last || self.shutdown.is_cancelled());
+            let stopping = self.shutdown.is_cancelled();
+            let whole = !intake.is_empty() && (full || looked_last || stopping) && !self.is_last;
             if whole || rest.is_some_and(|rest| rest.is_zero()) {
                 return Ok(self.take(intake, records_max));
             }
-            if self.shutdown.is_cancelled() {
+            if stopping {
                 return Err(if rest.is_some() { Leave::Interrupted } else { Leave::Drained });
             }
             let mut wait = rest.map_or(IDLE_WAIT, |rest| rest.min(IDLE_WAIT));
@@ -87,7 +88,8 @@ impl<C: Columns> Lane<'_, C> {
     }
 
     /// Takes a batch, and tells what it is to who decides about the pace.
-    fn take(&self, intake: &mut Intake, records_max: usize) -> (Vec<Taken>, Work) {
+    fn take(&mut self, intake: &mut Intake, records_max: usize) -> (Vec<Taken>, Work) {
+        self.is_last = self.shutdown.is_cancelled();
         let taken = intake.take(records_max, self.limits.batch_bytes());
         let all = || taken.iter().flat_map(|taken| &taken.records);
         let (records, bytes) = (all().count(), all().map(Record::cost_bytes).sum());

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{IDLE_WAIT, Lane, Leave, Written, chain};
 use crate::batch::Batch;
@@ -23,7 +24,8 @@ const SLOW_IN_A_ROW: u32 = 2;
 
 impl<C: Columns> Lane<'_, C> {
     /// Writes a batch, trying again for as long as the sink asks for that.
-    /// Meanwhile the queues are filled again, so that a batch waits for no fetch when there is a backlog.
+    /// Meanwhile the queues are filled again, so that a batch waits for no fetch when there is a backlog; no more once it
+    /// is time to stop.
     pub(crate) async fn write(&mut self, batch: &Batch<C>, work: Work, intake: &mut Intake) -> Written {
         self.waited = Duration::ZERO;
         match self.try_write(batch, work, intake).await {
@@ -33,13 +35,13 @@ impl<C: Columns> Lane<'_, C> {
     }
 
     async fn try_write(&mut self, batch: &Batch<C>, work: Work, intake: &mut Intake) -> Result<Written, Leave> {
-        let (source, mut backoff) = (self.source, self.backoff());
+        let (source, shutdown, mut backoff) = (self.source, self.shutdown, self.backoff());
         let slow_max = if intake.is_part(batch.ranges()) { 1 } else { SLOW_IN_A_ROW };
         let mut slow = 0;
         loop {
             // Each attempt by itself: what lies between two of them is not the database's doing.
-            let turn = beside(self.turn(batch, work), read_ahead(source, intake)).await;
-            let error = match beside(self.sink.write(batch), read_ahead(source, intake)).await {
+            let turn = beside(self.turn(batch, work), read_ahead(source, intake, shutdown)).await;
+            let error = match beside(self.sink.write(batch), read_ahead(source, intake, shutdown)).await {
                 Ok(receipt) => {
                     turn.end(Ending::Committed);
                     self.state.set(LaneState::Working);
@@ -116,14 +118,18 @@ async fn beside<T>(work: impl Future<Output = T>, other: impl Future<Output = In
     }
 }
 
-/// Fills the queues until it is dropped. Whatever goes wrong is met again by who needs the records.
-async fn read_ahead(source: &dyn Source, intake: &mut Intake) -> Infallible {
+/// Fills the queues until it is dropped or it is time to stop. Whatever goes wrong is met again by who needs the records.
+async fn read_ahead(source: &dyn Source, intake: &mut Intake, shutdown: &CancellationToken) -> Infallible {
     loop {
         let wants = intake.wants();
         if wants.is_empty() {
             break;
         }
-        match source.fetch(&wants, IDLE_WAIT).await {
+        let fetched = tokio::select! {
+            fetched = source.fetch(&wants, IDLE_WAIT) => fetched,
+            () = shutdown.cancelled() => break,
+        };
+        match fetched {
             Ok(batches) => intake.accept(batches),
             Err(_) => break,
         }
