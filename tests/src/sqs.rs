@@ -112,15 +112,28 @@ impl TestQueue {
     /// # Panics
     /// If it has none of this name.
     pub async fn attribute(&self, name: QueueAttributeName) -> String {
-        let call = self.sqs.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone());
+        let [value] = self.attributes([name]).await;
+        value
+    }
+
+    /// Attributes as text, as they were at one moment.
+    async fn attributes<const COUNT: usize>(&self, names: [QueueAttributeName; COUNT]) -> [String; COUNT] {
+        let call = self.sqs.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));
         let mut said = call.send().await.expect("read attributes").attributes.expect("some");
-        said.remove(&name).expect("this one")
+        names.map(|name| said.remove(&name).expect("this one"))
     }
 
     /// How many messages are visible, and how many are not.
+    ///
+    /// # Panics
+    /// If the queue does not say.
     pub async fn messages(&self) -> (u64, u64) {
-        let visible = self.attribute(QueueAttributeName::ApproximateNumberOfMessages).await;
-        let invisible = self.attribute(QueueAttributeName::ApproximateNumberOfMessagesNotVisible).await;
+        // Asked for one after the other, a message that becomes visible in between is in neither.
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let [visible, invisible] = self.attributes(names).await;
         (visible.parse().expect("a number"), invisible.parse().expect("a number"))
     }
 
