@@ -13,8 +13,8 @@ const REST_GROWS: f64 = 1.5;
 /// The part of goodput that trials may cost when nothing more is learnt: where one costs much the next comes later.
 const TRIALS_COST: f64 = 0.02;
 
-/// It comes within so many seconds all the same: goodput that has changed for good is to be found again within a minute.
-const PAID_OFF_MAX: f64 = 45.0;
+/// It comes within so many seconds all the same: what has changed so slowly that goodput shows no step is to be found.
+const PAID_OFF_MAX: f64 = 240.0;
 
 /// Deviation of a ratio above which little is known.
 const DOUBT: f64 = 0.02;
@@ -29,16 +29,18 @@ pub(super) struct Axis {
     rest: f64,
     rest_max: f64,
     pub(super) due: f64,
+    /// Fewer are not tried before: it costs goodput, and more does not.
+    fewer_due: f64,
     more_next: bool,
 }
 
 impl Axis {
     pub(super) fn new(knob: Knob, evidence: Evidence, steps: (f64, f64), rest_max: f64, now: f64) -> Self {
-        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, more_next: true }
+        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due: now, more_next: true }
     }
 
     /// Another number to compare with, in turn more and fewer.
-    pub(super) fn next_trial(&mut self, around: &Around<'_>) -> Option<usize> {
+    pub(super) fn next_trial(&mut self, now: f64, around: &Around<'_>) -> Option<usize> {
         let (here, most) = around.of(self.knob);
         let beside = |factor: f64| {
             let near = self.evidence.beside(here, factor, most)?;
@@ -50,7 +52,7 @@ impl Axis {
             }
         };
         let more = || beside(self.steps.0);
-        let fewer = || beside(self.steps.1);
+        let fewer = || if now >= self.fewer_due { beside(self.steps.1) } else { None };
         let to = if self.more_next { more().or_else(fewer) } else { fewer().or_else(more) };
         self.more_next = !self.more_next;
         to
@@ -59,8 +61,10 @@ impl Axis {
     /// A trial is over: it taught something or not, and cost as much as so many seconds without work.
     pub(super) fn tried(&mut self, now: f64, taught: bool, lost_seconds: f64) {
         self.rest = if taught { REST_MIN } else { (self.rest * REST_GROWS).min(self.rest_max) };
-        let paid_off = if taught { 0.0 } else { (lost_seconds / TRIALS_COST).min(PAID_OFF_MAX) };
-        self.due = now + self.rest.max(paid_off);
+        self.due = now + self.rest;
+        if !taught {
+            self.fewer_due = self.fewer_due.max(now + (lost_seconds / TRIALS_COST).min(PAID_OFF_MAX));
+        }
     }
 
     /// A trial came to nothing.
@@ -70,11 +74,47 @@ impl Axis {
 
     /// The next trial is due now, and the ones after it soon.
     pub(super) fn hurry(&mut self, now: f64) {
-        (self.rest, self.due) = (REST_MIN, now);
+        (self.rest, self.due, self.fewer_due) = (REST_MIN, now, now);
     }
 
     /// The next trial is of more, or of fewer.
     pub(super) fn turn(&mut self, more: bool) {
         self.more_next = more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::cost::Cost;
+    use super::*;
+
+    #[test]
+    fn fewer_are_tried_again_when_what_they_cost_has_paid_off_and_more_at_any_time() {
+        let mut cost = Cost::default();
+        cost.committed(Duration::from_millis(100), 1_000, 100_000, 8);
+        let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
+        let mut axis = Axis::new(Knob::Concurrency, evidence, (1.5, 0.7), 25.0, 0.0);
+        let around = Around {
+            cost: &cost,
+            concurrency: 8,
+            records: 1_000,
+            concurrency_most: 64,
+            records_most: 10_000,
+            capped_at: f64::INFINITY,
+            full: true,
+        };
+        let next = |now: f64, axis: &mut Axis| axis.next_trial(now, &around).unwrap() > 8;
+        axis.turn(false);
+        assert!(!next(0.0, &mut axis), "fewer");
+        axis.tried(1.0, false, 0.5);
+        axis.turn(false);
+        assert!(next(25.0, &mut axis), "half a second is 2 % of 25 s, which are not over");
+        axis.turn(false);
+        assert!(!next(26.0, &mut axis));
+        axis.tried(26.0, false, 100.0);
+        axis.turn(false);
+        assert!(!next(266.0, &mut axis), "after four minutes whatever it cost");
     }
 }

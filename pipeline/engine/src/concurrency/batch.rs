@@ -8,7 +8,7 @@ use super::cost::Cost;
 use super::ladder::nearest;
 
 /// To begin with: enough that a transaction's own cost is a small part, and few enough not to hold locks for long.
-const RECORDS_START: usize = 4000;
+const RECORDS_START: usize = 6000;
 
 /// Fewer are never asked for: below it the cost of a transaction cannot be seen apart from its records'.
 pub(super) const RECORDS_MIN: usize = 16;

@@ -22,6 +22,11 @@ const REPLICA_LAG: f64 = 10.0;
 const SIGNAL_FACTOR: f64 = 0.9;
 const SIGNAL_EVERY: f64 = 10.0;
 
+/// To begin with it is twice the processors, where they are known. When so many looks running found less than half of
+/// that in use, transactions mostly wait for something else, and it is doubled.
+const IDLE: f64 = 0.5;
+const IDLE_LOOKS: u32 = 3;
+
 /// It is raised so often (seconds), and half as often after each time it was lowered again, up to the longest.
 const RAISE_EVERY: f64 = 30.0;
 const RAISE_EVERY_MAX: f64 = 300.0;
@@ -42,6 +47,9 @@ pub(super) struct Ceiling {
     /// How crowded the database is, smoothed: above 1 is too much.
     crowd: f64,
     by_signal: bool,
+    /// Whether the first was set that the number of processors gives.
+    is_begun: bool,
+    idle_looks: u32,
 }
 
 impl Ceiling {
@@ -55,6 +63,8 @@ impl Ceiling {
             lag: 0.0,
             crowd: 0.0,
             by_signal: false,
+            is_begun: false,
+            idle_looks: 0,
         }
     }
 
@@ -86,8 +96,16 @@ impl Ceiling {
         if *signals != Signals::default() {
             self.signalled = Some(now);
         }
+        if let (false, Some(processors), Some(_)) = (self.is_begun, signals.processors, signals.sessions_running) {
+            // To begin with: how much more it bears, what it says of itself will show.
+            self.is_begun = true;
+            self.lower(now, super::ladder::nearest(RUNNING_PER_PROCESSOR * processors).max(1));
+            self.by_signal = true;
+            return true;
+        }
         if let Some(crowd) = crowd(signals) {
             self.crowd += (crowd - self.crowd) / SMOOTHED_OVER;
+            self.idle_looks = if crowd < IDLE { self.idle_looks + 1 } else { 0 };
         }
         if !(behind || self.crowd > 1.0) || now - self.pressed < SIGNAL_EVERY || concurrency < 2 {
             return false;
@@ -103,6 +121,12 @@ impl Ceiling {
     pub(super) fn relax(&mut self, now: f64, max: usize) -> bool {
         let Some(limit) = self.limit else { return false };
         let silent = self.by_signal && self.signalled.is_none_or(|last| now - last > SIGNALS_HOLD);
+        if self.by_signal && self.idle_looks >= IDLE_LOOKS {
+            self.idle_looks = 0;
+            self.limit = (limit * 2 < max).then_some(limit * 2);
+            self.changed = now;
+            return true;
+        }
         let pressed = self.by_signal && now - self.pressed < self.raise_every;
         // Without signals nothing says that what they lowered may rise, but nothing holds it for ever either.
         let mute = self.by_signal && self.signalled.is_none_or(|last| now - last > SIGNAL_EVERY);
@@ -150,14 +174,40 @@ mod tests {
     }
 
     #[test]
+    fn it_begins_at_twice_the_processors_and_doubles_while_they_idle() {
+        let mut ceiling = Ceiling::new();
+        let running =
+            |sessions| Signals { sessions_running: Some(sessions), processors: Some(4.0), ..Signals::default() };
+        assert!(ceiling.heed(0.0, &running(2.0), 2), "nothing is known of it yet");
+        assert_eq!(ceiling.within(64), 8);
+        for second in 1..10 {
+            ceiling.heed(f64::from(second), &running(7.0), 8);
+            assert!(!ceiling.relax(f64::from(second), 64), "most of that is in use");
+        }
+        let mut raised = Vec::new();
+        for second in 10..40 {
+            ceiling.heed(f64::from(second), &running(1.0), 8);
+            if ceiling.relax(f64::from(second), 64) {
+                raised.push(ceiling.within(64));
+            }
+        }
+        assert_eq!(
+            raised,
+            [16, 32, 64],
+            "transactions wait for something else, and the last step is all that is allowed"
+        );
+    }
+
+    #[test]
     fn too_many_running_lower_it_once_in_ten_seconds_and_it_rises_again() {
         let mut ceiling = Ceiling::new();
         let many = Signals { sessions_running: Some(20.0), processors: Some(4.0), ..Signals::default() };
-        let fell = (0..25).filter(|second| ceiling.heed(f64::from(*second), &many, 20)).collect::<Vec<_>>();
-        assert_eq!(fell, [5, 15], "not at the first word, and not at each");
-        assert_eq!(ceiling.within(64), 16);
-        let few = Signals { sessions_running: Some(3.0), ..many };
-        for second in 25..2000 {
+        assert!(ceiling.heed(0.0, &many, 20), "to begin with");
+        let fell = (1..25).filter(|second| ceiling.heed(f64::from(*second), &many, 20)).collect::<Vec<_>>();
+        assert_eq!(fell, [6, 16], "not at the first word, and not at each");
+        assert_eq!(ceiling.within(64), 6);
+        let few = Signals { sessions_running: Some(7.0), ..many };
+        for second in 25..6000 {
             ceiling.heed(f64::from(second), &few, 16);
             ceiling.relax(f64::from(second), 20);
         }

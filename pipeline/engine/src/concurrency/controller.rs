@@ -35,9 +35,6 @@ const JUMP: f64 = 5.0;
 /// The model of cost is off by this part of what it says of a larger transaction.
 const MODEL_ERROR: f64 = 0.3;
 
-/// A transaction is taken to cost as much as so many records, until it is known better.
-const TRANSACTION_RECORDS: f64 = 150.0;
-
 /// The cost is fitted and the size of transactions looked at, at most so often, in seconds.
 const FIT_EVERY: f64 = 1.0;
 
@@ -239,6 +236,8 @@ impl Controller {
         let (now, max) = (self.seconds(), limits(&self.settings).1);
         let before = self.ceiling.within(max);
         let at = match self.search.home() {
+            // That it is crowded while more are tried is the doing of the trial.
+            Some((Knob::Concurrency, home)) if self.concurrency > home => return,
             Some((Knob::Concurrency, home)) => home,
             _ => self.concurrency,
         };
@@ -288,11 +287,14 @@ impl Controller {
 
     /// What the cost says of the size: at once when transactions take too long, else as a word beside what is compared.
     fn fit_size(&mut self, decisions: &mut Vec<Decision>) {
-        let known = self.cost.transaction_records();
-        let transaction = if known > 0.0 { known } else { TRANSACTION_RECORDS };
         let (from, to) = ((self.records / 4).max(1), self.records);
-        let ratio = (1.0 + transaction / from as f64) / (1.0 + transaction / to as f64);
-        self.search.evidence(Knob::Records).foretell(from, to, ratio.ln(), (ratio.ln() * MODEL_ERROR).powi(2) + 0.0002);
+        let ratio = |transaction: f64| ((1.0 + transaction / from as f64) / (1.0 + transaction / to as f64)).ln();
+        let known = self.cost.transaction_records();
+        if known > 0.0 {
+            let wrong = ratio(known + self.cost.error_records()) - ratio(known);
+            let error = wrong.max(MODEL_ERROR * ratio(known));
+            self.search.evidence(Knob::Records).foretell(from, to, ratio(known), error * error + 0.0002);
+        }
         let most = self.batch.most(self.records, &self.cost, &self.settings);
         if self.settings.freeze || self.records <= most {
             return;
@@ -371,6 +373,9 @@ impl Controller {
         let to = to.clamp(min, max);
         let from = std::mem::replace(now, to);
         if from != to {
+            if knob == Knob::Records {
+                self.cost.resized();
+            }
             decisions.push(self.decision(knob, from, to, reason, figures));
         }
     }

@@ -1,7 +1,8 @@
 //! What a transaction costs: `T = a + b * records`, by least squares in which old transactions fade.
 //!
 //! From it follow how large a transaction is worth to be, and whether one took unusually long for what it held. The
-//! ratio `a / b` does not change when everything gets slower by one factor, so it holds for any concurrency.
+//! ratio `a / b` does not change when everything gets slower by one factor, so it holds for any concurrency. What is
+//! fitted are therefore times as parts of the recent mean: they do not move with what changes all of them.
 
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ const SAMPLES_MIN: f64 = 16.0;
 /// A slope whose error is larger than this part of it is not believed: the last good one holds.
 const ERROR_MAX: f64 = 0.5;
 
+/// What is left of what was measured at another size.
+const RESIZED: f64 = 0.2;
+
 /// Above this multiple of what the model says a transaction was slow.
 const SLOW: f64 = 2.5;
 
@@ -29,18 +33,40 @@ const SLOW: f64 = 2.5;
 pub(super) struct Cost {
     weight: f64,
     records: f64,
-    records_squared: f64,
     seconds: f64,
     seconds_squared: f64,
-    product: f64,
     bytes: f64,
+    fit: Fit,
     /// The mean time of the latest transactions.
     recent: f64,
     model: Option<Model>,
+    /// Deviation of what a transaction counts as, in records.
+    error_records: f64,
     /// Mean square of what the model does not explain, relative to it.
     noise: f64,
     /// The part of the latest transactions that were slow.
     slow: f64,
+}
+
+/// Sums of what is fitted: how times, as parts of the recent mean, differ from one transaction to the next, over how their
+/// records do. What makes all of them slower for a moment is no part of such a difference.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fit {
+    last: Option<Sample>,
+    weight: f64,
+    records: f64,
+    parts: f64,
+    records_apart: f64,
+    parts_apart: f64,
+    product: f64,
+}
+
+/// A transaction, and the mean time of those before it.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    records: f64,
+    seconds: f64,
+    recent: f64,
 }
 
 /// The cost in seconds.
@@ -57,6 +83,7 @@ impl Cost {
     pub(super) fn committed(&mut self, took: Duration, records: usize, bytes: usize, concurrency: usize) {
         let (seconds, records) = (took.as_secs_f64(), records as f64);
         self.judge(seconds, records, concurrency);
+        self.fit.add(records, seconds, self.recent);
         self.recent = if self.recent > 0.0 {
             self.recent + RECENT * (seconds.min(self.recent * RECENT_MOST) - self.recent)
         } else {
@@ -65,10 +92,8 @@ impl Cost {
         for (sum, value) in [
             (&mut self.weight, 1.0),
             (&mut self.records, records),
-            (&mut self.records_squared, records * records),
             (&mut self.seconds, seconds),
             (&mut self.seconds_squared, seconds * seconds),
-            (&mut self.product, seconds * records),
             (&mut self.bytes, bytes as f64),
         ] {
             *sum = *sum * KEEP + value;
@@ -102,21 +127,14 @@ impl Cost {
             return;
         }
         let (mean_records, mean_seconds) = (self.records / self.weight, self.mean_seconds());
-        let spread = self.records_squared / self.weight - mean_records * mean_records;
-        if spread <= 1e-6 * mean_records * mean_records || spread <= 0.0 {
-            return self.scale(mean_records, mean_seconds);
+        match self.fit.as_records() {
+            Some((as_records, error)) => {
+                self.error_records = error;
+                let record = mean_seconds / (as_records + mean_records);
+                self.model = Some(Model { transaction: as_records * record, record });
+            }
+            None => self.scale(mean_records, mean_seconds),
         }
-        let together = self.product / self.weight - mean_records * mean_seconds;
-        let slope = together / spread;
-        let unexplained =
-            (self.seconds_squared / self.weight - mean_seconds * mean_seconds - slope * together).max(0.0);
-        let error = (unexplained / (spread * self.weight)).sqrt();
-        if slope <= 0.0 || error > ERROR_MAX * slope {
-            return self.scale(mean_records, mean_seconds);
-        }
-        let transaction = (mean_seconds - slope * mean_records).max(0.0);
-        let record = if transaction > 0.0 { slope } else { mean_seconds / mean_records };
-        self.model = Some(Model { transaction, record });
     }
 
     /// Everything got slower or faster by one factor, as far as can be told.
@@ -138,6 +156,11 @@ impl Cost {
     /// As how many records a transaction counts, whatever it holds; 0 while that is not known.
     pub(super) fn transaction_records(&self) -> f64 {
         self.model.map_or(0.0, |model| model.transaction / model.record)
+    }
+
+    /// Deviation of that.
+    pub(super) fn error_records(&self) -> f64 {
+        self.error_records
     }
 
     /// The mean time of a transaction in seconds; 0 when there was none.
@@ -184,18 +207,64 @@ impl Cost {
         self.slow = 0.0;
     }
 
+    /// Transactions are of another size now: their times are parts of another mean.
+    pub(super) fn resized(&mut self) {
+        self.fit.fade(RESIZED);
+    }
+
     /// What was measured before counts only so much from now on: the database is another than it was.
     pub(super) fn fade(&mut self, part: f64) {
-        for sum in [
-            &mut self.weight,
-            &mut self.records,
-            &mut self.records_squared,
-            &mut self.seconds,
-            &mut self.seconds_squared,
-            &mut self.product,
-            &mut self.bytes,
-        ] {
+        for sum in [&mut self.weight, &mut self.records, &mut self.seconds, &mut self.seconds_squared, &mut self.bytes]
+        {
             *sum *= part;
+        }
+        self.fit.fade(part);
+    }
+}
+
+impl Fit {
+    fn add(&mut self, records: f64, seconds: f64, recent: f64) {
+        let Some(before) = self.last.replace(Sample { records, seconds, recent }) else { return };
+        if before.recent <= 0.0 {
+            return;
+        }
+        // Both by the mean before either of them: what the first does to it is no part of how they differ.
+        let part = |seconds: f64| (seconds / before.recent).min(RECENT_MOST);
+        let apart = (records - before.records, part(seconds) - part(before.seconds));
+        let (records, part) = (0.5 * (records + before.records), 0.5 * (part(seconds) + part(before.seconds)));
+        for (sum, value) in [
+            (&mut self.weight, 1.0),
+            (&mut self.records, records),
+            (&mut self.parts, part),
+            (&mut self.records_apart, apart.0 * apart.0),
+            (&mut self.parts_apart, apart.1 * apart.1),
+            (&mut self.product, apart.0 * apart.1),
+        ] {
+            *sum = *sum * KEEP + value;
+        }
+    }
+
+    /// As how many records a transaction counts, and the deviation of that, if it can be told.
+    fn as_records(&self) -> Option<(f64, f64)> {
+        if self.weight < SAMPLES_MIN {
+            return None;
+        }
+        let (records, part) = (self.records / self.weight, self.parts / self.weight);
+        if self.records_apart <= 1e-6 * self.weight * records * records || self.records_apart <= 0.0 {
+            return None;
+        }
+        let slope = self.product / self.records_apart;
+        let unexplained = (self.parts_apart - slope * self.product).max(0.0);
+        let error = (unexplained / (self.records_apart * self.weight)).sqrt();
+        (slope > 0.0 && error <= ERROR_MAX * slope)
+            .then(|| ((part / slope - records).max(0.0), part / slope * error / slope))
+    }
+
+    fn fade(&mut self, kept: f64) {
+        let Fit { last, weight, records, parts, records_apart, parts_apart, product } = self;
+        *last = None;
+        for sum in [weight, records, parts, records_apart, parts_apart, product] {
+            *sum *= kept;
         }
     }
 }
@@ -221,6 +290,16 @@ mod tests {
         assert!((model.record - 0.0003).abs() < 1e-9, "{model:?}");
         assert!((cost.transaction_records() - 13.333).abs() < 0.01);
         assert!((cost.record_bytes() - 100.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_database_that_gets_slower_and_faster_is_no_cost_of_records() {
+        // Twice as slow for as long as a hundred transactions, in which they are larger as well.
+        let slow = |n: usize| 1.0 + f64::from(u8::from(n / 100 % 2 == 1));
+        let records = |n: usize| (1 + n % 2) * (100 + n / 100 % 2 * 50);
+        let cost = fed((0..800).map(|n| (slow(n) * (0.040 + records(n) as f64 * 0.0004), records(n))));
+        assert!((90.0..=110.0).contains(&cost.transaction_records()), "{}", cost.transaction_records());
+        assert!(cost.error_records() < 20.0, "{}", cost.error_records());
     }
 
     #[test]

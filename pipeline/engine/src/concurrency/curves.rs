@@ -64,7 +64,7 @@ pub(super) struct Curves {
 
 impl Curves {
     /// `sharp`: how much harder knees are to be expected than soft ones, and low ones than high, before anything is seen.
-    pub(super) fn new(ladder: &Ladder, sharp: f64) -> Self {
+    pub(super) fn new(ladder: &Ladder, sharp: f64, lossless: f64) -> Self {
         let mut values = Vec::new();
         let mut priors = Vec::new();
         let highest = ladder.number(ladder.len()) as f64 * 3.0;
@@ -72,7 +72,7 @@ impl Curves {
         while knee < highest {
             for sharpness in SHARPNESS {
                 for loss in LOSS {
-                    priors.push(-sharp * (1.0 / sharpness + 0.5 * f64::ln(knee)));
+                    priors.push(-sharp * (1.0 / sharpness + 0.5 * f64::ln(knee)) - lossless * loss.sqrt());
                     push(&mut values, ladder, knee, sharpness, loss);
                 }
             }
@@ -174,7 +174,7 @@ mod tests {
 
     fn enough(max: usize, goodput: impl Fn(f64) -> f64, arms: &[(usize, usize)]) -> usize {
         let ladder = Ladder::new(1, max, 1.12);
-        let mut curves = Curves::new(&ladder, 0.0);
+        let mut curves = Curves::new(&ladder, 0.0, 0.0);
         curves.weigh(&measured(&ladder, goodput, arms), 0.0, 100.0);
         let found = (0..ladder.len()).find(|rung| curves.share(*rung) >= 0.97);
         ladder.number(found.unwrap_or(ladder.len()))
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn knows_nothing_without_pairs() {
         let ladder = Ladder::new(1, 64, 1.12);
-        let curves = Curves::new(&ladder, 0.0);
+        let curves = Curves::new(&ladder, 0.0, 0.0);
         assert!(curves.share(ladder.at_most(32)) < 0.97);
         assert!(curves.ratio(ladder.at_most(8), ladder.at_most(16)).1 > 0.03, "nor how steep it is");
     }

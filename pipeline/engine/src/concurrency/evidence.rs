@@ -30,6 +30,7 @@ pub(super) struct Evidence {
     factor: f64,
     /// What is expected before anything is seen: see [`Curves::new`].
     sharp: f64,
+    lossless: f64,
     ladder: Ladder,
     curves: Curves,
     pairs: VecDeque<Pair>,
@@ -41,15 +42,22 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// For numbers between these, each about so many times the one before.
-    pub(super) fn new(min: usize, max: usize, factor: f64, (price, margin): (f64, f64), sharp: f64) -> Self {
+    pub(super) fn new(
+        min: usize,
+        max: usize,
+        factor: f64,
+        (price, margin): (f64, f64),
+        (sharp, lossless): (f64, f64),
+    ) -> Self {
         let ladder = Ladder::new(min, max, factor);
         Self {
             price,
             sharp,
+            lossless,
             margin,
             factor,
             foretold: None,
-            curves: Curves::new(&ladder, sharp),
+            curves: Curves::new(&ladder, sharp, lossless),
             ladder,
             pairs: VecDeque::with_capacity(PAIRS),
             clock: 0.0,
@@ -63,7 +71,7 @@ impl Evidence {
             return;
         }
         let before = std::mem::replace(&mut self.ladder, ladder);
-        self.curves = Curves::new(&self.ladder, self.sharp);
+        self.curves = Curves::new(&self.ladder, self.sharp, self.lossless);
         for pair in &mut self.pairs {
             pair.from = self.ladder.at_most(before.number(pair.from));
             pair.to = self.ladder.at_most(before.number(pair.to));
@@ -126,10 +134,10 @@ impl Evidence {
     /// not a part of the most, because what the most is nobody knows when all that was seen is noisy.
     pub(super) fn better(&self, number: usize, ceiling: usize) -> Option<usize> {
         let (here, top) = (self.ladder.at_most(number), self.ladder.at_most(ceiling));
-        if self.pairs.is_empty() && self.foretold.is_none() && number <= self.ladder.number(0).max(2) {
+        if self.pairs.is_empty() && self.foretold.is_none() {
             // Nothing is known: only trying tells. But higher up nothing is tried on no evidence.
             let to = self.ladder.beside(here, 2.0).min(top);
-            return (to > here).then(|| self.ladder.number(to));
+            return (to > here && number <= self.ladder.number(0).max(2)).then(|| self.ladder.number(to));
         }
         let (mut best, mut best_worth) = (here, f64::NEG_INFINITY);
         for rung in 0..=top {

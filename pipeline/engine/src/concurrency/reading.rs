@@ -8,7 +8,7 @@ use super::meter::Window;
 pub(super) const BUSY: f64 = 0.7;
 
 /// Until so many transactions were seen their times are taken to vary by half.
-const NOISE_KNOWN: f64 = 24.0;
+pub(super) const NOISE_KNOWN: f64 = 24.0;
 const NOISE_FIRST: f64 = 0.25;
 
 /// Transactions that follow each other are not independent: so many times the variance of independent ones.

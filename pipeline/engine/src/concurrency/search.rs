@@ -9,7 +9,7 @@ use super::axis::Axis;
 use super::cost::Cost;
 use super::evidence::Evidence;
 use super::meter::Meter;
-use super::reading::{Around, BUSY, Reading};
+use super::reading::{Around, BUSY, NOISE_KNOWN, Reading};
 use super::{Knob, Reason};
 
 /// What one per cent more of a number must give, in per cent of goodput. Of concurrency: less rests on the slope of soft
@@ -22,7 +22,13 @@ const CONCURRENCY_MARGIN: f64 = 0.005;
 const RECORDS_MARGIN: f64 = 0.01;
 
 /// Where all that is measured is noisy, a knee is taken to be rather hard and low: it mostly is, and soft ones show.
-const SHARP: f64 = 0.8;
+const SHARP: f64 = 1.3;
+
+/// Sizes have a soft knee, which is what a transaction costs in records, and mostly a high one.
+const SOFT: f64 = -1.6;
+
+/// Larger transactions are hardly ever slower for each record: where they wait for each other's rows, and that shows.
+const LOSSLESS: f64 = 5.0;
 
 /// Numbers next to each other differ by this factor.
 const CONCURRENCY_FACTOR: f64 = 1.12;
@@ -35,7 +41,7 @@ const RECORDS_STEPS: (f64, f64) = (2.0, 0.5);
 /// Between trials pass at most so many seconds. Of concurrency: what a growing database could do would go unused for as
 /// long. How large transactions are best hardly changes.
 const CONCURRENCY_REST: f64 = 25.0;
-const RECORDS_REST: f64 = 90.0;
+const RECORDS_REST: f64 = 300.0;
 
 /// A window holds at least so many transactions, more where their times vary: until what it says has this variance. And
 /// it is so many times as long as a transaction.
@@ -46,7 +52,7 @@ const FLIGHTS: f64 = 5.0;
 
 /// The shortest and the longest window, seconds.
 const SECONDS_MIN: f64 = 0.5;
-const SECONDS_MAX: f64 = 10.0;
+const SECONDS_MAX: f64 = 5.0;
 
 /// Without so many transactions a window says too little and is drawn out, up to the longest.
 const TRANSACTIONS_MIN: f64 = 8.0;
@@ -120,9 +126,10 @@ impl Search {
             concurrency.1,
             CONCURRENCY_FACTOR,
             (CONCURRENCY_PRICE, CONCURRENCY_MARGIN),
-            SHARP,
+            (SHARP, 0.0),
         );
-        let sizes = Evidence::new(records.0, records.1, RECORDS_FACTOR, (RECORDS_PRICE, RECORDS_MARGIN), 0.0);
+        let sizes =
+            Evidence::new(records.0, records.1, RECORDS_FACTOR, (RECORDS_PRICE, RECORDS_MARGIN), (SOFT, LOSSLESS));
         let mut meter = Meter::default();
         let open = meter.open(now, 0.0, 0, 0);
         Self {
@@ -345,14 +352,18 @@ impl Search {
 
     /// Tries another when it is time.
     fn start_trial(&mut self, now: f64, around: &Around<'_>, reading: &Reading, before: u64) -> Option<Step> {
-        let size = around.full && self.records.due <= now && self.records.due < self.concurrency.due;
+        if around.cost.samples() < NOISE_KNOWN {
+            // How long a trial must be is not known yet, and the cost of a transaction may be worth a larger step.
+            return None;
+        }
+        let size = around.full && self.records.due <= now && self.records.due <= self.concurrency.due;
         let axis = if size { &mut self.records } else { &mut self.concurrency };
         if axis.due > now {
             return None;
         }
         let knob = axis.knob;
         let from = around.of(knob).0;
-        let Some(to) = axis.next_trial(around) else {
+        let Some(to) = axis.next_trial(now, around) else {
             axis.tried(now, false, 0.0);
             return None;
         };
@@ -378,7 +389,8 @@ impl Search {
 
     /// Looks whether goodput at the same concurrency is still what it was.
     fn heed_level(&mut self, now: f64, reading: &Reading) {
-        let level = reading.level(Knob::Concurrency);
+        // In records: as how many a transaction counts is fitted anew all the time.
+        let level = reading.level(Knob::Records);
         let Some(usual) = self.usual else {
             self.usual = Some(level);
             return;

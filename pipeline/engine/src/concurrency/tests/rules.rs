@@ -17,6 +17,19 @@ fn finds_the_knee_from_a_cold_start_within_twenty_seconds_and_stays() {
 }
 
 #[test]
+fn the_first_trial_is_of_larger_transactions_and_waits_until_their_times_are_known() {
+    let mut bench = Bench::new(settings());
+    bench.run(60, Ending::Committed);
+    let first = bench.decisions.iter().find(|decision| decision.reason == Reason::Trial).unwrap();
+    assert_eq!((first.knob, first.from < first.to), (Knob::Records, true), "{first:?}");
+    let mut early = Bench::new(settings());
+    // Two at a time, each of seconds: not 24 of them.
+    early.processors = 1;
+    early.run(5, Ending::Committed);
+    assert!(!early.reasons().contains(&Reason::Trial), "{:?}", early.decisions);
+}
+
+#[test]
 fn follows_when_the_database_gets_three_times_the_processors() {
     let mut bench = Bench::new(settings());
     bench.run(60, Ending::Committed);

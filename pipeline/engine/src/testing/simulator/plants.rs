@@ -32,7 +32,7 @@ fn basic(name: &'static str, about: &'static str) -> Plant {
 /// All of them.
 #[must_use]
 pub fn plants() -> Vec<Plant> {
-    [steady(), disturbed(), loads(), shared()].concat()
+    [steady(), disturbed(), vec![growing()], loads(), shared()].concat()
 }
 
 /// The plant of that name.
@@ -115,6 +115,30 @@ fn disturbed() -> Vec<Plant> {
             ..basic("starved_commit", "commits take ten times as long when all processors are in use, as on Aurora")
         },
     ]
+}
+
+/// As a new PostgreSQL with one processor was measured (`millstream bench pace`): a transaction costs as much as 1,300
+/// records, a table slows down while it grows, and whatever else the server does makes it slower for moments.
+fn growing() -> Plant {
+    let fills = (0..20).map(|step| {
+        let at = f64::from(step) * 2.0;
+        (at, 1.0 + 0.5 * (-at / 12.0).exp())
+    });
+    let disturbed = fills.flat_map(|(at, speed)| {
+        // No rhythm that windows could fall into.
+        let moment = at + (at * 7.3).sin().abs();
+        [(at, Change::Speed(speed)), (moment, Change::Speed(speed * 0.55)), (moment + 0.6, Change::Speed(speed))]
+    });
+    Plant {
+        seconds: 60.0,
+        cost: Cost { network: 0.001, fixed: 0.020, record: 16e-6, cv: 0.15 },
+        sharing: Sharing::Cores(1.0),
+        commit: Commit::Alone { seconds: 0.006 },
+        changes: disturbed.collect(),
+        lanes: 8,
+        signals: true,
+        ..basic("growing", "one processor, a table that grows, moments of half the speed, a minute from a cold start")
+    }
 }
 
 /// Loads that are not a backlog: M9.
