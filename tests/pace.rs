@@ -187,7 +187,7 @@ async fn what_an_account_may_not_see_is_missing_and_not_zero() {
     let mut generator = Generator::new("signals");
     post(&running, &generator.events(500)).await;
     until("the database to be asked", WITHIN, || async { (!signals(0).is_empty()).then_some(()) }).await;
-    assert!(signals(0).iter().all(|told| told == &serde_json::json!({})), "{:?}", signals(0));
+    assert!(signals(0).iter().all(|told| told == &serde_json::json!({ "processes": 1 })), "{:?}", signals(0));
 
     database.execute(&format!("GRANT pg_monitor TO {role}")).await;
     let from = recorded(&setup).len();
@@ -202,4 +202,36 @@ async fn what_an_account_may_not_see_is_missing_and_not_zero() {
     assert!(told.iter().any(|told| told["sessions_running"].is_number()), "{told:?}");
     assert!(told.iter().all(|told| told.get("replica_lag_ns").is_none()), "there is no replica: {told:?}");
     running.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_divide_what_they_may_have_together() {
+    let database = database().await;
+    let start = || async {
+        let setup = Setup::new(&database).set("controller.concurrency_max=4").set("pipeline.objects.concurrency.max=4");
+        setup.start().await
+    };
+    let (one, other) = (start().await, start().await);
+    let mut generator = Generator::new("processes");
+    // Only who writes counts, and only who writes looks.
+    let said = async |of: &Millstream, with: &Millstream, processes: u64, most: u64, generator: &mut Generator| {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            post(of, &generator.events(20)).await;
+            post(with, &generator.events(20)).await;
+            let now = controller(of).await;
+            if now["processes"] == processes && now["concurrency_max"] == most {
+                break;
+            }
+            assert!(Instant::now() < deadline, "not {processes} processes with {most} each: {now}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    said(&one, &other, 2, 2, &mut generator).await;
+    said(&other, &one, 2, 2, &mut generator).await;
+    other.caught_up(WITHIN).await;
+    other.finish().await;
+    said(&one, &one, 1, 4, &mut generator).await;
+    one.caught_up(WITHIN).await;
+    one.finish().await;
 }

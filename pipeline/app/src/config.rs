@@ -179,6 +179,8 @@ pub struct Controller {
     /// How long a transaction may take, such as `2s`.
     #[serde(with = "duration")]
     pub transaction_max: Duration,
+    /// Transactions at a time of all processes together that write to the database; each has its part.
+    pub concurrency_max: Option<usize>,
     /// Processors of the database's machine; `None` are those of this one where the private cluster runs, else unknown.
     pub processors: Option<u32>,
     /// A file for everything that the controller is told and decides, to be replayed.
@@ -305,6 +307,7 @@ impl Default for Controller {
     fn default() -> Self {
         Controller {
             transaction_max: millstream_engine::Limits::default().transaction_max,
+            concurrency_max: None,
             processors: None,
             record: None,
             record_bytes_max: 256 << 20,

@@ -44,6 +44,7 @@ fn settings(config: &Config, pipelines: &[Pipeline]) -> Settings {
     Settings {
         concurrency_min: pipelines.iter().map(|pipeline| pipeline.concurrency.min).max().unwrap_or(1),
         concurrency_max: lanes.max(1),
+        concurrency_max_together: config.controller.concurrency_max.unwrap_or(0),
         records_max: pipelines
             .iter()
             .map(|pipeline| pipeline.batch_records_max)

@@ -33,8 +33,10 @@ pub use decision::{Decision, Knob, Reason};
 pub struct Settings {
     /// The fewest transactions at a time, 1 or more.
     pub concurrency_min: usize,
-    /// The most transactions at a time: lanes, connections, and the share of this process, whichever is smallest.
+    /// The most transactions at a time: lanes or connections, whichever is smaller.
     pub concurrency_max: usize,
+    /// The most of all processes together that write to the database: each has its part, 1 at least. 0 for no bound.
+    pub concurrency_max_together: usize,
     /// The most records in one transaction.
     pub records_max: usize,
     /// The most bytes of records in one transaction.
@@ -110,6 +112,8 @@ pub struct Signals {
     pub processors_used: Option<f64>,
     /// How far the slowest replica is behind.
     pub replica_lag: Option<Duration>,
+    /// Processes that write to it, each with a controller of its own, this one with them.
+    pub processes: Option<usize>,
 }
 
 /// What holds now.

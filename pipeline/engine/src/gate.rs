@@ -78,6 +78,10 @@ pub struct Look {
     pub begun: u64,
     /// What the operator allows.
     pub settings: Settings,
+    /// The fewest and the most transactions at a time of this process: its part, where processes share a bound.
+    pub limits: (usize, usize),
+    /// Processes that write to this database, this one with them, as far as is known.
+    pub processes: usize,
 }
 
 impl Gate {
@@ -115,6 +119,7 @@ impl Gate {
         Gate::new(Settings {
             concurrency_min: 1,
             concurrency_max: limits.writers.max(1),
+            concurrency_max_together: 0,
             records_max: limits.batch.records_max,
             bytes_max: limits.batch_bytes(),
             freshness: limits.batch.linger * 10 / 7,
@@ -225,6 +230,8 @@ impl Gate {
             waiting: inner.queue.len(),
             begun: inner.begun,
             settings: inner.settings.clone(),
+            limits: inner.controller.limits(),
+            processes: inner.controller.processes(),
         }
     }
 

@@ -133,6 +133,9 @@ fn pace(controller: &Value) -> String {
     if let Some(ceiling) = found(controller, "ceiling").and_then(Value::as_u64) {
         line += &format!("; the database is believed to bear {ceiling}");
     }
+    if let Some(processes) = found(controller, "processes").and_then(Value::as_u64).filter(|processes| *processes > 1) {
+        line += &format!("; {processes} processes write to it");
+    }
     let decisions = found(controller, "decisions").and_then(Value::as_array);
     for one in decisions.into_iter().flatten() {
         let number = |path: &str| found(one, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);

@@ -62,6 +62,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         "controller.transaction_max",
         "is from 10ms to 10m".to_owned(),
     );
+    refuse(config.controller.concurrency_max == Some(0), "controller.concurrency_max", "is at least 1".to_owned());
     refuse(config.controller.processors == Some(0), "controller.processors", "is at least 1".to_owned());
     refuse(limits.segments_max < 0, "limits.segments_max", "is 0 or more".to_owned());
     check_pipelines(&config.pipeline, &mut wrong);

@@ -55,6 +55,8 @@ pub(super) struct Controller {
     concurrency: usize,
     concurrency_min: usize,
     concurrency_max: usize,
+    /// That write to the database, this one with them.
+    processes: usize,
     /// What the database is believed to bear; null as long as nothing was decided about that.
     ceiling: Option<usize>,
     in_flight: usize,
@@ -91,8 +93,9 @@ impl Controller {
         Controller {
             limited_by: look.standing,
             concurrency: look.pace.concurrency,
-            concurrency_min: look.settings.concurrency_min,
-            concurrency_max: look.settings.concurrency_max,
+            concurrency_min: look.limits.0,
+            concurrency_max: look.limits.1,
+            processes: look.processes,
             ceiling: look.ceiling,
             in_flight: look.in_flight,
             waiting: look.waiting,

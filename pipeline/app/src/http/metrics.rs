@@ -203,6 +203,8 @@ impl Everything {
         gauge("millstream_controller_in_flight_transactions", "Transactions under way", look.in_flight as f64)?;
         let waiting = look.waiting as f64;
         gauge("millstream_controller_waiting_batches", "Batches that are ready and wait for a turn", waiting)?;
+        let help = "Processes that write to the database, this one with them";
+        gauge("millstream_controller_processes", help, look.processes as f64)?;
         if let Some(ceiling) = look.ceiling {
             let help = "Transactions at a time that the database is believed to bear";
             gauge("millstream_controller_ceiling", help, ceiling as f64)?;

@@ -92,6 +92,7 @@ impl Sampler {
             // No database tells it; that of this machine would be ours as well.
             processors_used: None,
             replica_lag: lag.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            processes: row.try_get::<i64, _>(4)?.try_into().ok().map(|processes: usize| processes.max(1)),
         })
     }
 }

@@ -1,10 +1,12 @@
--- What sessions do, of this program and of others, and how far the slowest replica is behind. Null where this account may
--- not see all of it (pg_monitor): what is counted in part would look like a quiet server.
+-- What sessions do, of this program and of others, how far the slowest replica is behind, and how many processes write.
+-- Null where this account may not see all of it (pg_monitor): what is counted in part would look like a quiet server.
 WITH may AS (SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS see)
 SELECT CASE WHEN see THEN count(pid) FILTER (WHERE wait_event IS NULL) END,
        CASE WHEN see THEN count(pid) FILTER (WHERE wait_event_type = 'Lock') END,
        CASE WHEN see THEN count(pid) FILTER (WHERE wait_event_type = 'IO' OR wait_event = 'WALWrite') END,
-       CASE WHEN see THEN (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication) END
+       CASE WHEN see THEN (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication) END,
+       -- Who has committed nothing for as long takes nothing from the others.
+       (SELECT count(DISTINCT owner) FROM millstream.lease WHERE renewed_at > clock_timestamp() - interval '15 seconds')
 FROM may LEFT JOIN pg_stat_activity
   ON pid <> pg_backend_pid() AND (state = 'active' OR backend_type IN ('parallel worker', 'autovacuum worker'))
 GROUP BY see

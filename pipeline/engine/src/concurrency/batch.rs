@@ -65,7 +65,9 @@ impl Batch {
         let (took, each) = (cost.recent_seconds(), cost.record_bytes());
         let by_bytes = if each > 0.0 { settings.bytes_max as f64 / each } else { f64::INFINITY };
         let by_time = if took > 0.0 && self.mostly_full() {
-            records as f64 * settings.transaction_max.as_secs_f64() * TIME_PART / took
+            let by_time = records as f64 * settings.transaction_max.as_secs_f64() * TIME_PART / took;
+            // Where a transaction's own cost is half of it, smaller ones are hardly shorter.
+            by_time.max(cost.transaction_records())
         } else {
             f64::INFINITY
         };
@@ -84,6 +86,7 @@ mod tests {
         let settings = Settings {
             concurrency_min: 3,
             concurrency_max: 3,
+            concurrency_max_together: 0,
             records_max: 7_000,
             bytes_max: 16 << 20,
             freshness: Duration::from_millis(250),

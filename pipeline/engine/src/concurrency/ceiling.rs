@@ -22,7 +22,7 @@ const REPLICA_LAG: f64 = 10.0;
 const SIGNAL_FACTOR: f64 = 0.9;
 const SIGNAL_EVERY: f64 = 10.0;
 
-/// To begin with it is twice the processors, where they are known. When so many looks running found less than half of
+/// To begin with it is twice the processors, or this process's part of that, where they are known. When so many looks running found less than half of
 /// that in use, transactions mostly wait for something else, and it is doubled.
 const IDLE: f64 = 0.5;
 const IDLE_LOOKS: u32 = 3;
@@ -93,17 +93,19 @@ impl Ceiling {
         let lag = signals.replica_lag.map(|lag| lag.as_secs_f64());
         let behind = lag.is_some_and(|lag| lag > REPLICA_LAG && lag > self.lag);
         self.lag = lag.unwrap_or(self.lag);
-        if *signals != Signals::default() {
+        let crowd = crowd(signals);
+        if crowd.is_some() || lag.is_some() {
             self.signalled = Some(now);
         }
         if let (false, Some(processors), Some(_)) = (self.is_begun, signals.processors, signals.sessions_running) {
             // To begin with: how much more it bears, what it says of itself will show.
             self.is_begun = true;
-            self.lower(now, super::ladder::nearest(RUNNING_PER_PROCESSOR * processors).max(1));
+            let share = processors / signals.processes.unwrap_or(1).max(1) as f64;
+            self.lower(now, super::ladder::nearest(RUNNING_PER_PROCESSOR * share).max(1));
             self.by_signal = true;
             return true;
         }
-        if let Some(crowd) = crowd(signals) {
+        if let Some(crowd) = crowd {
             self.crowd += (crowd - self.crowd) / SMOOTHED_OVER;
             self.idle_looks = if crowd < IDLE { self.idle_looks + 1 } else { 0 };
         }

@@ -42,6 +42,8 @@ const FIT_EVERY: f64 = 1.0;
 #[derive(Clone, Debug)]
 pub struct Controller {
     settings: Settings,
+    /// That write to this database, this one with them.
+    processes: usize,
     now: Duration,
     concurrency: usize,
     records: usize,
@@ -58,7 +60,7 @@ pub struct Controller {
 impl Controller {
     /// Knows nothing yet and begins with little.
     pub fn new(settings: Settings, now: Duration) -> Self {
-        let limits = limits(&settings);
+        let limits = limits(&settings, 1);
         let seconds = now.as_secs_f64();
         let mut search = Search::new(limits, sizes(&settings), seconds);
         let concurrency = CONCURRENCY_START.clamp(limits.0, limits.1);
@@ -69,6 +71,7 @@ impl Controller {
             concurrency,
             records,
             now,
+            processes: 1,
             inflight: 0,
             waiting: 0,
             cost,
@@ -114,26 +117,47 @@ impl Controller {
         self.pass(now, &mut decisions);
         self.come_home(&mut decisions);
         self.settings = settings;
-        let (numbers, sizes) = (limits(&self.settings), sizes(&self.settings));
-        self.search.evidence(Knob::Concurrency).limit(numbers.0, numbers.1);
-        self.search.evidence(Knob::Records).limit(sizes.0, sizes.1);
-        self.change(Knob::Concurrency, self.concurrency, Reason::Limit, Vec::new(), &mut decisions);
-        self.change(Knob::Records, self.records, Reason::Limit, Vec::new(), &mut decisions);
-        self.restart();
+        self.limit(&mut decisions);
         decisions
     }
 
-    /// So many processes write to this database, each with a controller of its own, this one with them; 1 at first.
-    ///
-    /// Each has a part of what is allowed as its `concurrency_max`. Without knowing of the others each would take what
-    /// it can get from them as a gain.
-    pub fn shared_by(&mut self, processes: usize) {
+    /// So many processes write to this database, this one with them. Each has a part of what they may together, and takes
+    /// what it gets from the others for no gain.
+    fn shared_by(&mut self, processes: usize, decisions: &mut Vec<Decision>) {
+        let processes = processes.max(1);
+        if std::mem::replace(&mut self.processes, processes) == processes {
+            return;
+        }
         self.search.shared_by(processes);
+        if self.settings.concurrency_max_together > 0 {
+            self.come_home(decisions);
+            self.limit(decisions);
+        }
+    }
+
+    /// What is allowed is another than before.
+    fn limit(&mut self, decisions: &mut Vec<Decision>) {
+        let (numbers, sizes) = (self.limits(), sizes(&self.settings));
+        self.search.evidence(Knob::Concurrency).limit(numbers.0, numbers.1);
+        self.search.evidence(Knob::Records).limit(sizes.0, sizes.1);
+        self.change(Knob::Concurrency, self.concurrency, Reason::Limit, Vec::new(), decisions);
+        self.change(Knob::Records, self.records, Reason::Limit, Vec::new(), decisions);
+        self.restart();
+    }
+
+    /// How many processes are known to write to this database, this one with them.
+    pub fn processes(&self) -> usize {
+        self.processes
+    }
+
+    /// The fewest and the most transactions at a time that this process may have.
+    pub fn limits(&self) -> (usize, usize) {
+        limits(&self.settings, self.processes)
     }
 
     /// What keeps more from being written, as far as is known now.
     pub fn limited(&self) -> Limited {
-        let max = limits(&self.settings).1;
+        let max = self.limits().1;
         if self.is_busy() {
             let more = self.concurrency >= max && self.search.wants_more(self.concurrency);
             return if more { Limited::Limit } else { Limited::Database };
@@ -158,7 +182,7 @@ impl Controller {
 
     /// Whether all turns are taken and there is more to write.
     fn is_busy(&self) -> bool {
-        let all_lanes = self.concurrency >= limits(&self.settings).1 && self.batch.mostly_full();
+        let all_lanes = self.concurrency >= self.limits().1 && self.batch.mostly_full();
         self.inflight >= self.concurrency && (self.waiting > 0 || all_lanes)
     }
 
@@ -221,7 +245,7 @@ impl Controller {
     /// Something ended after nothing did: a little less than before, never from the beginning.
     fn resume(&mut self, decisions: &mut Vec<Decision>) {
         self.brakes.stalled = false;
-        let (min, _) = limits(&self.settings);
+        let (min, _) = self.limits();
         let to = if self.settings.freeze { self.concurrency } else { part(self.concurrency, MILD).max(min) };
         decisions.push(self.decision(Knob::Concurrency, 0, to, Reason::Stall, Vec::new()));
         self.concurrency = to;
@@ -230,10 +254,13 @@ impl Controller {
     }
 
     fn signals(&mut self, signals: &Signals, decisions: &mut Vec<Decision>) {
+        if let Some(processes) = signals.processes {
+            self.shared_by(processes, decisions);
+        }
         if self.settings.freeze {
             return;
         }
-        let (now, max) = (self.seconds(), limits(&self.settings).1);
+        let (now, max) = (self.seconds(), self.limits().1);
         let before = self.ceiling.within(max);
         let at = match self.search.home() {
             // That it is crowded while more are tried is the doing of the trial.
@@ -275,7 +302,7 @@ impl Controller {
             cost: &self.cost,
             concurrency: self.concurrency,
             records: self.records,
-            concurrency_most: self.ceiling.within(limits(&self.settings).1),
+            concurrency_most: self.ceiling.within(self.limits().1),
             records_most: self.batch.most(self.records, &self.cost, &self.settings),
             capped_at: if cap == 0 { f64::INFINITY } else { cap as f64 },
             full: self.batch.mostly_full(),
@@ -308,7 +335,7 @@ impl Controller {
 
     /// Raises the ceiling when it is time.
     fn relax(&mut self, now: f64, decisions: &mut Vec<Decision>) {
-        let max = limits(&self.settings).1;
+        let max = self.limits().1;
         let before = self.ceiling.within(max);
         if self.ceiling.relax(now, max) && self.ceiling.within(max) != before {
             let after = self.ceiling.within(max);
@@ -317,7 +344,7 @@ impl Controller {
     }
 
     fn lower_ceiling(&mut self, now: f64, decisions: &mut Vec<Decision>) {
-        let max = limits(&self.settings).1;
+        let max = self.limits().1;
         let before = self.ceiling.within(max);
         self.ceiling.lower(now, part(self.concurrency, MILD));
         let after = self.ceiling.within(max);
@@ -368,13 +395,13 @@ impl Controller {
     ) {
         let ((min, max), now) = match knob {
             Knob::Records => ((1, self.settings.records_max.max(1)), &mut self.records),
-            _ => (limits(&self.settings), &mut self.concurrency),
+            _ => (self.limits(), &mut self.concurrency),
         };
         let to = to.clamp(min, max);
         let from = std::mem::replace(now, to);
         if from != to {
             if knob == Knob::Records {
-                self.cost.resized();
+                self.cost.resized(from, to);
             }
             decisions.push(self.decision(knob, from, to, reason, figures));
         }
@@ -402,10 +429,14 @@ fn sizes(settings: &Settings) -> (usize, usize) {
     (RECORDS_MIN.min(max), max)
 }
 
-/// The fewest and the most, whatever the operator has written.
-fn limits(settings: &Settings) -> (usize, usize) {
-    let min = settings.concurrency_min.max(1);
-    (min, settings.concurrency_max.max(min))
+/// The fewest and the most of one of so many processes, whatever the operator has written.
+fn limits(settings: &Settings, processes: usize) -> (usize, usize) {
+    let part = match settings.concurrency_max_together {
+        0 => usize::MAX,
+        together => (together / processes.max(1)).max(1),
+    };
+    let min = settings.concurrency_min.max(1).min(part);
+    (min, settings.concurrency_max.max(min).min(part))
 }
 
 /// A part of so many, rounded down, at least 1.
@@ -421,6 +452,7 @@ fn figures_of(signals: &Signals) -> Vec<(&'static str, f64)> {
         ("processors", signals.processors),
         ("processors_used_part", signals.processors_used),
         ("replica_lag_seconds", lag),
+        ("processes", signals.processes.map(|processes| processes as f64)),
     ]
     .into_iter()
     .filter_map(|(name, value)| value.map(|value| (name, value)))

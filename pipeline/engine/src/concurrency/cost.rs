@@ -207,8 +207,14 @@ impl Cost {
         self.slow = 0.0;
     }
 
-    /// Transactions are of another size now: their times are parts of another mean.
-    pub(super) fn resized(&mut self) {
+    /// Transactions are of another size now: their times are parts of another mean, which is what they are expected to
+    /// take until they have come.
+    pub(super) fn resized(&mut self, from: usize, to: usize) {
+        let (from, to) = (from as f64, to as f64);
+        let grown = if self.model.is_some() { self.expected(to) / self.expected(from) } else { to / from };
+        if grown.is_finite() {
+            self.recent *= grown;
+        }
         self.fit.fade(RESIZED);
     }
 
@@ -300,6 +306,18 @@ mod tests {
         let cost = fed((0..800).map(|n| (slow(n) * (0.040 + records(n) as f64 * 0.0004), records(n))));
         assert!((90.0..=110.0).contains(&cost.transaction_records()), "{}", cost.transaction_records());
         assert!(cost.error_records() < 20.0, "{}", cost.error_records());
+    }
+
+    #[test]
+    fn transactions_of_another_size_take_what_they_are_expected_to_until_they_come() {
+        let samples = (0..200).map(|n| 100 + n % 2 * 100).map(|records| (0.005 + records as f64 * 0.0001, records));
+        let mut cost = fed(samples);
+        let before = cost.recent_seconds();
+        cost.resized(150, 50);
+        assert!((cost.recent_seconds() / before - 0.5).abs() < 0.01, "a transaction counts as 50 records");
+        let mut unknown = fed([(0.1, 10)]);
+        unknown.resized(10, 5);
+        assert!((unknown.recent_seconds() - 0.05).abs() < 1e-9);
     }
 
     #[test]

@@ -9,6 +9,7 @@ fn settings() -> Settings {
     Settings {
         concurrency_min: 1,
         concurrency_max: 32,
+        concurrency_max_together: 0,
         records_max: 10_000,
         bytes_max: 8 << 20,
         freshness: Duration::from_secs(1),

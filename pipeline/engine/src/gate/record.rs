@@ -68,6 +68,8 @@ pub enum What {
 pub struct Allowed {
     pub concurrency_min: usize,
     pub concurrency_max: usize,
+    #[serde(default)]
+    pub concurrency_max_together: usize,
     pub records_max: usize,
     pub bytes_max: usize,
     pub freshness_ns: u64,
@@ -113,6 +115,8 @@ pub struct Told {
     pub processors_used: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica_lag_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<usize>,
 }
 
 /// What to tell a controller when a line is played to it.
@@ -190,6 +194,7 @@ impl From<&Settings> for Allowed {
         Allowed {
             concurrency_min: settings.concurrency_min,
             concurrency_max: settings.concurrency_max,
+            concurrency_max_together: settings.concurrency_max_together,
             records_max: settings.records_max,
             bytes_max: settings.bytes_max,
             freshness_ns: ns(settings.freshness),
@@ -205,6 +210,7 @@ impl From<&Allowed> for Settings {
         Settings {
             concurrency_min: allowed.concurrency_min,
             concurrency_max: allowed.concurrency_max,
+            concurrency_max_together: allowed.concurrency_max_together,
             records_max: allowed.records_max,
             bytes_max: allowed.bytes_max,
             freshness: Duration::from_nanos(allowed.freshness_ns),
@@ -224,6 +230,7 @@ impl From<&Signals> for Told {
             processors: signals.processors,
             processors_used: signals.processors_used,
             replica_lag_ns: signals.replica_lag.map(ns),
+            processes: signals.processes,
         }
     }
 }
@@ -237,6 +244,7 @@ impl From<&Told> for Signals {
             processors: told.processors,
             processors_used: told.processors_used,
             replica_lag: told.replica_lag_ns.map(Duration::from_nanos),
+            processes: told.processes,
         }
     }
 }

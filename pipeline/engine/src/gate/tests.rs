@@ -12,6 +12,7 @@ fn settings(concurrency_max: usize) -> Settings {
     Settings {
         concurrency_min: 1,
         concurrency_max,
+        concurrency_max_together: 0,
         records_max: 10_000,
         bytes_max: 1 << 24,
         freshness: Duration::from_millis(250),

@@ -158,6 +158,23 @@ fn the_operators_limits_hold_at_once() {
 }
 
 #[test]
+fn processes_divide_what_they_may_have_together_frozen_or_not() {
+    for freeze in [false, true] {
+        let all = Settings { concurrency_min: 6, concurrency_max_together: 16, freeze, ..settings() };
+        let mut controller = Controller::new(all, Duration::ZERO);
+        assert_eq!((controller.pace().concurrency, controller.limits()), (6, (6, 16)));
+        let others = |processes| Event::Signals(Signals { processes: Some(processes), ..Signals::default() });
+        let decisions = controller.on_event(Duration::from_secs(1), &others(4));
+        assert!(decisions.iter().all(|decision| decision.reason == Reason::Limit), "{decisions:?}");
+        assert_eq!((controller.pace().concurrency, controller.limits()), (4, (4, 4)));
+        controller.on_event(Duration::from_secs(2), &others(100));
+        assert_eq!((controller.pace().concurrency, controller.limits()), (1, (1, 1)), "each has one");
+        controller.on_event(Duration::from_secs(3), &others(0));
+        assert_eq!(controller.limits(), (6, 16));
+    }
+}
+
+#[test]
 fn transactions_that_take_too_long_get_smaller() {
     let mut bench = Bench::new(Settings { transaction_max: Duration::from_millis(100), ..settings() });
     bench.run(60, Ending::Committed);

@@ -157,6 +157,7 @@ impl Database {
             processors: self.cores.count(),
             processors_used: self.cores.count().map(|_| used),
             replica_lag: None,
+            processes: None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::concurrency::{Controller, Event, Knob, Pace, Settings};
+use crate::concurrency::{Controller, Event, Knob, Pace, Settings, Signals};
 
 /// How long the oldest record waits for others where nothing else was said: what the pipeline does without a controller.
 pub const LINGER: Duration = Duration::from_millis(100);
@@ -44,7 +44,8 @@ impl Ours {
     #[must_use]
     pub fn new(settings: Settings, processes: usize) -> Self {
         let mut controller = Controller::new(settings, Duration::ZERO);
-        controller.shared_by(processes);
+        controller
+            .on_event(Duration::ZERO, &Event::Signals(Signals { processes: Some(processes), ..Signals::default() }));
         Self { controller, batch_changes: 0 }
     }
 }

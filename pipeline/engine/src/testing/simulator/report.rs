@@ -114,6 +114,7 @@ pub fn settings(plant: &Plant) -> Settings {
     Settings {
         concurrency_min: 1,
         concurrency_max: plant.lanes,
+        concurrency_max_together: 0,
         records_max: RECORDS_MAX,
         bytes_max: BYTES_MAX,
         freshness: FRESHNESS,
