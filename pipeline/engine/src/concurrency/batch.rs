@@ -20,7 +20,7 @@ const TIME_PART: f64 = 0.5;
 const SMALL_EVERY: u64 = 8;
 
 /// So many transactions make the cost known.
-const KNOWN: f64 = 64.0;
+const KNOWN: f64 = 24.0;
 
 /// The size of transactions.
 #[derive(Clone, Debug)]
