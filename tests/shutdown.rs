@@ -68,6 +68,16 @@ async fn a_stop_under_load_loses_nothing_and_reads_nothing_twice() {
     compare(&database, &Model::of(&told)).await;
 }
 
+/// Waits until a batch is being written: what nobody has read yet keeps no drain.
+async fn writing(millstream: &Millstream) {
+    until("a batch to be written", Duration::from_secs(10), || async {
+        let metrics = millstream.get("/metrics").await.text();
+        let turns = metrics.lines().find_map(|line| line.strip_prefix("millstream_controller_in_flight_transactions "));
+        turns.is_some_and(|turns| turns.trim() != "0").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_leaves_at_once_and_a_kill_in_the_drain_loses_nothing() {
     let database = database().await;
@@ -81,6 +91,7 @@ async fn a_second_signal_leaves_at_once_and_a_kill_in_the_drain_loses_nothing() 
         proxy.stall();
         assert_eq!(millstream.post(lines(&part)).await.unwrap().status, 202);
         events.extend(part);
+        writing(&millstream).await;
         millstream.terminate();
         millstream.logged("draining", Duration::from_secs(10)).await;
         // The drain cannot end: its database does not answer.
@@ -109,6 +120,7 @@ async fn while_it_drains_it_is_not_ready() {
     proxy.stall();
     let event = Event::create("uploads", "in/key", DAY_NS, 1);
     assert_eq!(millstream.post(event.json()).await.unwrap().status, 202);
+    writing(&millstream).await;
     millstream.terminate();
     millstream.logged("draining", Duration::from_secs(10)).await;
     let ready = millstream.send(hyper::Method::GET, "/readyz", &[], "").await;

@@ -72,7 +72,11 @@ impl<C: Columns> Lane<'_, C> {
                     return Ok(self.take(intake, records_max));
                 }
                 Err(gap @ SourceError::Gap { .. }) => return Err(Leave::Retake(gap.to_string())),
-                Err(error) => self.source_failed(&error, &mut backoff).await?,
+                Err(error) => match self.source_failed(&error, &mut backoff).await {
+                    // To stop, the stream is not needed any more.
+                    Err(Leave::Interrupted) => continue,
+                    waited => waited?,
+                },
             }
             if first_seen.is_none() && !intake.is_empty() {
                 first_seen = Some(Instant::now());
