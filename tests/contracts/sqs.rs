@@ -50,8 +50,8 @@ impl Fixture for InQueue {
             expires: false,
             skips: false,
             recreates: true,
-            // A stand-in with ten thousand messages on two busy cores.
-            patience: Duration::from_secs(120),
+            // A stand-in with ten thousand messages on two busy cores, on a slow day.
+            patience: Duration::from_secs(300),
         }
     }
 

@@ -60,6 +60,9 @@ def run(session, peer):
             database.close()
     # What was there at the first look was written before the clock began.
     timed = count * (total - at_first) / total
+    if timed == 0:
+        why = "%s had written all %d events at the first look: ask for more, with --events"
+        raise SystemExit("run.sh: " + why % (peer.name, count))
     seconds = last["time"] - first["time"]
     spent = {name: last[name] - first[name] for name in first}
     million = timed / 1e6

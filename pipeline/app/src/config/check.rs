@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Config, Kafka, Pipeline, StreamKind};
+use super::{Config, Controller, Kafka, Pipeline, StreamKind};
 
 /// Each thread, connection and open file of a topic costs something; one machine gains nothing beyond a few dozen.
 const PARTITIONS_MAX: u32 = 1024;
@@ -56,15 +56,8 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         "postgres.statement_timeout_ms",
         format!("is less than limits.stall_seconds, {}: the watchdog would not wait for it", limits.stall_seconds),
     );
-    let transaction_max = config.controller.transaction_max;
-    refuse(
-        !(Duration::from_millis(10)..=Duration::from_secs(600)).contains(&transaction_max),
-        "controller.transaction_max",
-        "is from 10ms to 10m".to_owned(),
-    );
-    refuse(config.controller.concurrency_max == Some(0), "controller.concurrency_max", "is at least 1".to_owned());
-    refuse(config.controller.processors == Some(0), "controller.processors", "is at least 1".to_owned());
     refuse(limits.segments_max < 0, "limits.segments_max", "is 0 or more".to_owned());
+    check_controller(&config.controller, &mut wrong);
     check_pipelines(&config.pipeline, &mut wrong);
     for (index, bridge) in config.bridge.iter().enumerate() {
         if !config.pipeline.iter().any(|pipeline| pipeline.reads_stream() && pipeline.topic() == bridge.topic) {
@@ -135,6 +128,19 @@ fn check_pipelines(pipelines: &[Pipeline], wrong: &mut Vec<(String, String)>) {
         refuse(pipeline.rows_per_second_max > u64::from(u32::MAX), "rows_per_second_max", "is from 0 to 4294967295");
         refuse(pipeline.freshness.is_zero(), "freshness", "is more than nothing");
     }
+}
+
+fn check_controller(controller: &Controller, wrong: &mut Vec<(String, String)>) {
+    let mut refuse = |is_wrong: bool, setting: &str, why: &str| {
+        if is_wrong {
+            let setting = format!("controller.{setting}");
+            wrong.push((setting.clone(), format!("`{setting}` {why}")));
+        }
+    };
+    let transaction_max = Duration::from_millis(10)..=Duration::from_secs(600);
+    refuse(!transaction_max.contains(&controller.transaction_max), "transaction_max", "is from 10ms to 10m");
+    refuse(controller.concurrency_max == Some(0), "concurrency_max", "is at least 1");
+    refuse(controller.processors == Some(0), "processors", "is at least 1");
 }
 
 fn is_name(name: &str) -> bool {
