@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "1,2,3,4,6,8", value_parser = at_least_one)]
     concurrency: Vec<usize>,
     /// How long a cell of the grid is measured.
-    #[arg(long, default_value = "6s", value_parser = crate::config::duration::parse)]
+    #[arg(long, default_value = "10s", value_parser = crate::config::duration::parse)]
     cell: Duration,
     /// How long millstream itself is run, and the best cell before and after it.
     #[arg(long, default_value = "30s", value_parser = crate::config::duration::parse)]

@@ -15,12 +15,10 @@ impl Curve {
         }
     }
 
-    /// Records per second between two times, from one commit to another: a batch that ends just outside would count for
-    /// nothing otherwise.
+    /// Records per second between two times: what was committed in between. From one commit to another would be more than
+    /// there is where several transactions end together, with a long time before and after.
     pub(super) fn rate(&self, from: f64, to: f64) -> f64 {
-        let mut within = self.points.iter().filter(|(at, _)| (from..=to).contains(at));
-        let (Some(first), Some(last)) = (within.next(), within.next_back()) else { return 0.0 };
-        (last.1 - first.1) / (last.0 - first.0)
+        (self.records_at(to) - self.records_at(from)) / (to - from)
     }
 
     /// The rate around each second, to be drawn.
@@ -30,9 +28,10 @@ impl Curve {
         seconds.map(|second| (second, self.rate(second - around, second + around))).collect()
     }
 
-    /// Records at a time, as if they came evenly between two commits.
+    /// Records committed by then.
     pub(super) fn records_at(&self, seconds: f64) -> f64 {
-        interpolate(self.points.iter().copied(), seconds)
+        let before = self.points.iter().take_while(|(at, _)| *at <= seconds);
+        before.last().map_or(0.0, |(_, records)| *records)
     }
 
     /// Records per second while these rows were written; beyond the end of the curve as fast as at its end.
@@ -80,17 +79,33 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_goes_from_commit_to_commit() {
+    fn a_rate_is_what_was_committed_in_between() {
         let curve = curve(1_000, 10);
         assert_eq!((curve.rate(2.5, 7.5), curve.rate(2.0, 7.0), curve.rate(20.0, 30.0)), (1_000.0, 1_000.0, 0.0));
         assert_eq!(curve.rates(1.0).len(), 9);
-        assert_eq!((curve.records_at(0.0), curve.records_at(2.5), curve.records_at(11.0)), (0.0, 2_500.0, 11_000.0));
+        assert_eq!((curve.records_at(0.0), curve.records_at(2.5), curve.records_at(11.0)), (0.0, 2_000.0, 10_000.0));
+    }
+
+    #[test]
+    fn transactions_that_end_together_are_no_more_than_they_are() {
+        let mut lumps = Curve::default();
+        for lump in 0..10_u32 {
+            for part in 0..8_u32 {
+                let at = f64::from(lump) * 4.0 + f64::from(part) * 0.01;
+                lumps.push(at, u64::from(lump * 8 + part) * 1_000);
+            }
+        }
+        // Two thousand a second, whatever the window begins and ends with.
+        let rates: Vec<f64> =
+            (0..40).map(|tenth| lumps.rate(2.0 + f64::from(tenth) / 10.0, 22.0 + f64::from(tenth) / 10.0)).collect();
+        let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+        assert!((mean - 2_000.0).abs() < 20.0, "{mean}");
     }
 
     #[test]
     fn a_rate_over_rows_is_that_of_when_they_were_written() {
         let mut curve = curve(1_000, 10);
-        for at in 11..=20u64 {
+        for at in 11..=21u64 {
             curve.push(at as f64, 10_000 + (at - 10) * 500);
         }
         assert_eq!((curve.rate_over(2_000.0, 6_000.0), curve.rate_over(11_000.0, 14_000.0)), (1_000.0, 500.0));
