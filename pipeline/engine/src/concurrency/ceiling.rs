@@ -22,8 +22,8 @@ const REPLICA_LAG: f64 = 10.0;
 const SIGNAL_FACTOR: f64 = 0.9;
 const SIGNAL_EVERY: f64 = 10.0;
 
-/// To begin with it is twice the processors, or this process's part of that, where they are known. When so many looks running found less than half of
-/// that in use, transactions mostly wait for something else, and it is doubled.
+/// To begin with it is twice the processors, or this process's part of that, where they are known. When so many looks in
+/// a row found less than half of that in use, transactions mostly wait for something else, and it is doubled.
 const IDLE: f64 = 0.5;
 const IDLE_LOOKS: u32 = 3;
 
