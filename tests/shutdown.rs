@@ -68,12 +68,19 @@ async fn a_stop_under_load_loses_nothing_and_reads_nothing_twice() {
     compare(&database, &Model::of(&told)).await;
 }
 
-/// Waits until a batch is being written: what nobody has read yet keeps no drain.
-async fn writing(millstream: &Millstream) {
+/// Sends events, and returns once a batch of them is under way that cannot end, for its database does not answer. What
+/// nobody has read yet would keep no drain, and neither would lanes that have no leases yet: the first event brings them.
+async fn stall_in_a_batch(millstream: &Millstream, proxy: &Proxy, events: &[Event]) {
+    let (first, rest) = events.split_at(1);
+    assert_eq!(millstream.post(lines(first)).await.unwrap().status, 202);
+    millstream.caught_up(Duration::from_secs(30)).await;
+    proxy.stall();
+    assert_eq!(millstream.post(lines(rest)).await.unwrap().status, 202);
     until("a batch to be written", Duration::from_secs(10), || async {
         let metrics = millstream.get("/metrics").await.text();
         let turns = metrics.lines().find_map(|line| line.strip_prefix("millstream_controller_in_flight_transactions "));
-        turns.is_some_and(|turns| turns.trim() != "0").then_some(())
+        let turns: f64 = turns.expect("a gauge of transactions under way").trim().parse().expect("a number");
+        (turns > 0.0).then_some(())
     })
     .await;
 }
@@ -88,10 +95,8 @@ async fn a_second_signal_leaves_at_once_and_a_kill_in_the_drain_loses_nothing() 
         let mut millstream = setup.start().await;
         let event = |n: u64| Event::create("uploads", &format!("in/{round}/{n}"), DAY_NS + n, 1);
         let part: Vec<Event> = (0..300).map(event).collect();
-        proxy.stall();
-        assert_eq!(millstream.post(lines(&part)).await.unwrap().status, 202);
+        stall_in_a_batch(&millstream, &proxy, &part).await;
         events.extend(part);
-        writing(&millstream).await;
         millstream.terminate();
         millstream.logged("draining", Duration::from_secs(10)).await;
         // The drain cannot end: its database does not answer.
@@ -117,15 +122,14 @@ async fn while_it_drains_it_is_not_ready() {
     let proxy = Proxy::start(&database).await;
     let setup = Setup::embedded().set(&format!("postgres.url={}", proxy.url())).set("limits.drain_seconds=3");
     let mut millstream = setup.start().await;
-    proxy.stall();
-    let event = Event::create("uploads", "in/key", DAY_NS, 1);
-    assert_eq!(millstream.post(event.json()).await.unwrap().status, 202);
-    writing(&millstream).await;
+    // Of one key, so that they belong to one lane.
+    let events = [0, 1].map(|later| Event::create("uploads", "in/key", DAY_NS + later, 1));
+    stall_in_a_batch(&millstream, &proxy, &events).await;
     millstream.terminate();
     millstream.logged("draining", Duration::from_secs(10)).await;
     let ready = millstream.send(hyper::Method::GET, "/readyz", &[], "").await;
     assert!(ready.as_ref().map_or(true, |answer| answer.status == 503), "{ready:?}");
     let began = Instant::now();
-    assert_ne!(millstream.wait().await, 0, "not everything is committed");
+    assert_ne!(millstream.wait().await, 0, "not everything is committed:\n{}", millstream.log());
     assert!(began.elapsed() < Duration::from_secs(15), "the deadline holds: {:?}", began.elapsed());
 }
