@@ -60,6 +60,7 @@ impl Fixture for EmbeddedLog {
             skips: false,
             recreates: true,
             patience: Duration::from_secs(20),
+            backlog: 20_000,
         }
     }
 

@@ -53,6 +53,7 @@ impl Fixture for InKafka {
             skips: true,
             recreates: true,
             patience: PATIENCE,
+            backlog: 20_000,
         }
     }
 

@@ -79,6 +79,7 @@ impl Fixture for Streamed {
             skips: false,
             recreates: true,
             patience: Duration::from_secs(20),
+            backlog: 20_000,
         }
     }
 

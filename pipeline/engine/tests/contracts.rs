@@ -38,6 +38,7 @@ impl source::Fixture for InStream {
             skips: true,
             recreates: true,
             patience: Duration::from_secs(10),
+            backlog: 20_000,
         }
     }
 

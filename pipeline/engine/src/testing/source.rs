@@ -75,6 +75,8 @@ pub struct Abilities {
     /// The longest that a healthy stream takes to show a published record, and to answer at all. Waits end when the
     /// record is there, so a generous value costs nothing but the time to fail.
     pub patience: Duration,
+    /// So many small records make a backlog far larger than a fetch.
+    pub backlog: u64,
 }
 
 /// How well a source knows what is left.

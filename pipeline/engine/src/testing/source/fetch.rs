@@ -22,7 +22,7 @@ pub async fn a_fetch_keeps_to_its_bytes(fixture: &mut impl Fixture) {
     let source = fixture.open().await;
     let partitions = partitions(&*source, &abilities).await;
     // Records so small that their bookkeeping outweighs them, and records of a usual size.
-    let sizes = [(20_000, 0), (4_000, 1_000)];
+    let sizes = [(abilities.backlog, 0), (abilities.backlog / 5, 1_000)];
     for (partition, (count, bytes)) in partitions.iter().zip(sizes) {
         let published = numbered(0..count, bytes);
         for part in published.chunks(1_000) {
