@@ -22,6 +22,7 @@ mod linger;
 mod meter;
 mod reading;
 mod search;
+mod trial;
 
 use std::time::Duration;
 

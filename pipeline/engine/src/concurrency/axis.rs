@@ -1,7 +1,7 @@
 //! One of the two numbers that are sought: what is known of it, and when to try another.
 
 use super::Knob;
-use super::evidence::Evidence;
+use super::evidence::{DOUBT, Evidence};
 use super::reading::Around;
 
 /// Right after something was learnt the next trial comes so soon, seconds.
@@ -10,14 +10,14 @@ const REST_MIN: f64 = 1.0;
 /// After each trial that changed nothing the next comes so many times later.
 const REST_GROWS: f64 = 1.5;
 
+/// Trials that take long come later: so many times as long.
+const TRIALS_APART: f64 = 4.0;
+
 /// The part of goodput that trials may cost when nothing more is learnt: where one costs much the next comes later.
-const TRIALS_COST: f64 = 0.02;
+const TRIALS_COST: f64 = 0.005;
 
 /// It comes within so many seconds all the same: what has changed so slowly that goodput shows no step is to be found.
 const PAID_OFF_MAX: f64 = 240.0;
-
-/// Deviation of a ratio above which little is known.
-const DOUBT: f64 = 0.02;
 
 /// One number.
 #[derive(Clone, Debug)]
@@ -59,8 +59,9 @@ impl Axis {
     }
 
     /// A trial is over: it taught something or not, and cost as much as so many seconds without work.
-    pub(super) fn tried(&mut self, now: f64, taught: bool, lost_seconds: f64) {
-        self.rest = if taught { REST_MIN } else { (self.rest * REST_GROWS).min(self.rest_max) };
+    pub(super) fn tried(&mut self, now: f64, taught: bool, lasted: f64, lost_seconds: f64) {
+        let rest_max = self.rest_max.max(TRIALS_APART * lasted);
+        self.rest = if taught { REST_MIN } else { (self.rest * REST_GROWS).min(rest_max) };
         self.due = now + self.rest;
         if !taught {
             self.fewer_due = self.fewer_due.max(now + (lost_seconds / TRIALS_COST).min(PAID_OFF_MAX));
@@ -91,6 +92,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn trials_that_take_long_come_later() {
+        let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
+        let mut axis = Axis::new(Knob::Concurrency, evidence, (1.5, 0.7), 25.0, 0.0);
+        let mut rest = |lasted| {
+            (0..20).for_each(|_| axis.tried(0.0, false, lasted, 0.0));
+            axis.due
+        };
+        assert_eq!((rest(1.0), rest(10.0)), (25.0, 40.0));
+    }
+
+    #[test]
     fn fewer_are_tried_again_when_what_they_cost_has_paid_off_and_more_at_any_time() {
         let mut cost = Cost::default();
         cost.committed(Duration::from_millis(100), 1_000, 100_000, 8);
@@ -108,13 +120,13 @@ mod tests {
         let next = |now: f64, axis: &mut Axis| axis.next_trial(now, &around).unwrap() > 8;
         axis.turn(false);
         assert!(!next(0.0, &mut axis), "fewer");
-        axis.tried(1.0, false, 0.5);
+        axis.tried(1.0, false, 2.0, 0.5);
         axis.turn(false);
-        assert!(next(25.0, &mut axis), "half a second is 2 % of 25 s, which are not over");
+        assert!(next(100.0, &mut axis), "half a second is 0.5 % of 100 s, which are not over");
         axis.turn(false);
-        assert!(!next(26.0, &mut axis));
-        axis.tried(26.0, false, 100.0);
+        assert!(!next(101.0, &mut axis));
+        axis.tried(101.0, false, 2.0, 100.0);
         axis.turn(false);
-        assert!(!next(266.0, &mut axis), "after four minutes whatever it cost");
+        assert!(!next(341.0, &mut axis), "after four minutes whatever it cost");
     }
 }

@@ -10,7 +10,7 @@ use super::brake::{Brakes, MILD, OVERLOAD, Overload};
 use super::ceiling::Ceiling;
 use super::cost::Cost;
 use super::reading::Around;
-use super::search::Search;
+use super::search::{Search, Step};
 use super::{Decision, Ending, Event, Knob, Pace, Reason, Settings, Signals, Work, ladder, linger};
 
 /// What keeps more from being written.
@@ -31,6 +31,9 @@ const CONCURRENCY_START: usize = 2;
 
 /// Without a word for so long, time has jumped: what lies between says nothing. In seconds.
 const JUMP: f64 = 5.0;
+
+/// With more than this part of what is under way waiting for locks, smaller transactions are tried before larger ones.
+const LOCKED: f64 = 0.25;
 
 /// The model of cost is off by this part of what it says of a larger transaction.
 const MODEL_ERROR: f64 = 0.3;
@@ -260,6 +263,9 @@ impl Controller {
         if self.settings.freeze {
             return;
         }
+        if signals.sessions_locked.is_some_and(|locked| locked > LOCKED * self.inflight as f64) {
+            self.search.locked();
+        }
         let (now, max) = (self.seconds(), self.limits().1);
         let before = self.ceiling.within(max);
         let at = match self.search.home() {
@@ -307,8 +313,13 @@ impl Controller {
             capped_at: if cap == 0 { f64::INFINITY } else { cap as f64 },
             full: self.batch.mostly_full(),
         };
-        if let Some(step) = self.search.tick(now, &around) {
-            self.change(step.knob, step.to, step.reason, step.figures, decisions);
+        if let Some(Step { knob, from, to, reason, figures }) = self.search.tick(now, &around) {
+            if to == around.of(knob).0 {
+                // A trial that stays.
+                decisions.push(self.decision(knob, from, to, reason, figures));
+            } else {
+                self.change(knob, to, reason, figures, decisions);
+            }
         }
     }
 

@@ -17,6 +17,9 @@ const HALF_LIFE: f64 = 300.0;
 /// A pair so many deviations off what was believed says that the database is another than it was.
 const SURPRISE: f64 = 3.0;
 
+/// Deviation of a ratio above which little is known.
+pub(super) const DOUBT: f64 = 0.02;
+
 /// What is left of the older pairs' trust then.
 const SURPRISED: f64 = 0.15;
 
@@ -121,6 +124,12 @@ impl Evidence {
         self.curves.ratio(self.ladder.at_most(from), self.ladder.at_most(to)).1.sqrt()
     }
 
+    /// Whether the two are well known, and this is what is known of them.
+    pub(super) fn is_as_believed(&self, from: usize, to: usize, ratio: f64, variance: f64) -> bool {
+        let (believed, doubt) = self.curves.ratio(self.ladder.at_most(from), self.ladder.at_most(to));
+        doubt.sqrt() < DOUBT && (ratio - believed).abs() < (variance + doubt).sqrt()
+    }
+
     /// What is known counts only so much from now on.
     pub(super) fn doubt(&mut self, part: f64) {
         self.pairs.iter_mut().for_each(|pair| pair.trust *= part);
@@ -134,7 +143,7 @@ impl Evidence {
     /// not a part of the most, because what the most is nobody knows when all that was seen is noisy.
     pub(super) fn better(&self, number: usize, ceiling: usize) -> Option<usize> {
         let (here, top) = (self.ladder.at_most(number), self.ladder.at_most(ceiling));
-        if self.pairs.is_empty() && self.foretold.is_none() {
+        if self.pairs.is_empty() {
             // Nothing is known: only trying tells. But higher up nothing is tried on no evidence.
             let to = self.ladder.beside(here, 2.0).min(top);
             return (to > here && number <= self.ladder.number(0).max(2)).then(|| self.ladder.number(to));
@@ -152,6 +161,11 @@ impl Evidence {
         let to =
             if best > here { best.min(self.ladder.beside(here, 2.0)) } else { best.max(self.ladder.beside(here, 0.5)) };
         Some(self.ladder.number(to))
+    }
+
+    /// What a change is worth that gave this much, as a logarithm: below 0 it is not worth it.
+    pub(super) fn worth_of(&self, from: usize, to: usize, ratio: f64) -> f64 {
+        ratio - self.price * (to as f64 / from as f64).ln()
     }
 
     fn worth(&self, rung: usize) -> f64 {

@@ -9,7 +9,8 @@ use super::axis::Axis;
 use super::cost::Cost;
 use super::evidence::Evidence;
 use super::meter::Meter;
-use super::reading::{Around, BUSY, NOISE_KNOWN, Reading};
+use super::reading::{Around, BUSY, Reading};
+use super::trial::{self, Phase};
 use super::{Knob, Reason};
 
 /// What one per cent more of a number must give, in per cent of goodput. Of concurrency: less rests on the slope of soft
@@ -58,7 +59,7 @@ const SECONDS_MAX: f64 = 5.0;
 const TRANSACTIONS_MIN: f64 = 8.0;
 
 /// What may have changed by itself from one window to the next: variance of the logarithm.
-const DRIFT: f64 = 0.0009;
+pub(super) const DRIFT: f64 = 0.0009;
 
 /// Goodput that differs by this much, twice running, is of another database than it was.
 const SHIFT: f64 = 0.12;
@@ -71,27 +72,11 @@ const SHIFTED: f64 = 0.4;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Step {
     pub(super) knob: Knob,
+    /// What a trial that stays has left behind; else what holds.
+    pub(super) from: usize,
     pub(super) to: usize,
     pub(super) reason: Reason,
     pub(super) figures: Vec<(&'static str, f64)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    Watch,
-    /// Another is tried; the first of its two windows is over or not.
-    Try {
-        knob: Knob,
-        from: usize,
-        before: u64,
-        first: Option<u64>,
-    },
-    /// Back from it, to see whether all is as before.
-    Back {
-        knob: Knob,
-        tried: usize,
-        windows: [u64; 3],
-    },
 }
 
 /// The search.
@@ -100,9 +85,9 @@ pub(super) struct Search {
     pub(super) meter: Meter,
     /// Processes that write to the database, this one with them, as far as is known.
     processes: f64,
-    concurrency: Axis,
-    records: Axis,
-    phase: Phase,
+    pub(super) concurrency: Axis,
+    pub(super) records: Axis,
+    pub(super) phase: Phase,
     open: u64,
     closes: f64,
     /// A window that is over, and when all that was in flight at its end has most likely ended.
@@ -112,7 +97,9 @@ pub(super) struct Search {
     /// Nothing but growth so far.
     starting: bool,
     /// Far from where to be, or not known how far: windows are short.
-    hurried: bool,
+    pub(super) hurried: bool,
+    /// Many waited for locks lately.
+    locked: bool,
     /// The usual level, and how many windows running were off it, above or below.
     usual: Option<f64>,
     off: i32,
@@ -144,6 +131,7 @@ impl Search {
             moved_from: None,
             starting: true,
             hurried: true,
+            locked: false,
             usual: None,
             off: 0,
         }
@@ -153,14 +141,15 @@ impl Search {
         &mut self.axis(knob).evidence
     }
 
-    fn axis(&mut self, knob: Knob) -> &mut Axis {
+    pub(super) fn axis(&mut self, knob: Knob) -> &mut Axis {
         if knob == Knob::Records { &mut self.records } else { &mut self.concurrency }
     }
 
     /// Begins anew with these numbers: something else has changed one, or time has jumped.
     pub(super) fn restart(&mut self, now: f64, concurrency: usize, records: usize, cost: &Cost) {
         self.phase = Phase::Watch;
-        (self.closed, self.moved_from, self.usual, self.off) = (None, None, None, 0);
+        (self.closed, self.moved_from) = (None, None);
+        self.forget_usual();
         self.open(now, (concurrency, records), cost, true);
     }
 
@@ -174,6 +163,12 @@ impl Search {
     /// So many processes write to the database, this one with them.
     pub(super) fn shared_by(&mut self, processes: usize) {
         self.processes = processes.max(1) as f64;
+    }
+
+    /// Many wait for locks, which are held to the end of a transaction: smaller ones may be better.
+    pub(super) fn locked(&mut self) {
+        self.records.turn(false);
+        self.locked = true;
     }
 
     /// Concurrency was lowered because it had to be: how far it may rise again is to be seen soon.
@@ -209,7 +204,8 @@ impl Search {
                 self.phase = Phase::Watch;
                 self.compare(now, around, (knob, tried), [before, first, second, closed])
             }
-            _ => self.watched(now, around, closed),
+            Phase::Try { knob, from, before, .. } => self.judge(now, around, (knob, from), [before, closed]),
+            Phase::Watch => self.watched(now, around, closed),
         }
     }
 
@@ -226,17 +222,17 @@ impl Search {
         let cost = around.cost;
         let busy = self.meter.window(self.open).is_some_and(|window| window.busy_share(now) >= BUSY);
         let here = (around.concurrency, around.records);
-        let back = |knob, to| Some(Step { knob, to, reason: Reason::Trial, figures: Vec::new() });
         let home = |knob, from| if knob == Knob::Records { (here.0, from) } else { (from, here.1) };
         match self.phase {
             Phase::Try { knob, from, .. } if !busy => {
                 let (concurrency, records) = home(knob, from);
                 self.restart(now, concurrency, records, cost);
                 self.axis(knob).postpone(now);
-                back(knob, from)
+                Some(trial::home(knob, around.of(knob).0, from))
             }
             Phase::Try { knob, from, before, first: None } => {
                 self.phase = Phase::Try { knob, from, before, first: Some(self.open) };
+                self.close(now, cost);
                 self.open(now, here, cost, false);
                 None
             }
@@ -244,11 +240,11 @@ impl Search {
                 let tried = around.of(knob).0;
                 self.phase = Phase::Back { knob, tried, windows: [before, first, self.open] };
                 self.open(now, home(knob, from), cost, true);
-                back(knob, from)
+                Some(trial::home(knob, around.of(knob).0, from))
             }
             Phase::Watch | Phase::Back { .. } => {
                 if self.closed.is_none() {
-                    self.closed = Some((self.open, now + cost.recent_seconds().min(SECONDS_MAX / 2.0)));
+                    self.close(now, cost);
                 }
                 self.open(now, here, cost, false);
                 None
@@ -256,18 +252,24 @@ impl Search {
         }
     }
 
+    /// The open window is over, and read when what is in flight has most likely ended.
+    fn close(&mut self, now: f64, cost: &Cost) {
+        self.closed = Some((self.open, now + cost.recent_seconds().min(SECONDS_MAX / 2.0)));
+    }
+
     /// Opens a window; after a change, when what was in flight has most likely ended.
     fn open(&mut self, now: f64, (concurrency, records): (usize, usize), cost: &Cost, changed: bool) {
         let each = cost.recent_seconds();
         let after = if changed { each.min(SECONDS_MAX / 2.0) } else { 0.0 };
-        let (part, variance) = if self.hurried { (0.5, VARIANCE_HURRIED) } else { (1.0, VARIANCE) };
+        let short = self.hurried || matches!(self.phase, Phase::Try { first: None, .. });
+        let (part, variance) = if short { (0.5, VARIANCE_HURRIED) } else { (1.0, VARIANCE) };
         let transactions = TRANSACTIONS.max(cost.noise() / variance);
         let length = (each * FLIGHTS).max(each * transactions / concurrency.max(1) as f64) * part;
         self.open = self.meter.open(now, after, concurrency, records);
         self.closes = now + after + length.clamp(SECONDS_MIN, SECONDS_MAX);
     }
 
-    fn reading(&self, id: u64, now: f64, around: &Around<'_>) -> Option<Reading> {
+    pub(super) fn reading(&self, id: u64, now: f64, around: &Around<'_>) -> Option<Reading> {
         Reading::of(self.meter.window(id)?, now, around)
     }
 
@@ -285,48 +287,41 @@ impl Search {
             }
         }
         self.heed_level(now, &reading);
+        if std::mem::take(&mut self.locked) && self.records.due <= now && around.full {
+            // How many wait for each other depends on how long they take.
+            return self.start_trial(now, around, &reading, id).or_else(|| self.go(now, around, &reading));
+        }
         self.go(now, around, &reading).or_else(|| self.start_trial(now, around, &reading, id))
     }
 
-    /// A trial is over: before, twice the other, after.
-    fn compare(
-        &mut self,
-        now: f64,
-        around: &Around<'_>,
-        (knob, tried): (Knob, usize),
-        windows: [u64; 4],
-    ) -> Option<Step> {
-        let [before, first, second, after] = windows.map(|id| self.reading(id, now, around));
-        self.axis(knob).postpone(now);
-        let (before, first, second, after) = (before?, first?, second?, after?);
-        self.worked(first.seconds + second.seconds + after.seconds);
-        let one = first.level(knob) - before.level(knob);
-        let other = second.level(knob) - after.level(knob);
-        let known = (before.variance + first.variance + second.variance + after.variance) / 4.0;
-        let variance = known.max((one - other) * (one - other) / 4.0);
-        let surprised = self.learn(knob, after.at(knob), tried, (one + other) / 2.0, variance);
-        let lost_seconds = (1.0 - ((one + other) / 2.0).exp()).max(0.0) * (first.seconds + second.seconds);
-        let step = self.go(now, around, &after);
-        self.axis(knob).tried(now, surprised || step.is_some(), lost_seconds);
-        step
-    }
-
-    /// Two were compared: gives whether that was a surprise.
+    /// What was gained by going from one to the other, and its variance.
     ///
     /// Who shares a database with others gets more of it by asking more often, though all together get no more. With `n`
     /// processes alike the own part grows with the own concurrency by `1 - 1/n` of it when nothing more can be had; only
     /// what is gained beyond that is gained.
-    fn learn(&mut self, knob: Knob, from: usize, to: usize, ratio: f64, variance: f64) -> bool {
+    pub(super) fn gained(&self, knob: Knob, from: usize, to: usize, ratio: f64, variance: f64) -> (f64, f64) {
+        if knob == Knob::Records {
+            return (ratio, variance);
+        }
         let part = 1.0 / self.processes;
-        let taken = if knob == Knob::Records { 0.0 } else { (1.0 - part) * (to as f64 / from as f64).ln() };
-        let scale = if knob == Knob::Records { 1.0 } else { part };
-        self.axis(knob).evidence.compared(from, to, (ratio - taken) / scale, variance / (scale * scale))
+        let taken = (1.0 - part) * (to as f64 / from as f64).ln();
+        ((ratio - taken) / part, variance / (part * part))
+    }
+
+    /// Two were compared: gives whether that was a surprise.
+    pub(super) fn learn(&mut self, knob: Knob, from: usize, to: usize, ratio: f64, variance: f64) -> bool {
+        let (ratio, variance) = self.gained(knob, from, to, ratio, variance);
+        self.evidence(knob).compared(from, to, ratio, variance)
     }
 
     /// Goes where the evidence points.
-    fn go(&mut self, now: f64, around: &Around<'_>, reading: &Reading) -> Option<Step> {
+    pub(super) fn go(&mut self, now: f64, around: &Around<'_>, reading: &Reading) -> Option<Step> {
         let step = self.better(Knob::Concurrency, around, reading);
         if step.as_ref().is_none_or(|step| step.to < around.concurrency) {
+            if self.starting && step.is_some() {
+                // The last doubling went too far: how far is to be seen first.
+                self.concurrency.turn(false);
+            }
             self.starting = false;
         }
         self.hurried &= step.is_some();
@@ -336,45 +331,21 @@ impl Search {
             step.reason = Reason::Startup;
         }
         self.moved_from = Some((step.knob, *reading));
-        (self.usual, self.off) = (None, 0);
+        self.forget_usual();
         self.open_with(now, around, &step);
         Some(step)
     }
 
     /// The better number, if there is one.
-    fn better(&self, knob: Knob, around: &Around<'_>, reading: &Reading) -> Option<Step> {
+    pub(super) fn better(&self, knob: Knob, around: &Around<'_>, reading: &Reading) -> Option<Step> {
         let axis = if knob == Knob::Records { &self.records } else { &self.concurrency };
         let (here, most) = around.of(knob);
         let to = axis.evidence.better(here, most).filter(|to| *to != here)?;
         let reason = if to > here { Reason::MoreIsFaster } else { Reason::FewerAreEnough };
-        Some(Step { knob, to, reason, figures: figures(axis, here, to, reading) })
+        Some(Step { knob, from: here, to, reason, figures: figures(axis, here, to, reading) })
     }
 
-    /// Tries another when it is time.
-    fn start_trial(&mut self, now: f64, around: &Around<'_>, reading: &Reading, before: u64) -> Option<Step> {
-        if around.cost.samples() < NOISE_KNOWN {
-            // How long a trial must be is not known yet, and the cost of a transaction may be worth a larger step.
-            return None;
-        }
-        let size = around.full && self.records.due <= now && self.records.due <= self.concurrency.due;
-        let axis = if size { &mut self.records } else { &mut self.concurrency };
-        if axis.due > now {
-            return None;
-        }
-        let knob = axis.knob;
-        let from = around.of(knob).0;
-        let Some(to) = axis.next_trial(now, around) else {
-            axis.tried(now, false, 0.0);
-            return None;
-        };
-        let figures = figures(axis, from, to, reading);
-        self.phase = Phase::Try { knob, from, before, first: None };
-        let step = Step { knob, to, reason: Reason::Trial, figures };
-        self.open_with(now, around, &step);
-        Some(step)
-    }
-
-    fn open_with(&mut self, now: f64, around: &Around<'_>, step: &Step) {
+    pub(super) fn open_with(&mut self, now: f64, around: &Around<'_>, step: &Step) {
         let numbers = match step.knob {
             Knob::Records => (around.concurrency, step.to),
             _ => (step.to, around.records),
@@ -382,9 +353,13 @@ impl Search {
         self.open(now, numbers, around.cost, true);
     }
 
-    fn worked(&mut self, seconds: f64) {
+    pub(super) fn worked(&mut self, seconds: f64) {
         self.concurrency.evidence.worked(seconds);
         self.records.evidence.worked(seconds);
+    }
+
+    pub(super) fn forget_usual(&mut self) {
+        (self.usual, self.off) = (None, 0);
     }
 
     /// Looks whether goodput at the same concurrency is still what it was.
@@ -411,7 +386,7 @@ impl Search {
     }
 }
 
-fn figures(axis: &Axis, from: usize, to: usize, reading: &Reading) -> Vec<(&'static str, f64)> {
+pub(super) fn figures(axis: &Axis, from: usize, to: usize, reading: &Reading) -> Vec<(&'static str, f64)> {
     vec![
         ("records_per_second", reading.records_per_second),
         ("part_of_most_before", axis.evidence.share(from)),

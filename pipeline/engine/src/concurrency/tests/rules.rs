@@ -29,6 +29,48 @@ fn the_first_trial_is_of_larger_transactions_and_waits_until_their_times_are_kno
     assert!(!early.reasons().contains(&Reason::Trial), "{:?}", early.decisions);
 }
 
+/// The trials of concurrency, in pairs: how they began and what came of them.
+fn trials(bench: &Bench) -> Vec<(Decision, Decision)> {
+    let numbers: Vec<_> = bench.decisions.iter().filter(|decision| decision.knob == Knob::Concurrency).collect();
+    let began = |decision: &Decision| decision.reason == Reason::Trial && !decision.figures.is_empty();
+    let pairs = numbers.windows(2).filter(|pair| began(pair[0]));
+    pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect()
+}
+
+#[test]
+fn a_trial_ends_once_what_it_says_is_clear() {
+    let mut bench = Bench::new(settings());
+    bench.run(300, Ending::Committed);
+    let trials = trials(&bench);
+    let lasted = |(began, ended): &(Decision, Decision)| ended.at - began.at;
+    let longest = trials.iter().filter(|(began, _)| began.to <= 6).map(lasted).max().expect("two processors idle");
+    let shortest = trials.iter().filter(|(began, _)| began.from == 9 && began.to > 9).map(lasted).min();
+    assert!(Some(longest) < shortest, "that more gives nothing takes longer to see: {trials:?}");
+}
+
+#[test]
+fn a_trial_that_is_clearly_better_stays() {
+    let mut bench = Bench::new(settings());
+    bench.run(60, Ending::Committed);
+    let before = bench.controller.pace().concurrency;
+    bench.processors = 24;
+    bench.decisions.clear();
+    bench.run(60, Ending::Committed);
+    let stayed = trials(&bench).into_iter().find(|(began, ended)| began.to > began.from && ended.to >= began.to);
+    let (began, ended) = stayed.expect("more is better at once");
+    assert_eq!((ended.reason, began.from >= before), (Reason::MoreIsFaster, true), "{began:?} {ended:?}");
+    assert!(ended.from == began.from || ended.from == began.to, "{began:?} {ended:?}");
+}
+
+#[test]
+fn where_many_wait_for_locks_smaller_transactions_are_tried_first() {
+    let mut bench = Bench::new(settings());
+    bench.tell(Event::Signals(Signals { sessions_locked: Some(5.0), ..Signals::default() }));
+    bench.run(60, Ending::Committed);
+    let first = bench.decisions.iter().find(|decision| decision.reason == Reason::Trial).unwrap();
+    assert_eq!((first.knob, first.from > first.to), (Knob::Records, true), "{first:?}");
+}
+
 #[test]
 fn follows_when_the_database_gets_three_times_the_processors() {
     let mut bench = Bench::new(settings());

@@ -1,0 +1,139 @@
+//! Trials: another number for one or two windows, between windows of the present one.
+
+use super::reading::{Around, NOISE_KNOWN, Reading};
+use super::search::{DRIFT, Search, Step, figures};
+use super::{Knob, Reason};
+
+/// A trial that says so many deviations of what decides need not go on.
+const SURE: f64 = 2.5;
+
+/// What goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    Watch,
+    /// Another is tried; the first of its two windows, a short one, is over or not.
+    Try {
+        knob: Knob,
+        from: usize,
+        before: u64,
+        first: Option<u64>,
+    },
+    /// Back from it, to see whether all is as before.
+    Back {
+        knob: Knob,
+        tried: usize,
+        windows: [u64; 3],
+    },
+}
+
+/// Back from a trial.
+pub(super) fn home(knob: Knob, tried: usize, to: usize) -> Step {
+    Step { knob, from: tried, to, reason: Reason::Trial, figures: Vec::new() }
+}
+
+impl Search {
+    /// Tries another when it is time.
+    pub(super) fn start_trial(
+        &mut self,
+        now: f64,
+        around: &Around<'_>,
+        reading: &Reading,
+        before: u64,
+    ) -> Option<Step> {
+        if around.cost.samples() < NOISE_KNOWN {
+            // How long a trial must be is not known yet, and the cost of a transaction may be worth a larger step.
+            return None;
+        }
+        let size = around.full && self.records.due <= now && self.records.due <= self.concurrency.due;
+        let axis = if size { &mut self.records } else { &mut self.concurrency };
+        if axis.due > now {
+            return None;
+        }
+        let knob = axis.knob;
+        let from = around.of(knob).0;
+        let Some(to) = axis.next_trial(now, around) else {
+            axis.tried(now, false, 0.0, 0.0);
+            return None;
+        };
+        let figures = figures(axis, from, to, reading);
+        self.phase = Phase::Try { knob, from, before, first: None };
+        let step = Step { knob, from, to, reason: Reason::Trial, figures };
+        self.open_with(now, around, &step);
+        Some(step)
+    }
+
+    /// Half of a trial is over. It ends here where what it said is clear, and stays where that is for the better; and
+    /// where it only said what was well known.
+    pub(super) fn judge(
+        &mut self,
+        now: f64,
+        around: &Around<'_>,
+        (knob, from): (Knob, usize),
+        [before, first]: [u64; 2],
+    ) -> Option<Step> {
+        let (before, first) = (self.reading(before, now, around)?, self.reading(first, now, around)?);
+        let tried = around.of(knob).0;
+        // What drifts is not cancelled by a window after it.
+        let variance = before.variance + first.variance + 2.0 * DRIFT;
+        let (ratio, variance) = self.gained(knob, from, tried, first.level(knob) - before.level(knob), variance);
+        let evidence = self.evidence(knob);
+        let worth = evidence.worth_of(from, tried, ratio);
+        let clear = worth.abs() > SURE * variance.sqrt();
+        if !clear && !evidence.is_as_believed(from, tried, ratio, variance) {
+            return None;
+        }
+        let better = clear && worth > 0.0;
+        let surprised = evidence.compared(from, tried, ratio, variance);
+        self.worked(first.seconds);
+        let lost_seconds = (1.0 - ratio.exp()).max(0.0) * 2.0 * first.seconds;
+        self.axis(knob).tried(now, surprised || better, first.seconds, lost_seconds);
+        self.phase = Phase::Watch;
+        self.forget_usual();
+        let step = if better { self.stay(around, (knob, from), &first) } else { home(knob, tried, from) };
+        self.open_with(now, around, &step);
+        Some(step)
+    }
+
+    /// What was tried is better: it stays, or goes further at once where that is believed to be better still.
+    fn stay(&mut self, around: &Around<'_>, (knob, from): (Knob, usize), reading: &Reading) -> Step {
+        let tried = around.of(knob).0;
+        let more = tried > from;
+        self.hurried = true;
+        self.axis(knob).turn(more);
+        let reason = if more { Reason::MoreIsFaster } else { Reason::FewerAreEnough };
+        let further = self.better(knob, around, reading).filter(|step| step.to != tried && (step.to > tried) == more);
+        further.unwrap_or_else(|| Step {
+            knob,
+            from,
+            to: tried,
+            reason,
+            figures: figures(self.axis(knob), from, tried, reading),
+        })
+    }
+
+    /// A trial is over: before, twice the other, after.
+    pub(super) fn compare(
+        &mut self,
+        now: f64,
+        around: &Around<'_>,
+        (knob, tried): (Knob, usize),
+        windows: [u64; 4],
+    ) -> Option<Step> {
+        let [before, first, second, after] = windows.map(|id| self.reading(id, now, around));
+        self.axis(knob).postpone(now);
+        let (before, first, second, after) = (before?, first?, second?, after?);
+        self.worked(first.seconds + second.seconds + after.seconds);
+        let (one, one_variance) = (first.level(knob) - before.level(knob), before.variance + first.variance);
+        let (other, other_variance) = (second.level(knob) - after.level(knob), second.variance + after.variance);
+        // Each half by how much is known of it; how far they disagree is the error, if that is more.
+        let part = other_variance / (one_variance + other_variance);
+        let ratio = part * one + (1.0 - part) * other;
+        let variance = (part * one_variance).max(part * (1.0 - part) * (one - other) * (one - other));
+        let surprised = self.learn(knob, after.at(knob), tried, ratio, variance);
+        let lasted = first.seconds + second.seconds;
+        let lost_seconds = (1.0 - ratio.exp()).max(0.0) * lasted;
+        let step = self.go(now, around, &after);
+        self.axis(knob).tried(now, surprised || step.is_some(), lasted, lost_seconds);
+        step
+    }
+}
