@@ -86,13 +86,14 @@ impl Sampler {
         let lag: Option<f64> = row.try_get(3)?;
         Ok(Signals {
             sessions_running: count(0)?,
+            sessions_of_others: count(4)?,
             sessions_locked: count(1)?,
             sessions_waiting_io: count(2)?,
             processors: self.processors,
             // No database tells it; that of this machine would be ours as well.
             processors_used: None,
             replica_lag: lag.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-            processes: row.try_get::<i64, _>(4)?.try_into().ok().map(|processes: usize| processes.max(1)),
+            processes: row.try_get::<i64, _>(5)?.try_into().ok().map(|processes: usize| processes.max(1)),
         })
     }
 }

@@ -9,6 +9,11 @@ use super::Signals;
 /// More sessions that want a processor than this for each processor, over a while: some only wait.
 const RUNNING_PER_PROCESSOR: f64 = 2.0;
 
+/// While others want a processor too, so many for each processor on the average, this many are more than enough: what
+/// one session has for itself, another waits for.
+const OTHERS_PER_PROCESSOR: f64 = 0.25;
+const RUNNING_BESIDE_OTHERS: f64 = 1.0;
+
 /// With more of the processors in use than this, and nothing else known, nothing is left.
 const PROCESSORS_USED: f64 = 0.97;
 
@@ -18,8 +23,8 @@ const SMOOTHED_OVER: f64 = 12.0;
 /// A replica further behind than this, in seconds, and falling further, reads stale.
 const REPLICA_LAG: f64 = 10.0;
 
-/// Signals lower it by this factor, at most so often (seconds).
-const SIGNAL_FACTOR: f64 = 0.9;
+/// Signals lower it by as much as there is too much, within these, and at most so often (seconds).
+const SIGNAL_FACTOR: (f64, f64) = (0.5, 0.9);
 const SIGNAL_EVERY: f64 = 10.0;
 
 /// To begin with it is twice the processors, or this process's part of that, where they are known. When so many looks in
@@ -46,6 +51,8 @@ pub(super) struct Ceiling {
     lag: f64,
     /// How crowded the database is, smoothed: above 1 is too much.
     crowd: f64,
+    /// Sessions of others for each processor, smoothed.
+    others: f64,
     by_signal: bool,
     /// Whether the first was set that the number of processors gives.
     is_begun: bool,
@@ -62,6 +69,7 @@ impl Ceiling {
             pressed: f64::NEG_INFINITY,
             lag: 0.0,
             crowd: 0.0,
+            others: 0.0,
             by_signal: false,
             is_begun: false,
             idle_looks: 0,
@@ -93,7 +101,10 @@ impl Ceiling {
         let lag = signals.replica_lag.map(|lag| lag.as_secs_f64());
         let behind = lag.is_some_and(|lag| lag > REPLICA_LAG && lag > self.lag);
         self.lag = lag.unwrap_or(self.lag);
-        let crowd = crowd(signals);
+        if let (Some(others), Some(processors)) = (signals.sessions_of_others, signals.processors) {
+            self.others += ((others / processors.max(1.0)).min(4.0) - self.others) / SMOOTHED_OVER;
+        }
+        let crowd = crowd(signals, self.others > OTHERS_PER_PROCESSOR);
         if crowd.is_some() || lag.is_some() {
             self.signalled = Some(now);
         }
@@ -113,9 +124,12 @@ impl Ceiling {
             return false;
         }
         self.pressed = now;
-        let to = super::ladder::nearest((self.within(concurrency) as f64 * SIGNAL_FACTOR).floor()).max(1);
+        let factor = (1.0 / self.crowd.max(0.01)).clamp(SIGNAL_FACTOR.0, SIGNAL_FACTOR.1);
+        let to = super::ladder::nearest((self.within(concurrency) as f64 * factor).floor()).max(1);
         self.lower(now, to);
         self.by_signal = true;
+        // As far as the crowd was ours it is gone before what is smoothed shows it.
+        self.crowd *= factor;
         true
     }
 
@@ -148,11 +162,10 @@ impl Ceiling {
 
 /// How crowded the processors are, 1 at the bound; nothing where that is not said. Sessions that wait for locks are no
 /// part of it: what they cost is missing in goodput, which says it better.
-fn crowd(signals: &Signals) -> Option<f64> {
+fn crowd(signals: &Signals, beside_others: bool) -> Option<f64> {
+    let enough = if beside_others { RUNNING_BESIDE_OTHERS } else { RUNNING_PER_PROCESSOR };
     match (signals.sessions_running, signals.processors, signals.processors_used) {
-        (Some(running), Some(processors), _) if processors > 0.0 => {
-            Some((running / (RUNNING_PER_PROCESSOR * processors)).min(4.0))
-        }
+        (Some(running), Some(processors), _) if processors > 0.0 => Some((running / (enough * processors)).min(4.0)),
         (_, _, Some(used)) => Some(used / PROCESSORS_USED),
         _ => None,
     }
@@ -207,13 +220,40 @@ mod tests {
         assert!(ceiling.heed(0.0, &many, 20), "to begin with");
         let fell = (1..25).filter(|second| ceiling.heed(f64::from(*second), &many, 20)).collect::<Vec<_>>();
         assert_eq!(fell, [6, 16], "not at the first word, and not at each");
-        assert_eq!(ceiling.within(64), 6);
+        assert_eq!(ceiling.within(64), 3, "by a tenth, then by as much as there is too much");
         let few = Signals { sessions_running: Some(7.0), ..many };
         for second in 25..6000 {
             ceiling.heed(f64::from(second), &few, 16);
             ceiling.relax(f64::from(second), 20);
         }
         assert_eq!(ceiling.within(64), 64);
+    }
+
+    #[test]
+    fn beside_others_half_as_many_are_enough_and_again_all_when_they_have_left() {
+        let mut ceiling = Ceiling::new();
+        let running = |own, others| Signals {
+            sessions_running: Some(own + others),
+            sessions_of_others: Some(others),
+            processors: Some(2.0),
+            ..Signals::default()
+        };
+        ceiling.heed(0.0, &running(3.0, 0.0), 4);
+        for second in 1..20 {
+            assert!(!ceiling.heed(f64::from(second), &running(3.0, 0.0), 4), "three of four that are enough");
+        }
+        let fell = (20..60).filter(|second| {
+            let own = ceiling.within(4);
+            ceiling.heed(f64::from(*second), &running(own as f64, 2.0), own)
+        });
+        let fell: Vec<i32> = fell.collect();
+        assert!(fell.first().is_some_and(|second| *second < 30) && fell.len() == 2, "{fell:?}");
+        assert_eq!(ceiling.within(4), 1, "two of others on two processors are enough");
+        let rose = (60..120).find(|second| {
+            ceiling.heed(f64::from(*second), &running(1.0, 0.0), 1);
+            ceiling.relax(f64::from(*second), 4) && ceiling.within(4) >= 4
+        });
+        assert!(rose.is_some_and(|second| second < 90), "{rose:?}");
     }
 
     #[test]

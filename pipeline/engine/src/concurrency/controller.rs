@@ -459,6 +459,7 @@ fn figures_of(signals: &Signals) -> Vec<(&'static str, f64)> {
     let lag = signals.replica_lag.map(|lag| lag.as_secs_f64());
     [
         ("sessions_running", signals.sessions_running),
+        ("sessions_of_others", signals.sessions_of_others),
         ("sessions_locked", signals.sessions_locked),
         ("processors", signals.processors),
         ("processors_used_part", signals.processors_used),

@@ -106,6 +106,8 @@ pub struct Told {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_running: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_of_others: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_locked: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_waiting_io: Option<f64>,
@@ -225,6 +227,7 @@ impl From<&Signals> for Told {
     fn from(signals: &Signals) -> Self {
         Told {
             sessions_running: signals.sessions_running,
+            sessions_of_others: signals.sessions_of_others,
             sessions_locked: signals.sessions_locked,
             sessions_waiting_io: signals.sessions_waiting_io,
             processors: signals.processors,
@@ -239,6 +242,7 @@ impl From<&Told> for Signals {
     fn from(told: &Told) -> Self {
         Signals {
             sessions_running: told.sessions_running,
+            sessions_of_others: told.sessions_of_others,
             sessions_locked: told.sessions_locked,
             sessions_waiting_io: told.sessions_waiting_io,
             processors: told.processors,

@@ -152,6 +152,7 @@ impl Database {
         let used = (self.cores.used_seconds() - before) / (now - at).max(1e-9);
         (!self.gone).then(|| Signals {
             sessions_running: Some(self.cores.running()),
+            sessions_of_others: None,
             sessions_locked: Some(self.locks.waiting as f64),
             sessions_waiting_io: Some(self.log.waiting()),
             processors: self.cores.count(),
