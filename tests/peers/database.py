@@ -4,10 +4,8 @@ import subprocess
 
 from events import MARKS
 
-# The table of all peers but millstream, which has its own and more of them.
-TABLE = """CREATE TABLE {name} (bucket text COLLATE "C", key text COLLATE "C", size bigint, etag text, content_type text,
-    metadata jsonb, sequencer text, event_time timestamptz, PRIMARY KEY (bucket, key));
-CREATE INDEX ON {name} USING gin (metadata jsonb_path_ops)"""
+# What rows of peers have in the columns that only the order of events needs, or versions.
+REST = "desc_time 0, desc_seq 0, desc_hash 0, kind 1, order_class 2, current true"
 NAME = "peers"
 # How many partitions have been written to their end.
 MARKS_QUERY = "SELECT count(*) FROM {table} WHERE bucket = '%s'" % MARKS
@@ -49,6 +47,19 @@ class Psql:
             pass
         self.process.wait()
         self.process.stdout.close()
+
+
+def make_tables(database, *names):
+    """The table of millstream, for a peer: columns, constraints, indexes and storage, of a migrated database. The rest of
+    its schema goes: sinks look for a table in all schemas that there are."""
+    options = database.one("SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = 'millstream.objects'::regclass")
+    defaults = [column.rsplit(" ", 1) for column in REST.split(", ")]
+    for name in names:
+        database.rows("CREATE TABLE %s (LIKE millstream.objects INCLUDING ALL) WITH (%s)" % (name, options))
+        database.rows("ALTER TABLE %s %s" % (
+            name, ", ".join("ALTER %s SET DEFAULT %s" % (column, value) for column, value in defaults)))
+    database.rows("SET client_min_messages = warning")
+    database.rows("DROP SCHEMA millstream, analytics CASCADE")
 
 
 class Server:

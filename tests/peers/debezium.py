@@ -5,22 +5,23 @@ import time
 import urllib.error
 import urllib.request
 
-from database import TABLE
+from database import make_tables
 from process import Client
 
 KEY = {"type": "struct", "fields": [
     {"field": "bucket", "type": "string"},
     {"field": "key", "type": "string"},
+    {"field": "store", "type": "string"},
+    {"field": "version_id", "type": "string"},
 ]}
 VALUE = {"type": "struct", "fields": [
-    {"field": "bucket", "type": "string"},
-    {"field": "key", "type": "string"},
+    *KEY["fields"],
     {"field": "size", "type": "int64"},
     {"field": "etag", "type": "string"},
     {"field": "content_type", "type": "string"},
     {"field": "metadata", "type": "string", "name": "io.debezium.data.Json"},
-    {"field": "sequencer", "type": "string"},
-    {"field": "event_time", "type": "string", "name": "io.debezium.time.ZonedTimestamp"},
+    {"field": "order_time", "type": "int64"},
+    {"field": "order_seq", "type": "int64"},
 ]}
 SETTINGS = {
     "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
@@ -59,7 +60,7 @@ class Debezium(Client):
         self.worker = self.session.part("connect", "connect.sh", {"CONNECT_BOOTSTRAP": self.session.brokers})
 
     def prepare(self, database):
-        database.rows(TABLE.format(name=self.table))
+        make_tables(database, self.table)
 
     def go(self):
         self.connector = self.new_name()
@@ -75,7 +76,8 @@ class Debezium(Client):
         status = self._ask("GET", "/connectors/%s/status" % self.connector)
         for task in (status or {}).get("tasks", []):
             if task["state"] == "FAILED":
-                raise RuntimeError("a task failed: %s" % task.get("trace", "")[:2000])
+                causes = [line for line in task.get("trace", "").splitlines() if not line.startswith("\t")]
+                raise RuntimeError("a task failed: %s" % " / ".join(causes)[:2000])
 
     def stop(self):
         if self.connector is None:

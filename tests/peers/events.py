@@ -36,8 +36,9 @@ METADATA = '{"sha": "%(sha)s", "owner": "%(owner)s", "stage": "%(stage)s", "came
 
 # The metadata is a text in it: a sink for tables has no deeper record.
 FLAT = (
-    '{"bucket":"%(bucket)s","key":"%(key)s","size":%(size)d,"etag":"%(etag)s","content_type":"image/jpeg","metadata":"'
-    + METADATA.replace('"', '\\"') + '","sequencer":"%(sequencer)s","event_time":"%(time)s"}'
+    '{"bucket":"%(bucket)s","key":"%(key)s","store":"minio","version_id":"","size":%(size)d,"etag":"%(etag)s",'
+    '"content_type":"image/jpeg","metadata":"' + METADATA.replace('"', '\\"')
+    + '","order_time":%(ns)d,"order_seq":%(number)d}'
 )
 
 
@@ -93,6 +94,8 @@ def facts(event):
         "camera": "camera-%d" % (own >> 16 & 0x3FFF),
         "sha": "%016x%016x" % (own, one),
         "sequencer": "%016X" % ns,
+        "ns": ns,
+        "number": number,
         "time": "2026-03-12T%02d:%02d:%02d.%03dZ" % (
             seconds // 3600, seconds // 60 % 60, seconds % 60, ns // 1_000_000 % 1000),
     }
@@ -107,9 +110,9 @@ def raw(fact):
 
 
 def columns(fact):
-    """The columns of the table that peers write."""
-    return (fact["bucket"], fact["key"], str(fact["size"]), fact["etag"], "image/jpeg", METADATA % fact,
-            fact["sequencer"], fact["time"])
+    """The columns of the table that peers write: its key, what is compared, and the order of events."""
+    return (fact["bucket"], fact["key"], "minio", "", str(fact["size"]), fact["etag"], "image/jpeg", METADATA % fact,
+            str(fact["ns"]), str(fact["number"]))
 
 
 def mark(number):
@@ -150,11 +153,11 @@ class Events:
     @staticmethod
     def _line(fact):
         row = columns(fact)
-        return "\t".join(row[:2] if fact["removed"] else row) + "\n"
+        return "\t".join(row[:4] if fact["removed"] else row) + "\n"
 
     def _write(self, fact, raws, flats, partition):
         raws.write("%s\t%s/%s\t%s\n" % (partition, fact["bucket"], fact["key"], raw(fact)))
-        key = '{"bucket":"%(bucket)s","key":"%(key)s"}' % fact
+        key = '{"bucket":"%(bucket)s","key":"%(key)s","store":"minio","version_id":""}' % fact
         flats.write("%s\t%s\t%s\n" % (partition, key, "" if fact["removed"] else FLAT % fact))
 
     @staticmethod
@@ -166,7 +169,7 @@ class Events:
             wrong += last[which] != event and not (last[which][2] and event[2])
             if not event[2]:
                 row = columns(facts(event))
-                right[row[:2]] = row[2:6]
+                right[row[:2]] = row[4:8]
         return {"right": right, "wrong_by_order_of_delivery": wrong}
 
 

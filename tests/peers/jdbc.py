@@ -2,7 +2,7 @@
 
 import select
 
-from database import TABLE
+from database import make_tables
 from process import Client
 
 
@@ -20,11 +20,10 @@ class Jdbc(Client):
             "java", "-Xms256m", "-Xmx2g", "-XX:+UseG1GC", "-cp", self.session.classes + ":" + connect + "/lib/*", "Writer",
             self.session.server.url(jdbc=True), str(self.connections), str(self.batch), self.lines()], pipes=True)
         self._expect("ready")
-        database.rows(TABLE.format(name="warm"))
+        make_tables(database, "warm", self.table)
         self._write("warm")
         self._expect("done")
         database.rows("DROP TABLE warm")
-        database.rows(TABLE.format(name=self.table))
 
     def go(self):
         self._write(self.table)

@@ -32,6 +32,7 @@ def run(session, peer):
     events = session.events.few if peer.few else session.events.all
     count = session.events.rows if peer.few else session.events.count
     database = session.server.fresh()
+    session.migrate()
     try:
         # Else the little that is known of a new table makes PostgreSQL read all of it for each look.
         database.rows("SET enable_seqscan = off")

@@ -3,7 +3,6 @@ counters, positions and leases in the same transactions."""
 
 import os
 import shutil
-import subprocess
 
 from process import Client
 
@@ -37,13 +36,6 @@ class Millstream(Client):
             file.write(CONFIG.format(
                 data=self.data, url=self.session.server.url(), brokers=self.session.brokers,
                 topic=self.session.topics["raw"], group=self.new_name()))
-        self._command("migrate")
-
-    def _command(self, name):
-        with open(self.log, "a") as log:
-            ended = subprocess.run([self.session.binary, name, "--config", self.config], stdout=log, stderr=log)
-        if ended.returncode != 0:
-            raise RuntimeError("millstream %s failed: %s" % (name, self.last_words()))
 
     def go(self):
         self.start([self.session.binary, "run", "--config", self.config, "--listen", "127.0.0.1:0"])

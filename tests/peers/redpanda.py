@@ -2,7 +2,7 @@
 
 import os
 
-from database import TABLE
+from database import make_tables
 from process import Client
 
 # The checkpoint limit is the batch: of a partition one batch is on its way at a time, so that rows of a key keep their
@@ -30,15 +30,16 @@ output:
     unsafe_dynamic_query: false
     args_mapping: root = [ content().string() ]
     query: |
-      INSERT INTO objects (bucket, key, size, etag, content_type, metadata, sequencer, event_time)
-      SELECT DISTINCT ON (bucket COLLATE "C", key COLLATE "C") bucket, key, size, etag, content_type, metadata::jsonb, sequencer, event_time
-      FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (bucket text, key text, size bigint, etag text,
-        content_type text, metadata text, sequencer text, event_time timestamptz)) WITH ORDINALITY
-        AS r (bucket, key, size, etag, content_type, metadata, sequencer, event_time, place)
+      INSERT INTO objects (bucket, key, store, version_id, size, etag, content_type, metadata, order_time, order_seq)
+      SELECT DISTINCT ON (bucket COLLATE "C", key COLLATE "C") bucket, key, store, version_id, size, etag, content_type,
+        metadata::jsonb, order_time, order_seq
+      FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (bucket text, key text, store text, version_id text, size bigint,
+        etag text, content_type text, metadata text, order_time bigint, order_seq bigint)) WITH ORDINALITY
+        AS r (bucket, key, store, version_id, size, etag, content_type, metadata, order_time, order_seq, place)
       ORDER BY bucket COLLATE "C", key COLLATE "C", place DESC
-      ON CONFLICT (bucket, key) DO UPDATE SET size = EXCLUDED.size, etag = EXCLUDED.etag,
-        content_type = EXCLUDED.content_type, metadata = EXCLUDED.metadata, sequencer = EXCLUDED.sequencer,
-        event_time = EXCLUDED.event_time
+      ON CONFLICT (bucket, key, store, version_id) DO UPDATE SET size = EXCLUDED.size, etag = EXCLUDED.etag,
+        content_type = EXCLUDED.content_type, metadata = EXCLUDED.metadata, order_time = EXCLUDED.order_time,
+        order_seq = EXCLUDED.order_seq
 """
 
 
@@ -52,7 +53,7 @@ class Redpanda(Client):
         self.program = os.path.join(self.session.fetch("redpanda.sh"), "benthos")
 
     def prepare(self, database):
-        database.rows(TABLE.format(name=self.table))
+        make_tables(database, self.table)
         self.config = os.path.join(self.session.work, "redpanda.yaml")
         with open(self.config, "w") as file:
             file.write(CONFIG.format(

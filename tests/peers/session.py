@@ -86,6 +86,14 @@ class Session:
         if ended.returncode != 0:
             raise RuntimeError("the topic of %s events was not filled: see above" % topic)
 
+    def migrate(self):
+        """Makes the schema of millstream in the database of a run: peers get its table, too."""
+        ended = subprocess.run(
+            [self.binary, "migrate", "--data-dir", os.path.join(self.work, "migrate"), "--set",
+             "postgres.url=" + self.server.url()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if ended.returncode != 0:
+            raise RuntimeError("millstream migrate failed: %s" % ended.stdout[-2000:])
+
     def part(self, name, script, environment):
         """Starts a service."""
         directory = os.path.join(self.work, name)

@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -22,12 +23,13 @@ import java.util.concurrent.Future;
  * Rows are read into memory and divided by the hash of their key, so that those of a key stay in their order. A batch is
  * one transaction; of rows with the same key in it only the last is sent. With a batch of 1 every row is a transaction.
  *
- * A line of FILE is bucket, key, size, etag, content type, metadata, sequencer and time with tabs between; of an object
- * that was removed it is bucket and key. For each name of a table on the standard input all rows are written into it, and
+ * A line of FILE is bucket, key, store, version id, size, etag, content type, metadata and the order of events in two
+ * numbers, with tabs between; of an object that was removed it is the first four. For each name of a table on the standard input all rows are written into it, and
  * `done` is said. It ends with the standard input.
  */
 final class Writer {
-    private static final int COLUMNS = 8;
+    private static final int COLUMNS = 10;
+    private static final Set<Integer> NUMBERS = Set.of(4, 8, 9);
 
     private final String url;
     private final int batch;
@@ -65,7 +67,7 @@ final class Writer {
     private void read(Path file) throws IOException {
         try (BufferedReader lines = Files.newBufferedReader(file)) {
             for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-                String[] row = line.split("\t");
+                String[] row = line.split("\t", -1);
                 shares.get(Math.floorMod(row[0].hashCode() * 31 + row[1].hashCode(), shares.size())).add(row);
             }
         }
@@ -86,15 +88,16 @@ final class Writer {
 
     private void write(String table, List<String[]> rows) throws SQLException {
         String upsert = "INSERT INTO " + table
-                + " (bucket, key, size, etag, content_type, metadata, sequencer, event_time)"
-                + " VALUES (?, ?, ?, ?, ?, ?::jsonb, ?, ?::timestamptz)"
-                + " ON CONFLICT (bucket, key) DO UPDATE SET size = EXCLUDED.size, etag = EXCLUDED.etag,"
-                + " content_type = EXCLUDED.content_type, metadata = EXCLUDED.metadata,"
-                + " sequencer = EXCLUDED.sequencer, event_time = EXCLUDED.event_time";
+                + " (bucket, key, store, version_id, size, etag, content_type, metadata, order_time, order_seq)"
+                + " VALUES (?, ?, ?, ?, ?, ?, ?, ?::jsonb, ?, ?)"
+                + " ON CONFLICT (bucket, key, store, version_id) DO UPDATE SET size = EXCLUDED.size,"
+                + " etag = EXCLUDED.etag, content_type = EXCLUDED.content_type, metadata = EXCLUDED.metadata,"
+                + " order_time = EXCLUDED.order_time, order_seq = EXCLUDED.order_seq";
         try (Connection connection = DriverManager.getConnection(url);
                 PreparedStatement made = connection.prepareStatement(upsert);
                 PreparedStatement removed =
-                        connection.prepareStatement("DELETE FROM " + table + " WHERE bucket = ? AND key = ?")) {
+                        connection.prepareStatement("DELETE FROM " + table
+                                + " WHERE bucket = ? AND key = ? AND store = ? AND version_id = ?")) {
             connection.setAutoCommit(batch == 1);
             for (int from = 0; from < rows.size(); from += batch) {
                 List<String[]> part = rows.subList(from, Math.min(from + batch, rows.size()));
@@ -125,8 +128,8 @@ final class Writer {
             throws SQLException {
         PreparedStatement statement = row.length < COLUMNS ? removed : made;
         for (int at = 0; at < row.length; at++) {
-            if (at == 2) {
-                statement.setLong(3, Long.parseLong(row[2]));
+            if (NUMBERS.contains(at)) {
+                statement.setLong(at + 1, Long.parseLong(row[at]));
             } else {
                 statement.setString(at + 1, row[at]);
             }
