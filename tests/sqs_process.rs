@@ -33,7 +33,8 @@ async fn read(settings: impl Fn(&str) -> Vec<String>) -> Option<serde_json::Valu
     for (name, value) in account.variables() {
         setup = setup.variable(name, &value);
     }
-    let running = setup.start().await;
+    // A poll that is still under way when the process leaves may hear of it.
+    let running = setup.allow("runtime dropped the dispatch task").start().await;
     let sql = "SELECT count(*) FROM millstream.objects";
     until("rows", WITHIN, || async { (database.number(sql).await == 120).then_some(()) }).await;
     let left = || async {

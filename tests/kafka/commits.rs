@@ -1,9 +1,11 @@
 //! The group cannot be told how far we are: only tools miss that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_tests::parts::Kafka;
-use millstream_tests::{Generator, KafkaProxy, until};
+use millstream_tests::{Generator, KafkaProxy};
+use tokio::time::Instant;
 
 use super::fleet::{Fleet, PATIENCE};
 use super::load::Load;
@@ -32,10 +34,14 @@ async fn every_commit_to_the_group_fails() {
 
     // Once it can be told, it is told the truth, although nothing new comes.
     proxy.allow_commits();
-    until("the group to be told", PATIENCE, || async {
+    let began = Instant::now();
+    loop {
         let committed = fleet.topics.committed(&fleet.group, &fleet.topic, 4).await;
-        (committed.iter().flatten().sum::<i64>() == events.len() as i64).then_some(())
-    })
-    .await;
+        if committed.iter().flatten().sum::<i64>() == events.len() as i64 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "the group was told {committed:?}; {}", process.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     process.finish().await;
 }
