@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use millstream_engine::task;
@@ -31,6 +31,8 @@ struct Shared {
     open: watch::Sender<Open>,
     /// The topic whose commits fail, and one that there is not, of the same length.
     commits_fail: Mutex<Option<(Vec<u8>, Vec<u8>)>>,
+    /// Whether they do now. What was made to fail is answered later, and then mended all the same.
+    is_failing: AtomicBool,
     commits: AtomicU64,
 }
 
@@ -67,6 +69,7 @@ impl KafkaProxy {
             broker: Mutex::default(),
             open: watch::Sender::new(Open { requests: true, answers: true }),
             commits_fail: Mutex::default(),
+            is_failing: AtomicBool::new(false),
             commits: AtomicU64::new(0),
         });
         let own = Arc::clone(&shared);
@@ -111,11 +114,12 @@ impl KafkaProxy {
     pub fn fail_commits(&self, topic: &str) {
         let other = topic.bytes().map(|byte| if byte == b'q' { b'z' } else { b'q' }).collect();
         *self.shared.commits_fail.lock().unwrap_or_else(PoisonError::into_inner) = Some((topic.into(), other));
+        self.shared.is_failing.store(true, SeqCst);
     }
 
     /// Lets commits succeed again.
     pub fn allow_commits(&self) {
-        *self.shared.commits_fail.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.shared.is_failing.store(false, SeqCst);
     }
 
     /// Commits that were made to fail.
@@ -160,6 +164,7 @@ async fn forward(
 
 fn break_commit(shared: &Shared, frame: &mut [u8]) {
     if frame.starts_with(&OFFSET_COMMIT)
+        && shared.is_failing.load(SeqCst)
         && let Some((topic, other)) = &*shared.commits_fail.lock().unwrap_or_else(PoisonError::into_inner)
         && replace(frame, topic, other)
     {
@@ -167,7 +172,7 @@ fn break_commit(shared: &Shared, frame: &mut [u8]) {
     }
 }
 
-/// The client looks for the topic that it asked for.
+/// The client looks for the topic that it asked for, and takes an answer without it for a success.
 fn mend_answer(shared: &Shared, frame: &mut [u8]) {
     if let Some((topic, other)) = &*shared.commits_fail.lock().unwrap_or_else(PoisonError::into_inner) {
         replace(frame, other, topic);
