@@ -23,7 +23,7 @@ async fn more_clients_than_server_connections_write_and_read() {
     let Some((database, _bouncer, setup)) = behind(2).await else { return };
     let setup = setup.set("postgres.lock_timeout_ms=1000").set("postgres.statement_timeout_ms=20000");
     let setup = setup.set("controller.record=controller.jsonl");
-    // A cancel that a pooler passes on late may meet the next question, or the look at a connection that goes back.
+    // On a busy machine a look at a connection that goes back has met a limit of time.
     let driver = "error occurred while testing the connection";
     let running = setup.clone().allow("the sink asks to wait").allow(driver).start().await;
     database.execute(&format!("GRANT pg_monitor TO {}_app", database.name)).await;

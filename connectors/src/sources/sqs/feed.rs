@@ -206,6 +206,8 @@ async fn receive(shared: Arc<Shared>, number: usize, stop: CancellationToken) {
                     add(&shared.counters.again, shared.inbox.put(messages, found(asked)));
                 }
             }
+            // What a poll hears while the process leaves concerns nobody.
+            Err(_) if stop.is_cancelled() => return,
             Err(error) => {
                 drop(room);
                 shared.failed(&error, backoff.attempts());
