@@ -172,6 +172,31 @@ async fn what_is_frozen_stays_and_no_more_write_at_a_time_than_may() {
     running.finish().await;
 }
 
+/// What the database was heard to say, from a line of the recording on.
+fn signals(setup: &Setup, from: usize) -> Vec<Value> {
+    let lines = recorded(setup);
+    lines.iter().skip(from).filter_map(|line| line["what"].get("signals")).cloned().collect()
+}
+
+/// Gives it work until the controller hears something like that; all that it heard meanwhile.
+async fn hears(
+    running: &Millstream,
+    setup: &Setup,
+    generator: &mut Generator,
+    is_heard: impl Fn(&Value) -> bool,
+) -> Vec<Value> {
+    let from = recorded(setup).len();
+    for _ in 0..120 {
+        post(running, &generator.events(50)).await;
+        let told = signals(setup, from);
+        if told.iter().any(&is_heard) {
+            return told;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    panic!("heard only {:?}", signals(setup, from));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_account_may_not_see_is_missing_and_not_zero() {
     let database = database().await;
@@ -179,27 +204,25 @@ async fn what_an_account_may_not_see_is_missing_and_not_zero() {
     let address = format!("postgres.url=postgres://{role}:secret@127.0.0.1:{}/{}", database.port(), database.name);
     let setup = Setup::embedded().set(&address).set("controller.record=controller.jsonl");
     let running = setup.start().await;
-    let signals = |from: usize| {
-        let lines = recorded(&setup);
-        let told = lines.iter().skip(from).filter_map(|line| line["what"].get("signals"));
-        told.cloned().collect::<Vec<Value>>()
-    };
     let mut generator = Generator::new("signals");
     post(&running, &generator.events(500)).await;
-    until("the database to be asked", WITHIN, || async { (!signals(0).is_empty()).then_some(()) }).await;
-    assert!(signals(0).iter().all(|told| told == &serde_json::json!({ "processes": 1 })), "{:?}", signals(0));
+    until("the database to be asked", WITHIN, || async { (!signals(&setup, 0).is_empty()).then_some(()) }).await;
+    let hidden = signals(&setup, 0);
+    assert!(hidden.iter().all(|told| told == &serde_json::json!({ "processes": 1 })), "{hidden:?}");
 
     database.execute(&format!("GRANT pg_monitor TO {role}")).await;
-    let from = recorded(&setup).len();
-    for _ in 0..40 {
-        post(&running, &generator.events(50)).await;
-        if signals(from).iter().any(|told| told["sessions_running"].is_number()) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    let told = signals(from);
-    assert!(told.iter().any(|told| told["sessions_running"].is_number()), "{told:?}");
+    hears(&running, &setup, &mut generator, |told| told["sessions_running"].is_number()).await;
+
+    // Somebody else's question, which would take longer than the test.
+    let mut other = database.connect().await;
+    let asked = millstream_engine::task::spawn("question", async move {
+        let question = "SET statement_timeout = '60s'; SELECT count(*) FROM generate_series(1, 1000000000)";
+        sqlx::raw_sql(question).execute(&mut other).await.map(|_| ())
+    });
+    let told = hears(&running, &setup, &mut generator, |told| told["sessions_of_others"].as_f64() >= Some(1.0)).await;
+    let own = "query LIKE 'SET statement_timeout%' AND datname = current_database()";
+    database.execute(&format!("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {own}")).await;
+    asked.await.unwrap().unwrap_err();
     assert!(told.iter().all(|told| told.get("replica_lag_ns").is_none()), "there is no replica: {told:?}");
     running.finish().await;
 }

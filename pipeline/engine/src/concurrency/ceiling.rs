@@ -54,8 +54,8 @@ pub(super) struct Ceiling {
     /// Sessions of others for each processor, smoothed.
     others: f64,
     by_signal: bool,
-    /// Whether the first was set that the number of processors gives.
-    is_begun: bool,
+    /// The first, that the number of processors gives.
+    first: Option<usize>,
     idle_looks: u32,
 }
 
@@ -71,7 +71,7 @@ impl Ceiling {
             crowd: 0.0,
             others: 0.0,
             by_signal: false,
-            is_begun: false,
+            first: None,
             idle_looks: 0,
         }
     }
@@ -108,17 +108,22 @@ impl Ceiling {
         if crowd.is_some() || lag.is_some() {
             self.signalled = Some(now);
         }
-        if let (false, Some(processors), Some(_)) = (self.is_begun, signals.processors, signals.sessions_running) {
+        if let (false, Some(processors), Some(_)) = (self.first.is_some(), signals.processors, signals.sessions_running)
+        {
             // To begin with: how much more it bears, what it says of itself will show.
-            self.is_begun = true;
             let share = processors / signals.processes.unwrap_or(1).max(1) as f64;
-            self.lower(now, super::ladder::nearest(RUNNING_PER_PROCESSOR * share).max(1));
+            let first = super::ladder::nearest(RUNNING_PER_PROCESSOR * share).max(1);
+            self.first = Some(first);
+            self.lower(now, first);
             self.by_signal = true;
             return true;
         }
         if let Some(crowd) = crowd {
             self.crowd += (crowd - self.crowd) / SMOOTHED_OVER;
-            self.idle_looks = if crowd < IDLE { self.idle_looks + 1 } else { 0 };
+            // Below the first, one of ours on each processor is half of what is enough.
+            let idle = crowd < IDLE
+                || (crowd <= IDLE && self.limit.zip(self.first).is_some_and(|(limit, first)| limit < first));
+            self.idle_looks = if idle { self.idle_looks + 1 } else { 0 };
         }
         if !(behind || self.crowd > 1.0) || now - self.pressed < SIGNAL_EVERY || concurrency < 2 {
             return false;
@@ -254,6 +259,25 @@ mod tests {
             ceiling.relax(f64::from(*second), 4) && ceiling.within(4) >= 4
         });
         assert!(rose.is_some_and(|second| second < 90), "{rose:?}");
+    }
+
+    #[test]
+    fn one_on_each_processor_is_soon_two_again() {
+        let mut ceiling = Ceiling::new();
+        let running =
+            |sessions| Signals { sessions_running: Some(sessions), processors: Some(1.0), ..Signals::default() };
+        ceiling.heed(0.0, &running(1.0), 2);
+        assert!((1..20).any(|second| ceiling.heed(f64::from(second), &running(6.0), 2)));
+        assert_eq!(ceiling.within(8), 1);
+        let mut raised = Vec::new();
+        for second in 20..60 {
+            ceiling.heed(f64::from(second), &running(ceiling.within(8) as f64), ceiling.within(8));
+            if ceiling.relax(f64::from(second), 8) {
+                raised.push((second, ceiling.within(8)));
+            }
+        }
+        assert!(matches!(raised[..], [(20..30, 2), ..]), "{raised:?}");
+        assert!(raised.len() < 3, "and no more than that while two are in use: {raised:?}");
     }
 
     #[test]
