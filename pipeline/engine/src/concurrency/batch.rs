@@ -19,9 +19,6 @@ const TIME_PART: f64 = 0.5;
 /// Every so many transactions one is small; every second until the cost is known.
 const SMALL_EVERY: u64 = 8;
 
-/// So many transactions make the cost known.
-const KNOWN: f64 = 24.0;
-
 /// The size of transactions.
 #[derive(Clone, Debug)]
 pub(super) struct Batch {
@@ -54,7 +51,7 @@ impl Batch {
 
     /// The most records of the next transaction, when transactions are to hold so many.
     pub(super) fn next(&self, records: usize, cost: &Cost) -> usize {
-        let every = if cost.samples() < KNOWN { 2 } else { SMALL_EVERY };
+        let every = if !cost.is_known() { 2 } else { SMALL_EVERY };
         let small = self.mostly_full() && records >= 2 * RECORDS_MIN && self.begun % every == 1;
         if small { records / 2 } else { records }
     }

@@ -45,8 +45,6 @@ const FIT_EVERY: f64 = 1.0;
 #[derive(Clone, Debug)]
 pub struct Controller {
     settings: Settings,
-    /// That write to this database, this one with them.
-    processes: usize,
     now: Duration,
     concurrency: usize,
     records: usize,
@@ -74,7 +72,6 @@ impl Controller {
             concurrency,
             records,
             now,
-            processes: 1,
             inflight: 0,
             waiting: 0,
             cost,
@@ -128,11 +125,8 @@ impl Controller {
     /// what it gets from the others for no gain.
     fn shared_by(&mut self, processes: usize, decisions: &mut Vec<Decision>) {
         let processes = processes.max(1);
-        if std::mem::replace(&mut self.processes, processes) == processes {
-            return;
-        }
-        self.search.shared_by(processes);
-        if self.settings.concurrency_max_together > 0 {
+        let before = std::mem::replace(&mut self.search.processes, processes);
+        if before != processes && self.settings.concurrency_max_together > 0 {
             self.come_home(decisions);
             self.limit(decisions);
         }
@@ -150,12 +144,12 @@ impl Controller {
 
     /// How many processes are known to write to this database, this one with them.
     pub fn processes(&self) -> usize {
-        self.processes
+        self.search.processes
     }
 
     /// The fewest and the most transactions at a time that this process may have.
     pub fn limits(&self) -> (usize, usize) {
-        limits(&self.settings, self.processes)
+        limits(&self.settings, self.processes())
     }
 
     /// What keeps more from being written, as far as is known now.

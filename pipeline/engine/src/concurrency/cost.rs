@@ -19,6 +19,9 @@ const RECENT_MOST: f64 = 3.0;
 /// So many transactions before anything is believed.
 const SAMPLES_MIN: f64 = 16.0;
 
+/// So many before it is said how much their times vary.
+const KNOWN: f64 = 24.0;
+
 /// A slope whose error is larger than this part of it is not believed: the last good one holds.
 const ERROR_MAX: f64 = 0.5;
 
@@ -192,9 +195,9 @@ impl Cost {
         self.noise
     }
 
-    /// How many transactions are behind it.
-    pub(super) fn samples(&self) -> f64 {
-        self.weight
+    /// Whether enough transactions are behind it to say how much their times vary.
+    pub(super) fn is_known(&self) -> bool {
+        self.weight >= KNOWN
     }
 
     /// Whether most of the latest transactions took much longer than the model says.

@@ -7,8 +7,7 @@ use super::meter::Window;
 /// A window counts when for this part of it all turns were taken and more was ready.
 pub(super) const BUSY: f64 = 0.7;
 
-/// Until so many transactions were seen their times are taken to vary by half.
-pub(super) const NOISE_KNOWN: f64 = 24.0;
+/// Until the cost is known times are taken to vary by half.
 const NOISE_FIRST: f64 = 0.25;
 
 /// Transactions that follow each other are not independent: so many times the variance of independent ones.
@@ -60,8 +59,7 @@ impl Reading {
         if work <= 0.0 || window.busy_share(now) < BUSY || records_per_second > 0.9 * around.capped_at {
             return None;
         }
-        let known = around.cost.samples() >= NOISE_KNOWN;
-        let noise = if known { around.cost.noise().clamp(0.003, 4.0) } else { NOISE_FIRST };
+        let noise = if around.cost.is_known() { around.cost.noise().clamp(0.003, 4.0) } else { NOISE_FIRST };
         let transactions = window.transactions();
         (transactions > 2.0).then(|| Self {
             concurrency: window.concurrency,

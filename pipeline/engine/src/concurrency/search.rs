@@ -84,7 +84,7 @@ pub(super) struct Step {
 pub(super) struct Search {
     pub(super) meter: Meter,
     /// Processes that write to the database, this one with them, as far as is known.
-    processes: f64,
+    pub(super) processes: usize,
     pub(super) concurrency: Axis,
     pub(super) records: Axis,
     pub(super) phase: Phase,
@@ -121,7 +121,7 @@ impl Search {
         let open = meter.open(now, 0.0, 0, 0);
         Self {
             meter,
-            processes: 1.0,
+            processes: 1,
             concurrency: Axis::new(Knob::Concurrency, numbers, CONCURRENCY_STEPS, CONCURRENCY_REST, now),
             records: Axis::new(Knob::Records, sizes, RECORDS_STEPS, RECORDS_REST, now),
             phase: Phase::Watch,
@@ -158,11 +158,6 @@ impl Search {
         self.concurrency.evidence.doubt(trust);
         self.concurrency.hurry(now);
         self.hurried |= trust < 1.0;
-    }
-
-    /// So many processes write to the database, this one with them.
-    pub(super) fn shared_by(&mut self, processes: usize) {
-        self.processes = processes.max(1) as f64;
     }
 
     /// Many wait for locks, which are held to the end of a transaction: smaller ones may be better.
@@ -303,7 +298,7 @@ impl Search {
         if knob == Knob::Records {
             return (ratio, variance);
         }
-        let part = 1.0 / self.processes;
+        let part = 1.0 / self.processes.max(1) as f64;
         let taken = (1.0 - part) * (to as f64 / from as f64).ln();
         ((ratio - taken) / part, variance / (part * part))
     }

@@ -1,6 +1,6 @@
 //! Trials: another number for one or two windows, between windows of the present one.
 
-use super::reading::{Around, NOISE_KNOWN, Reading};
+use super::reading::{Around, Reading};
 use super::search::{DRIFT, Search, Step, figures};
 use super::{Knob, Reason};
 
@@ -40,7 +40,7 @@ impl Search {
         reading: &Reading,
         before: u64,
     ) -> Option<Step> {
-        if around.cost.samples() < NOISE_KNOWN {
+        if !around.cost.is_known() {
             // How long a trial must be is not known yet, and the cost of a transaction may be worth a larger step.
             return None;
         }
@@ -83,8 +83,8 @@ impl Search {
             return None;
         }
         let better = clear && worth > 0.0;
-        let surprised = evidence.compared(from, tried, ratio, variance);
         self.worked(first.seconds);
+        let surprised = self.evidence(knob).compared(from, tried, ratio, variance);
         let lost_seconds = (1.0 - ratio.exp()).max(0.0) * 2.0 * first.seconds;
         self.axis(knob).tried(now, surprised || better, first.seconds, lost_seconds);
         self.phase = Phase::Watch;
