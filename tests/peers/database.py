@@ -5,7 +5,7 @@ import subprocess
 from events import MARKS
 
 # What rows of peers have in the columns that only the order of events needs, or versions.
-REST = "desc_time 0, desc_seq 0, desc_hash 0, kind 1, order_class 2, current true"
+REST = {"desc_time": 0, "desc_seq": 0, "desc_hash": 0, "kind": 1, "order_class": 2, "current": "true"}
 NAME = "peers"
 # How many partitions have been written to their end.
 MARKS_QUERY = "SELECT count(*) FROM {table} WHERE bucket = '%s'" % MARKS
@@ -53,11 +53,10 @@ def make_tables(database, *names):
     """The table of millstream, for a peer: columns, constraints, indexes and storage, of a migrated database. The rest of
     its schema goes: sinks look for a table in all schemas that there are."""
     options = database.one("SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = 'millstream.objects'::regclass")
-    defaults = [column.rsplit(" ", 1) for column in REST.split(", ")]
+    defaults = ", ".join("ALTER %s SET DEFAULT %s" % default for default in REST.items())
     for name in names:
         database.rows("CREATE TABLE %s (LIKE millstream.objects INCLUDING ALL) WITH (%s)" % (name, options))
-        database.rows("ALTER TABLE %s %s" % (
-            name, ", ".join("ALTER %s SET DEFAULT %s" % (column, value) for column, value in defaults)))
+        database.rows("ALTER TABLE %s %s" % (name, defaults))
     database.rows("SET client_min_messages = warning")
     database.rows("DROP SCHEMA millstream, analytics CASCADE")
 
