@@ -32,6 +32,9 @@ pub(super) struct Brakes {
     /// Whether nothing new may begin.
     pub(super) stalled: bool,
     committed_since_overload: bool,
+    /// The concurrency that held when some were turned away first, and whether all were after that.
+    before_overload: usize,
+    outage: bool,
     slow_at: f64,
 }
 
@@ -54,6 +57,8 @@ impl Brakes {
             contention: 0.0,
             stalled: false,
             committed_since_overload: true,
+            before_overload: 0,
+            outage: false,
             slow_at: f64::NEG_INFINITY,
         }
     }
@@ -75,14 +80,25 @@ impl Brakes {
         self.lowered.is_some_and(|lowered| began <= lowered)
     }
 
-    /// The database had too much to do.
-    pub(super) fn overload(&mut self, now: f64, began: f64) -> Overload {
+    /// The database had too much to do, while so many were allowed.
+    pub(super) fn overload(&mut self, now: f64, began: f64, concurrency: usize) -> Overload {
         if self.answered(began) {
             return Overload::Known;
         }
         self.lowered = Some(now);
         let some = std::mem::replace(&mut self.committed_since_overload, false);
-        if some { Overload::TooMany } else { Overload::Away }
+        self.outage = !some;
+        if some {
+            self.before_overload = concurrency;
+            Overload::TooMany
+        } else {
+            Overload::Away
+        }
+    }
+
+    /// The first commit after an outage: how many were allowed before it.
+    pub(super) fn back(&mut self) -> Option<usize> {
+        std::mem::take(&mut self.outage).then_some(self.before_overload)
     }
 
     /// Whether contention is to be answered.

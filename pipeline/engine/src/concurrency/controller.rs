@@ -213,7 +213,7 @@ impl Controller {
         let now = self.seconds();
         match ending {
             Ending::Overload => {
-                let overload = self.brakes.overload(now, began);
+                let overload = self.brakes.overload(now, began, self.concurrency);
                 match overload {
                     Overload::Known => return,
                     Overload::TooMany => self.lower_ceiling(now, decisions),
@@ -227,6 +227,13 @@ impl Controller {
                 }
             }
             Ending::Committed => {
+                if let Some(before) = self.brakes.back() {
+                    // As after one overload, not after as many as there were while it was away.
+                    let to = part(before, OVERLOAD).min(self.ceiling.within(self.limits().1));
+                    self.change(Knob::Concurrency, to.max(self.concurrency), Reason::Recovery, Vec::new(), decisions);
+                    self.search.braked();
+                    self.restart();
+                }
                 if self.brakes.slow(now, began, &self.cost) {
                     let figures = vec![("transaction_milliseconds", self.cost.recent_seconds() * 1000.0)];
                     self.lower(MILD, Reason::Slow, figures, decisions);

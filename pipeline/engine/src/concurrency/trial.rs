@@ -56,6 +56,9 @@ impl Search {
             return None;
         };
         let figures = figures(axis, from, to, reading);
+        if knob == Knob::Records {
+            self.sized_at = around.concurrency;
+        }
         self.phase = Phase::Try { knob, from, before, first: None };
         let step = Step { knob, from, to, reason: Reason::Trial, figures };
         self.open_with(now, around, &step);

@@ -72,6 +72,19 @@ fn where_many_wait_for_locks_smaller_transactions_are_tried_first() {
 }
 
 #[test]
+fn while_nothing_is_known_transactions_that_wait_for_locks_are_halved_without_a_trial() {
+    let mut bench = Bench::new(settings());
+    bench.run(1, Ending::Committed);
+    while bench.decisions.iter().all(|decision| decision.knob != Knob::Records) {
+        assert!(bench.now < Duration::from_secs(20), "{:?}", bench.decisions);
+        bench.tell(Event::Signals(Signals { sessions_locked: Some(9.0), ..Signals::default() }));
+        bench.run(1, Ending::Committed);
+    }
+    let first = bench.decisions.iter().find(|decision| decision.knob == Knob::Records).unwrap();
+    assert_eq!((first.reason, first.to * 18 < first.from * 10), (Reason::Startup, true), "{first:?}");
+}
+
+#[test]
 fn follows_when_the_database_gets_three_times_the_processors() {
     let mut bench = Bench::new(settings());
     bench.run(60, Ending::Committed);
@@ -121,7 +134,13 @@ fn an_outage_ends_at_the_fewest_and_does_not_leave_a_ceiling() {
     let before = bench.controller.pace().concurrency;
     bench.run(20, Ending::Overload);
     assert_eq!(bench.controller.pace().concurrency, 1);
-    bench.run(30, Ending::Committed);
+    let decisions = bench.decisions.len();
+    bench.run(2, Ending::Committed);
+    // With the first commit, all but what one overload takes.
+    let back = bench.decisions.get(decisions).expect("it is back");
+    assert_eq!((back.knob, back.from, back.reason), (Knob::Concurrency, 1, Reason::Recovery), "{back:?}");
+    assert!(back.to * 10 >= before * 6 && back.to < before, "{before} before, {back:?}");
+    bench.run(28, Ending::Committed);
     let after = bench.controller.pace().concurrency;
     assert!(after * 10 >= before * 7, "{before} before, {after} after");
 }
