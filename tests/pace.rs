@@ -224,6 +224,23 @@ async fn what_an_account_may_not_see_is_missing_and_not_zero() {
     database.execute(&format!("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {own}")).await;
     asked.await.unwrap().unwrap_err();
     assert!(told.iter().all(|told| told.get("replica_lag_ns").is_none()), "there is no replica: {told:?}");
+
+    // Short ones, one after the other: hardly ever one that runs, and always one that ran just now.
+    let mut other = database.connect().await;
+    let asks = millstream_engine::task::spawn("questions", async move {
+        while sqlx::raw_sql("SELECT 1").execute(&mut other).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+    });
+    let from = recorded(&setup).len() + 1;
+    while signals(&setup, from).len() < 6 {
+        post(&running, &generator.events(50)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    asks.abort();
+    let told = signals(&setup, from);
+    let seen = told.iter().filter(|told| told["sessions_of_others"].as_f64() >= Some(1.0)).count();
+    assert!(seen * 2 >= told.len(), "{seen} of {told:?}");
     running.finish().await;
 }
 

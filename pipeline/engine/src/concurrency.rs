@@ -103,7 +103,7 @@ pub enum Ending {
 pub struct Signals {
     /// Sessions that run and wait for nothing: they want a processor.
     pub sessions_running: Option<f64>,
-    /// Those of them that are of somebody else.
+    /// Sessions of somebody else that run, or ran just now: their client may wait for a processor too.
     pub sessions_of_others: Option<f64>,
     /// Sessions that wait for a lock of a row, a transaction or a table.
     pub sessions_locked: Option<f64>,

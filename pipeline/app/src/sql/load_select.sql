@@ -5,11 +5,13 @@ SELECT CASE WHEN see THEN count(pid) FILTER (WHERE wait_event IS NULL) END,
        CASE WHEN see THEN count(pid) FILTER (WHERE wait_event_type = 'Lock') END,
        CASE WHEN see THEN count(pid) FILTER (WHERE wait_event_type = 'IO' OR wait_event = 'WALWrite') END,
        CASE WHEN see THEN (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication) END,
-       -- Neither writers of this program nor what the server does because of them.
-       CASE WHEN see THEN count(pid) FILTER (WHERE wait_event IS NULL AND application_name <> 'millstream writer'
-           AND backend_type IN ('client backend', 'parallel worker')) END,
+       -- Neither writers of this program nor what the server does because of them. A client that itself waits for a
+       -- processor leaves its session idle between two statements.
+       CASE WHEN see THEN count(pid) FILTER (WHERE (wait_event IS NULL OR state <> 'active')
+           AND application_name <> 'millstream writer' AND backend_type IN ('client backend', 'parallel worker')) END,
        -- Who has committed nothing for as long takes nothing from the others.
        (SELECT count(DISTINCT owner) FROM millstream.lease WHERE renewed_at > clock_timestamp() - interval '15 seconds')
 FROM may LEFT JOIN pg_stat_activity
-  ON pid <> pg_backend_pid() AND (state = 'active' OR backend_type IN ('parallel worker', 'autovacuum worker'))
+  ON pid <> pg_backend_pid() AND (state = 'active' OR backend_type IN ('parallel worker', 'autovacuum worker')
+      OR state_change > clock_timestamp() - interval '20 milliseconds')
 GROUP BY see

@@ -289,7 +289,9 @@ impl Search {
         let elsewhere = self.sized_at != around.concurrency;
         if std::mem::take(&mut self.locked) && (self.records.due <= now || elsewhere) && around.full {
             // How many wait for each other depends on how long they take, and on how many they are.
-            if self.starting && let Some(step) = self.halve(now, around, &reading) {
+            if self.starting
+                && let Some(step) = self.halve(now, around, &reading)
+            {
                 return Some(step);
             }
             self.records.due = now.min(self.concurrency.due);
