@@ -289,28 +289,10 @@ impl Search {
         let elsewhere = self.sized_at != around.concurrency;
         if std::mem::take(&mut self.locked) && (self.records.due <= now || elsewhere) && around.full {
             // How many wait for each other depends on how long they take, and on how many they are.
-            if self.starting
-                && let Some(step) = self.halve(now, around, &reading)
-            {
-                return Some(step);
-            }
             self.records.due = now.min(self.concurrency.due);
             return self.start_trial(now, around, &reading, id).or_else(|| self.go(now, around, &reading));
         }
         self.go(now, around, &reading).or_else(|| self.start_trial(now, around, &reading, id))
-    }
-
-    /// Half of the size, as twice the concurrency: on no evidence while nothing is known, and learnt from.
-    fn halve(&mut self, now: f64, around: &Around<'_>, reading: &Reading) -> Option<Step> {
-        let knob = Knob::Records;
-        let from = around.records;
-        let to = self.records.evidence.beside(from, RECORDS_STEPS.1, from)?;
-        self.sized_at = around.concurrency;
-        self.moved_from = Some((knob, *reading));
-        self.forget_usual();
-        let step = Step { knob, from, to, reason: Reason::Startup, figures: figures(&self.records, from, to, reading) };
-        self.open_with(now, around, &step);
-        Some(step)
     }
 
     /// What was gained by going from one to the other, and its variance.

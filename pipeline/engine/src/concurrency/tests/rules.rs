@@ -72,19 +72,6 @@ fn where_many_wait_for_locks_smaller_transactions_are_tried_first() {
 }
 
 #[test]
-fn while_nothing_is_known_transactions_that_wait_for_locks_are_halved_without_a_trial() {
-    let mut bench = Bench::new(settings());
-    bench.run(1, Ending::Committed);
-    while bench.decisions.iter().all(|decision| decision.knob != Knob::Records) {
-        assert!(bench.now < Duration::from_secs(20), "{:?}", bench.decisions);
-        bench.tell(Event::Signals(Signals { sessions_locked: Some(9.0), ..Signals::default() }));
-        bench.run(1, Ending::Committed);
-    }
-    let first = bench.decisions.iter().find(|decision| decision.knob == Knob::Records).unwrap();
-    assert_eq!((first.reason, first.to * 18 < first.from * 10), (Reason::Startup, true), "{first:?}");
-}
-
-#[test]
 fn follows_when_the_database_gets_three_times_the_processors() {
     let mut bench = Bench::new(settings());
     bench.run(60, Ending::Committed);
