@@ -232,13 +232,17 @@ async fn what_an_account_may_not_see_is_missing_and_not_zero() {
             tokio::time::sleep(Duration::from_millis(4)).await;
         }
     });
-    let from = recorded(&setup).len() + 1;
-    while signals(&setup, from).len() < 6 {
+    let (from, began) = (recorded(&setup).len() + 1, Instant::now());
+    let told = loop {
         post(&running, &generator.events(50)).await;
+        let told = signals(&setup, from);
+        if told.len() >= 6 {
+            break told;
+        }
+        assert!(began.elapsed() < WITHIN, "heard only {told:?}");
         tokio::time::sleep(Duration::from_millis(250)).await;
-    }
+    };
     asks.abort();
-    let told = signals(&setup, from);
     let seen = told.iter().filter(|told| told["sessions_of_others"].as_f64() >= Some(1.0)).count();
     assert!(seen * 2 >= told.len(), "{seen} of {told:?}");
     running.finish().await;
