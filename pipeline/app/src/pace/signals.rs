@@ -64,6 +64,7 @@ impl Sampler {
                 () = stop.cancelled() => return,
             };
             rest = if signals.is_ok() { EVERY } else { REST };
+            tracing::trace!(?signals, "looked at the database");
             gate.signals(signals.unwrap_or_else(|error| {
                 tracing::debug!(error, "the database did not say how busy it is");
                 self.connection = None;

@@ -2,12 +2,14 @@
 -- Null where this account may not see all of it (pg_monitor): what is counted in part would look like a quiet server.
 WITH may AS (SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS see)
 SELECT CASE WHEN see THEN count(pid) FILTER (WHERE wait_event IS NULL) END,
-       CASE WHEN see THEN count(pid) FILTER (WHERE wait_event_type = 'Lock') END,
+       -- To extend a table is nobody's row: it passes within milliseconds, however small the transactions are.
+       CASE WHEN see THEN count(pid) FILTER (WHERE wait_event_type = 'Lock' AND wait_event <> 'extend') END,
        CASE WHEN see THEN count(pid) FILTER (WHERE wait_event_type = 'IO' OR wait_event = 'WALWrite') END,
        CASE WHEN see THEN (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication) END,
        -- Neither writers of this program nor what the server does because of them. A client that itself waits for a
-       -- processor leaves its session idle between two statements.
-       CASE WHEN see THEN count(pid) FILTER (WHERE (wait_event IS NULL OR state <> 'active')
+       -- processor leaves its session idle between two statements; those of this program ask one thing now and then.
+       CASE WHEN see THEN count(pid)
+           FILTER (WHERE (wait_event IS NULL OR (state <> 'active' AND application_name NOT LIKE 'millstream%'))
            AND application_name <> 'millstream writer' AND backend_type IN ('client backend', 'parallel worker')) END,
        -- Who has committed nothing for as long takes nothing from the others.
        (SELECT count(DISTINCT owner) FROM millstream.lease WHERE renewed_at > clock_timestamp() - interval '15 seconds')

@@ -49,6 +49,8 @@ pub struct Controller {
     concurrency: usize,
     records: usize,
     inflight: usize,
+    /// Whether many waited for locks when the database was looked at last.
+    locked: bool,
     waiting: usize,
     cost: Cost,
     batch: Batch,
@@ -73,6 +75,7 @@ impl Controller {
             records,
             now,
             inflight: 0,
+            locked: false,
             waiting: 0,
             cost,
             batch: Batch::new(),
@@ -264,9 +267,12 @@ impl Controller {
         if self.settings.freeze {
             return;
         }
-        if signals.sessions_locked.is_some_and(|locked| locked > LOCKED * self.inflight as f64) {
+        let locked = signals.sessions_locked.is_some_and(|locked| locked > LOCKED * self.inflight as f64);
+        // Once is no habit: those who write to a new bucket wait for the first of them.
+        if locked && self.locked {
             self.search.locked();
         }
+        self.locked = locked;
         let (now, max) = (self.seconds(), self.limits().1);
         let before = self.ceiling.within(max);
         let at = match self.search.home() {
@@ -281,6 +287,10 @@ impl Controller {
             if self.concurrency > after {
                 self.come_home(decisions);
                 self.lower_to(after, Reason::Signal, Vec::new(), decisions);
+            } else if at > after {
+                // A trial of fewer has no way back.
+                self.search.braked();
+                self.restart();
             }
         }
     }

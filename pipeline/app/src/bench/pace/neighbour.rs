@@ -10,8 +10,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::process::Command;
 
-use super::drain::Draining;
-use super::{AROUND, CLOSE, WINDOW};
+use super::drain::{self, Draining};
+use super::{AROUND, CLOSE, Curve, WINDOW};
 use crate::bench::ground::Ground;
 use crate::bench::ours::{Found, Setting};
 use crate::bench::plot::Series;
@@ -41,7 +41,10 @@ pub(super) struct Visit {
     pub(super) before_per_second: f64,
     pub(super) during_per_second: f64,
     pub(super) after_per_second: f64,
-    /// From its leaving until we have nine tenths of what we had; none if that took more than a minute.
+    /// By what we have over the same rows when nobody comes: a table that grows is slower to write.
+    pub(super) during: f64,
+    pub(super) after: f64,
+    /// From its leaving until we have nine tenths of that; none if that took more than a minute.
     pub(super) seconds_until_regained: Option<f64>,
     /// What was decided meanwhile.
     pub(super) found: Found,
@@ -50,7 +53,7 @@ pub(super) struct Visit {
     pub(super) lines: Vec<Series>,
 }
 
-/// Measures it alone, then beside us.
+/// Measures each alone, then both.
 pub(super) async fn visit(
     ground: &mut Ground,
     setting: Setting,
@@ -62,6 +65,7 @@ pub(super) async fn visit(
     let neighbour = Neighbour::move_in(ground, clients).await?;
     ground.fresh().await?;
     let alone_per_second = mean(&neighbour.run(ALONE).await?);
+    let (undisturbed, _) = drain::run(ground, setting, before + stays * 2, events).await.context("nobody comes")?;
 
     let mut draining = Draining::start(ground, setting, events).await?;
     let comes = before.as_secs_f64();
@@ -77,7 +81,7 @@ pub(super) async fn visit(
     let mut now = leaves + WINDOW;
     while regained.is_none() && now < leaves + WINDOW + LOOK_ON {
         draining.until(now).await?;
-        let is_back = draining.curve.rate(now - WINDOW, now) >= before_per_second * CLOSE;
+        let is_back = share(&draining.curve, &undisturbed, now - WINDOW, now) >= CLOSE;
         regained = is_back.then_some(now - WINDOW - leaves);
         now += 1.0;
     }
@@ -86,19 +90,20 @@ pub(super) async fn visit(
     draining.until(after + 2.0 * WINDOW).await?;
     let after_per_second = draining.curve.rate(after, after + 2.0 * WINDOW);
     let (curve, ended) = draining.stop().await?;
-    let line = |name: &str, points: Vec<(f64, f64)>, of: f64| Series {
-        name: name.to_owned(),
-        points: points.into_iter().map(|(at, rate)| (at, rate / of * 100.0)).collect(),
-    };
-    let theirs = (0..).map(f64::from).zip(&beside).map(|(at, rate)| (comes + at + 1.0, *rate)).collect();
-    let lines =
-        vec![line("millstream", curve.rates(AROUND), before_per_second), line("neighbour", theirs, alone_per_second)];
+    let ours =
+        curve.rates(AROUND).into_iter().map(|(at, _)| (at, share(&curve, &undisturbed, at - AROUND, at + AROUND)));
+    let theirs = (0..).map(f64::from).zip(&beside).map(|(at, rate)| (comes + at + 1.0, *rate / alone_per_second));
+    let lines = vec![line("millstream", ours), line("neighbour", theirs)];
+    let during = share(&curve, &undisturbed, comes + SETTLE as f64, leaves);
+    let after = share(&curve, &undisturbed, after, after + 2.0 * WINDOW);
     tracing::info!(
         alone_per_second,
         beside_per_second,
         before_per_second,
         during_per_second,
         after_per_second,
+        during,
+        after,
         "visit"
     );
     Ok(Visit {
@@ -109,6 +114,8 @@ pub(super) async fn visit(
         before_per_second,
         during_per_second,
         after_per_second,
+        during,
+        after,
         seconds_until_regained: regained,
         found: ended.found,
         lines,
@@ -176,6 +183,17 @@ impl Neighbour {
     }
 }
 
+/// What one run has of another while it writes these rows.
+fn share(curve: &Curve, undisturbed: &Curve, from: f64, to: f64) -> f64 {
+    let alone = undisturbed.rate_over(curve.records_at(from), curve.records_at(to));
+    if alone > 0.0 { curve.rate(from, to) / alone } else { 0.0 }
+}
+
+/// Shares in per cent.
+fn line(name: &str, shares: impl Iterator<Item = (f64, f64)>) -> Series {
+    Series { name: name.to_owned(), points: shares.map(|(at, share)| (at, share * 100.0)).collect() }
+}
+
 /// Of all but the first seconds.
 fn mean(rates: &[f64]) -> f64 {
     let rates = rates.get(SETTLE..).unwrap_or_default();
@@ -191,6 +209,21 @@ fn rate(line: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_of_the_same_rows() {
+        let (mut alone, mut beside) = (Curve::default(), Curve::default());
+        // The table is slower to write from its thousandth row on.
+        let written = |second: u64| if second <= 10 { second * 100 } else { 1_000 + (second - 10) * 50 };
+        for second in 0..=60 {
+            alone.push(second as f64, written(second));
+            beside.push(second as f64 * 2.0, written(second));
+        }
+        for from in [2.0, 40.0] {
+            let share = share(&beside, &alone, from, from + 10.0);
+            assert!((share - 0.5).abs() < 0.01, "{share}");
+        }
+    }
 
     #[test]
     fn lines_of_progress_tell_a_rate() {

@@ -73,13 +73,15 @@ fn round_text(round: &Round) -> String {
             .seconds_until_regained
             .map_or_else(|| "not within a minute".to_owned(), |seconds| format!("{seconds:.0} s"));
         text.push_str(&format!(
-            "\nneighbour alone, beside us        {:>10.0} and {:.0} transactions/s: it keeps {:.0} %\nwe before, beside it, after       {:>10.0}, {:.0}, {:.0} events/s; nine tenths again after {regained}\n",
+            "\nneighbour alone, beside us        {:>10.0} and {:.0} transactions/s: it keeps {:.0} %\nwe before, beside it, after       {:>10.0}, {:.0}, {:.0} events/s\nof what we write alone of the same rows, beside it {:.2}, after {:.2}; nine tenths again after {regained}\n",
             visit.alone_per_second,
             visit.beside_per_second,
             visit.kept * 100.0,
             visit.before_per_second,
             visit.during_per_second,
             visit.after_per_second,
+            visit.during,
+            visit.after,
         ));
         text.push_str(&format!("meanwhile it decided:\n{}", visit.found.lines()));
     }

@@ -64,11 +64,69 @@ fn a_trial_that_is_clearly_better_stays() {
 
 #[test]
 fn where_many_wait_for_locks_smaller_transactions_are_tried_first() {
+    let tried_first = |looks: usize| {
+        let mut bench = Bench::new(settings());
+        for _ in 0..looks {
+            bench.tell(Event::Signals(Signals { sessions_locked: Some(5.0), ..Signals::default() }));
+        }
+        bench.run(60, Ending::Committed);
+        let first = bench.decisions.into_iter().find(|decision| decision.reason == Reason::Trial).unwrap();
+        (first.knob, first.from < first.to)
+    };
+    assert_eq!(tried_first(2), (Knob::Records, false));
+    assert_eq!(tried_first(1), (Knob::Records, true), "as without: once is not enough");
+}
+
+#[test]
+fn while_many_wait_for_locks_sizes_are_tried_again_at_another_concurrency() {
+    // What is decided after the first step towards many more processors.
+    let then = |locked: f64| {
+        let mut bench = Bench::new(settings());
+        for second in 0..240 {
+            if second == 200 {
+                bench.decisions.clear();
+                bench.processors = 24;
+            }
+            bench.tell(Event::Signals(Signals { sessions_locked: Some(locked), ..Signals::default() }));
+            bench.run(1, Ending::Committed);
+        }
+        let mut decisions = bench.decisions.into_iter();
+        decisions.find(|decision| decision.reason == Reason::MoreIsFaster).expect("more is better");
+        let then = decisions.next().expect("and more still");
+        (then.knob, then.from < then.to)
+    };
+    assert_eq!((then(0.0), then(32.0)), ((Knob::Concurrency, true), (Knob::Records, false)));
+}
+
+#[test]
+fn a_trial_of_fewer_stays_where_the_ceiling_falls_below_its_beginning() {
     let mut bench = Bench::new(settings());
-    bench.tell(Event::Signals(Signals { sessions_locked: Some(5.0), ..Signals::default() }));
-    bench.run(60, Ending::Committed);
-    let first = bench.decisions.iter().find(|decision| decision.reason == Reason::Trial).unwrap();
-    assert_eq!((first.knob, first.from > first.to), (Knob::Records, true), "{first:?}");
+    let look = |bench: &mut Bench, running: f64, others: f64| {
+        let (sessions_running, sessions_of_others) = (Some(running), Some(others));
+        let processors = Some(8.0);
+        bench.tell(Event::Signals(Signals { sessions_running, sessions_of_others, processors, ..Signals::default() }));
+    };
+    let tries_fewer = |bench: &Bench| {
+        let last = bench.decisions.iter().rfind(|decision| decision.knob == Knob::Concurrency);
+        last.is_some_and(|last| last.reason == Reason::Trial && !last.figures.is_empty() && last.from > last.to)
+    };
+    while !tries_fewer(&bench) {
+        assert!(bench.now < Duration::from_secs(600), "{:?}", bench.decisions);
+        look(&mut bench, 8.0, 0.0);
+        bench.run(1, Ending::Committed);
+    }
+    bench.decisions.clear();
+    while bench.decisions.is_empty() {
+        look(&mut bench, 14.0, 8.0);
+    }
+    for _ in 0..20 {
+        look(&mut bench, 7.0, 8.0);
+        bench.run(1, Ending::Committed);
+    }
+    let ceiling = bench.decisions[0].to;
+    assert_eq!(bench.decisions[0].knob, Knob::Ceiling);
+    let above = |decision: &&Decision| decision.knob == Knob::Concurrency && decision.to > ceiling;
+    assert_eq!(bench.decisions.iter().find(above), None, "{:?}", bench.decisions);
 }
 
 #[test]
