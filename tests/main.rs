@@ -19,6 +19,7 @@ mod kafka_commands;
 mod kinesis;
 mod kinesis_process;
 mod leases;
+mod lookup;
 mod order_vectors;
 mod pace;
 mod parts;

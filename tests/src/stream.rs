@@ -87,8 +87,9 @@ impl Run {
     /// The same from any source.
     pub fn read(name: &str, source: Arc<dyn Source>, connect: PgConnectOptions, limits: Limits) -> Self {
         let options = options(name, source.incarnation(), connect);
-        let sink = |_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = Columns>>;
-        Run::over(name, source, (0..limits.writers).map(sink).collect(), limits)
+        let writers = Metadata::several(options, limits.writers);
+        let sinks = writers.map(|writer| Box::new(writer) as Box<dyn Sink<Columns = Columns>>).collect();
+        Run::over(name, source, sinks, limits)
     }
 
     /// Runs `name` from a source into sinks, one for each lane.

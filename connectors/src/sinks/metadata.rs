@@ -15,6 +15,7 @@ mod fold;
 
 mod apply;
 mod copy;
+mod lookup;
 mod stored;
 mod versions;
 
@@ -41,10 +42,10 @@ use async_trait::async_trait;
 use millstream_engine::{Batch, Gap, Held, Outcome, Partition, Range, Receipt, Recovery, Sink, SinkError};
 use millstream_postgres::{Connection, Connector};
 
-use apply::Lookup;
 use columns::Columns;
 use counts::Slot;
 use lease::Leases;
+use lookup::Lookup;
 use segments::Segments;
 
 /// What a writer must know.
@@ -84,6 +85,16 @@ pub struct Metadata {
 impl Metadata {
     /// A writer that connects when it is first used.
     pub fn new(options: Options) -> Self {
+        Metadata::sharing(options, Lookup::default())
+    }
+
+    /// The writers of one pipeline. They tell each other which keys they have written.
+    pub fn several(options: Options, count: usize) -> impl Iterator<Item = Self> {
+        let lookup = Lookup::default();
+        (0..count).map(move |_| Metadata::sharing(options.clone(), lookup.clone()))
+    }
+
+    fn sharing(options: Options, lookup: Lookup) -> Self {
         let segments = Segments::new(options.segments_max);
         Metadata {
             options,
@@ -91,7 +102,7 @@ impl Metadata {
             leases: Leases::default(),
             slot: None,
             segments,
-            lookup: Lookup::default(),
+            lookup,
             pending: None,
             verdicts: isolate::Verdicts::default(),
         }

@@ -371,8 +371,8 @@ pub(crate) fn parts(
         set_local: config.postgres.set_local(),
         lease_lock_max: Duration::from_secs(config.limits.lease_lock_seconds_max),
     };
-    let sink = |_| Box::new(Metadata::new(options.clone())) as Box<dyn Sink<Columns = _>>;
-    let sinks = (0..pipeline.concurrency.max).map(sink).collect();
+    let writers = Metadata::several(options, pipeline.concurrency.max);
+    let sinks = writers.map(|writer| Box::new(writer) as Box<dyn Sink<Columns = _>>).collect();
     let limits_in = millstream_schemas::Limits {
         record_bytes_max: config.limits.record_bytes_max,
         ..millstream_schemas::Limits::default()

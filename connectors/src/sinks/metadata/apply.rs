@@ -12,6 +12,7 @@ use super::copy;
 use super::counts::{Deltas, RowState};
 use super::error::Fault;
 use super::fold::{Folded, description_order, fold};
+use super::lookup::Lookup;
 use super::stored::{self, Change, Known, Stored};
 use super::versions::Keys;
 
@@ -24,38 +25,6 @@ pub(super) enum Care {
     /// INSERT .. ON CONFLICT DO NOTHING tells which rows another writer inserted first; the others are locked and seen
     /// again before they are updated.
     Locked,
-}
-
-/// Whether stored rows are looked up first. While hardly any key is stored already, the look-up costs more than it
-/// saves, so it is left out until a COPY finds a key that is there.
-#[derive(Debug, Default)]
-pub(super) struct Lookup {
-    /// Batches in a row in which no key was stored.
-    misses: u32,
-    /// Batches for which a surprise has switched it on, whatever they find.
-    owed: u32,
-    surprises: u32,
-}
-
-/// Batches without a hit after which looking stops. A wrong guess costs one repeated transaction.
-const MISSES_BEFORE_SKIP: u32 = 8;
-
-impl Lookup {
-    pub(super) fn is_due(&self) -> bool {
-        self.owed > 0 || self.misses < MISSES_BEFORE_SKIP
-    }
-
-    fn found(&mut self, hits: usize) {
-        self.owed = self.owed.saturating_sub(1);
-        self.misses = if hits == 0 { self.misses.saturating_add(1) } else { 0 };
-    }
-
-    /// A key was there that was not looked for: look for longer after each such surprise.
-    pub(super) fn surprised(&mut self) {
-        self.surprises = (self.surprises + 1).min(10);
-        self.owed = 8 << self.surprises;
-        self.misses = 0;
-    }
 }
 
 /// What one set of records did.
@@ -71,7 +40,7 @@ pub(super) async fn apply(
     columns: &Columns,
     include: impl Fn(u32) -> bool,
     care: Care,
-    lookup: &mut Lookup,
+    lookup: &Lookup,
 ) -> Result<Applied, Fault> {
     let mut applied = Applied::default();
     let mut rows: Vec<Row> = columns.rows.iter().filter(|row| include(row.record)).copied().collect();
@@ -79,15 +48,10 @@ pub(super) async fn apply(
     while !rows.is_empty() {
         let (folded, later) = fold(columns, rows);
         // A second pass meets rows that the first has written.
-        let look = !first || care == Care::Locked || lookup.is_due();
-        let known = if look {
-            stored::look(connection, columns, &folded).await?
-        } else {
-            folded.iter().map(|_| Known::Nothing).collect()
-        };
-        if look && first {
-            lookup.found(known.iter().filter(|known| !matches!(known, Known::Nothing)).count());
-        }
+        let all = !first || care == Care::Locked;
+        let sought = lookup.seek(columns, &folded, all);
+        let known = stored::look(connection, columns, &folded, &sought).await?;
+        lookup.found(&sought, &known);
         apply_pass(connection, columns, &folded, &known, care, &mut applied).await?;
         rows = later;
         first = false;

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use millstream_engine::Range;
 use millstream_postgres::Connection;
 
-use super::apply::{Applied, Care, Lookup, apply};
+use super::apply::{Applied, Care, apply};
 use super::columns::Columns;
 use super::error::Fault;
+use super::lookup::Lookup;
 
 /// Savepoints in one transaction: more would overflow the per-session cache of subtransactions (64) and slow every
 /// reader of the tables.
@@ -50,7 +51,7 @@ pub(super) async fn apply_isolating(
     connection: &mut Connection,
     columns: &Columns,
     care: Care,
-    lookup: &mut Lookup,
+    lookup: &Lookup,
     verdicts: &mut Verdicts,
 ) -> Result<Applied, Fault> {
     let mut savepoints = 0;
@@ -121,7 +122,7 @@ async fn apply_guarded(
     columns: &Columns,
     include: impl Fn(u32) -> bool,
     care: Care,
-    lookup: &mut Lookup,
+    lookup: &Lookup,
 ) -> Result<Applied, Fault> {
     sqlx::raw_sql("SAVEPOINT attempt").execute(&mut *connection).await.map_err(Fault::ours)?;
     let applied = apply(connection, columns, include, care, lookup).await;

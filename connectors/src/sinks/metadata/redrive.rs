@@ -13,11 +13,12 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::Decoder;
-use super::apply::{Care, Lookup, apply};
+use super::apply::{Care, apply};
 use super::columns::Refused;
 use super::counts::Slot;
 use super::decode::STORE_HEADER;
 use super::error::Fault;
+use super::lookup::Lookup;
 use super::segments::Segments;
 use super::transaction::{begin, commit, lease_slot, rollback};
 
@@ -126,7 +127,7 @@ impl Redrive {
             None => lease_slot(connection).await.map_err(Fault::Fence)?,
         };
         let columns = self.decoder.decode(&locked.records);
-        let applied = apply(connection, &columns, |_| true, Care::Locked, &mut Lookup::default()).await?;
+        let applied = apply(connection, &columns, |_| true, Care::Locked, &Lookup::default()).await?;
         applied.deltas.write(connection, &slot, &mut self.segments).await?;
         let kept = keep_refused(connection, &locked, &columns.refused).await?;
         let gone: Vec<i64> =

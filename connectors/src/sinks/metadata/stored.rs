@@ -10,6 +10,7 @@ use sqlx::postgres::{PgRow, Postgres};
 use super::columns::{Columns, Row};
 use super::error::Fault;
 use super::fold::{Folded, description_order};
+use super::lookup::Sought;
 
 /// What is known of one key.
 #[derive(Debug)]
@@ -85,12 +86,19 @@ impl Change {
     }
 }
 
-/// Looks at the rows of some keys without locking them.
+/// Looks at the rows of the keys that are sought, without locking them; of the others nothing is known.
 pub(super) async fn look(
     connection: &mut Connection,
     columns: &Columns,
     folded: &[Folded],
+    sought: &Sought,
 ) -> Result<Vec<Known>, Fault> {
+    let mut known: Vec<Known> = folded.iter().map(|_| Known::Nothing).collect();
+    let (places, folded): (Vec<usize>, Vec<&Folded>) =
+        folded.iter().enumerate().filter(|(place, _)| sought.has(*place)).unzip();
+    if folded.is_empty() {
+        return Ok(known);
+    }
     let numbers = |pick: &dyn Fn(&Row) -> i64| folded.iter().map(|one| pick(&one.row)).collect::<Vec<i64>>();
     let description = |row: &Row| description_order(row.description.as_ref());
     let row = sqlx::query(include_str!("sql/objects_stored_select.sql"))
@@ -111,14 +119,15 @@ pub(super) async fn look(
         .fetch_one(connection)
         .await
         .map_err(Fault::data)?;
-    let mut known: Vec<Known> = folded.iter().map(|_| Known::Nothing).collect();
-    read_look(&row, &mut known).map_err(Fault::ours)?;
+    read_look(&row, &places, &mut known).map_err(Fault::ours)?;
     Ok(known)
 }
 
-fn read_look(row: &PgRow, known: &mut [Known]) -> Result<(), sqlx::Error> {
+/// Reads what was found; `places` are those of the ordinals.
+fn read_look(row: &PgRow, places: &[usize], known: &mut [Known]) -> Result<(), sqlx::Error> {
     let mut set = |ordinal: i64, what: Known| {
-        if let Some(known) = at(known, ordinal) {
+        let place = usize::try_from(ordinal - 1).ok().and_then(|at| places.get(at));
+        if let Some(known) = place.and_then(|place| known.get_mut(*place)) {
             *known = what;
         }
     };

@@ -80,7 +80,7 @@ impl Metadata {
         self.pending = None;
 
         let Applied { mut outcome, deltas } =
-            apply_isolating(connection, batch.columns(), care, &mut self.lookup, &mut self.verdicts).await?;
+            apply_isolating(connection, batch.columns(), care, &self.lookup, &mut self.verdicts).await?;
 
         if !self.verdicts.refused.is_empty() {
             outcome.isolating_tries = self.verdicts.tries.into();
