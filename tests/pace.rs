@@ -248,6 +248,41 @@ async fn what_an_account_may_not_see_is_missing_and_not_zero() {
     running.finish().await;
 }
 
+/// Sessions as `pg_stat_activity` shows them: state, kind and name of the wait, whose, of which kind, changed how long ago.
+const SESSIONS: &str = "
+    CREATE TEMP TABLE pg_stat_activity AS
+    SELECT row_number() OVER ()::int AS pid, s.state, s.wait_event_type, s.wait_event, s.application_name,
+           s.backend_type, clock_timestamp() - s.ago::interval AS state_change
+    FROM (VALUES
+        ('active', NULL, NULL, 'millstream writer', 'client backend', '1s'),
+        ('active', NULL, NULL, 'millstream', 'client backend', '1s'),
+        ('active', NULL, NULL, 'psql', 'client backend', '1s'),
+        ('active', NULL, NULL, '', 'autovacuum worker', '1s'),
+        ('active', 'Lock', 'transactionid', 'millstream writer', 'client backend', '1s'),
+        ('active', 'Lock', 'extend', 'millstream writer', 'client backend', '1s'),
+        ('active', 'IO', 'DataFileRead', 'millstream writer', 'client backend', '1s'),
+        ('idle', 'Client', 'ClientRead', 'psql', 'client backend', '-1h'),
+        ('idle', 'Client', 'ClientRead', 'psql', 'client backend', '1s'),
+        ('idle', 'Client', 'ClientRead', 'millstream', 'client backend', '-1h')
+    ) AS s (state, wait_event_type, wait_event, application_name, backend_type, ago)";
+
+#[tokio::test]
+async fn sessions_are_told_apart_by_what_they_do_and_whose_they_are() {
+    let database = database().await;
+    let mut connection = database.connect().await;
+    sqlx::raw_sql(SESSIONS).execute(&mut connection).await.unwrap();
+    let (running, locked, writing, _, others, processes): (i64, i64, i64, Option<f64>, i64, i64) =
+        sqlx::query_as(include_str!("../pipeline/app/src/sql/load_select.sql"))
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(running, 4, "all that wait for nothing");
+    assert_eq!(locked, 1, "to extend a table is no lock that smaller transactions would avoid");
+    assert_eq!(writing, 1);
+    assert_eq!(others, 3, "a question of our own, one of somebody else, and one that he asked just now");
+    assert_eq!(processes, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_divide_what_they_may_have_together() {
     let database = database().await;

@@ -23,7 +23,7 @@ PEERS = {"millstream": Millstream, "debezium": Debezium, "jdbc": Jdbc, "row": Ro
 def arguments():
     parser = argparse.ArgumentParser(prog="run.sh", description="millstream beside what people would use instead")
     number = parser.add_argument
-    number("--events", type=int, default=300_000, help="events in a run (default: 300000)")
+    number("--events", type=int, default=1_000_000, help="events in a run (default: 1000000)")
     number("--row-events", type=int, default=20_000, help="events in a run of a row per transaction (default: 20000)")
     number("--runs", type=int, default=5, help="rounds, each with a run of every peer (default: 5)")
     number("--peers", default=",".join(PEERS), help="some of %(default)s")

@@ -11,6 +11,7 @@ mod client;
 mod context;
 mod fault;
 mod inquirer;
+mod queues;
 mod reader;
 mod settings;
 mod shared;
@@ -238,9 +239,8 @@ impl KafkaSource {
             }
         }
         drop(buffers);
-        if !batches.is_empty() {
-            self.shared.drained.notify_one();
-        }
+        // There is room now, or another place to read from.
+        self.shared.ring();
         Ok(batches)
     }
 }

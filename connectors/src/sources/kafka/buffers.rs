@@ -40,7 +40,7 @@ pub(super) struct Buffer {
     /// If the end comes before any record, there is none before this offset.
     probe: Option<u64>,
     /// The client does not fetch it at the moment.
-    pub(super) paused: bool,
+    paused: bool,
     /// The end of the partition as last heard.
     end: Option<u64>,
     /// Where the partition begins and ends, if `next` is outside of that.
@@ -76,9 +76,12 @@ impl Buffers {
         }
     }
 
-    /// Bytes that wait for readers.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// How many bytes may still come of each partition that is read. Where there are `bytes_max` of all of them, each has
+    /// its share of as many again, so that none waits for the readers of others.
+    pub(super) fn room(&self, bytes_max: usize) -> BTreeMap<i32, usize> {
+        let (left, share) = (bytes_max.saturating_sub(self.bytes), bytes_max / self.partitions.len().max(1));
+        let read = self.partitions.iter().filter(|(_, buffer)| buffer.next.is_some());
+        read.map(|(partition, buffer)| (*partition, left.max(share.saturating_sub(buffer.bytes)))).collect()
     }
 
     /// Takes what there is from an offset, or has the client go there.
@@ -190,33 +193,6 @@ impl Buffers {
                 // What was read before it is still good: it is given out first.
                 Some(gap) => buffer.gap = Some(gap),
                 None => buffer.seek = true,
-            }
-        }
-    }
-
-    /// Partitions that hold more than nothing while others wait; and those that may be fetched again.
-    pub(super) fn full(&self) -> Vec<i32> {
-        self.partitions.iter().filter(|(_, buffer)| !buffer.paused && buffer.bytes > 0).map(|(name, _)| *name).collect()
-    }
-
-    /// Whether somebody waits for a partition that is fetched and has nothing.
-    pub(super) fn is_any_starved(&self) -> bool {
-        let is_more = |buffer: &Buffer| buffer.next.is_some_and(|next| buffer.end.is_none_or(|end| next < end));
-        self.partitions.values().any(|buffer| is_more(buffer) && !buffer.paused && buffer.bytes == 0)
-    }
-
-    /// Partitions that rest although they are read and have nothing left.
-    pub(super) fn hungry(&self) -> Vec<i32> {
-        let hungry = |buffer: &Buffer| buffer.paused && buffer.next.is_some() && !buffer.seek && buffer.bytes == 0;
-        self.partitions.iter().filter(|(_, buffer)| hungry(buffer)).map(|(name, _)| *name).collect()
-    }
-
-    pub(super) fn set_paused(&mut self, partitions: &[i32], paused: bool) {
-        for partition in partitions {
-            if let Some(buffer) = self.partitions.get_mut(partition) {
-                buffer.paused = paused;
-                // The client throws away what it had: what comes next begins a new run.
-                buffer.fresh = true;
             }
         }
     }
@@ -350,7 +326,7 @@ mod tests {
         let mut buffers = reading(5);
         come(&mut buffers, [5, 6, 6, 5, 7]);
         assert_eq!(offsets(&mut buffers, 5), Some((vec![5, 6, 7], 8)));
-        assert_eq!((buffers.repeats, buffers.bytes()), (2, 0));
+        assert_eq!((buffers.repeats, buffers.bytes), (2, 0));
         assert_eq!(offsets(&mut buffers, 8), None);
     }
 
@@ -379,7 +355,8 @@ mod tests {
         let next = u64::from(HOLES_ASKED_ABOUT) * 2;
         come(&mut buffers, [next + 7]);
         assert_eq!(buffers.seeks(), []);
-        buffers.set_paused(&[3], false);
+        buffers.seek_all();
+        seek(&mut buffers, next + 8);
         come(&mut buffers, [next + 20]);
         assert_eq!(buffers.seeks(), [(3, next + 8)]);
     }
@@ -406,7 +383,7 @@ mod tests {
         come(&mut buffers, [7]);
         assert_eq!(offsets(&mut buffers, 7), Some((vec![7], 8)));
         buffers.assign(&[4]);
-        assert_eq!(buffers.bytes(), 0);
+        assert_eq!(buffers.bytes, 0);
         buffers.assign(&[3]);
         assert_eq!(offsets(&mut buffers, 8), None);
         seek(&mut buffers, 8);
@@ -417,7 +394,7 @@ mod tests {
         let mut buffers = reading(5);
         come(&mut buffers, 5..9);
         assert_eq!(offsets(&mut buffers, 7), Some((vec![7, 8], 9)));
-        assert_eq!(buffers.bytes(), 0);
+        assert_eq!(buffers.bytes, 0);
     }
 
     #[test]
@@ -445,6 +422,23 @@ mod tests {
         come(&mut buffers, [5]);
         buffers.at_end(3);
         assert_eq!(offsets(&mut buffers, 5), Some((vec![5], 6)));
+    }
+
+    #[test]
+    fn a_partition_without_room_takes_none_from_another() {
+        let mut buffers = Buffers::default();
+        buffers.assign(&[3, 4, 5]);
+        assert_eq!(buffers.room(900), BTreeMap::new(), "nobody reads");
+        assert!(matches!(buffers.take(3, 0, 1), Taken::Nothing) && matches!(buffers.take(4, 0, 1), Taken::Nothing));
+        assert_eq!(buffers.room(900), BTreeMap::from([(3, 900), (4, 900)]));
+        buffers.sought(3, 0);
+        let cost = record(0).cost_bytes();
+        come(&mut buffers, 0..2);
+        assert_eq!(buffers.room(3 * cost), BTreeMap::from([(3, cost), (4, cost)]));
+        come(&mut buffers, 2..9);
+        assert_eq!(buffers.room(3 * cost), BTreeMap::from([(3, 0), (4, cost)]));
+        assert!(matches!(buffers.take(3, 0, 8 * cost), Taken::Records(..)));
+        assert_eq!(buffers.room(3 * cost), BTreeMap::from([(3, 2 * cost), (4, 2 * cost)]));
     }
 
     #[test]

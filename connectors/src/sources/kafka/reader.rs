@@ -8,23 +8,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::burst::Burst;
 use super::context::Reading;
+use super::queues::Queues;
 use super::settings::KafkaOptions;
 use super::shared::Shared;
 
-/// How long a poll waits for a first record: as late may a seek be.
-const POLL_WAIT: Duration = Duration::from_millis(20);
-/// Records taken from the client in one go, before they are handed to the lanes.
-const BURST_RECORDS: usize = 2000;
-/// Bytes of them.
-const BURST_BYTES: usize = 2 << 20;
-/// How long one partition may be kept waiting by others that are full, before those are paused: pausing throws away what
-/// was fetched of them.
-const FULL_MAX: Duration = Duration::from_millis(300);
+/// How long it waits to be told of something, before it looks by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The part of the memory that records may take which wait for lanes, before each partition has its share only. The
+/// client has as much and more, and lanes have queues of their own: it is enough that none of them stands still.
+const MEMORY_PART: usize = 12;
 /// How long a seek may take; it does not ask a broker.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long seeks are tried again before all is begun anew.
@@ -45,10 +41,11 @@ pub(super) struct Reader<'a> {
     options: &'a KafkaOptions,
     /// Of the topic as it was opened.
     topic_id: &'a str,
-    consumer: BaseConsumer<Reading>,
+    /// They go before their client.
+    queues: Queues,
+    consumer: Arc<BaseConsumer<Reading>>,
     /// What the client has of the topic.
     partitions: Vec<i32>,
-    full_since: Option<Instant>,
     looked: Instant,
     /// Since when the brokers do not say whether the topic is still the same.
     unanswered_since: Option<Instant>,
@@ -59,18 +56,16 @@ impl<'a> Reader<'a> {
     pub(super) fn new(shared: &'a Arc<Shared>, options: &'a KafkaOptions, topic_id: &'a str) -> Result<Self, String> {
         let config = options.reader().map_err(|error| error.to_string())?;
         let consumer = config.create_with_context(Reading(Arc::clone(shared))).map_err(|error| error.to_string())?;
-        let (full_since, looked, seeking_since, unanswered_since) = (None, Instant::now(), None, None);
-        let partitions = Vec::new();
         Ok(Reader {
             shared,
             options,
             topic_id,
-            consumer,
-            partitions,
-            full_since,
-            looked,
-            unanswered_since,
-            seeking_since,
+            queues: Queues::default(),
+            consumer: Arc::new(consumer),
+            partitions: Vec::new(),
+            looked: Instant::now(),
+            unanswered_since: None,
+            seeking_since: None,
         })
     }
 
@@ -91,8 +86,8 @@ impl<'a> Reader<'a> {
         }
         self.seek();
         self.look_at_ranges();
-        if self.has_room() {
-            self.take_burst();
+        if !self.take_burst() {
+            self.shared.wait_for_ring(LOOK_EVERY);
         }
     }
 
@@ -119,7 +114,7 @@ impl<'a> Reader<'a> {
             Ok(sought) => sought,
             Err(error) => {
                 tracing::debug!(topic = self.shared.topic, %error, "a seek is tried again");
-                std::thread::sleep(POLL_WAIT);
+                std::thread::sleep(LOOK_EVERY);
                 return;
             }
         };
@@ -146,6 +141,7 @@ impl<'a> Reader<'a> {
             all.push((partition, next));
             if next.is_some() { reading.push((partition, None)) } else { resting.push((partition, None)) }
         }
+        self.queues.split(&self.consumer, self.shared, all.iter().map(|(partition, _)| *partition));
         let set = |partitions: Vec<(i32, Option<u64>)>, paused: bool| match partitions.is_empty() {
             true => Ok(()),
             false => {
@@ -169,67 +165,20 @@ impl<'a> Reader<'a> {
         list(&self.options.topic, partitions)
     }
 
-    /// Whether more may be taken from the client. When there is no room and a partition that somebody waits for has
-    /// nothing, the others are paused, so that it goes on.
-    fn has_room(&mut self) -> bool {
-        if self.shared.wait_for_room(self.options.memory_bytes / 3, POLL_WAIT) {
-            self.full_since = None;
-            let hungry = self.shared.buffers().hungry();
-            self.pause(&hungry, false);
-            return true;
-        }
-        if !self.shared.buffers().is_any_starved() {
-            self.full_since = None;
+    /// Takes what the client has, up to a limit, and hands it to the lanes at once. Gives whether there was anything.
+    fn take_burst(&mut self) -> bool {
+        let room = self.shared.buffers().room(self.options.memory_bytes / MEMORY_PART);
+        let got = self.queues.take(&self.consumer, self.shared, &room);
+        if got.is_empty() {
             return false;
-        }
-        let since = *self.full_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < FULL_MAX {
-            return false;
-        }
-        let full = self.shared.buffers().full();
-        self.pause(&full, true);
-        true
-    }
-
-    fn pause(&self, partitions: &[i32], paused: bool) {
-        if partitions.is_empty() {
-            return;
-        }
-        let done = self
-            .list(partitions.iter().map(|partition| (*partition, None)))
-            .and_then(|list| if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) });
-        match done {
-            Ok(()) => self.shared.buffers().set_paused(partitions, paused),
-            Err(error) => tracing::debug!(topic = self.shared.topic, %error, paused, "pause or resume is tried again"),
-        }
-    }
-
-    /// Takes what the client has, up to a limit, and hands it to the lanes at once.
-    fn take_burst(&self) {
-        let (mut burst, mut ends) = (Burst::default(), Vec::new());
-        let mut wait = POLL_WAIT;
-        while burst.len() < BURST_RECORDS && burst.bytes() < BURST_BYTES {
-            match self.consumer.poll(wait) {
-                Some(Ok(message)) => burst.add(&message),
-                // It ends after what came before.
-                Some(Err(KafkaError::PartitionEOF(partition))) => ends.push((burst.len(), partition)),
-                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => self.shared.client_failed(&error, ""),
-                // The callback has told it, with its reason.
-                Some(Err(_)) => {}
-                None => break,
-            }
-            wait = Duration::ZERO;
-        }
-        if burst.len() == 0 && ends.is_empty() {
-            return;
         }
         let mut buffers = self.shared.buffers();
         if self.shared.is_in_doubt() {
             buffers.seek_all();
-            return;
+            return true;
         }
-        let mut ends = ends.into_iter().peekable();
-        for (index, (partition, offset, record)) in burst.into_records().enumerate() {
+        let mut ends = got.ends.into_iter().peekable();
+        for (index, (partition, offset, record)) in got.burst.into_records().enumerate() {
             while let Some((_, ended)) = ends.next_if(|(at, _)| *at <= index) {
                 buffers.at_end(ended);
             }
@@ -238,6 +187,7 @@ impl<'a> Reader<'a> {
         ends.for_each(|(_, ended)| buffers.at_end(ended));
         drop(buffers);
         self.shared.wake();
+        true
     }
 
     /// A topic that was deleted and made again has other records at the same offsets: all that is read of it is lost.

@@ -121,11 +121,10 @@ impl KafkaOptions {
     /// The client that reads. It has the group's name, because consumers must have one, and never joins it.
     pub(super) fn reader(&self) -> std::io::Result<ClientConfig> {
         let mut config = self.consumer()?;
-        let third = self.memory_bytes / 3;
         let debug = config.get("debug").map_or("metadata".to_owned(), |asked| format!("{asked},metadata"));
         // A broker gives at least one batch whatever these say; answers of several brokers may be under way at once. What
         // is fetched is compressed, and several times as large in memory.
-        let fetch_bytes = (third / 4).clamp(1 << 20, 64 << 20);
+        let fetch_bytes = (self.memory_bytes / 12).clamp(1 << 20, 64 << 20);
         config
             .set("enable.partition.eof", "true")
             .set("isolation.level", "read_committed")
@@ -140,8 +139,9 @@ impl KafkaOptions {
             .set("fetch.max.bytes", fetch_bytes.to_string())
             .set("max.partition.fetch.bytes", (fetch_bytes / 8).min(1 << 20).to_string())
             .set("queued.min.messages", "100000")
-            // Of each partition: the client counts them apart.
-            .set("queued.max.messages.kbytes", (third / 4096).max(1024).to_string())
+            // Of each partition: the client counts them apart, and keeps an answer of the broker as long as anything of it
+            // waits, which may be several times as much.
+            .set("queued.max.messages.kbytes", (self.memory_bytes >> 16).max(512).to_string())
             // Three times what is asked for: what is compressed may grow beyond it.
             .set("receive.message.max.bytes", (3 * fetch_bytes).max(100_000_000).to_string());
         Ok(config)

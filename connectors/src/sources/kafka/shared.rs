@@ -19,8 +19,9 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct Shared {
     pub(super) topic: String,
     buffers: Mutex<Buffers>,
-    /// Told when readers made room.
-    pub(super) drained: Condvar,
+    /// Whether the thread was told that there is something to do, and how it hears of that.
+    rung: Mutex<bool>,
+    bell: Condvar,
     /// Counts whatever a waiting reader should look at.
     pub(super) changed: watch::Sender<u64>,
     pub(super) assignment: watch::Sender<Vec<Partition>>,
@@ -63,7 +64,8 @@ impl Shared {
         Shared {
             topic: topic.to_owned(),
             buffers: Mutex::default(),
-            drained: Condvar::new(),
+            rung: Mutex::default(),
+            bell: Condvar::new(),
             changed: watch::Sender::new(0),
             assignment: watch::Sender::new(Vec::new()),
             fresh: Mutex::default(),
@@ -277,7 +279,7 @@ impl Shared {
 
     pub(super) fn stop(&self) {
         self.stop.store(true, Relaxed);
-        self.drained.notify_all();
+        self.ring();
     }
 
     /// Does nothing for so long, or until told to stop.
@@ -292,12 +294,17 @@ impl Shared {
         self.stop.load(Relaxed)
     }
 
-    /// Waits for a moment, or until readers made room.
-    pub(super) fn wait_for_room(&self, bytes_max: usize, wait: Duration) -> bool {
-        let full = |buffers: &mut Buffers| buffers.bytes() >= bytes_max && !self.is_stopped();
-        let waited = self.drained.wait_timeout_while(self.buffers(), wait, full);
-        let (buffers, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        buffers.bytes() < bytes_max
+    /// Tells the thread that there is something to do: records came, or lanes took some or want to read elsewhere.
+    pub(super) fn ring(&self) {
+        *lock(&self.rung) = true;
+        self.bell.notify_one();
+    }
+
+    /// Waits until told so, for a moment.
+    pub(super) fn wait_for_ring(&self, wait: Duration) {
+        let waited = self.bell.wait_timeout_while(lock(&self.rung), wait, |rung| !*rung);
+        let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *rung = false;
     }
 }
 
