@@ -78,7 +78,7 @@ fn hour_of(order_time: i64) -> i64 {
     ((order_time ^ i64::MIN) as u64 >> 32) as i64 / 3600
 }
 
-/// The entry of a map with two keys, made only if it is not there: names are cloned once per bucket, not per row.
+/// The entry of a map with two keys, made if it is not there.
 fn entry<'a, V: Default>(map: &'a mut HashMap<(String, String), V>, store: &str, bucket: &str) -> &'a mut V {
     map.entry((store.to_owned(), bucket.to_owned())).or_default()
 }
