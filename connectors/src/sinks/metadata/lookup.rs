@@ -1,7 +1,7 @@
 //! Which keys of a batch are looked up before it is written.
 //!
-//! A look costs PostgreSQL one descent of the key index per key, a third of what the row itself costs, and most of it is
-//! for nothing: what is overwritten was mostly written a moment ago. So the keys that were written lately are remembered,
+//! A look costs PostgreSQL one descent of the key index per key, half as much as the row itself (decision 1), and most of
+//! it is for nothing: what is overwritten was mostly written a moment ago. So the keys that were written lately are remembered,
 //! in a filter that forgets none of them but knows some that never were, and only those are looked up. It is a guess:
 //! where a key that nobody remembers is stored, COPY refuses it, nothing is written, and the batch begins anew with a look
 //! at all keys, as do the next ones.
@@ -32,7 +32,7 @@ struct State {
     written: Written,
     /// Batches in a row in which keys were looked up that nobody remembered, and none of those was stored.
     calm: u32,
-    /// Batches for which a surprise has all keys looked up, whatever they find.
+    /// Looks that a surprise has for all keys, whatever they find.
     owed: u32,
     surprises: u32,
 }

@@ -31,6 +31,7 @@ pub struct Redrive {
     decoder: Decoder,
     dry_run: bool,
     segments: Segments,
+    lookup: Lookup,
     slot: Option<Slot>,
 }
 
@@ -69,7 +70,7 @@ impl Redrive {
     pub fn new(limits: Limits, segments_max: i32, dry_run: bool) -> Self {
         // Every row of the quarantine names its store, so there is no default.
         let decoder = Decoder { store: String::new(), limits };
-        Redrive { decoder, dry_run, segments: Segments::new(segments_max), slot: None }
+        Redrive { decoder, dry_run, segments: Segments::new(segments_max), lookup: Lookup::default(), slot: None }
     }
 
     /// Writes the records that these rows belong to again. The connection must not be in a transaction.
@@ -127,7 +128,7 @@ impl Redrive {
             None => lease_slot(connection).await.map_err(Fault::Fence)?,
         };
         let columns = self.decoder.decode(&locked.records);
-        let applied = apply(connection, &columns, |_| true, Care::Locked, &Lookup::default()).await?;
+        let applied = apply(connection, &columns, |_| true, Care::Locked, &self.lookup).await?;
         applied.deltas.write(connection, &slot, &mut self.segments).await?;
         let kept = keep_refused(connection, &locked, &columns.refused).await?;
         let gone: Vec<i64> =
