@@ -77,9 +77,9 @@ async fn a_key_that_nobody_remembers_is_found_all_the_same_and_looked_for_from_t
     compare(&database, &Model::of(&all)).await;
 
     let before = looks(&database).await;
-    let (mut writer, _) = after(&database, "third", 3_000, CALM).await;
+    let (mut writer, _) = after(&database, "third", 5_000, CALM).await;
     writer.put(&events(1_000..1_001, DAY_NS + 6 * SECOND)).await;
-    writer.put(&events(4_000..4_000 + KEYS, DAY_NS)).await;
+    writer.put(&events(6_000..6_000 + KEYS, DAY_NS)).await;
     drop(writer);
     // What was not remembered was met by COPY, locked and then looked at; after that, all keys are.
     let looked = looks(&database).await - before;
