@@ -122,9 +122,10 @@ impl KafkaOptions {
     pub(super) fn reader(&self) -> std::io::Result<ClientConfig> {
         let mut config = self.consumer()?;
         let debug = config.get("debug").map_or("metadata".to_owned(), |asked| format!("{asked},metadata"));
-        // A broker gives at least one batch whatever these say; answers of several brokers may be under way at once. What
-        // is fetched is compressed, and several times as large in memory.
-        let fetch_bytes = (self.memory_bytes / 12).clamp(1 << 20, 64 << 20);
+        // A broker gives at least one batch whatever these say; answers of several brokers may be under way at once, and
+        // one stays until the last record of any of its partitions is taken. What is fetched is compressed, and several
+        // times as large in memory.
+        let fetch_bytes = (self.memory_bytes / 24).clamp(1 << 20, 64 << 20);
         config
             .set("enable.partition.eof", "true")
             .set("isolation.level", "read_committed")
