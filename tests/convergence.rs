@@ -78,7 +78,7 @@ async fn one_state(database: &Database, buckets: usize) {
         (
             "segment_count",
             "string_agg(format('%s %s %s %s', segment, o, b, u), ' ' ORDER BY segment)",
-            "SELECT bucket, segment, sum(objects) o, sum(bytes) b, sum(unknown_size) u FROM millstream.segment_count GROUP BY bucket, segment HAVING sum(objects) <> 0",
+            "SELECT bucket, segment, objects o, bytes b, unknown_size u FROM millstream.segment_sum WHERE objects <> 0",
         ),
         (
             "hour_count",

@@ -164,6 +164,81 @@ async fn segments_beyond_the_limit_are_not_counted_and_that_is_said() {
     );
 }
 
+/// Of so many segments an object each, written with a size that tells the rounds apart.
+fn over_segments(segments: std::ops::Range<u64>, round: u64) -> Vec<Event> {
+    let size = 1_000 * round as i64 + 1;
+    let object = |number: u64| Event::create("uploads", &format!("s{number}/{round}"), DAY_NS + round, size);
+    segments.map(object).collect()
+}
+
+/// Transactions whose changes of segments are not added up yet.
+async fn gathered(database: &Database) -> i64 {
+    database.number("SELECT count(*) FROM millstream.segment_change").await
+}
+
+/// What is gathered is counted by everyone who reads, and becomes counters when there is enough of it or little else to do.
+#[tokio::test]
+async fn changes_of_many_segments_are_gathered_and_added_up_later() {
+    let (database, here) = (database().await, Setup::embedded());
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    let mut events = Vec::new();
+    let (mut most, mut fell) = (0, 0);
+    for round in 0..60 {
+        let part = over_segments(0..400, round);
+        writer.put(&part).await;
+        events.extend(part);
+        let there = gathered(&database).await;
+        fell += i32::from(there < most && there == 0);
+        most = most.max(there);
+        if [1, 30].contains(&round) {
+            compare(&database, &Model::of(&events)).await;
+        }
+    }
+    assert!((20..=30).contains(&most) && fell == 2, "10,000 changes of 400 each at most: {most}, {fell}");
+    assert!(gathered(&database).await > 0);
+    compare(&database, &Model::of(&events)).await;
+    let ran = command(&database, &here, &["counters", "check"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+
+    database.execute("UPDATE millstream.segment_change SET objects[7] = objects[7] + 5, bytes[9] = 77").await;
+    let ran = command(&database, &here, &["counters", "repair"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    compare(&database, &Model::of(&events)).await;
+
+    let few = over_segments(0..3, 1_000);
+    writer.put(&few).await;
+    events.extend(few);
+    assert_eq!(gathered(&database).await, 0, "there is time for it");
+    compare(&database, &Model::of(&events)).await;
+}
+
+/// A writer that is killed leaves what it has gathered; whoever leases its slot adds it up.
+#[tokio::test]
+async fn what_a_dead_writer_has_gathered_is_counted_and_added_up_by_the_next_in_its_slot() {
+    let database = database().await;
+    let mut dead = Writer::new("objects", database.options(), &["0"]).await;
+    let mut events = Vec::new();
+    for round in 0..3 {
+        let part = over_segments(0..400, round);
+        dead.put(&part).await;
+        events.extend(part);
+    }
+    // A transaction that was rolled back has gathered nothing.
+    let late = dead.batch(&[("0", over_segments(0..400, 9).iter().map(Event::json).collect())]);
+    let mut next = Writer::idle("objects", database.options(), 10_000);
+    next.acquire(&["0"]).await.unwrap();
+    assert!(dead.write(&late).await.is_err(), "its partition is another's");
+    drop(dead);
+    assert_eq!(gathered(&database).await, 2);
+    database.execute("UPDATE millstream.slot SET renewed_at = renewed_at - interval '2 hours'").await;
+    let part = over_segments(200..600, 3);
+    next.put(&part).await;
+    events.extend(part);
+    assert_eq!(gathered(&database).await, 0);
+    compare(&database, &Model::of(&events)).await;
+    assert_eq!(database.number("SELECT count(DISTINCT slot) FROM millstream.segment_count").await, 1);
+}
+
 /// Every kind of wrong: a number that is off, a row that is gone, a row of something that was never there.
 /// The tables are locked in the order in which writers come to them, so that none ends in a deadlock.
 const DAMAGE: &str = "

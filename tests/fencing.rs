@@ -14,7 +14,7 @@ use millstream_tests::{
 async fn traces(database: &Database) -> Vec<String> {
     let mut connection = database.connect().await;
     let mut traces = Vec::new();
-    for table in ["objects", "bucket_count", "segment_count", "hour_count", "quarantine"] {
+    for table in ["objects", "bucket_count", "segment_count", "segment_change", "hour_count", "quarantine"] {
         let state = format!(
             "SELECT coalesce(md5(string_agg(t.ctid::text || t.xmin::text, ',' ORDER BY t.ctid)), '') FROM millstream.{table} t"
         );
@@ -110,10 +110,11 @@ async fn a_reset_under_a_live_owner_makes_it_read_again() {
     compare(&database, &Model::of(&events)).await;
 }
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "objects",
     "bucket_count",
     "segment_count",
+    "segment_change",
     "hour_count",
     "segment",
     "segment_limit",
@@ -135,19 +136,13 @@ async fn goes_back(first: usize) {
     })
     .await;
     run.caught_up(Duration::from_secs(30)).await;
-    let columns = "quarantine";
     let save = TABLES.map(|table| format!("CREATE TABLE saved_{table} AS SELECT * FROM millstream.{table}"));
     database.execute(&save.join("; ")).await;
 
     append(&topic, &events[first..800], None).await;
     run.caught_up(Duration::from_secs(30)).await;
     let restore = TABLES.map(|table| {
-        let kept = if table == columns {
-            "INSERT INTO millstream.quarantine OVERRIDING SYSTEM VALUE"
-        } else {
-            "INSERT INTO millstream."
-        };
-        let into = if table == columns { kept.to_owned() } else { format!("{kept}{table}") };
+        let into = format!("INSERT INTO millstream.{table} OVERRIDING SYSTEM VALUE");
         format!("DELETE FROM millstream.{table}; {into} SELECT * FROM saved_{table}")
     });
     database.execute(&format!("BEGIN; {}; COMMIT", restore.join("; "))).await;

@@ -31,6 +31,8 @@ pub const WRITER: &[Grant] = &[
     table("segment", &["SELECT", "INSERT"]),
     table("segment_limit", &["SELECT", "INSERT", "UPDATE"]),
     table("segment_count", &["SELECT", "INSERT", "UPDATE"]),
+    table("segment_change", &["SELECT", "INSERT", "DELETE"]),
+    table("segment_sum", &["SELECT"]),
     table("hour_count", &["SELECT", "INSERT", "UPDATE"]),
     table("slot", &["SELECT", "INSERT", "UPDATE"]),
     table("lease", &["SELECT", "INSERT", "UPDATE"]),

@@ -18,4 +18,5 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, name: "analytics", sql: include_str!("../migrations/0003_analytics.sql") },
     Migration { number: 4, name: "key_order", sql: include_str!("../migrations/0004_key_order.sql") },
     Migration { number: 5, name: "assignment", sql: include_str!("../migrations/0005_assignment.sql") },
+    Migration { number: 6, name: "segment_changes", sql: include_str!("../migrations/0006_segment_changes.sql") },
 ];

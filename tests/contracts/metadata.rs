@@ -68,7 +68,7 @@ impl Fixture for MetadataTables {
 async fn stored(connection: &mut PgConnection) -> Result<Stored, sqlx::Error> {
     let counted = "SELECT (SELECT count(*) FROM millstream.objects), \
         (SELECT coalesce(sum(objects), 0)::bigint FROM millstream.bucket_count), \
-        (SELECT coalesce(sum(objects), 0)::bigint FROM millstream.segment_count), \
+        (SELECT coalesce(sum(objects), 0)::bigint FROM millstream.segment_sum), \
         (SELECT count(*) FROM millstream.segment), \
         (SELECT coalesce(sum(created), 0)::bigint FROM millstream.hour_count)";
     let counted: (i64, i64, i64, i64, i64) = sqlx::query_as(counted).fetch_one(&mut *connection).await?;

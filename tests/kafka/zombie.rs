@@ -13,7 +13,7 @@ use super::load::{Load, send};
 async fn traces(database: &Database) -> Vec<String> {
     let mut connection = database.connect().await;
     let mut traces = Vec::new();
-    for table in ["objects", "bucket_count", "segment_count", "hour_count", "quarantine"] {
+    for table in ["objects", "bucket_count", "segment_count", "segment_change", "hour_count", "quarantine"] {
         let state = format!(
             "SELECT coalesce(md5(string_agg(t.ctid::text || t.xmin::text, ',' ORDER BY t.ctid)), '') FROM millstream.{table} t"
         );

@@ -96,8 +96,7 @@ impl Snapshot {
         );
         let buckets = counts(buckets.fetch_all(&mut *snapshot).await?)?;
         let segments = sqlx::query(
-            "SELECT store, bucket, segment, sum(objects)::bigint, sum(bytes)::text, sum(unknown_size)::bigint
-             FROM millstream.segment_count GROUP BY store, bucket, segment",
+            "SELECT store, bucket, segment, objects, bytes::text, unknown_size FROM millstream.segment_sum",
         );
         let segments = counts(segments.fetch_all(&mut *snapshot).await?)?;
         let hours = sqlx::query(

@@ -20,6 +20,7 @@ mod stored;
 mod versions;
 
 mod counts;
+mod gathered;
 mod segments;
 
 mod isolate;

@@ -64,8 +64,19 @@ struct Hour {
 /// All changes of a transaction.
 #[derive(Debug, Default)]
 pub(super) struct Deltas {
-    pub(super) segments: HashMap<(String, String), HashMap<String, Objects>>,
-    hours: HashMap<(String, String), HashMap<i64, Hour>>,
+    buckets: Vec<BucketDeltas>,
+    places: HashMap<(String, String), usize>,
+    /// Where the bucket of the last change is: rows come in the order of buckets.
+    last: usize,
+}
+
+/// Those of one bucket.
+#[derive(Debug, Default)]
+pub(super) struct BucketDeltas {
+    pub(super) store: String,
+    pub(super) bucket: String,
+    pub(super) segments: HashMap<String, Objects>,
+    hours: HashMap<i64, Hour>,
 }
 
 /// The first path segment of a key with its slash; empty for a key without one.
@@ -78,21 +89,44 @@ fn hour_of(order_time: i64) -> i64 {
     ((order_time ^ i64::MIN) as u64 >> 32) as i64 / 3600
 }
 
-/// The entry of a map with two keys, made if it is not there.
-fn entry<'a, V: Default>(map: &'a mut HashMap<(String, String), V>, store: &str, bucket: &str) -> &'a mut V {
-    map.entry((store.to_owned(), bucket.to_owned())).or_default()
+impl Objects {
+    /// Counts an object that is gone and one that is there.
+    fn change(&mut self, old: Option<Current>, new: Option<Current>) {
+        for (state, sign) in [(old, -1), (new, 1)] {
+            let Some(state) = state else { continue };
+            self.objects += sign;
+            match state.size {
+                Some(size) => self.bytes += i128::from(sign) * i128::from(size),
+                None => self.unknown_size += sign,
+            }
+        }
+    }
 }
 
 impl Deltas {
+    /// The changes of a bucket.
+    fn of(&mut self, store: &str, bucket: &str) -> Option<&mut BucketDeltas> {
+        let is_last = self.buckets.get(self.last).is_some_and(|last| last.bucket == bucket && last.store == store);
+        if !is_last {
+            let next = self.buckets.len();
+            self.last = *self.places.entry((store.to_owned(), bucket.to_owned())).or_insert(next);
+            if self.last == next {
+                let (store, bucket) = (store.to_owned(), bucket.to_owned());
+                self.buckets.push(BucketDeltas { store, bucket, ..BucketDeltas::default() });
+            }
+        }
+        self.buckets.get_mut(self.last)
+    }
+
     /// Counts the change of one row. A row of a versioned key counts as current only through [`Deltas::current`].
     pub(super) fn row(&mut self, columns: &Columns, row: &Row, old: RowState, new: RowState) {
         let (store, bucket) = (columns.store(row), columns.text(row.bucket));
-        let hours = entry(&mut self.hours, store, bucket);
+        let Some(deltas) = self.of(store, bucket) else { return };
         for (state, sign) in [(old, -1), (new, 1)] {
             if state.kind == 0 {
                 continue;
             }
-            let hour = hours.entry(hour_of(state.time)).or_default();
+            let hour = deltas.hours.entry(hour_of(state.time)).or_default();
             if state.kind == 1 {
                 hour.created += sign;
                 hour.bytes += i128::from(sign) * i128::from(state.size.unwrap_or(0));
@@ -101,28 +135,14 @@ impl Deltas {
             }
         }
         if columns.bytes(row.version).is_empty() {
-            self.current(store, bucket, columns.text(row.key), old.current(), new.current());
+            deltas.current(columns.text(row.key), old.current(), new.current());
         }
     }
 
     /// Counts the change of what is current for one key.
     pub(super) fn current(&mut self, store: &str, bucket: &str, key: &str, old: Option<Current>, new: Option<Current>) {
-        if old == new {
-            return;
-        }
-        let segments = entry(&mut self.segments, store, bucket);
-        let segment = first_segment(key);
-        if !segments.contains_key(segment) {
-            segments.insert(segment.to_owned(), Objects::default());
-        }
-        let Some(delta) = segments.get_mut(segment) else { return };
-        for (state, sign) in [(old, -1), (new, 1)] {
-            let Some(state) = state else { continue };
-            delta.objects += sign;
-            match state.size {
-                Some(size) => delta.bytes += i128::from(sign) * i128::from(size),
-                None => delta.unknown_size += sign,
-            }
+        if let Some(deltas) = self.of(store, bucket) {
+            deltas.current(key, old, new);
         }
     }
 
@@ -134,13 +154,13 @@ impl Deltas {
         segments: &mut Segments,
     ) -> Result<(), Fault> {
         self.write_buckets(connection, slot).await?;
-        segments.write(connection, slot, &self.segments).await?;
+        segments.write(connection, slot, &self.buckets).await?;
         self.write_hours(connection, slot).await
     }
 
     async fn write_buckets(&self, connection: &mut Connection, slot: &Slot) -> Result<(), Fault> {
-        let mut changes: Vec<(&str, &str, Objects)> = Vec::with_capacity(self.segments.len());
-        for ((store, bucket), segments) in &self.segments {
+        let mut changes: Vec<(&str, &str, Objects)> = Vec::with_capacity(self.buckets.len());
+        for BucketDeltas { store, bucket, segments, .. } in &self.buckets {
             let mut sum = Objects::default();
             for delta in segments.values() {
                 sum.objects += delta.objects;
@@ -168,10 +188,10 @@ impl Deltas {
     }
 
     async fn write_hours(&self, connection: &mut Connection, slot: &Slot) -> Result<(), Fault> {
-        let mut changes: Vec<(&str, &str, i64, Hour)> = Vec::with_capacity(self.hours.len());
-        for ((store, bucket), hours) in &self.hours {
+        let mut changes: Vec<(&str, &str, i64, Hour)> = Vec::with_capacity(self.buckets.len());
+        for BucketDeltas { store, bucket, hours, .. } in &self.buckets {
             let changed = hours.iter().filter(|(_, delta)| **delta != Hour::default());
-            changes.extend(changed.map(|(hour, delta)| (store.as_str(), bucket.as_str(), *hour, *delta)));
+            changes.extend(changed.map(|(hour, delta)| (&**store, &**bucket, *hour, *delta)));
         }
         if changes.is_empty() {
             return Ok(());
@@ -188,6 +208,23 @@ impl Deltas {
             .await
             .map_err(Fault::ours)?;
         Ok(())
+    }
+}
+
+impl BucketDeltas {
+    fn current(&mut self, key: &str, old: Option<Current>, new: Option<Current>) {
+        if old == new {
+            return;
+        }
+        let segment = first_segment(key);
+        match self.segments.get_mut(segment) {
+            Some(delta) => delta.change(old, new),
+            None => {
+                let mut delta = Objects::default();
+                delta.change(old, new);
+                self.segments.insert(segment.to_owned(), delta);
+            }
+        }
     }
 }
 

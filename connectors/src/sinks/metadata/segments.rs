@@ -3,79 +3,98 @@
 //! A segment is registered in the transaction that writes its first object, so its count is complete; beyond the limit
 //! it is never registered, and the bucket says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use millstream_postgres::Connection;
 use sqlx::Row as _;
 
-use super::counts::{Objects, Slot};
+use super::counts::{BucketDeltas, Objects, Slot};
 use super::error::Fault;
+use super::gathered::Gathered;
 
 /// Segments remembered before the memory is emptied: about 100 MB at worst, and asking again is one query.
 const REMEMBERED_MAX: usize = 1_000_000;
 
-type Name = (String, String, String);
+/// Store, bucket and segment.
+type Name<'a> = (&'a str, &'a str, &'a str);
+
+/// A change of one counter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change<'a> {
+    pub(super) name: Name<'a>,
+    pub(super) delta: Objects,
+}
 
 /// Which segments are counted, as far as this writer knows.
 #[derive(Debug)]
 pub(super) struct Segments {
-    known: HashMap<Name, bool>,
+    known: HashMap<(String, String), HashMap<String, bool>>,
+    remembered: usize,
     /// Learnt in the open transaction: true only once it commits.
-    learnt: Vec<(Name, bool)>,
+    learnt: Vec<(String, String, String, bool)>,
     max: i32,
+    gathered: Gathered,
 }
 
 impl Segments {
     pub(super) fn new(max: i32) -> Self {
-        Segments { known: HashMap::new(), learnt: Vec::new(), max }
+        let gathered = Gathered::default();
+        Segments { known: HashMap::new(), remembered: 0, learnt: Vec::new(), max, gathered }
     }
 
     pub(super) fn committed(&mut self) {
-        if self.known.len() + self.learnt.len() > REMEMBERED_MAX {
+        if self.remembered + self.learnt.len() > REMEMBERED_MAX {
             self.known.clear();
+            self.remembered = 0;
         }
-        self.known.extend(self.learnt.drain(..));
+        self.remembered += self.learnt.len();
+        for (store, bucket, segment, is_counted) in self.learnt.drain(..) {
+            self.known.entry((store, bucket)).or_default().insert(segment, is_counted);
+        }
+        self.gathered.committed();
     }
 
     pub(super) fn rolled_back(&mut self) {
         self.learnt.clear();
+        self.gathered.rolled_back();
     }
 
     pub(super) async fn write(
         &mut self,
         connection: &mut Connection,
         slot: &Slot,
-        deltas: &HashMap<(String, String), HashMap<String, Objects>>,
+        deltas: &[BucketDeltas],
     ) -> Result<(), Fault> {
-        let mut changes: Vec<(Name, Objects)> = Vec::new();
-        for ((store, bucket), segments) in deltas {
+        let mut changes: Vec<Change<'_>> = Vec::new();
+        let mut unknown: Vec<Change<'_>> = Vec::new();
+        for BucketDeltas { store, bucket, segments, .. } in deltas {
+            let known = self.known.get(&(store.clone(), bucket.clone()));
             for (segment, delta) in segments.iter().filter(|(_, delta)| **delta != Objects::default()) {
-                changes.push(((store.clone(), bucket.clone(), segment.clone()), *delta));
+                let change = Change { name: (store, bucket, segment), delta: *delta };
+                match known.and_then(|known| known.get(segment)) {
+                    Some(true) => changes.push(change),
+                    Some(false) => {}
+                    None => unknown.push(change),
+                }
             }
         }
-        if changes.is_empty() {
-            return Ok(());
+        if !unknown.is_empty() {
+            let learnt = self.register(connection, unknown.iter().map(|change| change.name).collect()).await?;
+            changes.extend(unknown.iter().filter(|change| learnt.get(&change.name).copied().unwrap_or(false)));
+            let owned = |((store, bucket, segment), is_counted): (Name<'_>, bool)| {
+                (store.to_owned(), bucket.to_owned(), segment.to_owned(), is_counted)
+            };
+            self.learnt.extend(learnt.into_iter().map(owned));
         }
-        let unknown: Vec<&Name> =
-            changes.iter().map(|(name, _)| name).filter(|name| !self.known.contains_key(*name)).collect();
-        let learnt = if unknown.is_empty() { HashMap::new() } else { self.register(connection, unknown).await? };
-        let counted = |name: &Name| self.known.get(name).or_else(|| learnt.get(name)).copied().unwrap_or(false);
-        changes.retain(|(name, _)| counted(name));
-        self.learnt.extend(learnt);
-        let query = sqlx::query(include_str!("sql/segment_counts_apply.sql"))
-            .bind(slot.number)
-            .bind(changes.iter().map(|((store, _, _), _)| &**store).collect::<Vec<&str>>())
-            .bind(changes.iter().map(|((_, bucket, _), _)| &**bucket).collect::<Vec<&str>>())
-            .bind(changes.iter().map(|((_, _, segment), _)| &**segment).collect::<Vec<&str>>())
-            .bind(changes.iter().map(|(_, delta)| delta.objects).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, delta)| delta.bytes.to_string()).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, delta)| delta.unknown_size).collect::<Vec<_>>());
-        query.execute(connection).await.map_err(Fault::ours)?;
-        Ok(())
+        self.gathered.write(connection, slot, &changes, self.remembered).await.map_err(Fault::ours)
     }
 
     /// Finds out about segments not met before, and registers those that fit.
-    async fn register(&self, connection: &mut Connection, unknown: Vec<&Name>) -> Result<HashMap<Name, bool>, Fault> {
+    async fn register<'a>(
+        &self,
+        connection: &mut Connection,
+        unknown: Vec<Name<'a>>,
+    ) -> Result<HashMap<Name<'a>, bool>, Fault> {
         let mut learnt = HashMap::new();
         let mut missing = unknown;
         // Asked once without a lock and, for what is missing, again under the lock of its bucket.
@@ -87,17 +106,17 @@ impl Segments {
             let there = select(connection, &missing).await?;
             let (found, absent): (Vec<_>, Vec<_>) =
                 missing.into_iter().enumerate().partition(|(at, _)| there.contains(at));
-            learnt.extend(found.into_iter().map(|(_, name)| (name.clone(), true)));
+            learnt.extend(found.into_iter().map(|(_, name)| (name, true)));
             missing = absent.into_iter().map(|(_, name)| name).collect();
             if missing.is_empty() {
                 break;
             }
             if locked {
                 for name in &missing {
-                    let left: &mut i32 = room.entry((&*name.0, &*name.1)).or_default();
+                    let left: &mut i32 = room.entry((name.0, name.1)).or_default();
                     let fits = *left > 0;
                     *left -= i32::from(fits);
-                    learnt.insert((*name).clone(), fits);
+                    learnt.insert(*name, fits);
                 }
                 insert(connection, &missing, &learnt).await?;
             }
@@ -109,11 +128,11 @@ impl Segments {
     async fn lock<'a>(
         &self,
         connection: &mut Connection,
-        names: &[&'a Name],
+        names: &[Name<'a>],
     ) -> Result<HashMap<(&'a str, &'a str), i32>, Fault> {
         let rows = sqlx::query(include_str!("sql/segment_limits_lock.sql"))
-            .bind(names.iter().map(|name| &*name.0).collect::<Vec<&str>>())
-            .bind(names.iter().map(|name| &*name.1).collect::<Vec<&str>>())
+            .bind(names.iter().map(|name| name.0).collect::<Vec<&str>>())
+            .bind(names.iter().map(|name| name.1).collect::<Vec<&str>>())
             .fetch_all(connection)
             .await
             .map_err(Fault::ours)?;
@@ -123,33 +142,37 @@ impl Segments {
             let (store, bucket) = (get(0)?, get(1)?);
             let segments: i32 = row.try_get(2).map_err(Fault::ours)?;
             if let Some(name) = names.iter().find(|name| name.0 == store && name.1 == bucket) {
-                room.insert((&*name.0, &*name.1), self.max.saturating_sub(segments));
+                room.insert((name.0, name.1), self.max.saturating_sub(segments));
             }
         }
         Ok(room)
     }
 }
 
-async fn select(connection: &mut Connection, names: &[&Name]) -> Result<std::collections::HashSet<usize>, Fault> {
+async fn select(connection: &mut Connection, names: &[Name<'_>]) -> Result<HashSet<usize>, Fault> {
     let rows = sqlx::query_scalar::<_, i64>(include_str!("sql/segments_select.sql"))
-        .bind(names.iter().map(|name| &*name.0).collect::<Vec<&str>>())
-        .bind(names.iter().map(|name| &*name.1).collect::<Vec<&str>>())
-        .bind(names.iter().map(|name| &*name.2).collect::<Vec<&str>>())
+        .bind(names.iter().map(|name| name.0).collect::<Vec<&str>>())
+        .bind(names.iter().map(|name| name.1).collect::<Vec<&str>>())
+        .bind(names.iter().map(|name| name.2).collect::<Vec<&str>>())
         .fetch_all(connection)
         .await
         .map_err(Fault::ours)?;
     Ok(rows.into_iter().filter_map(|ordinal| usize::try_from(ordinal - 1).ok()).collect())
 }
 
-async fn insert(connection: &mut Connection, names: &[&Name], learnt: &HashMap<Name, bool>) -> Result<(), Fault> {
-    let (fit, refused): (Vec<&&Name>, Vec<&&Name>) =
-        names.iter().partition(|name| learnt.get(**name).copied().unwrap_or(false));
+async fn insert(
+    connection: &mut Connection,
+    names: &[Name<'_>],
+    learnt: &HashMap<Name<'_>, bool>,
+) -> Result<(), Fault> {
+    let (fit, refused): (Vec<&Name<'_>>, Vec<&Name<'_>>) =
+        names.iter().partition(|name| learnt.get(*name).copied().unwrap_or(false));
     sqlx::query(include_str!("sql/segments_insert.sql"))
-        .bind(fit.iter().map(|name| &*name.0).collect::<Vec<&str>>())
-        .bind(fit.iter().map(|name| &*name.1).collect::<Vec<&str>>())
-        .bind(fit.iter().map(|name| &*name.2).collect::<Vec<&str>>())
-        .bind(refused.iter().map(|name| &*name.0).collect::<Vec<&str>>())
-        .bind(refused.iter().map(|name| &*name.1).collect::<Vec<&str>>())
+        .bind(fit.iter().map(|name| name.0).collect::<Vec<&str>>())
+        .bind(fit.iter().map(|name| name.1).collect::<Vec<&str>>())
+        .bind(fit.iter().map(|name| name.2).collect::<Vec<&str>>())
+        .bind(refused.iter().map(|name| name.0).collect::<Vec<&str>>())
+        .bind(refused.iter().map(|name| name.1).collect::<Vec<&str>>())
         .execute(connection)
         .await
         .map_err(Fault::ours)?;

@@ -15,7 +15,7 @@ WITH RECURSIVE there AS (
 ), named AS (
     SELECT store, bucket FROM there
     UNION SELECT store, bucket FROM millstream.bucket_count
-    UNION SELECT store, bucket FROM millstream.segment_count
+    UNION SELECT store, bucket FROM millstream.segment_sum
     UNION SELECT store, bucket FROM millstream.hour_count
 )
 SELECT store, bucket

@@ -24,7 +24,7 @@ WITH facts AS (
        OR grouped = 1 AND segment IN (
            SELECT s.segment FROM millstream.segment s WHERE s.store = $1 AND s.bucket = $2
            UNION ALL
-           SELECT c.segment FROM millstream.segment_count c WHERE c.store = $1 AND c.bucket = $2
+           SELECT c.segment FROM millstream.segment_sum c WHERE c.store = $1 AND c.bucket = $2
        )
     UNION ALL
     SELECT NULL, hour, 0, 0, 0, created, created_bytes, removed FROM sums WHERE grouped = 2
@@ -33,7 +33,7 @@ WITH facts AS (
     FROM millstream.bucket_count WHERE store = $1 AND bucket = $2
     UNION ALL
     SELECT segment, NULL, objects, bytes, unknown_size, 0, 0, 0
-    FROM millstream.segment_count WHERE store = $1 AND bucket = $2
+    FROM millstream.segment_sum WHERE store = $1 AND bucket = $2
     UNION ALL
     SELECT NULL, floor(extract(epoch FROM hour) / 3600)::bigint, created, bytes, removed, 0, 0, 0
     FROM millstream.hour_count WHERE store = $1 AND bucket = $2
