@@ -248,6 +248,17 @@ async fn what_an_account_may_not_see_is_missing_and_not_zero() {
     running.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_server_on_this_machine_it_is_known_how_busy_its_processors_are() {
+    let database = database().await;
+    let setup = Setup::new(&database).set("controller.record=controller.jsonl").set("controller.processors=2");
+    let running = setup.start().await;
+    let mut generator = Generator::new("processors");
+    let known = |told: &Value| told["processors_used"].as_f64().is_some_and(|used| (0.0..=1.0).contains(&used));
+    hears(&running, &setup, &mut generator, known).await;
+    running.finish().await;
+}
+
 /// Sessions as `pg_stat_activity` shows them: state, kind and name of the wait, whose, of which kind, changed how long ago.
 const SESSIONS: &str = "
     CREATE TEMP TABLE pg_stat_activity AS
@@ -271,7 +282,7 @@ async fn sessions_are_told_apart_by_what_they_do_and_whose_they_are() {
     let database = database().await;
     let mut connection = database.connect().await;
     sqlx::raw_sql(SESSIONS).execute(&mut connection).await.unwrap();
-    let (running, locked, writing, _, others, processes): (i64, i64, i64, Option<f64>, i64, i64) =
+    let (running, locked, writing, _, others, processes, _): (i64, i64, i64, Option<f64>, i64, i64, i32) =
         sqlx::query_as(include_str!("../pipeline/app/src/sql/load_select.sql"))
             .fetch_one(&mut connection)
             .await

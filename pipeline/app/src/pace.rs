@@ -4,6 +4,8 @@ mod recording;
 
 mod signals;
 
+mod use_of_processors;
+
 use std::sync::Arc;
 
 use millstream_engine::Gate;

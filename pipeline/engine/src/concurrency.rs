@@ -119,6 +119,22 @@ pub struct Signals {
     pub processes: Option<usize>,
 }
 
+impl Signals {
+    /// What is known, by name.
+    fn figures(&self) -> Vec<(&'static str, f64)> {
+        let figures = [
+            ("sessions_running", self.sessions_running),
+            ("sessions_of_others", self.sessions_of_others),
+            ("sessions_locked", self.sessions_locked),
+            ("processors", self.processors),
+            ("processors_used_part", self.processors_used),
+            ("replica_lag_seconds", self.replica_lag.map(|lag| lag.as_secs_f64())),
+            ("processes", self.processes.map(|processes| processes as f64)),
+        ];
+        figures.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+    }
+}
+
 /// What holds now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
@@ -128,6 +144,8 @@ pub struct Pace {
     pub records: usize,
     /// How long the oldest record waits for others when there is no backlog.
     pub linger: Duration,
+    /// Whether after a transaction nothing is begun for as long as it took: half of one at a time.
+    pub rests: bool,
 }
 
 #[cfg(test)]

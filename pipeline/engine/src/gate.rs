@@ -51,6 +51,8 @@ struct Inner {
     ceiling: Option<usize>,
     in_flight: usize,
     begun: u64,
+    /// Nothing is begun before.
+    rested: Duration,
     queue: Queue,
     ticked: Duration,
     recent: Recent,
@@ -100,6 +102,7 @@ impl Gate {
             ceiling: None,
             in_flight: 0,
             begun: 0,
+            rested: Duration::ZERO,
             queue: Queue::default(),
             ticked: Duration::ZERO,
             recent: Recent::default(),
@@ -145,11 +148,11 @@ impl Gate {
 
     /// Waits for a turn to write a batch whose oldest record was accepted at `oldest_ms`.
     pub async fn enter(self: &Arc<Self>, oldest_ms: i64, work: Work) -> Turn {
-        let granted = {
+        let (mut place, granted) = {
             let (mut inner, now) = self.now();
             if inner.queue.is_empty() && inner.in_flight < inner.open() {
                 inner.in_flight += 1;
-                None
+                (Place { gate: self, number: Some(queue::NOBODY) }, None)
             } else {
                 let (grant, granted) = oneshot::channel();
                 let number = inner.queue.join(oldest_ms, grant);
@@ -157,14 +160,17 @@ impl Gate {
                 let decided = inner.tell(now, &waiting);
                 drop(inner);
                 self.log(&decided);
-                Some((Place { gate: self, number: Some(number) }, granted))
+                (Place { gate: self, number: Some(number) }, Some(granted))
             }
         };
-        if let Some((mut place, granted)) = granted {
+        if let Some(granted) = granted {
             // The gate outlives whoever waits at it, and drops no grant.
             granted.await.ok();
-            place.number = None;
         }
+        if let Some(rest) = self.rest() {
+            tokio::time::sleep(rest).await;
+        }
+        place.number = None;
         let mut turn = Turn { gate: Arc::clone(self), began: Duration::ZERO, work, ending: Ending::Other };
         let (mut inner, now) = self.now();
         turn.began = now;
@@ -173,6 +179,12 @@ impl Gate {
         drop(inner);
         self.log(&decided);
         turn
+    }
+
+    /// How long nothing is begun for the sake of others.
+    fn rest(&self) -> Option<Duration> {
+        let (inner, now) = self.now();
+        inner.rested.checked_sub(now).filter(|rest| inner.pace.rests && !rest.is_zero())
     }
 
     /// Tells the controller what the database says of itself.
@@ -386,6 +398,9 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let (mut inner, now) = self.gate.now();
         inner.in_flight = inner.in_flight.saturating_sub(1);
+        if inner.pace.rests {
+            inner.rested = now + now.saturating_sub(self.began).min(inner.settings.transaction_max);
+        }
         let decided = inner.tell(now, &Event::Ended { began: self.began, work: self.work, ending: self.ending });
         drop(inner);
         self.gate.log(&decided);

@@ -133,6 +133,9 @@ fn pace(controller: &Value) -> String {
     if let Some(ceiling) = found(controller, "ceiling").and_then(Value::as_u64) {
         line += &format!("; the database is believed to bear {ceiling}");
     }
+    if found(controller, "rests").and_then(Value::as_bool).unwrap_or_default() {
+        line += "; it rests as long as it writes, for the sake of others";
+    }
     if let Some(processes) = found(controller, "processes").and_then(Value::as_u64).filter(|processes| *processes > 1) {
         line += &format!("; {processes} processes write to it");
     }

@@ -65,6 +65,8 @@ pub(super) struct Controller {
     /// Records in a transaction.
     records: usize,
     linger_ms: f64,
+    /// Whether after a transaction nothing is begun for as long as it took.
+    rests: bool,
     records_per_second_max: u64,
     frozen: bool,
     /// The latest first.
@@ -101,6 +103,7 @@ impl Controller {
             waiting: look.waiting,
             records: look.pace.records,
             linger_ms: look.pace.linger.as_secs_f64() * 1000.0,
+            rests: look.pace.rests,
             records_per_second_max: look.settings.records_per_second_max,
             frozen: look.settings.freeze,
             decisions: gate.decisions(IN_STATUS).into_iter().map(Decision::from).collect(),

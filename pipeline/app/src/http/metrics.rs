@@ -205,6 +205,8 @@ impl Everything {
         gauge("millstream_controller_waiting_batches", "Batches that are ready and wait for a turn", waiting)?;
         let help = "Processes that write to the database, this one with them";
         gauge("millstream_controller_processes", help, look.processes as f64)?;
+        let help = "1 if after a transaction nothing is begun for as long as it took, for the sake of others";
+        gauge("millstream_controller_rests", help, f64::from(u8::from(pace.rests)))?;
         if let Some(ceiling) = look.ceiling {
             let help = "Transactions at a time that the database is believed to bear";
             gauge("millstream_controller_ceiling", help, ceiling as f64)?;

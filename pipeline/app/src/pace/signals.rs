@@ -12,6 +12,7 @@ use millstream_postgres::{Connection, Connector};
 use sqlx::Row as _;
 use tokio_util::sync::CancellationToken;
 
+use super::use_of_processors::UseOfProcessors;
 use crate::config::Config;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -26,6 +27,7 @@ pub(crate) struct Sampler {
     connector: Connector,
     processors: Option<f64>,
     connection: Option<Connection>,
+    use_of_processors: UseOfProcessors,
 }
 
 /// Processors of the database's machine, as far as they are known.
@@ -39,7 +41,7 @@ impl Sampler {
     /// Asks with these connections.
     pub(crate) fn new(connector: &Connector, processors: Option<f64>) -> Sampler {
         let connector = connector.clone().application_name("millstream controller");
-        Sampler { connector, processors, connection: None }
+        Sampler { connector, processors, connection: None, use_of_processors: UseOfProcessors::default() }
     }
 
     /// Tells the gate, until told to stop.
@@ -85,14 +87,16 @@ impl Sampler {
         self.connection = Some(connection);
         let count = |index: usize| row.try_get::<Option<i64>, _>(index).map(|count| count.map(|count| count as f64));
         let lag: Option<f64> = row.try_get(3)?;
+        let others = count(4)?;
+        // By itself it would be ours as well: only beside others it says something.
+        let used = others.zip(self.processors).map(|_| row.try_get(6)).transpose()?;
         Ok(Signals {
             sessions_running: count(0)?,
-            sessions_of_others: count(4)?,
+            sessions_of_others: others,
             sessions_locked: count(1)?,
             sessions_waiting_io: count(2)?,
             processors: self.processors,
-            // No database tells it; that of this machine would be ours as well.
-            processors_used: None,
+            processors_used: used.and_then(|pid| self.use_of_processors.look(pid)),
             replica_lag: lag.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             processes: row.try_get::<i64, _>(5)?.try_into().ok().map(|processes: usize| processes.max(1)),
         })

@@ -12,7 +12,8 @@ SELECT CASE WHEN see THEN count(pid) FILTER (WHERE wait_event IS NULL) END,
            FILTER (WHERE (wait_event IS NULL OR (state <> 'active' AND application_name NOT LIKE 'millstream%'))
            AND application_name <> 'millstream writer' AND backend_type IN ('client backend', 'parallel worker')) END,
        -- Who has committed nothing for as long takes nothing from the others.
-       (SELECT count(DISTINCT owner) FROM millstream.lease WHERE renewed_at > clock_timestamp() - interval '15 seconds')
+       (SELECT count(DISTINCT owner) FROM millstream.lease WHERE renewed_at > clock_timestamp() - interval '15 seconds'),
+       pg_backend_pid()
 FROM may LEFT JOIN pg_stat_activity
   ON pid <> pg_backend_pid() AND (state = 'active' OR backend_type IN ('parallel worker', 'autovacuum worker')
       OR state_change > clock_timestamp() - interval '20 milliseconds')

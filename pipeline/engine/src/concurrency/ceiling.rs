@@ -15,6 +15,14 @@ const OTHERS_PER_PROCESSOR: f64 = 0.25;
 const OTHERS_PER_PROCESSOR_MAX: f64 = 2.0;
 const RUNNING_BESIDE_OTHERS: f64 = 1.0;
 
+/// With more of the processors in use than this while others are there, somebody waits for one, whatever the sessions do:
+/// where clients run on the machine of the database, they do the waiting.
+const FULL_BESIDE_OTHERS: f64 = 0.95;
+
+/// On a full machine one transaction at a time rests for as long as it works, unless so many sessions or more want a
+/// processor: one of as many has little.
+const RESTS_BELOW: f64 = 4.0;
+
 /// Others are not kept waiting for long: what they suffer is smoothed over so many looks, and is answered so often
 /// (seconds).
 const BESIDE_OVER: f64 = 3.0;
@@ -60,6 +68,10 @@ pub(super) struct Ceiling {
     /// Sessions of others, and all that want a processor, for each processor and smoothed over fewer looks.
     others: f64,
     running: f64,
+    /// Part of the processors in use, smoothed over fewer looks.
+    used: f64,
+    /// One transaction at a time is too many.
+    rests: bool,
     by_signal: bool,
     /// The first, that the number of processors gives.
     first: Option<usize>,
@@ -78,6 +90,8 @@ impl Ceiling {
             crowd: 0.0,
             others: 0.0,
             running: 0.0,
+            used: 0.0,
+            rests: false,
             by_signal: false,
             first: None,
             idle_looks: 0,
@@ -87,6 +101,11 @@ impl Ceiling {
     /// The most that is allowed, the operator's limit being this.
     pub(super) fn within(&self, max: usize) -> usize {
         self.limit.map_or(max, |limit| limit.min(max))
+    }
+
+    /// Whether one transaction at a time is to rest for as long as it works.
+    pub(super) fn rests(&self) -> bool {
+        self.rests
     }
 
     /// So many were too many.
@@ -102,9 +121,10 @@ impl Ceiling {
     /// What lowered it had another cause.
     pub(super) fn lift(&mut self, now: f64) {
         (self.limit, self.changed, self.raise_every) = (None, now, RAISE_EVERY);
+        self.rests = false;
     }
 
-    /// What the database says, `concurrency` being in force. Gives whether the ceiling fell.
+    /// What the database says, `concurrency` being in force. Gives whether the ceiling fell, or one is to rest.
     pub(super) fn heed(&mut self, now: f64, signals: &Signals, concurrency: usize) -> bool {
         let lag = signals.replica_lag.map(|lag| lag.as_secs_f64());
         let behind = lag.is_some_and(|lag| lag > REPLICA_LAG && lag > self.lag);
@@ -123,7 +143,7 @@ impl Ceiling {
             self.by_signal = true;
             return true;
         }
-        let excess = self.beside_others(signals);
+        let excess = self.beside_others(signals, concurrency);
         if let Some(crowd) = crowd {
             self.crowd += (crowd - self.crowd) / SMOOTHED_OVER;
             // Below the first, one of ours on each processor is half of what is enough. Others leave some idle only as long
@@ -134,11 +154,18 @@ impl Ceiling {
         }
         if let Some(excess) = excess.filter(|excess| *excess > 0.0)
             && now - self.pressed >= BESIDE_EVERY
-            && concurrency > 1
         {
-            self.running = RUNNING_BESIDE_OTHERS;
-            self.press(now, self.within(concurrency) as f64 - excess);
-            return true;
+            if concurrency > 1 {
+                self.running = RUNNING_BESIDE_OTHERS;
+                self.press(now, self.within(concurrency) as f64 - excess);
+                return true;
+            }
+            let wanted = signals.sessions_running.unwrap_or(0.0).max(self.running * signals.processors.unwrap_or(0.0));
+            if !self.rests && self.used > FULL_BESIDE_OTHERS && wanted < RESTS_BELOW {
+                self.press(now, 1.0);
+                self.rests = true;
+                return true;
+            }
         }
         if !(behind || self.crowd > 1.0) || now - self.pressed < SIGNAL_EVERY || concurrency < 2 {
             return false;
@@ -151,13 +178,18 @@ impl Ceiling {
     }
 
     /// How many sessions too many want a processor while others are there; none while they are not.
-    fn beside_others(&mut self, signals: &Signals) -> Option<f64> {
+    fn beside_others(&mut self, signals: &Signals, concurrency: usize) -> Option<f64> {
         let (running, others) = signals.sessions_running.zip(signals.sessions_of_others)?;
         let processors = signals.processors.filter(|processors| *processors >= 1.0)?;
         self.others += ((others / processors).min(OTHERS_PER_PROCESSOR_MAX) - self.others) / BESIDE_OVER;
         self.running += (running / processors - self.running) / BESIDE_OVER;
+        self.used += (signals.processors_used.unwrap_or(0.0) - self.used) / BESIDE_OVER;
         let beside = self.others > OTHERS_PER_PROCESSOR;
-        beside.then_some((self.running - RUNNING_BESIDE_OTHERS) * processors)
+        let excess = (self.running - RUNNING_BESIDE_OTHERS) * processors;
+        // How many of those who wait would run without ours is not known: half of ours each time.
+        let is_full = self.used > FULL_BESIDE_OTHERS;
+        let half = if is_full { concurrency as f64 / 2.0 } else { f64::NEG_INFINITY };
+        beside.then_some(excess.max(half))
     }
 
     /// The database says that only so many are enough.
@@ -167,12 +199,13 @@ impl Ceiling {
         self.by_signal = true;
     }
 
-    /// Time has passed: raised by one, or by a tenth, when it has held long enough. Gives whether it rose.
+    /// Time has passed: raised by one, or by a tenth, when it has held long enough; or one rests no more. Gives whether it rose.
     pub(super) fn relax(&mut self, now: f64, max: usize) -> bool {
         let Some(limit) = self.limit else { return false };
         let silent = self.by_signal && self.signalled.is_none_or(|last| now - last > SIGNALS_HOLD);
         if self.by_signal && self.idle_looks >= IDLE_LOOKS {
             self.idle_looks = 0;
+            self.rests = false;
             self.limit = (limit * 2 < max).then_some(limit * 2);
             self.changed = now;
             return true;
@@ -187,9 +220,12 @@ impl Ceiling {
         if pressed || mute || now - self.changed < self.raise_every {
             return false;
         }
+        self.changed = now;
+        if std::mem::take(&mut self.rests) {
+            return true;
+        }
         let raised = limit + (limit / 10).max(1);
         self.limit = (raised < max).then_some(raised);
-        self.changed = now;
         true
     }
 }
@@ -316,6 +352,57 @@ mod tests {
             ceiling.relax(f64::from(*second), 8)
         });
         assert!(rose.is_some_and(|second| second < 645), "{rose:?}");
+    }
+
+    /// Others whose clients run on the machine of the database: its sessions hardly ever wait, their clients do.
+    fn on_a_shared_machine(running: f64, others: f64, used: f64) -> Signals {
+        Signals {
+            sessions_running: Some(running),
+            sessions_of_others: Some(others),
+            processors: Some(2.0),
+            processors_used: Some(used),
+            ..Signals::default()
+        }
+    }
+
+    #[test]
+    fn on_a_full_machine_one_at_a_time_rests_beside_others_until_they_have_left() {
+        let mut ceiling = Ceiling::new();
+        let mut seconds = (0..).map(f64::from);
+        let mut look = |ceiling: &mut Ceiling, signals: &Signals, own: usize| {
+            let now = seconds.next().unwrap();
+            let fell = ceiling.heed(now, signals, own);
+            (now, fell, ceiling.relax(now, 8))
+        };
+        look(&mut ceiling, &on_a_shared_machine(2.0, 0.0, 1.0), 4);
+        for _ in 0..20 {
+            assert!(!look(&mut ceiling, &on_a_shared_machine(2.0, 0.0, 1.0), 4).1, "nobody else is there");
+        }
+        let mut steps = Vec::new();
+        for _ in 0..20 {
+            let own = ceiling.within(4);
+            if look(&mut ceiling, &on_a_shared_machine(1.0, 6.0, 1.0), own).1 {
+                steps.push((ceiling.within(4), ceiling.rests()));
+            }
+        }
+        assert_eq!(steps, [(2, false), (1, false), (1, true)], "half each time, and then half of one");
+        let rose = (0..60).find(|_| {
+            look(&mut ceiling, &on_a_shared_machine(1.0, 0.0, 0.9), 1);
+            !ceiling.rests() && ceiling.within(4) >= 2
+        });
+        assert!(rose.is_some_and(|looks| looks < 20), "{rose:?}");
+    }
+
+    #[test]
+    fn one_rests_neither_on_an_idle_machine_nor_where_it_is_one_of_many() {
+        for (running, used) in [(1.0, 0.6), (9.0, 1.0)] {
+            let mut ceiling = Ceiling::new();
+            ceiling.heed(0.0, &on_a_shared_machine(1.0, 0.0, 0.6), 1);
+            for second in 1..60 {
+                ceiling.heed(f64::from(second), &on_a_shared_machine(running, 8.0, used), 1);
+                assert!(!ceiling.rests(), "{running} {used}");
+            }
+        }
     }
 
     #[test]

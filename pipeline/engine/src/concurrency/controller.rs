@@ -111,6 +111,7 @@ impl Controller {
             concurrency: if self.brakes.stalled { 0 } else { self.concurrency },
             records: if self.settings.freeze { self.records } else { self.batch.next(self.records, &self.cost) },
             linger: linger::linger(&self.settings, &self.cost),
+            rests: self.rests(),
         }
     }
 
@@ -155,12 +156,19 @@ impl Controller {
         limits(&self.settings, self.processes())
     }
 
+    fn rests(&self) -> bool {
+        self.ceiling.rests() && self.concurrency == 1
+    }
+
     /// What keeps more from being written, as far as is known now.
     pub fn limited(&self) -> Limited {
         let max = self.limits().1;
         if self.is_busy() {
             let more = self.concurrency >= max && self.search.wants_more(self.concurrency);
             return if more { Limited::Limit } else { Limited::Database };
+        }
+        if self.rests() && self.batch.mostly_full() {
+            return Limited::Database;
         }
         let partitions = self.waiting == 0 && self.inflight > 0 && self.batch.mostly_full();
         if partitions { Limited::Partitions } else { Limited::Application }
@@ -274,7 +282,7 @@ impl Controller {
         }
         self.locked = locked;
         let (now, max) = (self.seconds(), self.limits().1);
-        let before = self.ceiling.within(max);
+        let (before, rested) = (self.ceiling.within(max), self.ceiling.rests());
         let at = match self.search.home() {
             // That it is crowded while more are tried is the doing of the trial.
             Some((Knob::Concurrency, home)) if self.concurrency > home => return,
@@ -283,7 +291,10 @@ impl Controller {
         };
         if self.ceiling.heed(now, signals, at) {
             let after = self.ceiling.within(max);
-            decisions.push(self.decision(Knob::Ceiling, before, after, Reason::Signal, figures_of(signals)));
+            self.rest_changed(rested, Reason::Signal, signals.figures(), decisions);
+            if after != before {
+                decisions.push(self.decision(Knob::Ceiling, before, after, Reason::Signal, signals.figures()));
+            }
             if self.concurrency > after {
                 self.come_home(decisions);
                 self.lower_to(after, Reason::Signal, Vec::new(), decisions);
@@ -358,10 +369,27 @@ impl Controller {
     /// Raises the ceiling when it is time.
     fn relax(&mut self, now: f64, decisions: &mut Vec<Decision>) {
         let max = self.limits().1;
-        let before = self.ceiling.within(max);
-        if self.ceiling.relax(now, max) && self.ceiling.within(max) != before {
+        let (before, rested) = (self.ceiling.within(max), self.ceiling.rests());
+        if self.ceiling.relax(now, max) {
+            self.rest_changed(rested, Reason::Recovery, Vec::new(), decisions);
             let after = self.ceiling.within(max);
-            decisions.push(self.decision(Knob::Ceiling, before, after, Reason::Recovery, Vec::new()));
+            if after != before {
+                decisions.push(self.decision(Knob::Ceiling, before, after, Reason::Recovery, Vec::new()));
+            }
+        }
+    }
+
+    /// Says whether one at a time rests, if it did otherwise before.
+    fn rest_changed(
+        &self,
+        before: bool,
+        reason: Reason,
+        figures: Vec<(&'static str, f64)>,
+        decisions: &mut Vec<Decision>,
+    ) {
+        let (percent, after) = (|rests: bool| if rests { 50 } else { 0 }, self.ceiling.rests());
+        if before != after {
+            decisions.push(self.decision(Knob::Rest, percent(before), percent(after), reason, figures));
         }
     }
 
@@ -464,20 +492,4 @@ fn limits(settings: &Settings, processes: usize) -> (usize, usize) {
 /// A part of so many, rounded down, at least 1.
 fn part(concurrency: usize, factor: f64) -> usize {
     ladder::nearest((concurrency as f64 * factor).floor()).max(1)
-}
-
-fn figures_of(signals: &Signals) -> Vec<(&'static str, f64)> {
-    let lag = signals.replica_lag.map(|lag| lag.as_secs_f64());
-    [
-        ("sessions_running", signals.sessions_running),
-        ("sessions_of_others", signals.sessions_of_others),
-        ("sessions_locked", signals.sessions_locked),
-        ("processors", signals.processors),
-        ("processors_used_part", signals.processors_used),
-        ("replica_lag_seconds", lag),
-        ("processes", signals.processes.map(|processes| processes as f64)),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| value.map(|value| (name, value)))
-    .collect()
 }

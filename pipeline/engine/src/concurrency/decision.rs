@@ -32,6 +32,8 @@ pub enum Knob {
     Ceiling,
     /// Records in a transaction.
     Records,
+    /// Percent of the time in which the one transaction at a time rests for the sake of others.
+    Rest,
 }
 
 /// Why something was changed.

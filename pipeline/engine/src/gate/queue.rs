@@ -7,6 +7,9 @@ use tokio::sync::oneshot;
 /// are always older.
 const PASSED_MAX: u64 = 4;
 
+/// The number of who never had to wait.
+pub(super) const NOBODY: u64 = 0;
+
 /// Batches that wait for a turn, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Queue {

@@ -173,3 +173,53 @@ async fn a_recording_tells_what_the_controller_heard_in_its_order() {
     assert_eq!(names, ["settings", "begun", "one waits", "ended", "none waits", "begun", "ended", "signals"]);
     assert_eq!(heard[3].0, 7_000_000);
 }
+
+/// The gate of a database on a machine that is full of others, held at one transaction at a time.
+async fn beside_others() -> Arc<Gate> {
+    let gate = Gate::new(settings(1));
+    let signals = Signals {
+        sessions_running: Some(1.0),
+        sessions_of_others: Some(6.0),
+        processors: Some(2.0),
+        processors_used: Some(1.0),
+        ..Signals::default()
+    };
+    for _ in 0..20 {
+        gate.signals(signals);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        gate.tell(&Event::Tick);
+    }
+    assert!(gate.pace().rests);
+    gate
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_others_nothing_is_begun_for_as_long_as_the_last_one_took() {
+    let gate = beside_others().await;
+    let began = Instant::now();
+    for round in 0..5u32 {
+        let turn = gate.enter(1, WORK).await;
+        assert_eq!(began.elapsed().as_millis(), u128::from(round) * 200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        turn.end(Ending::Committed);
+    }
+    let rested = gate.decisions(usize::MAX).into_iter().map(|entry| entry.decision).find(|one| one.knob == Knob::Rest);
+    assert!(matches!(rested, Some(Decision { from: 0, to: 50, reason: Reason::Signal, .. })), "{rested:?}");
+
+    // Who rests has the turn, and gives it back when he leaves.
+    let resting = queued(&gate, 1).await;
+    assert_eq!(gate.look().in_flight, 1);
+    let next = queued(&gate, 2).await;
+    drop(resting);
+    assert_eq!((gate.look().in_flight, gate.look().waiting), (1, 0));
+    drop(next.await);
+    assert_eq!(gate.look().in_flight, 0);
+
+    // A transaction of any length is followed by a rest of no more than one may take.
+    let turn = gate.enter(1, WORK).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    turn.end(Ending::Committed);
+    let began = Instant::now();
+    drop(gate.enter(1, WORK).await);
+    assert_eq!(began.elapsed(), settings(1).transaction_max);
+}

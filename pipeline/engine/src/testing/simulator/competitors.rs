@@ -85,7 +85,12 @@ impl<L: Limiter> Policy for Limited<L> {
     }
 
     fn pace(&self) -> Pace {
-        Pace { concurrency: self.limiter.limit().clamp(1, self.lanes), records: self.records, linger: LINGER }
+        Pace {
+            concurrency: self.limiter.limit().clamp(1, self.lanes),
+            records: self.records,
+            linger: LINGER,
+            rests: false,
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl Fixed {
     /// So many transactions of so many records.
     #[must_use]
     pub fn new(concurrency: usize, records: usize) -> Self {
-        Self(Pace { concurrency, records, linger: LINGER })
+        Self(Pace { concurrency, records, linger: LINGER, rests: false })
     }
 }
 

@@ -25,7 +25,7 @@ fn bare(cores: f64, cost: Cost, rate: f64, seconds: f64, lanes: usize) -> Plant 
 }
 
 fn run(plant: &Plant, records: usize, seed: u64) -> Run {
-    let pace = Pace { concurrency: plant.lanes, records, linger: Duration::ZERO };
+    let pace = Pace { concurrency: plant.lanes, records, linger: Duration::ZERO, rests: false };
     simulate(plant, vec![Box::new(Fixed(pace))], seed)
 }
 
