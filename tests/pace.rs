@@ -254,7 +254,10 @@ async fn of_a_server_on_this_machine_it_is_known_how_busy_its_processors_are() {
     let setup = Setup::new(&database).set("controller.record=controller.jsonl").set("controller.processors=2");
     let running = setup.start().await;
     let mut generator = Generator::new("processors");
-    let known = |told: &Value| told["processors_used"].as_f64().is_some_and(|used| (0.0..=1.0).contains(&used));
+    let known = |told: &Value| {
+        let part = |name: &str| told[name].as_f64().is_some_and(|part| (0.0..=1.0).contains(&part));
+        part("processors_used") && part("processors_ours") && told["processors_ours"] != 0.0
+    };
     hears(&running, &setup, &mut generator, known).await;
     running.finish().await;
 }
@@ -282,16 +285,25 @@ async fn sessions_are_told_apart_by_what_they_do_and_whose_they_are() {
     let database = database().await;
     let mut connection = database.connect().await;
     sqlx::raw_sql(SESSIONS).execute(&mut connection).await.unwrap();
-    let (running, locked, writing, _, others, processes, _): (i64, i64, i64, Option<f64>, i64, i64, i32) =
-        sqlx::query_as(include_str!("../pipeline/app/src/sql/load_select.sql"))
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
+    let (running, locked, writing, _, others, processes, _, writers): (
+        i64,
+        i64,
+        i64,
+        Option<f64>,
+        i64,
+        i64,
+        i32,
+        Vec<i32>,
+    ) = sqlx::query_as(include_str!("../pipeline/app/src/sql/load_select.sql"))
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(running, 4, "all that wait for nothing");
     assert_eq!(locked, 1, "to extend a table is no lock that smaller transactions would avoid");
     assert_eq!(writing, 1);
     assert_eq!(others, 3, "a question of our own, one of somebody else, and one that he asked just now");
     assert_eq!(processes, 0);
+    assert_eq!(writers.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

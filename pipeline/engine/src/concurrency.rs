@@ -113,6 +113,8 @@ pub struct Signals {
     pub processors: Option<f64>,
     /// Part of all processors in use, 0 to 1.
     pub processors_used: Option<f64>,
+    /// Part of them in use by our sessions, and by this process where it may use the same ones, 0 to 1.
+    pub processors_ours: Option<f64>,
     /// How far the slowest replica is behind.
     pub replica_lag: Option<Duration>,
     /// Processes that write to it, each with a controller of its own, this one with them.
@@ -128,6 +130,7 @@ impl Signals {
             ("sessions_locked", self.sessions_locked),
             ("processors", self.processors),
             ("processors_used_part", self.processors_used),
+            ("processors_ours_part", self.processors_ours),
             ("replica_lag_seconds", self.replica_lag.map(|lag| lag.as_secs_f64())),
             ("processes", self.processes.map(|processes| processes as f64)),
         ];

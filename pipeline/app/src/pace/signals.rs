@@ -89,14 +89,18 @@ impl Sampler {
         let lag: Option<f64> = row.try_get(3)?;
         let others = count(4)?;
         // By itself it would be ours as well: only beside others it says something.
-        let used = others.zip(self.processors).map(|_| row.try_get(6)).transpose()?;
+        let used = match others.zip(self.processors) {
+            Some(_) => self.use_of_processors.look(row.try_get(6)?, &row.try_get::<Vec<i32>, _>(7)?),
+            None => None,
+        };
         Ok(Signals {
             sessions_running: count(0)?,
             sessions_of_others: others,
             sessions_locked: count(1)?,
             sessions_waiting_io: count(2)?,
             processors: self.processors,
-            processors_used: used.and_then(|pid| self.use_of_processors.look(pid)),
+            processors_used: used.map(|used| used.all),
+            processors_ours: used.map(|used| used.ours),
             replica_lag: lag.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             processes: row.try_get::<i64, _>(5)?.try_into().ok().map(|processes: usize| processes.max(1)),
         })

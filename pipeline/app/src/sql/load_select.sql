@@ -13,7 +13,9 @@ SELECT CASE WHEN see THEN count(pid) FILTER (WHERE wait_event IS NULL) END,
            AND application_name <> 'millstream writer' AND backend_type IN ('client backend', 'parallel worker')) END,
        -- Who has committed nothing for as long takes nothing from the others.
        (SELECT count(DISTINCT owner) FROM millstream.lease WHERE renewed_at > clock_timestamp() - interval '15 seconds'),
-       pg_backend_pid()
+       -- What these use of the processors, where they are processes of this machine; also those that rest just now.
+       pg_backend_pid(),
+       ARRAY(SELECT w.pid FROM pg_stat_activity w WHERE w.application_name = 'millstream writer')
 FROM may LEFT JOIN pg_stat_activity
   ON pid <> pg_backend_pid() AND (state = 'active' OR backend_type IN ('parallel worker', 'autovacuum worker')
       OR state_change > clock_timestamp() - interval '20 milliseconds')

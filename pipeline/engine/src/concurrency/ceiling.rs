@@ -16,12 +16,10 @@ const OTHERS_PER_PROCESSOR_MAX: f64 = 2.0;
 const RUNNING_BESIDE_OTHERS: f64 = 1.0;
 
 /// With more of the processors in use than this while others are there, somebody waits for one, whatever the sessions do:
-/// where clients run on the machine of the database, they do the waiting.
-const FULL_BESIDE_OTHERS: f64 = 0.95;
-
-/// On a full machine one transaction at a time rests for as long as it works, unless so many sessions or more want a
-/// processor: one of as many has little.
-const RESTS_BELOW: f64 = 4.0;
+/// where clients run on the machine of the database, they do the waiting. It is for us to have less only if we have more
+/// than this part.
+const FULL_BESIDE_OTHERS: f64 = 0.9;
+const OURS_BESIDE_OTHERS: f64 = 0.25;
 
 /// Others are not kept waiting for long: what they suffer is smoothed over so many looks, and is answered so often
 /// (seconds).
@@ -68,8 +66,9 @@ pub(super) struct Ceiling {
     /// Sessions of others, and all that want a processor, for each processor and smoothed over fewer looks.
     others: f64,
     running: f64,
-    /// Part of the processors in use, smoothed over fewer looks.
+    /// Parts of the processors in use, and in use by us, smoothed over fewer looks.
     used: f64,
+    ours: f64,
     /// One transaction at a time is too many.
     rests: bool,
     by_signal: bool,
@@ -91,6 +90,7 @@ impl Ceiling {
             others: 0.0,
             running: 0.0,
             used: 0.0,
+            ours: 0.0,
             rests: false,
             by_signal: false,
             first: None,
@@ -160,8 +160,7 @@ impl Ceiling {
                 self.press(now, self.within(concurrency) as f64 - excess);
                 return true;
             }
-            let wanted = signals.sessions_running.unwrap_or(0.0).max(self.running * signals.processors.unwrap_or(0.0));
-            if !self.rests && self.used > FULL_BESIDE_OTHERS && wanted < RESTS_BELOW {
+            if !self.rests && self.has_too_much() {
                 self.press(now, 1.0);
                 self.rests = true;
                 return true;
@@ -184,12 +183,17 @@ impl Ceiling {
         self.others += ((others / processors).min(OTHERS_PER_PROCESSOR_MAX) - self.others) / BESIDE_OVER;
         self.running += (running / processors - self.running) / BESIDE_OVER;
         self.used += (signals.processors_used.unwrap_or(0.0) - self.used) / BESIDE_OVER;
+        self.ours += (signals.processors_ours.unwrap_or(0.0) - self.ours) / BESIDE_OVER;
         let beside = self.others > OTHERS_PER_PROCESSOR;
         let excess = (self.running - RUNNING_BESIDE_OTHERS) * processors;
         // How many of those who wait would run without ours is not known: half of ours each time.
-        let is_full = self.used > FULL_BESIDE_OTHERS;
-        let half = if is_full { concurrency as f64 / 2.0 } else { f64::NEG_INFINITY };
+        let half = if self.has_too_much() { concurrency as f64 / 2.0 } else { f64::NEG_INFINITY };
         beside.then_some(excess.max(half))
+    }
+
+    /// Whether the processors are full, not least of us.
+    fn has_too_much(&self) -> bool {
+        self.used > FULL_BESIDE_OTHERS && self.ours > OURS_BESIDE_OTHERS
     }
 
     /// The database says that only so many are enough.
@@ -355,12 +359,13 @@ mod tests {
     }
 
     /// Others whose clients run on the machine of the database: its sessions hardly ever wait, their clients do.
-    fn on_a_shared_machine(running: f64, others: f64, used: f64) -> Signals {
+    fn on_a_shared_machine(others: f64, used: f64, ours: f64) -> Signals {
         Signals {
-            sessions_running: Some(running),
+            sessions_running: Some(1.0),
             sessions_of_others: Some(others),
             processors: Some(2.0),
             processors_used: Some(used),
+            processors_ours: Some(ours),
             ..Signals::default()
         }
     }
@@ -374,33 +379,33 @@ mod tests {
             let fell = ceiling.heed(now, signals, own);
             (now, fell, ceiling.relax(now, 8))
         };
-        look(&mut ceiling, &on_a_shared_machine(2.0, 0.0, 1.0), 4);
+        look(&mut ceiling, &on_a_shared_machine(0.0, 1.0, 1.0), 4);
         for _ in 0..20 {
-            assert!(!look(&mut ceiling, &on_a_shared_machine(2.0, 0.0, 1.0), 4).1, "nobody else is there");
+            assert!(!look(&mut ceiling, &on_a_shared_machine(0.0, 1.0, 1.0), 4).1, "nobody else is there");
         }
         let mut steps = Vec::new();
         for _ in 0..20 {
             let own = ceiling.within(4);
-            if look(&mut ceiling, &on_a_shared_machine(1.0, 6.0, 1.0), own).1 {
+            if look(&mut ceiling, &on_a_shared_machine(6.0, 1.0, 0.5), own).1 {
                 steps.push((ceiling.within(4), ceiling.rests()));
             }
         }
         assert_eq!(steps, [(2, false), (1, false), (1, true)], "half each time, and then half of one");
         let rose = (0..60).find(|_| {
-            look(&mut ceiling, &on_a_shared_machine(1.0, 0.0, 0.9), 1);
+            look(&mut ceiling, &on_a_shared_machine(0.0, 0.9, 0.5), 1);
             !ceiling.rests() && ceiling.within(4) >= 2
         });
         assert!(rose.is_some_and(|looks| looks < 20), "{rose:?}");
     }
 
     #[test]
-    fn one_rests_neither_on_an_idle_machine_nor_where_it_is_one_of_many() {
-        for (running, used) in [(1.0, 0.6), (9.0, 1.0)] {
+    fn one_rests_neither_on_an_idle_machine_nor_where_it_has_little() {
+        for (used, ours) in [(0.6, 0.5), (1.0, 0.2)] {
             let mut ceiling = Ceiling::new();
-            ceiling.heed(0.0, &on_a_shared_machine(1.0, 0.0, 0.6), 1);
+            ceiling.heed(0.0, &on_a_shared_machine(0.0, 0.6, 0.5), 1);
             for second in 1..60 {
-                ceiling.heed(f64::from(second), &on_a_shared_machine(running, 8.0, used), 1);
-                assert!(!ceiling.rests(), "{running} {used}");
+                ceiling.heed(f64::from(second), &on_a_shared_machine(8.0, used, ours), 1);
+                assert!(!ceiling.rests(), "{used} {ours}");
             }
         }
     }

@@ -116,6 +116,8 @@ pub struct Told {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processors_used: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub processors_ours: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub replica_lag_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<usize>,
@@ -232,6 +234,7 @@ impl From<&Signals> for Told {
             sessions_waiting_io: signals.sessions_waiting_io,
             processors: signals.processors,
             processors_used: signals.processors_used,
+            processors_ours: signals.processors_ours,
             replica_lag_ns: signals.replica_lag.map(ns),
             processes: signals.processes,
         }
@@ -247,6 +250,7 @@ impl From<&Told> for Signals {
             sessions_waiting_io: told.sessions_waiting_io,
             processors: told.processors,
             processors_used: told.processors_used,
+            processors_ours: told.processors_ours,
             replica_lag: told.replica_lag_ns.map(Duration::from_nanos),
             processes: told.processes,
         }

@@ -182,6 +182,7 @@ async fn beside_others() -> Arc<Gate> {
         sessions_of_others: Some(6.0),
         processors: Some(2.0),
         processors_used: Some(1.0),
+        processors_ours: Some(0.5),
         ..Signals::default()
     };
     for _ in 0..20 {

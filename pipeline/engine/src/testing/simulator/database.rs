@@ -157,6 +157,7 @@ impl Database {
             sessions_waiting_io: Some(self.log.waiting()),
             processors: self.cores.count(),
             processors_used: self.cores.count().map(|_| used),
+            processors_ours: None,
             replica_lag: None,
             processes: None,
         })
