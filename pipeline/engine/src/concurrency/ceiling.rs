@@ -156,7 +156,8 @@ impl Ceiling {
             && now - self.pressed >= BESIDE_EVERY
         {
             if concurrency > 1 {
-                self.running = RUNNING_BESIDE_OTHERS;
+                // What fewer of ours use is seen from now on.
+                (self.running, self.ours) = (RUNNING_BESIDE_OTHERS, 0.0);
                 self.press(now, self.within(concurrency) as f64 - excess);
                 return true;
             }
@@ -396,6 +397,18 @@ mod tests {
             !ceiling.rests() && ceiling.within(4) >= 2
         });
         assert!(rose.is_some_and(|looks| looks < 20), "{rose:?}");
+    }
+
+    #[test]
+    fn what_many_used_is_not_held_against_one() {
+        let mut ceiling = Ceiling::new();
+        ceiling.heed(0.0, &on_a_shared_machine(0.0, 1.0, 1.0), 8);
+        for second in 1..60 {
+            let own = ceiling.within(4);
+            let ours = if own == 1 { 0.2 } else { 1.0 };
+            ceiling.heed(f64::from(second), &on_a_shared_machine(8.0, 1.0, ours), own);
+        }
+        assert_eq!((ceiling.within(4), ceiling.rests()), (1, false));
     }
 
     #[test]
