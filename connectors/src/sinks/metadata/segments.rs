@@ -29,6 +29,7 @@ pub(super) struct Change<'a> {
 #[derive(Debug)]
 pub(super) struct Segments {
     known: HashMap<(String, String), HashMap<String, bool>>,
+    /// How many those are.
     remembered: usize,
     /// Learnt in the open transaction: true only once it commits.
     learnt: Vec<(String, String, String, bool)>,
