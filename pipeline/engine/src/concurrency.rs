@@ -20,6 +20,7 @@ mod evidence;
 mod ladder;
 mod linger;
 mod meter;
+mod processors;
 mod reading;
 mod search;
 mod trial;

@@ -5,25 +5,14 @@
 //! itself is seconds old, and steering by it would swing.
 
 use super::Signals;
+use super::processors::Processors;
 
-/// More sessions that want a processor than this for each processor, over a while: some only wait.
+/// More sessions that want a processor than this for each processor, and one, over a while: some only wait. The one is for
+/// few processors: with two transactions on one of them, both wait for a disk or for their client a seventh of the time.
 const RUNNING_PER_PROCESSOR: f64 = 2.0;
+const RUNNING_MORE: f64 = 1.0;
 
-/// While others want a processor too, so many for each processor on the average, this many are more than enough: what
-/// one session has for itself, another waits for. More than so many of them count no more: they leave all at once.
-const OTHERS_PER_PROCESSOR: f64 = 0.25;
-const OTHERS_PER_PROCESSOR_MAX: f64 = 2.0;
-const RUNNING_BESIDE_OTHERS: f64 = 1.0;
-
-/// With more of the processors in use than this while others are there, somebody waits for one, whatever the sessions do:
-/// where clients run on the machine of the database, they do the waiting. It is for us to have less only if we have more
-/// than this part.
-const FULL_BESIDE_OTHERS: f64 = 0.9;
-const OURS_BESIDE_OTHERS: f64 = 0.25;
-
-/// Others are not kept waiting for long: what they suffer is smoothed over so many looks, and is answered so often
-/// (seconds).
-const BESIDE_OVER: f64 = 3.0;
+/// Others are not kept waiting for long: what they suffer is answered so often (seconds).
 const BESIDE_EVERY: f64 = 2.0;
 
 /// With more of the processors in use than this, and nothing else known, nothing is left.
@@ -39,8 +28,9 @@ const REPLICA_LAG: f64 = 10.0;
 const SIGNAL_FACTOR: (f64, f64) = (0.5, 0.9);
 const SIGNAL_EVERY: f64 = 10.0;
 
-/// To begin with it is twice the processors, or this process's part of that, where they are known. When so many looks in
-/// a row found less than half of that in use, transactions mostly wait for something else, and it is doubled.
+/// To begin with it is as many as may run, or this process's part of that, where processors are known. When so many looks
+/// in a row found the processors idle now and then, or less than this part of it running where nothing says how idle they
+/// are, transactions wait for something else, and it is doubled.
 const IDLE: f64 = 0.5;
 const IDLE_LOOKS: u32 = 3;
 
@@ -63,12 +53,7 @@ pub(super) struct Ceiling {
     lag: f64,
     /// How crowded the database is, smoothed: above 1 is too much.
     crowd: f64,
-    /// Sessions of others, and all that want a processor, for each processor and smoothed over fewer looks.
-    others: f64,
-    running: f64,
-    /// Parts of the processors in use, and in use by us, smoothed over fewer looks.
-    used: f64,
-    ours: f64,
+    processors: Processors,
     /// One transaction at a time is too many.
     rests: bool,
     by_signal: bool,
@@ -87,10 +72,7 @@ impl Ceiling {
             pressed: f64::NEG_INFINITY,
             lag: 0.0,
             crowd: 0.0,
-            others: 0.0,
-            running: 0.0,
-            used: 0.0,
-            ours: 0.0,
+            processors: Processors::default(),
             rests: false,
             by_signal: false,
             first: None,
@@ -137,18 +119,18 @@ impl Ceiling {
         {
             // To begin with: how much more it bears, what it says of itself will show.
             let share = processors / signals.processes.unwrap_or(1).max(1) as f64;
-            let first = super::ladder::nearest(RUNNING_PER_PROCESSOR * share).max(1);
+            let first = super::ladder::nearest(bound(share)).max(1);
             self.first = Some(first);
             self.lower(now, first);
             self.by_signal = true;
             return true;
         }
-        let excess = self.beside_others(signals, concurrency);
+        let excess = self.processors.look(signals, concurrency);
         if let Some(crowd) = crowd {
             self.crowd += (crowd - self.crowd) / SMOOTHED_OVER;
             // Below the first, one of ours on each processor is half of what is enough. Others leave some idle only as long
             // as they wait for their own client.
-            let idle = crowd < IDLE
+            let idle = self.processors.are_idle().unwrap_or(crowd < IDLE)
                 || (crowd <= IDLE && self.limit.zip(self.first).is_some_and(|(limit, first)| limit < first));
             self.idle_looks = if idle && excess.is_none() { self.idle_looks + 1 } else { 0 };
         }
@@ -157,11 +139,11 @@ impl Ceiling {
         {
             if concurrency > 1 {
                 // What fewer of ours use is seen from now on.
-                (self.running, self.ours) = (RUNNING_BESIDE_OTHERS, 0.0);
+                self.processors.fewer();
                 self.press(now, self.within(concurrency) as f64 - excess);
                 return true;
             }
-            if !self.rests && self.has_too_much() {
+            if !self.rests && self.processors.are_full_of_us() {
                 self.press(now, 1.0);
                 self.rests = true;
                 return true;
@@ -177,26 +159,6 @@ impl Ceiling {
         true
     }
 
-    /// How many sessions too many want a processor while others are there; none while they are not.
-    fn beside_others(&mut self, signals: &Signals, concurrency: usize) -> Option<f64> {
-        let (running, others) = signals.sessions_running.zip(signals.sessions_of_others)?;
-        let processors = signals.processors.filter(|processors| *processors >= 1.0)?;
-        self.others += ((others / processors).min(OTHERS_PER_PROCESSOR_MAX) - self.others) / BESIDE_OVER;
-        self.running += (running / processors - self.running) / BESIDE_OVER;
-        self.used += (signals.processors_used.unwrap_or(0.0) - self.used) / BESIDE_OVER;
-        self.ours += (signals.processors_ours.unwrap_or(0.0) - self.ours) / BESIDE_OVER;
-        let beside = self.others > OTHERS_PER_PROCESSOR;
-        let excess = (self.running - RUNNING_BESIDE_OTHERS) * processors;
-        // How many of those who wait would run without ours is not known: half of ours each time.
-        let half = if self.has_too_much() { concurrency as f64 / 2.0 } else { f64::NEG_INFINITY };
-        beside.then_some(excess.max(half))
-    }
-
-    /// Whether the processors are full, not least of us.
-    fn has_too_much(&self) -> bool {
-        self.used > FULL_BESIDE_OTHERS && self.ours > OURS_BESIDE_OTHERS
-    }
-
     /// The database says that only so many are enough.
     fn press(&mut self, now: f64, enough: f64) {
         self.pressed = now;
@@ -209,7 +171,9 @@ impl Ceiling {
         let Some(limit) = self.limit else { return false };
         let silent = self.by_signal && self.signalled.is_none_or(|last| now - last > SIGNALS_HOLD);
         if self.by_signal && self.idle_looks >= IDLE_LOOKS {
+            // What more of ours use is seen from now on.
             self.idle_looks = 0;
+            self.processors.more();
             self.rests = false;
             self.limit = (limit * 2 < max).then_some(limit * 2);
             self.changed = now;
@@ -239,226 +203,13 @@ impl Ceiling {
 /// part of it: what they cost is missing in goodput, which says it better.
 fn crowd(signals: &Signals) -> Option<f64> {
     match (signals.sessions_running, signals.processors, signals.processors_used) {
-        (Some(running), Some(processors), _) if processors > 0.0 => {
-            Some((running / (RUNNING_PER_PROCESSOR * processors)).min(4.0))
-        }
+        (Some(running), Some(processors), _) if processors > 0.0 => Some((running / bound(processors)).min(4.0)),
         (_, _, Some(used)) => Some(used / PROCESSORS_USED),
         _ => None,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn what_is_missing_moves_nothing() {
-        let mut ceiling = Ceiling::new();
-        for second in 0..1000 {
-            assert!(!ceiling.heed(f64::from(second), &Signals::default(), 8));
-            let half = Signals { sessions_running: Some(500.0), ..Signals::default() };
-            assert!(!ceiling.heed(f64::from(second), &half, 8), "how many processors is not known");
-        }
-        assert_eq!(ceiling.within(64), 64);
-    }
-
-    #[test]
-    fn it_begins_at_twice_the_processors_and_doubles_while_they_idle() {
-        let mut ceiling = Ceiling::new();
-        let running =
-            |sessions| Signals { sessions_running: Some(sessions), processors: Some(4.0), ..Signals::default() };
-        assert!(ceiling.heed(0.0, &running(2.0), 2), "nothing is known of it yet");
-        assert_eq!(ceiling.within(64), 8);
-        for second in 1..10 {
-            ceiling.heed(f64::from(second), &running(7.0), 8);
-            assert!(!ceiling.relax(f64::from(second), 64), "most of that is in use");
-        }
-        let mut raised = Vec::new();
-        for second in 10..40 {
-            ceiling.heed(f64::from(second), &running(1.0), 8);
-            if ceiling.relax(f64::from(second), 64) {
-                raised.push(ceiling.within(64));
-            }
-        }
-        assert_eq!(
-            raised,
-            [16, 32, 64],
-            "transactions wait for something else, and the last step is all that is allowed"
-        );
-    }
-
-    #[test]
-    fn too_many_running_lower_it_once_in_ten_seconds_and_it_rises_again() {
-        let mut ceiling = Ceiling::new();
-        let many = Signals { sessions_running: Some(20.0), processors: Some(4.0), ..Signals::default() };
-        assert!(ceiling.heed(0.0, &many, 20), "to begin with");
-        let fell = (1..25).filter(|second| ceiling.heed(f64::from(*second), &many, 20)).collect::<Vec<_>>();
-        assert_eq!(fell, [6, 16], "not at the first word, and not at each");
-        assert_eq!(ceiling.within(64), 3, "by a tenth, then by as much as there is too much");
-        let few = Signals { sessions_running: Some(7.0), ..many };
-        for second in 25..6000 {
-            ceiling.heed(f64::from(second), &few, 16);
-            ceiling.relax(f64::from(second), 20);
-        }
-        assert_eq!(ceiling.within(64), 64);
-    }
-
-    #[test]
-    fn beside_others_half_as_many_are_enough_and_again_all_when_they_have_left() {
-        let mut ceiling = Ceiling::new();
-        let running = |own, others| Signals {
-            sessions_running: Some(own + others),
-            sessions_of_others: Some(others),
-            processors: Some(2.0),
-            ..Signals::default()
-        };
-        ceiling.heed(0.0, &running(3.0, 0.0), 4);
-        for second in 1..20 {
-            assert!(!ceiling.heed(f64::from(second), &running(3.0, 0.0), 4), "three of four that are enough");
-        }
-        let fell = (20..60).filter(|second| {
-            let own = ceiling.within(4);
-            ceiling.heed(f64::from(*second), &running(own as f64, 2.0), own)
-        });
-        let fell: Vec<i32> = fell.collect();
-        assert!(matches!(fell[..], [20..25, ..]) && fell.len() <= 2, "{fell:?}");
-        assert_eq!(ceiling.within(4), 1, "two of others on two processors are enough");
-        let rose = (60..120).find(|second| {
-            ceiling.heed(f64::from(*second), &running(1.0, 0.0), 1);
-            ceiling.relax(f64::from(*second), 4) && ceiling.within(4) >= 4
-        });
-        assert!(rose.is_some_and(|second| second < 80), "{rose:?}");
-    }
-
-    #[test]
-    fn others_keep_it_low_while_they_wait_for_their_clients_and_take_nothing_where_there_is_room() {
-        let signals = |running, others| Signals {
-            sessions_running: Some(running),
-            sessions_of_others: Some(others),
-            processors: Some(4.0),
-            ..Signals::default()
-        };
-        let mut ceiling = Ceiling::new();
-        ceiling.heed(0.0, &signals(3.0, 8.0), 3);
-        for second in 1..600 {
-            assert!(!ceiling.heed(f64::from(second), &signals(3.5, 8.0), 3), "half a processor is idle");
-        }
-        assert_eq!(ceiling.within(8), 8);
-        assert!((600..610).any(|second| ceiling.heed(f64::from(second), &signals(6.0, 8.0), 4)));
-        assert_eq!(ceiling.within(8), 3, "of four as many as there are too many");
-        for second in 610..630 {
-            ceiling.heed(f64::from(second), &signals(1.0, 8.0), 3);
-            assert!(!ceiling.relax(f64::from(second), 8), "they are there, though seldom seen at work");
-        }
-        let rose = (630..700).find(|second| {
-            ceiling.heed(f64::from(*second), &signals(1.0, 0.0), 3);
-            ceiling.relax(f64::from(*second), 8)
-        });
-        assert!(rose.is_some_and(|second| second < 645), "{rose:?}");
-    }
-
-    /// Others whose clients run on the machine of the database: its sessions hardly ever wait, their clients do.
-    fn on_a_shared_machine(others: f64, used: f64, ours: f64) -> Signals {
-        Signals {
-            sessions_running: Some(1.0),
-            sessions_of_others: Some(others),
-            processors: Some(2.0),
-            processors_used: Some(used),
-            processors_ours: Some(ours),
-            ..Signals::default()
-        }
-    }
-
-    #[test]
-    fn on_a_full_machine_one_at_a_time_rests_beside_others_until_they_have_left() {
-        let mut ceiling = Ceiling::new();
-        let mut seconds = (0..).map(f64::from);
-        let mut look = |ceiling: &mut Ceiling, signals: &Signals, own: usize| {
-            let now = seconds.next().unwrap();
-            let fell = ceiling.heed(now, signals, own);
-            (now, fell, ceiling.relax(now, 8))
-        };
-        look(&mut ceiling, &on_a_shared_machine(0.0, 1.0, 1.0), 4);
-        for _ in 0..20 {
-            assert!(!look(&mut ceiling, &on_a_shared_machine(0.0, 1.0, 1.0), 4).1, "nobody else is there");
-        }
-        let mut steps = Vec::new();
-        for _ in 0..20 {
-            let own = ceiling.within(4);
-            if look(&mut ceiling, &on_a_shared_machine(6.0, 1.0, 0.5), own).1 {
-                steps.push((ceiling.within(4), ceiling.rests()));
-            }
-        }
-        assert_eq!(steps, [(2, false), (1, false), (1, true)], "half each time, and then half of one");
-        let rose = (0..60).find(|_| {
-            look(&mut ceiling, &on_a_shared_machine(0.0, 0.9, 0.5), 1);
-            !ceiling.rests() && ceiling.within(4) >= 2
-        });
-        assert!(rose.is_some_and(|looks| looks < 20), "{rose:?}");
-    }
-
-    #[test]
-    fn what_many_used_is_not_held_against_one() {
-        let mut ceiling = Ceiling::new();
-        ceiling.heed(0.0, &on_a_shared_machine(0.0, 1.0, 1.0), 8);
-        for second in 1..60 {
-            let own = ceiling.within(4);
-            let ours = if own == 1 { 0.2 } else { 1.0 };
-            ceiling.heed(f64::from(second), &on_a_shared_machine(8.0, 1.0, ours), own);
-        }
-        assert_eq!((ceiling.within(4), ceiling.rests()), (1, false));
-    }
-
-    #[test]
-    fn one_rests_neither_on_an_idle_machine_nor_where_it_has_little() {
-        for (used, ours) in [(0.6, 0.5), (1.0, 0.2)] {
-            let mut ceiling = Ceiling::new();
-            ceiling.heed(0.0, &on_a_shared_machine(0.0, 0.6, 0.5), 1);
-            for second in 1..60 {
-                ceiling.heed(f64::from(second), &on_a_shared_machine(8.0, used, ours), 1);
-                assert!(!ceiling.rests(), "{used} {ours}");
-            }
-        }
-    }
-
-    #[test]
-    fn one_on_each_processor_is_soon_two_again() {
-        let mut ceiling = Ceiling::new();
-        let running =
-            |sessions| Signals { sessions_running: Some(sessions), processors: Some(1.0), ..Signals::default() };
-        ceiling.heed(0.0, &running(1.0), 2);
-        assert!((1..20).any(|second| ceiling.heed(f64::from(second), &running(6.0), 2)));
-        assert_eq!(ceiling.within(8), 1);
-        let mut raised = Vec::new();
-        for second in 20..60 {
-            ceiling.heed(f64::from(second), &running(ceiling.within(8) as f64), ceiling.within(8));
-            if ceiling.relax(f64::from(second), 8) {
-                raised.push((second, ceiling.within(8)));
-            }
-        }
-        assert!(matches!(raised[..], [(20..30, 2), ..]), "{raised:?}");
-        assert!(raised.len() < 3, "and no more than that while two are in use: {raised:?}");
-    }
-
-    #[test]
-    fn a_replica_must_fall_further_behind() {
-        let mut ceiling = Ceiling::new();
-        let lag = |seconds| Signals { replica_lag: Some(Duration::from_secs(seconds)), ..Signals::default() };
-        assert!(!ceiling.heed(0.0, &lag(5), 10));
-        assert!(ceiling.heed(1.0, &lag(30), 10));
-        assert!(!ceiling.heed(20.0, &lag(30), 9));
-        assert!(!ceiling.heed(40.0, &lag(20), 9));
-    }
-
-    #[test]
-    fn what_signals_lowered_ends_some_minutes_after_them() {
-        let mut ceiling = Ceiling::new();
-        let many = Signals { processors_used: Some(1.0), ..Signals::default() };
-        assert!((0..60).any(|second| ceiling.heed(f64::from(second), &many, 20)));
-        assert!(!ceiling.relax(200.0, 64), "nothing says that it may rise");
-        assert!(ceiling.relax(361.0, 64));
-        assert_eq!(ceiling.within(64), 64);
-    }
+/// How many sessions that run are enough for so many processors.
+fn bound(processors: f64) -> f64 {
+    RUNNING_PER_PROCESSOR * processors + RUNNING_MORE
 }

@@ -119,6 +119,23 @@ impl Evidence {
         }
     }
 
+    /// Whether one would leave a number for another, or for more, if a comparison of the two gave this ratio and variance.
+    pub(super) fn would_leave(
+        &mut self,
+        from: usize,
+        to: usize,
+        (ratio, variance): (f64, f64),
+        ceiling: usize,
+    ) -> bool {
+        let rungs = (self.ladder.at_most(from), self.ladder.at_most(to));
+        self.pairs.push_front(Pair { from: rungs.0, to: rungs.1, ratio, variance, at: self.clock, trust: 1.0 });
+        self.weigh();
+        let leaves = self.better(from, ceiling).is_some_and(|better| better >= to);
+        self.pairs.pop_front();
+        self.weigh();
+        leaves
+    }
+
     /// How uncertain the ratio between two is: deviation of its logarithm.
     pub(super) fn doubt_between(&self, from: usize, to: usize) -> f64 {
         self.curves.ratio(self.ladder.at_most(from), self.ladder.at_most(to)).1.sqrt()
@@ -199,5 +216,20 @@ impl Evidence {
 
     fn weigh(&mut self) {
         self.curves.weigh(self.pairs.iter().chain(&self.foretold), self.clock, HALF_LIFE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_believed_is_not_believed_yet() {
+        let mut sizes = Evidence::new(16, 10_000, 1.41, (0.015, 0.01), (-1.6, 5.0));
+        let before = sizes.share(5_478);
+        assert!(sizes.would_leave(5_478, 10_000, (-0.05, 0.06), 10_000), "who knows so little expects more of more");
+        assert!(!sizes.would_leave(5_478, 10_000, (-0.6, 0.02), 10_000), "half as much is clear enough");
+        assert!(!sizes.would_leave(5_478, 10_000, (0.3, 0.02), 6_000), "no more than this is allowed");
+        assert_eq!((sizes.better(5_478, 10_000), sizes.share(5_478)), (None, before));
     }
 }

@@ -227,7 +227,7 @@ impl Search {
                 let (concurrency, records) = home(knob, from);
                 self.restart(now, concurrency, records, cost);
                 self.axis(knob).postpone(now);
-                Some(trial::home(knob, around.of(knob).0, from))
+                Some(trial::home(knob, around.of(knob).0, from, Vec::new()))
             }
             Phase::Try { knob, from, before, first: None } => {
                 self.phase = Phase::Try { knob, from, before, first: Some(self.open) };
@@ -239,7 +239,7 @@ impl Search {
                 let tried = around.of(knob).0;
                 self.phase = Phase::Back { knob, tried, windows: [before, first, self.open] };
                 self.open(now, home(knob, from), cost, true);
-                Some(trial::home(knob, around.of(knob).0, from))
+                Some(trial::home(knob, around.of(knob).0, from, Vec::new()))
             }
             Phase::Watch | Phase::Back { .. } => {
                 if self.closed.is_none() {

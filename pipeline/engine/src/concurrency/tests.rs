@@ -1,5 +1,6 @@
 //! How the controller behaves: each rule for itself, and properties of all.
 
+mod ceiling;
 mod properties;
 mod rules;
 
@@ -27,12 +28,24 @@ struct Bench {
     decisions: Vec<Decision>,
     processors: usize,
     backlog: bool,
+    /// How long transactions take in turn, as parts of what they would.
+    uneven: &'static [f64],
+    begun: usize,
 }
 
 impl Bench {
     fn new(settings: Settings) -> Self {
         let controller = Controller::new(settings, Duration::ZERO);
-        Self { controller, now: Duration::ZERO, open: Vec::new(), decisions: Vec::new(), processors: 8, backlog: true }
+        Self {
+            controller,
+            now: Duration::ZERO,
+            open: Vec::new(),
+            decisions: Vec::new(),
+            processors: 8,
+            backlog: true,
+            uneven: &[1.0],
+            begun: 0,
+        }
     }
 
     fn tell(&mut self, event: Event) {
@@ -72,7 +85,9 @@ impl Bench {
             }
             let records = if self.backlog { pace.records } else { 50 };
             let slower = ((self.open.len() + 1) as f64 / self.processors as f64).max(1.0);
-            let took = Duration::from_secs_f64((0.01 + 0.09 * records as f64 / 2000.0) * slower);
+            let uneven = self.uneven[self.begun % self.uneven.len()];
+            self.begun += 1;
+            let took = Duration::from_secs_f64((0.01 + 0.09 * records as f64 / 2000.0) * slower * uneven);
             self.open.push((self.now, self.now + took, records));
             self.tell(Event::Begun(Self::work(records, self.backlog)));
         }

@@ -7,6 +7,9 @@ use super::{Knob, Reason};
 /// A trial that says so many deviations of what decides need not go on.
 const SURE: f64 = 2.5;
 
+/// Where half of a trial is so uncertain (deviation), the other half would tell no more: what is believed decides.
+const UNCERTAIN: f64 = 0.1;
+
 /// What goes on.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Phase {
@@ -27,8 +30,8 @@ pub(super) enum Phase {
 }
 
 /// Back from a trial.
-pub(super) fn home(knob: Knob, tried: usize, to: usize) -> Step {
-    Step { knob, from: tried, to, reason: Reason::Trial, figures: Vec::new() }
+pub(super) fn home(knob: Knob, tried: usize, to: usize, figures: Vec<(&'static str, f64)>) -> Step {
+    Step { knob, from: tried, to, reason: Reason::Trial, figures }
 }
 
 impl Search {
@@ -65,8 +68,8 @@ impl Search {
         Some(step)
     }
 
-    /// Half of a trial is over. It ends here where what it said is clear, and stays where that is for the better; and
-    /// where it only said what was well known.
+    /// Half of a trial is over. It ends here where what it said is clear, and stays where that is for the better; where it
+    /// only said what was well known; and where larger transactions are believed in, and no trial could tell.
     pub(super) fn judge(
         &mut self,
         now: f64,
@@ -82,17 +85,25 @@ impl Search {
         let evidence = self.evidence(knob);
         let worth = evidence.worth_of(from, tried, ratio);
         let clear = worth.abs() > SURE * variance.sqrt();
-        if !clear && !evidence.is_as_believed(from, tried, ratio, variance) {
+        // Larger transactions are mostly better, and to go on costs seconds of what is worse.
+        let leaps = !clear
+            && (knob == Knob::Records && tried > from && variance.sqrt() > UNCERTAIN)
+            && evidence.would_leave(from, tried, (ratio, variance), around.records_most);
+        if !leaps && !clear && !evidence.is_as_believed(from, tried, ratio, variance) {
             return None;
         }
-        let better = clear && worth > 0.0;
+        let better = leaps || clear && worth > 0.0;
         self.worked(first.seconds);
         let surprised = self.evidence(knob).compared(from, tried, ratio, variance);
         let lost_seconds = (1.0 - ratio.exp()).max(0.0) * 2.0 * first.seconds;
         self.axis(knob).tried(now, surprised || better, first.seconds, lost_seconds);
         self.phase = Phase::Watch;
         self.forget_usual();
-        let step = if better { self.stay(around, (knob, from), &first) } else { home(knob, tried, from) };
+        let step = if better {
+            self.stay(around, (knob, from), &first)
+        } else {
+            home(knob, tried, from, vec![("goodput_by_before", ratio.exp()), ("deviation", variance.sqrt())])
+        };
         self.open_with(now, around, &step);
         Some(step)
     }

@@ -29,11 +29,15 @@ fn the_first_trial_is_of_larger_transactions_and_waits_until_their_times_are_kno
     assert!(!early.reasons().contains(&Reason::Trial), "{:?}", early.decisions);
 }
 
+/// Whether a trial begins with it.
+fn is_begun(decision: &Decision) -> bool {
+    decision.reason == Reason::Trial && decision.figures.iter().any(|(name, _)| *name == "records_per_second")
+}
+
 /// The trials of concurrency, in pairs: how they began and what came of them.
 fn trials(bench: &Bench) -> Vec<(Decision, Decision)> {
     let numbers: Vec<_> = bench.decisions.iter().filter(|decision| decision.knob == Knob::Concurrency).collect();
-    let began = |decision: &Decision| decision.reason == Reason::Trial && !decision.figures.is_empty();
-    let pairs = numbers.windows(2).filter(|pair| began(pair[0]));
+    let pairs = numbers.windows(2).filter(|pair| is_begun(pair[0]));
     pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect()
 }
 
@@ -60,6 +64,17 @@ fn a_trial_that_is_clearly_better_stays() {
     let (began, ended) = stayed.expect("more is better at once");
     assert_eq!((ended.reason, began.from >= before), (Reason::MoreIsFaster, true), "{began:?} {ended:?}");
     assert!(ended.from == began.from || ended.from == began.to, "{began:?} {ended:?}");
+}
+
+#[test]
+fn where_no_trial_can_tell_larger_transactions_are_believed_in() {
+    let mut bench = Bench::new(settings());
+    (bench.processors, bench.uneven) = (2, &[0.2, 1.9, 0.4, 2.4, 0.1, 1.6, 0.9, 0.5]);
+    bench.run(120, Ending::Committed);
+    let sizes: Vec<_> = bench.decisions.iter().filter(|decision| decision.knob == Knob::Records).collect();
+    let [began, ended, ..] = sizes[..] else { panic!("{sizes:?}") };
+    assert_eq!((began.reason, ended.reason), (Reason::Trial, Reason::MoreIsFaster), "{began:?} {ended:?}");
+    assert!(ended.from < ended.to, "it stays after half of the trial: {began:?} {ended:?}");
 }
 
 #[test]
@@ -108,7 +123,7 @@ fn a_trial_of_fewer_stays_where_the_ceiling_falls_below_its_beginning() {
     };
     let tries_fewer = |bench: &Bench| {
         let last = bench.decisions.iter().rfind(|decision| decision.knob == Knob::Concurrency);
-        last.is_some_and(|last| last.reason == Reason::Trial && !last.figures.is_empty() && last.from > last.to)
+        last.is_some_and(|last| is_begun(last) && last.from > last.to)
     };
     while !tries_fewer(&bench) {
         assert!(bench.now < Duration::from_secs(600), "{:?}", bench.decisions);

@@ -1,0 +1,79 @@
+//! What the database's processors do, and for whom: smoothed over a few looks, because others are not kept waiting for long.
+
+use super::Signals;
+
+/// Over about so many looks.
+const OVER: f64 = 3.0;
+
+/// With less than this part of them in use transactions wait for something else.
+const IDLE_BELOW: f64 = 0.93;
+
+/// While others want a processor too, so many for each processor on the average, this many are more than enough: what
+/// one session has for itself, another waits for. More than so many of them count no more: they leave all at once.
+const OTHERS_PER_PROCESSOR: f64 = 0.25;
+const OTHERS_PER_PROCESSOR_MAX: f64 = 2.0;
+const RUNNING_BESIDE_OTHERS: f64 = 1.0;
+
+/// With more of the processors in use than this while others are there, somebody waits for one, whatever the sessions do:
+/// where clients run on the machine of the database, they do the waiting. It is for us to have less only if we have more
+/// than this part.
+const FULL_BESIDE_OTHERS: f64 = 0.9;
+const OURS_BESIDE_OTHERS: f64 = 0.25;
+
+/// What the latest looks said.
+#[derive(Clone, Debug)]
+pub(super) struct Processors {
+    /// Sessions of others, and all that want a processor, for each processor.
+    others: f64,
+    running: f64,
+    /// Parts of them in use, and in use by us.
+    used: f64,
+    ours: f64,
+    is_use_known: bool,
+}
+
+impl Default for Processors {
+    fn default() -> Self {
+        // Before anything is seen they are not idle, and not of us.
+        Self { others: 0.0, running: 0.0, used: 1.0, ours: 0.0, is_use_known: false }
+    }
+}
+
+impl Processors {
+    /// Looks, `concurrency` being in force. How many sessions too many want a processor while others are there; none while
+    /// they are not.
+    pub(super) fn look(&mut self, signals: &Signals, concurrency: usize) -> Option<f64> {
+        self.is_use_known = signals.processors_used.is_some();
+        self.used += (signals.processors_used.unwrap_or(1.0) - self.used) / OVER;
+        self.ours += (signals.processors_ours.unwrap_or(0.0) - self.ours) / OVER;
+        let (running, others) = signals.sessions_running.zip(signals.sessions_of_others)?;
+        let processors = signals.processors.filter(|processors| *processors >= 1.0)?;
+        self.others += ((others / processors).min(OTHERS_PER_PROCESSOR_MAX) - self.others) / OVER;
+        self.running += (running / processors - self.running) / OVER;
+        let beside = self.others > OTHERS_PER_PROCESSOR;
+        let excess = (self.running - RUNNING_BESIDE_OTHERS) * processors;
+        // How many of those who wait would run without ours is not known: half of ours each time.
+        let half = if self.are_full_of_us() { concurrency as f64 / 2.0 } else { f64::NEG_INFINITY };
+        beside.then_some(excess.max(half))
+    }
+
+    /// Whether some of them are idle, where that is known.
+    pub(super) fn are_idle(&self) -> Option<bool> {
+        self.is_use_known.then_some(self.used < IDLE_BELOW)
+    }
+
+    /// Whether they are full, not least of us.
+    pub(super) fn are_full_of_us(&self) -> bool {
+        self.used > FULL_BESIDE_OTHERS && self.ours > OURS_BESIDE_OTHERS
+    }
+
+    /// What fewer of ours use is seen from now on.
+    pub(super) fn fewer(&mut self) {
+        (self.running, self.ours) = (RUNNING_BESIDE_OTHERS, 0.0);
+    }
+
+    /// What more of ours use is seen from now on.
+    pub(super) fn more(&mut self) {
+        self.used = 1.0;
+    }
+}
