@@ -19,6 +19,9 @@ const TRIALS_COST: f64 = 0.005;
 /// It comes within so many seconds all the same: what has changed so slowly that goodput shows no step is to be found.
 const PAID_OFF_MAX: f64 = 240.0;
 
+/// Who has just begun with few at a time tries no fewer, seconds.
+const FEWER_FIRST: f64 = 10.0;
+
 /// One number.
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
@@ -36,7 +39,8 @@ pub(super) struct Axis {
 
 impl Axis {
     pub(super) fn new(knob: Knob, evidence: Evidence, steps: (f64, f64), rest_max: f64, now: f64) -> Self {
-        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due: now, more_next: true }
+        let fewer_due = if knob == Knob::Concurrency { now + FEWER_FIRST } else { now };
+        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due: fewer_due, more_next: true }
     }
 
     /// Another number to compare with, in turn more and fewer.
@@ -119,7 +123,10 @@ mod tests {
         };
         let next = |now: f64, axis: &mut Axis| axis.next_trial(now, &around).unwrap() > 8;
         axis.turn(false);
-        assert!(!next(0.0, &mut axis), "fewer");
+        assert!(next(0.0, &mut axis), "it has just begun");
+        axis.hurry(1.0);
+        axis.turn(false);
+        assert!(!next(1.0, &mut axis), "fewer");
         axis.tried(1.0, false, 2.0, 0.5);
         axis.turn(false);
         assert!(next(100.0, &mut axis), "half a second is 0.5 % of 100 s, which are not over");

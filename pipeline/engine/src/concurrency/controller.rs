@@ -277,8 +277,8 @@ impl Controller {
         }
         let locked = signals.sessions_locked.is_some_and(|locked| locked > LOCKED * self.inflight as f64);
         // Once is no habit: those who write to a new bucket wait for the first of them.
-        if locked && self.locked {
-            self.search.locked();
+        if locked && self.locked && self.search.locked(self.seconds(), self.records) {
+            self.come_home(decisions);
         }
         self.locked = locked;
         let (now, max) = (self.seconds(), self.limits().1);

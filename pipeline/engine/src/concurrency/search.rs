@@ -163,11 +163,17 @@ impl Search {
         self.hurried |= trust < 1.0;
     }
 
-    /// Many wait for locks, which are held to the end of a transaction: smaller ones may be better.
-    pub(super) fn locked(&mut self) {
+    /// Many wait for locks, which are held to the end of a transaction: smaller ones may be better. Gives whether a trial of
+    /// larger ones is to end.
+    pub(super) fn locked(&mut self, now: f64, records: usize) -> bool {
         self.records.turn(false);
         self.concurrency.turn(false);
         self.locked = true;
+        let ends = self.home().is_some_and(|(knob, home)| knob == Knob::Records && records > home);
+        if ends {
+            self.records.tried(now, false, 0.0, 0.0);
+        }
+        ends
     }
 
     /// Concurrency was lowered because it had to be: how far it may rise again is to be seen soon.

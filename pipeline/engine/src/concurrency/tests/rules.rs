@@ -93,6 +93,24 @@ fn where_many_wait_for_locks_smaller_transactions_are_tried_first() {
 }
 
 #[test]
+fn a_trial_of_larger_transactions_ends_where_many_wait_for_locks() {
+    let mut bench = Bench::new(settings());
+    while bench.controller.pace().records < 10_000 && bench.now < Duration::from_secs(60) {
+        bench.run(1, Ending::Committed);
+    }
+    let before = bench.decisions.len();
+    let many = Event::Signals(Signals { sessions_locked: Some(100.0), ..Signals::default() });
+    bench.tell(many.clone());
+    assert_eq!(bench.decisions.len(), before, "once is no habit");
+    bench.tell(many);
+    let ended = bench.decisions[before..].first().map(|decision| (decision.knob, decision.from, decision.to));
+    assert_eq!(ended, Some((Knob::Records, 10_000, 5_478)));
+    bench.run(60, Ending::Committed);
+    let next = bench.decisions[before + 1..].iter().find(|decision| decision.knob == Knob::Records).unwrap();
+    assert!(next.to < 5_478, "then smaller ones are tried: {next:?}");
+}
+
+#[test]
 fn while_many_wait_for_locks_sizes_are_tried_again_at_another_concurrency() {
     // What is decided after the first step towards many more processors.
     let then = |locked: f64| {
