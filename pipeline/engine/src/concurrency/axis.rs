@@ -40,7 +40,7 @@ pub(super) struct Axis {
 impl Axis {
     pub(super) fn new(knob: Knob, evidence: Evidence, steps: (f64, f64), rest_max: f64, now: f64) -> Self {
         let fewer_due = if knob == Knob::Concurrency { now + FEWER_FIRST } else { now };
-        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due: fewer_due, more_next: true }
+        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due, more_next: true }
     }
 
     /// Another number to compare with, in turn more and fewer.
@@ -48,8 +48,9 @@ impl Axis {
         let (here, most) = around.of(self.knob);
         let beside = |factor: f64| {
             let near = self.evidence.beside(here, factor, most)?;
-            // Further off there is more to see: worth it as long as little is known.
-            if self.knob == Knob::Records || self.evidence.doubt_between(here, near) < DOUBT {
+            // Further off there is more to see: worth it as long as little is known, and only alone, since others who try
+            // see what was taken from them.
+            if self.knob == Knob::Records || around.shared || self.evidence.doubt_between(here, near) < DOUBT {
                 Some(near)
             } else {
                 self.evidence.beside(here, factor * factor, most)
@@ -90,10 +91,22 @@ impl Axis {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::cost::Cost;
     use super::*;
+
+    /// Eight at a time, of 64.
+    fn around(cost: &Cost) -> Around<'_> {
+        Around {
+            cost,
+            concurrency: 8,
+            records: 1_000,
+            concurrency_most: 64,
+            records_most: 10_000,
+            capped_at: f64::INFINITY,
+            full: true,
+            shared: false,
+        }
+    }
 
     #[test]
     fn trials_that_take_long_come_later() {
@@ -107,20 +120,19 @@ mod tests {
     }
 
     #[test]
+    fn who_shares_the_database_tries_no_number_far_off() {
+        let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
+        let axis = Axis::new(Knob::Concurrency, evidence, (1.3, 0.83), 25.0, 0.0);
+        let tried = |shared| axis.clone().next_trial(0.0, &Around { shared, ..around(&Cost::default()) });
+        assert_eq!((tried(false), tried(true)), (Some(13), Some(10)), "of eight");
+    }
+
+    #[test]
     fn fewer_are_tried_again_when_what_they_cost_has_paid_off_and_more_at_any_time() {
-        let mut cost = Cost::default();
-        cost.committed(Duration::from_millis(100), 1_000, 100_000, 8);
         let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
         let mut axis = Axis::new(Knob::Concurrency, evidence, (1.5, 0.7), 25.0, 0.0);
-        let around = Around {
-            cost: &cost,
-            concurrency: 8,
-            records: 1_000,
-            concurrency_most: 64,
-            records_most: 10_000,
-            capped_at: f64::INFINITY,
-            full: true,
-        };
+        let cost = Cost::default();
+        let around = around(&cost);
         let next = |now: f64, axis: &mut Axis| axis.next_trial(now, &around).unwrap() > 8;
         axis.turn(false);
         assert!(next(0.0, &mut axis), "it has just begun");

@@ -100,7 +100,7 @@ fn a_trial_of_larger_transactions_ends_where_many_wait_for_locks() {
     }
     let before = bench.decisions.len();
     let many = Event::Signals(Signals { sessions_locked: Some(100.0), ..Signals::default() });
-    bench.tell(many.clone());
+    bench.tell(many);
     assert_eq!(bench.decisions.len(), before, "once is no habit");
     bench.tell(many);
     let ended = bench.decisions[before..].first().map(|decision| (decision.knob, decision.from, decision.to));
