@@ -102,7 +102,7 @@ impl Search {
         let step = if better {
             self.stay(around, (knob, from), &first)
         } else {
-            home(knob, tried, from, vec![("goodput_by_before", ratio.exp()), ("deviation", variance.sqrt())])
+            home(knob, tried, from, vec![("goodput_part_of_before", ratio.exp()), ("deviation_part", variance.sqrt())])
         };
         self.open_with(now, around, &step);
         Some(step)
