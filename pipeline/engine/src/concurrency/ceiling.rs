@@ -118,8 +118,8 @@ impl Ceiling {
         if let (false, Some(processors), Some(_)) = (self.first.is_some(), signals.processors, signals.sessions_running)
         {
             // To begin with: how much more it bears, what it says of itself will show.
-            let share = processors / signals.processes.unwrap_or(1).max(1) as f64;
-            let first = super::ladder::nearest(bound(share)).max(1);
+            let share = bound(processors) / signals.processes.unwrap_or(1).max(1) as f64;
+            let first = super::ladder::nearest(share).max(1);
             self.first = Some(first);
             self.lower(now, first);
             self.by_signal = true;
@@ -132,7 +132,9 @@ impl Ceiling {
             // as they wait for their own client.
             let idle = self.processors.are_idle().unwrap_or(crowd < IDLE)
                 || (crowd <= IDLE && self.limit.zip(self.first).is_some_and(|(limit, first)| limit < first));
-            self.idle_looks = if idle && excess.is_none() { self.idle_looks + 1 } else { 0 };
+            // What a replica cannot follow is no less for it.
+            let followed = lag.is_none_or(|lag| lag <= REPLICA_LAG);
+            self.idle_looks = if idle && followed && excess.is_none() { self.idle_looks + 1 } else { 0 };
         }
         if let Some(excess) = excess.filter(|excess| *excess > 0.0)
             && now - self.pressed >= BESIDE_EVERY

@@ -211,6 +211,44 @@ fn one_on_each_processor_is_soon_two_again() {
 }
 
 #[test]
+fn processes_divide_the_first_ceiling() {
+    let first = |processes| {
+        let mut ceiling = Ceiling::new();
+        let signals = Signals {
+            sessions_running: Some(1.0),
+            processors: Some(4.0),
+            processes: Some(processes),
+            ..Signals::default()
+        };
+        ceiling.heed(0.0, &signals, 2);
+        ceiling.within(64)
+    };
+    assert_eq!([1, 3, 8, 100].map(first), [9, 3, 1, 1], "two for each processor, and one, of all together");
+}
+
+#[test]
+fn idle_processors_raise_nothing_while_a_replica_is_behind() {
+    let mut ceiling = Ceiling::new();
+    let signals = |lag| Signals {
+        sessions_running: Some(1.0),
+        processors: Some(4.0),
+        processors_used: Some(0.5),
+        replica_lag: Some(Duration::from_secs(lag)),
+        ..Signals::default()
+    };
+    for second in 0..30u32 {
+        ceiling.heed(f64::from(second), &signals(20 + u64::from(second)), 9);
+        assert!(!ceiling.relax(f64::from(second), 64), "it does not follow");
+    }
+    assert!(ceiling.within(64) < 9);
+    let rose = (30..40).find(|second| {
+        ceiling.heed(f64::from(*second), &signals(1), 8);
+        ceiling.relax(f64::from(*second), 64)
+    });
+    assert!(rose.is_some(), "once it does, idle processors count");
+}
+
+#[test]
 fn a_replica_must_fall_further_behind() {
     let mut ceiling = Ceiling::new();
     let lag = |seconds| Signals { replica_lag: Some(Duration::from_secs(seconds)), ..Signals::default() };
