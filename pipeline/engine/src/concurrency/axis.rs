@@ -43,14 +43,14 @@ impl Axis {
         Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due, more_next: true }
     }
 
-    /// Another number to compare with, in turn more and fewer.
-    pub(super) fn next_trial(&mut self, now: f64, around: &Around<'_>) -> Option<usize> {
+    /// Another number to compare with, in turn more and fewer; `alone` is who shares the database with no other process.
+    pub(super) fn next_trial(&mut self, now: f64, around: &Around<'_>, alone: bool) -> Option<usize> {
         let (here, most) = around.of(self.knob);
         let beside = |factor: f64| {
             let near = self.evidence.beside(here, factor, most)?;
             // Further off there is more to see: worth it as long as little is known, and only alone, since others who try
             // see what was taken from them.
-            if self.knob == Knob::Records || around.shared || self.evidence.doubt_between(here, near) < DOUBT {
+            if self.knob == Knob::Records || !alone || self.evidence.doubt_between(here, near) < DOUBT {
                 Some(near)
             } else {
                 self.evidence.beside(here, factor * factor, most)
@@ -104,7 +104,6 @@ mod tests {
             records_most: 10_000,
             capped_at: f64::INFINITY,
             full: true,
-            shared: false,
         }
     }
 
@@ -123,8 +122,8 @@ mod tests {
     fn who_shares_the_database_tries_no_number_far_off() {
         let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
         let axis = Axis::new(Knob::Concurrency, evidence, (1.3, 0.83), 25.0, 0.0);
-        let tried = |shared| axis.clone().next_trial(0.0, &Around { shared, ..around(&Cost::default()) });
-        assert_eq!((tried(false), tried(true)), (Some(13), Some(10)), "of eight");
+        let tried = |alone| axis.clone().next_trial(0.0, &around(&Cost::default()), alone);
+        assert_eq!((tried(true), tried(false)), (Some(13), Some(10)), "of eight");
     }
 
     #[test]
@@ -133,7 +132,7 @@ mod tests {
         let mut axis = Axis::new(Knob::Concurrency, evidence, (1.5, 0.7), 25.0, 0.0);
         let cost = Cost::default();
         let around = around(&cost);
-        let next = |now: f64, axis: &mut Axis| axis.next_trial(now, &around).unwrap() > 8;
+        let next = |now: f64, axis: &mut Axis| axis.next_trial(now, &around, true).unwrap() > 8;
         axis.turn(false);
         assert!(next(0.0, &mut axis), "it has just begun");
         axis.hurry(1.0);

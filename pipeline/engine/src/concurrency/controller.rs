@@ -334,7 +334,6 @@ impl Controller {
             records_most: self.batch.most(self.records, &self.cost, &self.settings),
             capped_at: if cap == 0 { f64::INFINITY } else { cap as f64 },
             full: self.batch.mostly_full(),
-            shared: self.search.processes > 1,
         };
         if let Some(Step { knob, from, to, reason, figures }) = self.search.tick(now, &around) {
             if to == around.of(knob).0 {

@@ -102,7 +102,7 @@ impl Evidence {
             self.doubt(SURPRISED);
         }
         self.pairs.truncate(PAIRS - 1);
-        self.pairs.push_front(Pair { from, to, ratio, variance, at: self.clock, trust: 1.0 });
+        self.pairs.push_front(self.pair(from, to, ratio, variance));
         self.weigh();
         surprised
     }
@@ -110,7 +110,7 @@ impl Evidence {
     /// A model says by what factor goodput differs between the two. Replaces what it said before.
     pub(super) fn foretell(&mut self, from: usize, to: usize, ratio: f64, variance: f64) {
         let (from, to) = (self.ladder.at_most(from), self.ladder.at_most(to));
-        let pair = Pair { from, to, ratio, variance, at: self.clock, trust: 1.0 };
+        let pair = self.pair(from, to, ratio, variance);
         let before = std::mem::replace(&mut self.foretold, (from != to && ratio.is_finite()).then_some(pair));
         // It is said every second, and mostly the same: weighing all curves for that would be work for nothing.
         let same = before.is_some_and(|old| old.from == from && old.to == to && (old.ratio - ratio).abs() < SAME);
@@ -127,8 +127,8 @@ impl Evidence {
         (ratio, variance): (f64, f64),
         ceiling: usize,
     ) -> bool {
-        let rungs = (self.ladder.at_most(from), self.ladder.at_most(to));
-        self.pairs.push_front(Pair { from: rungs.0, to: rungs.1, ratio, variance, at: self.clock, trust: 1.0 });
+        let (rung, other) = (self.ladder.at_most(from), self.ladder.at_most(to));
+        self.pairs.push_front(self.pair(rung, other, ratio, variance));
         self.weigh();
         let leaves = self.better(from, ceiling).is_some_and(|better| better >= to);
         self.pairs.pop_front();
@@ -212,6 +212,11 @@ impl Evidence {
     /// The highest rung at or below a number.
     pub(super) fn rung_below(&self, number: usize) -> usize {
         self.ladder.number(self.ladder.at_most(number))
+    }
+
+    /// Two rungs, compared now.
+    fn pair(&self, from: usize, to: usize, ratio: f64, variance: f64) -> Pair {
+        Pair { from, to, ratio, variance, at: self.clock, trust: 1.0 }
     }
 
     fn weigh(&mut self) {

@@ -21,30 +21,23 @@ const FULL_BESIDE_OTHERS: f64 = 0.9;
 const OURS_BESIDE_OTHERS: f64 = 0.25;
 
 /// What the latest looks said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Processors {
     /// Sessions of others, and all that want a processor, for each processor.
     others: f64,
     running: f64,
-    /// Parts of them in use, and in use by us.
-    used: f64,
+    /// Parts of them in use, where that is known, and in use by us.
+    used: Option<f64>,
     ours: f64,
-    is_use_known: bool,
-}
-
-impl Default for Processors {
-    fn default() -> Self {
-        // Before anything is seen they are not idle, and not of us.
-        Self { others: 0.0, running: 0.0, used: 1.0, ours: 0.0, is_use_known: false }
-    }
 }
 
 impl Processors {
     /// Looks, `concurrency` being in force. How many sessions too many want a processor while others are there; none while
     /// they are not.
     pub(super) fn look(&mut self, signals: &Signals, concurrency: usize) -> Option<f64> {
-        self.is_use_known = signals.processors_used.is_some();
-        self.used += (signals.processors_used.unwrap_or(1.0) - self.used) / OVER;
+        // Before anything is seen they are not idle.
+        let before = self.used.unwrap_or(1.0);
+        self.used = signals.processors_used.map(|used| before + (used - before) / OVER);
         self.ours += (signals.processors_ours.unwrap_or(0.0) - self.ours) / OVER;
         let (running, others) = signals.sessions_running.zip(signals.sessions_of_others)?;
         let processors = signals.processors.filter(|processors| *processors >= 1.0)?;
@@ -59,12 +52,12 @@ impl Processors {
 
     /// Whether some of them are idle, where that is known.
     pub(super) fn are_idle(&self) -> Option<bool> {
-        self.is_use_known.then_some(self.used < IDLE_BELOW)
+        self.used.map(|used| used < IDLE_BELOW)
     }
 
     /// Whether they are full, not least of us.
     pub(super) fn are_full_of_us(&self) -> bool {
-        self.used > FULL_BESIDE_OTHERS && self.ours > OURS_BESIDE_OTHERS
+        self.used.is_some_and(|used| used > FULL_BESIDE_OTHERS) && self.ours > OURS_BESIDE_OTHERS
     }
 
     /// What fewer of ours use is seen from now on.
@@ -74,6 +67,6 @@ impl Processors {
 
     /// What more of ours use is seen from now on.
     pub(super) fn more(&mut self) {
-        self.used = 1.0;
+        self.used = None;
     }
 }

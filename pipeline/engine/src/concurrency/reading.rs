@@ -25,8 +25,6 @@ pub(super) struct Around<'a> {
     pub(super) capped_at: f64,
     /// Whether most transactions are full: only then does their size say anything.
     pub(super) full: bool,
-    /// Whether other processes write to the same database: while more is tried here, less is written there.
-    pub(super) shared: bool,
 }
 
 impl Around<'_> {

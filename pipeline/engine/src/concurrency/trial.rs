@@ -47,6 +47,7 @@ impl Search {
             // How long a trial must be is not known yet, and the cost of a transaction may be worth a larger step.
             return None;
         }
+        let alone = self.processes == 1;
         let size = around.full && self.records.due <= now && self.records.due <= self.concurrency.due;
         let axis = if size { &mut self.records } else { &mut self.concurrency };
         if axis.due > now {
@@ -54,7 +55,7 @@ impl Search {
         }
         let knob = axis.knob;
         let from = around.of(knob).0;
-        let Some(to) = axis.next_trial(now, around) else {
+        let Some(to) = axis.next_trial(now, around, alone) else {
             axis.tried(now, false, 0.0, 0.0);
             return None;
         };
@@ -87,7 +88,9 @@ impl Search {
         let clear = worth.abs() > SURE * variance.sqrt();
         // Larger transactions are mostly better, and to go on costs seconds of what is worse.
         let leaps = !clear
-            && (knob == Knob::Records && tried > from && variance.sqrt() > UNCERTAIN)
+            && knob == Knob::Records
+            && tried > from
+            && variance.sqrt() > UNCERTAIN
             && evidence.would_leave(from, tried, (ratio, variance), around.records_most);
         if !leaps && !clear && !evidence.is_as_believed(from, tried, ratio, variance) {
             return None;
