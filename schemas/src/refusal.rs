@@ -168,4 +168,9 @@ impl Refusal {
     pub(crate) fn new(reason: RefusalReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
+
+    /// The same of a document that `field` of another holds, where places and sizes are the inner one's.
+    pub(crate) fn within(self, field: &str) -> Self {
+        Self { reason: self.reason, detail: format!("in {field}: {}", self.detail) }
+    }
 }

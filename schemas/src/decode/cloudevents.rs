@@ -73,7 +73,7 @@ pub(super) fn structured<'a>(
     let bytes = STANDARD
         .decode(encoded.as_bytes())
         .map_err(|error| Refusal::new(RefusalReason::BadBase64, format!("data_base64: {error}")))?;
-    let data = Envelope::open(&bytes, context.limits)?;
+    let data = Envelope::open(&bytes, context.limits).map_err(|refusal| refusal.within("data_base64"))?;
     decode(attributes, Some(data), context, &mut |decoded| emit(decoded.into_owned()))
 }
 

@@ -26,8 +26,7 @@ pub(super) fn decode<'a>(
         return Err(Refusal::new(RefusalReason::TooManyEnvelopes, "more than two envelopes of SNS"));
     }
     let message = envelope.sns_message.required("Message")?;
-    let inner = Envelope::open(message.as_bytes(), context.limits)
-        .map_err(|refusal| Refusal::new(refusal.reason, format!("in Message: {}", refusal.detail)))?;
+    let inner = Envelope::open(message.as_bytes(), context.limits).map_err(|refusal| refusal.within("Message"))?;
     dispatch(inner, wrapped + 1, context, &mut |decoded| emit(decoded.into_owned()))
 }
 

@@ -124,6 +124,24 @@ fn three_envelopes_of_sns_are_too_many() {
     assert_eq!(refused(&one(&wrap(&twice))), RefusalReason::TooManyEnvelopes);
 }
 
+/// A place in the document and one in the text it holds must not be taken for each other.
+#[test]
+fn a_broken_document_inside_another_is_named_by_its_field() {
+    let rows = [
+        (r#"{"Type":"Notification","Message":"{\"Records\":["}"#, "in Message: at byte 12"),
+        // The two bytes are `{` and a tab.
+        (
+            r#"{"specversion":"1.0","type":"millstream.object.created","data_base64":"ewk="}"#,
+            "in data_base64: at byte 2",
+        ),
+        (r#"{"specversion":"1.0","type":"millstream.object.created","data":{"#, "at byte 64"),
+    ];
+    for (text, detail) in rows {
+        let Decoded::Refused(refusal) = one(text) else { panic!("{text}") };
+        assert_eq!((refusal.reason, &*refusal.detail), (RefusalReason::NotJson, detail), "{text}");
+    }
+}
+
 /// Nothing may be copied for the shape that is seen most, or the hot path allocates per event.
 #[test]
 fn text_without_escapes_is_borrowed() {
