@@ -172,6 +172,66 @@ async fn what_is_frozen_stays_and_no_more_write_at_a_time_than_may() {
     running.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_holds_and_bounds_the_pace_while_it_runs() {
+    const RECORDS_MAX: usize = 5;
+    let database = database().await;
+    let setup = Setup::new(&database).set("pipeline.objects.concurrency.max=6");
+    let running = setup.start().await;
+    let address = running.address().to_string();
+    let data = setup.data_dir().to_str().unwrap();
+    let pace = |options: &[&str]| {
+        let command = [&["pace", "--listen", &address, "--data-dir", data], options].concat();
+        crate::config::millstream(setup.scratch(), &[], &command)
+    };
+    let events = Generator::new("bounded").events(4_000);
+    let before = pace(&["--json"]).json();
+    assert_eq!((&before["frozen"], &before["configured"]), (&Value::from(false), &Value::Null), "{before}");
+
+    let said = pace(&["--freeze", "--concurrency-max", "1", "--records-max", &RECORDS_MAX.to_string()]);
+    for part in ["frozen: 1 of 1 to 1 transactions", "configured are 1 to 6", "until the process ends"] {
+        assert!(said.code == 0 && said.out.contains(part), "{part}: {said:#?}");
+    }
+    let now = controller(&running).await;
+    assert_eq!(now, running.get("/v1/controller").await.json());
+    assert_eq!(now["configured"]["records_max"], before["records_max"], "{now}");
+    let changed = decisions(&running).await;
+    let limits = ["concurrency", "records"]
+        .map(|knob| changed.iter().any(|one| one["knob"] == knob && one["reason"] == "limit"));
+    assert_eq!(limits, [true, true], "{changed:?}");
+
+    post(&running, &events[..2_000]).await;
+    running.caught_up(WITHIN).await;
+    let transactions =
+        async || running.get("/v1/status").await.json()["pipelines"][0]["transactions"].as_u64().unwrap();
+    let small = transactions().await;
+    assert!(small >= 2_000 / RECORDS_MAX as u64, "{small} transactions of at most {RECORDS_MAX} records");
+
+    for (options, reason) in [
+        (["--concurrency-max", "7"], "from 1 to 6, the lanes of all pipelines"),
+        (["--records-max", "0"], "from 1 to 10000"),
+        (["--concurrency-min", "2"], "from 1 to 1, which is concurrency_max"),
+    ] {
+        let refused = pace(&options);
+        assert!(refused.code == 1 && refused.err.contains(reason), "{options:?}: {refused:#?}");
+    }
+    let after = controller(&running).await;
+    for held in ["frozen", "concurrency_min", "concurrency_max", "records_max"] {
+        assert_eq!(now[held], after[held], "{held}: what is refused changes nothing");
+    }
+
+    let back = pace(&["--configured", "--json"]).json();
+    for configured in ["frozen", "concurrency_min", "concurrency_max", "records_max", "configured"] {
+        assert_eq!(before[configured], back[configured], "{configured}");
+    }
+    post(&running, &events[2_000..]).await;
+    running.caught_up(WITHIN).await;
+    let large = transactions().await - small;
+    assert!(large < small, "{large} transactions without a bound, {small} with it");
+    compare(&database, &Model::of(&events)).await;
+    running.finish().await;
+}
+
 /// What the database was heard to say, from a line of the recording on.
 fn signals(setup: &Setup, from: usize) -> Vec<Value> {
     let lines = recorded(setup);

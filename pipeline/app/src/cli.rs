@@ -37,6 +37,8 @@ mod counters;
 
 mod resume;
 
+mod pace;
+
 mod user;
 
 mod psql;
@@ -104,6 +106,8 @@ pub enum Command {
     Quarantine(quarantine::Command),
     /// Lets a pipeline of the running process go on that too many bad events have paused.
     Resume(resume::Args),
+    /// Tells how the controller of the running process stands; holds it, or bounds it, until that process ends.
+    Pace(pace::Args),
     /// Where each pipeline stands in the stream, and how to move it.
     #[command(subcommand)]
     Positions(positions::Command),
@@ -178,6 +182,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(args) => why::run(&args, &load()?.config).await,
         Command::Quarantine(command) => quarantine::run(command, &load()?.config).await,
         Command::Resume(args) => resume::run(&args, &load()?.config).await,
+        Command::Pace(args) => pace::run(&args, &load()?.config).await,
         Command::Positions(command) => positions::run(command, &load()?.config).await,
         Command::Counters(command) => counters::run(command, &load()?.config).await,
         Command::User(command) => user::run(&command, &load()?.config).await,

@@ -28,6 +28,7 @@ mod metrics;
 mod process;
 mod status;
 
+mod controller;
 mod decisions;
 
 mod why;
@@ -167,6 +168,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/v1/buckets/{bucket}/objects/{*key}", get(objects::one)),
         ("/v1/buckets/{bucket}/count", get(count::count)),
         ("/v1/status", get(status::status)),
+        ("/v1/controller", controller::route()),
         ("/v1/decisions", get(decisions::decisions)),
         ("/v1/why", get(why::why)),
         ("/v1/pipelines/{pipeline}/resume", post(resume::resume)),

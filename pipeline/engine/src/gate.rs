@@ -46,6 +46,8 @@ pub struct Gate {
 struct Inner {
     controller: Controller,
     settings: Settings,
+    /// What it was opened with.
+    configured: Settings,
     pace: Pace,
     /// The last ceiling that was decided.
     ceiling: Option<usize>,
@@ -80,6 +82,8 @@ pub struct Look {
     pub begun: u64,
     /// What the operator allows.
     pub settings: Settings,
+    /// What the operator allowed at first.
+    pub configured: Settings,
     /// The fewest and the most transactions at a time of this process: its part, where processes share a bound.
     pub limits: (usize, usize),
     /// Processes that write to this database, this one with them, as far as is known.
@@ -98,6 +102,7 @@ impl Gate {
         let mut inner = Inner {
             pace: controller.pace(),
             controller,
+            configured: settings.clone(),
             settings,
             ceiling: None,
             in_flight: 0,
@@ -216,9 +221,17 @@ impl Gate {
         self.log(&decided);
     }
 
-    /// Changes what the operator allows.
-    pub fn set(&self, settings: Settings) {
+    /// Changes what the operator allows, from what holds and what the gate was opened with, in one step. Holds at once,
+    /// until the next change; what is refused changes nothing.
+    ///
+    /// # Errors
+    /// What `change` says.
+    pub fn allow<E>(&self, change: impl FnOnce(&Settings, &Settings) -> Result<Settings, E>) -> Result<(), E> {
         let (mut inner, now) = self.now();
+        let settings = change(&inner.settings, &inner.configured)?;
+        if settings == inner.settings {
+            return Ok(());
+        }
         if let Some(recorder) = &mut inner.recorder {
             recorder.settings(now, &settings);
         }
@@ -228,6 +241,7 @@ impl Gate {
         decided.extend(inner.grant(now));
         drop(inner);
         self.log(&decided);
+        Ok(())
     }
 
     /// How it stands.
@@ -242,6 +256,7 @@ impl Gate {
             waiting: inner.queue.len(),
             begun: inner.begun,
             settings: inner.settings.clone(),
+            configured: inner.configured.clone(),
             limits: inner.controller.limits(),
             processes: inner.controller.processes(),
         }

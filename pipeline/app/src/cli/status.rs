@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::client::Client;
-use super::screen;
+use super::{pace, screen};
 use crate::config::Config;
 
 /// Between looks.
@@ -77,7 +77,7 @@ fn shown(client: &Client, status: &Value) -> String {
     let mut text = format!("millstream at {}\n\n{}", client.address, screen::table(&rows));
     text += &format!("\n{}", database(status));
     if let Some(controller) = found(status, "controller") {
-        text += &format!("\n{}", pace(controller));
+        text += &format!("\n{}", pace::shown(controller));
     }
     for note in notes {
         text += &format!("\n{note}");
@@ -117,55 +117,6 @@ fn database(status: &Value) -> String {
     format!("{objects} objects in the tables ({unknown} of unknown size); this process has {memory} in memory")
 }
 
-/// How the controller stands, and what it did last.
-fn pace(controller: &Value) -> String {
-    let count = |path: &str| found(controller, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
-    let linger = found(controller, "linger_ms").and_then(Value::as_f64).unwrap_or_default();
-    let mut line = format!(
-        "{}: {} of {} to {} transactions at a time, of at most {} records, after at most {}",
-        text(controller, "limited_by").replace('_', " "),
-        count("concurrency"),
-        count("concurrency_min"),
-        count("concurrency_max"),
-        count("records"),
-        screen::seconds(linger / 1000.0),
-    );
-    if let Some(ceiling) = found(controller, "ceiling").and_then(Value::as_u64) {
-        line += &format!("; the database is believed to bear {ceiling}");
-    }
-    if found(controller, "rests").and_then(Value::as_bool).unwrap_or_default() {
-        line += "; it rests as long as it writes, for the sake of others";
-    }
-    if let Some(processes) = found(controller, "processes").and_then(Value::as_u64).filter(|processes| *processes > 1) {
-        line += &format!("; {processes} processes write to it");
-    }
-    let decisions = found(controller, "decisions").and_then(Value::as_array);
-    for one in decisions.into_iter().flatten() {
-        let number = |path: &str| found(one, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
-        line += &format!(
-            "\n  {}  {} {} -> {}, {}{}",
-            text(one, "at"),
-            text(one, "knob"),
-            number("from"),
-            number("to"),
-            text(one, "reason").replace('_', " "),
-            figures(one),
-        );
-    }
-    line + "\n"
-}
-
-fn figures(decision: &Value) -> String {
-    let figures = found(decision, "figures").and_then(Value::as_object);
-    let shown = |(name, value): (&String, &Value)| {
-        let value = value.as_f64().unwrap_or_default();
-        let digits = if value.abs() < 10.0 { 3 } else { 0 };
-        format!("{} {value:.digits$}", screen::escape(name))
-    };
-    let shown: Vec<String> = figures.into_iter().flatten().map(shown).collect();
-    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
-}
-
 fn row(pipeline: &Value) -> Vec<String> {
     let number = |path: &str| found(pipeline, path).and_then(Value::as_f64);
     let count = |path: &str| number(path).map_or_else(dash, |number| screen::grouped(number as u64));
@@ -184,16 +135,16 @@ fn row(pipeline: &Value) -> Vec<String> {
     ]
 }
 
-fn dash() -> String {
+pub(super) fn dash() -> String {
     "-".to_owned()
 }
 
 /// A member by its path.
-fn found<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+pub(super) fn found<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     path.split('.').try_fold(value, |value, name| value.get(name)).filter(|value| !value.is_null())
 }
 
-fn text(value: &Value, path: &str) -> String {
+pub(super) fn text(value: &Value, path: &str) -> String {
     found(value, path).and_then(Value::as_str).map_or_else(dash, screen::escape)
 }
 

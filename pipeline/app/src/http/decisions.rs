@@ -1,4 +1,4 @@
-//! `/v1/decisions`: what the controller changed and why; and how it stands, for `/v1/status` and `/metrics`.
+//! `/v1/decisions`: what the controller changed and why.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use millstream_engine::concurrency::{Knob, Reason};
-use millstream_engine::gate::{Entry, Gate, Standing};
+use millstream_engine::gate::{Entry, Gate};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -16,8 +16,6 @@ use crate::time::utc;
 /// More are not kept.
 const LIMIT_MAX: usize = 1_000;
 const LIMIT_DEFAULT: usize = 100;
-/// As many as one reads at a glance.
-const IN_STATUS: usize = 5;
 
 /// What the address says.
 #[derive(Debug, Deserialize)]
@@ -36,7 +34,7 @@ pub(super) struct Decisions {
 
 /// One change, and why.
 #[derive(Debug, Serialize)]
-struct Decision {
+pub(super) struct Decision {
     number: u64,
     at: String,
     knob: Knob,
@@ -44,33 +42,6 @@ struct Decision {
     to: usize,
     reason: Reason,
     figures: BTreeMap<&'static str, f64>,
-}
-
-/// How the controller stands.
-#[derive(Debug, Serialize)]
-pub(super) struct Controller {
-    /// What keeps the process from writing more.
-    limited_by: Standing,
-    /// Transactions at a time.
-    concurrency: usize,
-    concurrency_min: usize,
-    concurrency_max: usize,
-    /// That write to the database, this one with them.
-    processes: usize,
-    /// What the database is believed to bear; null as long as nothing was decided about that.
-    ceiling: Option<usize>,
-    in_flight: usize,
-    /// Batches that are ready and wait for a turn.
-    waiting: usize,
-    /// Records in a transaction.
-    records: usize,
-    linger_ms: f64,
-    /// Whether after a transaction nothing is begun for as long as it took.
-    rests: bool,
-    records_per_second_max: u64,
-    frozen: bool,
-    /// The latest first.
-    decisions: Vec<Decision>,
 }
 
 impl From<Entry> for Decision {
@@ -89,26 +60,9 @@ impl From<Entry> for Decision {
     }
 }
 
-impl Controller {
-    pub(super) fn of(gate: &Gate) -> Self {
-        let look = gate.look();
-        Controller {
-            limited_by: look.standing,
-            concurrency: look.pace.concurrency,
-            concurrency_min: look.limits.0,
-            concurrency_max: look.limits.1,
-            processes: look.processes,
-            ceiling: look.ceiling,
-            in_flight: look.in_flight,
-            waiting: look.waiting,
-            records: look.pace.records,
-            linger_ms: look.pace.linger.as_secs_f64() * 1000.0,
-            rests: look.pace.rests,
-            records_per_second_max: look.settings.records_per_second_max,
-            frozen: look.settings.freeze,
-            decisions: gate.decisions(IN_STATUS).into_iter().map(Decision::from).collect(),
-        }
-    }
+/// Up to so many, the latest first.
+pub(super) fn latest(gate: &Gate, limit: usize) -> Vec<Decision> {
+    gate.decisions(limit).into_iter().map(Decision::from).collect()
 }
 
 /// The last decisions.
@@ -121,6 +75,5 @@ pub(super) async fn decisions(
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!("limit: from 1 to {LIMIT_MAX}")));
     }
-    let items = app.node.gate.decisions(limit).into_iter().map(Decision::from).collect();
-    Ok(Json(Decisions { items, next: None }))
+    Ok(Json(Decisions { items: latest(&app.node.gate, limit), next: None }))
 }

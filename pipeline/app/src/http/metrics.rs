@@ -207,6 +207,8 @@ impl Everything {
         gauge("millstream_controller_processes", help, look.processes as f64)?;
         let help = "1 if after a transaction nothing is begun for as long as it took, for the sake of others";
         gauge("millstream_controller_rests", help, f64::from(u8::from(pace.rests)))?;
+        let help = "1 if the operator holds the pace where it is";
+        gauge("millstream_controller_frozen", help, f64::from(u8::from(look.settings.freeze)))?;
         if let Some(ceiling) = look.ceiling {
             let help = "Transactions at a time that the database is believed to bear";
             gauge("millstream_controller_ceiling", help, ceiling as f64)?;

@@ -8,7 +8,7 @@ use millstream_engine::histogram::Reading;
 use millstream_engine::{Snapshot, Verdict};
 use serde::Serialize;
 
-use super::decisions::Controller;
+use super::controller::Controller;
 use super::look::Database;
 use super::{App, Shared, process};
 use crate::config::StreamKind;

@@ -35,12 +35,25 @@ pub(super) struct Axis {
     /// Fewer are not tried before: it costs goodput, and more does not.
     fewer_due: f64,
     more_next: bool,
+    /// What was found before a limit lowered it, and to what it was lowered.
+    lowered: Option<(usize, usize)>,
 }
 
 impl Axis {
     pub(super) fn new(knob: Knob, evidence: Evidence, steps: (f64, f64), rest_max: f64, now: f64) -> Self {
         let fewer_due = if knob == Knob::Concurrency { now + FEWER_FIRST } else { now };
-        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due, more_next: true }
+        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due, more_next: true, lowered: None }
+    }
+
+    /// Other limits hold. Gives where to be now: within them, and where a limit had lowered it back to what was found
+    /// before, if it `may_rise`.
+    pub(super) fn limit(&mut self, here: usize, (min, max): (usize, usize), may_rise: bool) -> usize {
+        self.evidence.limit(min, max);
+        // Who has moved since has found something else.
+        let found = self.lowered.filter(|(_, to)| *to == here).map_or(here, |(found, _)| found);
+        let to = if may_rise { found } else { here }.clamp(min, max);
+        self.lowered = (to < found).then_some((found, to));
+        to
     }
 
     /// Another number to compare with, in turn more and fewer; `alone` is who shares the database with no other process.
@@ -105,6 +118,20 @@ mod tests {
             capped_at: f64::INFINITY,
             full: true,
         }
+    }
+
+    #[test]
+    fn who_was_lowered_by_a_limit_goes_back_when_it_is_lifted() {
+        let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
+        let mut axis = Axis::new(Knob::Concurrency, evidence, (1.5, 0.7), 25.0, 0.0);
+        assert_eq!(axis.limit(40, (1, 30), true), 30);
+        assert_eq!(axis.limit(30, (1, 5), true), 5);
+        assert_eq!(axis.limit(5, (1, 64), false), 5, "frozen");
+        assert_eq!(axis.limit(5, (1, 20), true), 20, "as far as it may");
+        assert_eq!(axis.limit(20, (1, 64), true), 40);
+        assert_eq!(axis.limit(40, (1, 10), true), 10);
+        assert_eq!(axis.limit(4, (1, 64), true), 4, "fewer were found to be enough");
+        assert_eq!(axis.limit(4, (6, 64), true), 6);
     }
 
     #[test]

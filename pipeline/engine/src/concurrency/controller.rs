@@ -138,11 +138,13 @@ impl Controller {
 
     /// What is allowed is another than before.
     fn limit(&mut self, decisions: &mut Vec<Decision>) {
-        let (numbers, sizes) = (self.limits(), sizes(&self.settings));
-        self.search.evidence(Knob::Concurrency).limit(numbers.0, numbers.1);
-        self.search.evidence(Knob::Records).limit(sizes.0, sizes.1);
-        self.change(Knob::Concurrency, self.concurrency, Reason::Limit, Vec::new(), decisions);
-        self.change(Knob::Records, self.records, Reason::Limit, Vec::new(), decisions);
+        let (numbers, sizes, may_rise) = (self.limits(), sizes(&self.settings), !self.settings.freeze);
+        let concurrency = self.search.concurrency.limit(self.concurrency, numbers, may_rise);
+        // No higher than the database was seen to bear meanwhile.
+        let concurrency = concurrency.min(self.ceiling.within(numbers.1).max(self.concurrency));
+        let records = self.search.records.limit(self.records, sizes, may_rise);
+        self.change(Knob::Concurrency, concurrency, Reason::Limit, Vec::new(), decisions);
+        self.change(Knob::Records, records, Reason::Limit, Vec::new(), decisions);
         self.restart();
     }
 

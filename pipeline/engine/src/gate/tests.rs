@@ -224,3 +224,22 @@ async fn beside_others_nothing_is_begun_for_as_long_as_the_last_one_took() {
     drop(gate.enter(1, WORK).await);
     assert_eq!(began.elapsed(), settings(1).transaction_max);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_allowed_changes_at_once_and_what_is_refused_changes_nothing() {
+    let gate = Gate::new(settings(8));
+    gate.allow(|now, _| Ok::<_, ()>(Settings { concurrency_min: 4, ..now.clone() })).unwrap();
+    assert_eq!(gate.pace().concurrency, 4);
+    let turns: Vec<Turn> = futures::future::join_all((0..4).map(|at| gate.enter(at, WORK))).await;
+    let mut next = queued(&gate, 4).await;
+    gate.allow(|_, _| Err("no")).unwrap_err();
+    assert_eq!(gate.look().settings.concurrency_min, 4);
+    gate.allow(|now, _| Ok::<_, ()>(Settings { concurrency_min: 5, ..now.clone() })).unwrap();
+    assert!(futures::poll!(&mut next).is_ready(), "who waits is let in at once");
+
+    gate.allow(|_, configured| Ok::<_, ()>(Settings { concurrency_max: 2, ..configured.clone() })).unwrap();
+    let look = gate.look();
+    assert_eq!((look.pace.concurrency, look.limits, look.in_flight), (2, (1, 2), 4), "who is in stays");
+    assert_eq!(look.configured, settings(8));
+    drop(turns);
+}

@@ -102,6 +102,46 @@ function showPipeline(pipeline, index) {
   graph(section, pipeline.name, recent.records_per_second);
 }
 
+// What keeps more from being written, for people.
+const LIMITS = {
+  application_limited: 'Nothing more is there to be written.',
+  partition_limited: 'There is more, but in partitions whose lanes are busy.',
+  database_limited: 'The database writes no more, however much it is given.',
+  concurrency_limited: 'More at a time would write more: the limit is the configured number of transactions, or what was set while it runs.',
+  capped: 'The cap on rows per second holds it back.',
+  braked: 'Slowed down, because the database was overloaded, or did not answer.',
+  frozen: 'Held where it is by the operator.',
+};
+
+function words(name) {
+  return name.replaceAll('_', ' ');
+}
+
+function showPace(pace) {
+  const changed = pace.configured ? ' Limits were set while it runs.' : '';
+  set(byId('pace-reason'), (LIMITS[pace.limited_by] || words(pace.limited_by)) + changed);
+  const bears = pace.ceiling === null ? '' : `, the database bears ${number(pace.ceiling)}`;
+  tiles(byId('pace-tiles'), [
+    ['transactions at a time', number(pace.concurrency), `${number(pace.concurrency_min)} to ${number(pace.concurrency_max)}${bears}`],
+    ['records in each', number(pace.records), `at most ${number(pace.records_max)}`],
+    ['wait for company', ms(Math.round(pace.linger_ms)), pace.rests ? 'rests as long as it writes' : ''],
+    ['under way', number(pace.in_flight), `${number(pace.waiting)} batches wait`],
+    ['processes', number(pace.processes), 'that write to this database'],
+  ]);
+  const list = byId('decisions');
+  pace.decisions.forEach((decision, index) => {
+    if (!list.children[index]) list.append(document.createElement('li'));
+    const figures = Object.entries(decision.figures).map(([name, value]) => `${words(name)} ${figure(value)}`);
+    const why = figures.length ? `: ${figures.join(', ')}` : '';
+    const change = `${decision.knob} ${number(decision.from)} \u2192 ${number(decision.to)}`;
+    set(list.children[index], `${decision.at.slice(11, 19)} ${change}, ${words(decision.reason)}${why}`);
+  });
+}
+
+function figure(value) {
+  return whole.format(Math.abs(value) < 10 ? Math.round(value * 1000) / 1000 : Math.round(value));
+}
+
 function showParts(status) {
   const { postgres, http } = status;
   const unknown = postgres.unknown_size ? `, ${number(postgres.unknown_size)} of unknown size` : '';
@@ -168,6 +208,7 @@ async function refresh() {
     const status = await answer.json();
     summary(status);
     status.pipelines.forEach(showPipeline);
+    showPace(status.controller);
     showParts(status);
     showCommands(status);
   } catch (error) {

@@ -292,6 +292,11 @@ fn the_operators_limits_hold_at_once() {
     bench.run(40, Ending::Committed);
     assert!(bench.controller.pace().concurrency <= 3 && bench.controller.pace().records <= 500);
     assert_eq!(bench.controller.limited(), Limited::Limit, "eight processors could do more");
+    let back = bench.controller.set(bench.now, settings());
+    let to = |knob| back.iter().find(|decision| decision.knob == knob).map(|decision| decision.to);
+    for lowered in &decisions {
+        assert_eq!(to(lowered.knob), Some(lowered.from), "as before they held: {back:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,232 @@
+//! `/v1/controller`: how the controller stands, and what the operator allows it while it runs.
+//!
+//! What is changed here holds at once and until the process ends, or until it is changed again; the configuration stays
+//! as it is.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::http::StatusCode;
+use axum::routing::{MethodRouter, get};
+use millstream_engine::concurrency::Settings;
+use millstream_engine::gate::{Gate, Standing};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Shared;
+use super::access::Access;
+use super::decisions::{self, Decision};
+use super::problem::Problem;
+
+/// As many decisions as one reads at a glance.
+const DECISIONS: usize = 5;
+/// No change of four numbers is longer.
+const BODY_BYTES_MAX: usize = 4 << 10;
+
+/// How the controller stands.
+#[derive(Debug, Serialize)]
+pub(super) struct Controller {
+    /// What keeps the process from writing more.
+    limited_by: Standing,
+    /// Transactions at a time.
+    concurrency: usize,
+    /// The fewest and the most: this process's part, where processes share a bound.
+    concurrency_min: usize,
+    concurrency_max: usize,
+    /// That write to the database, this one with them.
+    processes: usize,
+    /// What the database is believed to bear; null as long as nothing was decided about that.
+    ceiling: Option<usize>,
+    in_flight: usize,
+    /// Batches that are ready and wait for a turn.
+    waiting: usize,
+    /// Records in a transaction, and the most.
+    records: usize,
+    records_max: usize,
+    linger_ms: f64,
+    /// Whether after a transaction nothing is begun for as long as it took.
+    rests: bool,
+    records_per_second_max: u64,
+    frozen: bool,
+    /// What the configuration says of what was changed since the start; null if nothing was.
+    configured: Option<Limits>,
+    /// The latest first.
+    decisions: Vec<Decision>,
+}
+
+/// What can be changed while it runs.
+#[derive(Debug, PartialEq, Serialize)]
+struct Limits {
+    frozen: bool,
+    concurrency_min: usize,
+    concurrency_max: usize,
+    records_max: usize,
+}
+
+/// A merge patch (<https://www.rfc-editor.org/rfc/rfc7396>): what is left out stays, null is what the configuration says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    #[serde(default, deserialize_with = "given")]
+    frozen: Option<Option<bool>>,
+    #[serde(default, deserialize_with = "given")]
+    concurrency_min: Option<Option<usize>>,
+    #[serde(default, deserialize_with = "given")]
+    concurrency_max: Option<Option<usize>>,
+    #[serde(default, deserialize_with = "given")]
+    records_max: Option<Option<usize>>,
+}
+
+/// Tells null from what is left out.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+impl From<&Settings> for Limits {
+    fn from(settings: &Settings) -> Self {
+        Limits {
+            frozen: settings.freeze,
+            concurrency_min: settings.concurrency_min,
+            concurrency_max: settings.concurrency_max,
+            records_max: settings.records_max,
+        }
+    }
+}
+
+impl Controller {
+    pub(super) fn of(gate: &Gate) -> Self {
+        let look = gate.look();
+        let configured = Limits::from(&look.configured);
+        Controller {
+            limited_by: look.standing,
+            concurrency: look.pace.concurrency,
+            concurrency_min: look.limits.0,
+            concurrency_max: look.limits.1,
+            processes: look.processes,
+            ceiling: look.ceiling,
+            in_flight: look.in_flight,
+            waiting: look.waiting,
+            records: look.pace.records,
+            records_max: look.settings.records_max,
+            linger_ms: look.pace.linger.as_secs_f64() * 1000.0,
+            rests: look.pace.rests,
+            records_per_second_max: look.settings.records_per_second_max,
+            frozen: look.settings.freeze,
+            configured: (configured != Limits::from(&look.settings)).then_some(configured),
+            decisions: decisions::latest(gate, DECISIONS),
+        }
+    }
+}
+
+impl Change {
+    /// What is allowed after it.
+    fn of(&self, now: &Settings, configured: &Settings) -> Result<Settings, String> {
+        let concurrency_max = chosen(self.concurrency_max, now.concurrency_max, configured.concurrency_max);
+        // Who lowers the most means what was the fewest before, too.
+        let fewest = now.concurrency_min.min(concurrency_max);
+        let concurrency_min = chosen(self.concurrency_min, fewest, configured.concurrency_min.min(concurrency_max));
+        let records_max = chosen(self.records_max, now.records_max, configured.records_max);
+        let lanes = configured.concurrency_max;
+        if !(1..=lanes).contains(&concurrency_max) {
+            return Err(format!(
+                "concurrency_max: from 1 to {lanes}, the lanes of all pipelines (pipeline.NAME.concurrency.max)"
+            ));
+        }
+        if !(1..=concurrency_max).contains(&concurrency_min) {
+            return Err(format!("concurrency_min: from 1 to {concurrency_max}, which is concurrency_max"));
+        }
+        if !(1..=configured.records_max).contains(&records_max) {
+            let most = configured.records_max;
+            return Err(format!("records_max: from 1 to {most}, the largest batch (pipeline.NAME.batch_records_max)"));
+        }
+        let freeze = chosen(self.frozen, now.freeze, configured.freeze);
+        Ok(Settings { concurrency_min, concurrency_max, records_max, freeze, ..now.clone() })
+    }
+}
+
+fn chosen<T>(change: Option<Option<T>>, now: T, configured: T) -> T {
+    change.map_or(now, |value| value.unwrap_or(configured))
+}
+
+/// To look, and to change.
+pub(super) fn route() -> MethodRouter<Shared> {
+    get(look).patch(change).layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
+async fn look(State(app): State<Shared>) -> Json<Controller> {
+    Json(Controller::of(&app.node.gate))
+}
+
+async fn change(
+    State(app): State<Shared>,
+    Extension(access): Extension<Access>,
+    change: Result<Json<Change>, JsonRejection>,
+) -> Result<Json<Controller>, Problem> {
+    access.every_store()?;
+    let Json(change) = change.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!("at most {BODY_BYTES_MAX} bytes are read")),
+        status => Problem::new(status, "bad-request", "the request cannot be understood", error.body_text()),
+    })?;
+    let gate = &app.node.gate;
+    gate.allow(|now, configured| change.of(now, configured)).map_err(Problem::bad_request)?;
+    let now = Limits::from(&gate.look().settings);
+    tracing::info!(
+        frozen = now.frozen,
+        concurrency_min = now.concurrency_min,
+        concurrency_max = now.concurrency_max,
+        records_max = now.records_max,
+        "the operator has set the controller's limits"
+    );
+    Ok(Json(Controller::of(gate)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn configured() -> Settings {
+        Settings {
+            concurrency_min: 2,
+            concurrency_max: 8,
+            concurrency_max_together: 0,
+            records_max: 10_000,
+            bytes_max: 1 << 24,
+            freshness: Duration::from_millis(500),
+            transaction_max: Duration::from_secs(2),
+            records_per_second_max: 0,
+            freeze: false,
+        }
+    }
+
+    fn after(now: &Settings, change: &str) -> Result<Settings, String> {
+        serde_json::from_str::<Change>(change).map_err(|error| error.to_string())?.of(now, &configured())
+    }
+
+    #[test]
+    fn what_is_left_out_stays_and_null_is_what_is_configured() {
+        let changed = after(&configured(), r#"{"frozen":true,"concurrency_max":1,"records_max":100}"#).unwrap();
+        let expected =
+            Settings { freeze: true, concurrency_min: 1, concurrency_max: 1, records_max: 100, ..configured() };
+        assert_eq!(changed, expected);
+        assert_eq!(after(&changed, "{}").unwrap(), changed);
+        let back = after(&changed, r#"{"concurrency_max":null,"concurrency_min":null}"#).unwrap();
+        assert_eq!(back, Settings { freeze: true, records_max: 100, ..configured() });
+        assert_eq!(after(&back, r#"{"frozen":null,"records_max":null}"#).unwrap(), configured());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_can() {
+        for (change, said) in [
+            (r#"{"concurrency_max":9}"#, "from 1 to 8"),
+            (r#"{"concurrency_max":0}"#, "from 1 to 8"),
+            (r#"{"concurrency_min":5,"concurrency_max":4}"#, "from 1 to 4"),
+            (r#"{"records_max":10001}"#, "from 1 to 10000"),
+            (r#"{"freeze":true}"#, "unknown field `freeze`"),
+            (r#"{"concurrency_max":-1}"#, "invalid value"),
+        ] {
+            let refused = after(&configured(), change).unwrap_err();
+            assert!(refused.contains(said), "{change}: {refused}");
+        }
+    }
+}
