@@ -70,7 +70,7 @@ impl Axis {
             }
         };
         let more = || beside(self.steps.0);
-        let fewer = || if now >= self.fewer_due { beside(self.steps.1) } else { None };
+        let fewer = || beside(self.steps.1).filter(|to| now >= self.fewer_due && *to >= around.least(self.knob));
         let to = if self.more_next { more().or_else(fewer) } else { fewer().or_else(more) };
         self.more_next = !self.more_next;
         to
@@ -114,6 +114,7 @@ mod tests {
             concurrency: 8,
             records: 1_000,
             concurrency_most: 64,
+            concurrency_least: 1,
             records_most: 10_000,
             capped_at: f64::INFINITY,
             full: true,

@@ -1,8 +1,8 @@
 //! The most transactions at a time that the database is believed to bear.
 //!
 //! Lowered when the database turns work away or says that its processors or a replica do not keep up; raised
-//! again step by step. Never tells how many are written at a time, only how many are too many: what the database says of
-//! itself is seconds old, and steering by it would swing.
+//! again step by step. Never tells how many are written at a time, only how many are too many, and how many too few to be
+//! tried: what the database says of itself is seconds old, and steering by it would swing.
 
 use super::Signals;
 use super::processors::Processors;
@@ -33,6 +33,10 @@ const SIGNAL_EVERY: f64 = 10.0;
 /// are, transactions wait for something else, and it is doubled.
 const IDLE: f64 = 0.5;
 const IDLE_LOOKS: u32 = 3;
+
+/// A transaction is one session, which has one processor at most: with fewer than this part of those that ours keep busy
+/// something is lost for certain.
+const BUSY_PART: f64 = 0.9;
 
 /// It is raised so often (seconds), and half as often after each time it was lowered again, up to the longest.
 const RAISE_EVERY: f64 = 30.0;
@@ -88,6 +92,11 @@ impl Ceiling {
     /// Whether one transaction at a time is to rest for as long as it works.
     pub(super) fn rests(&self) -> bool {
         self.rests
+    }
+
+    /// Fewer than this could not keep busy the processors that ours keep busy.
+    pub(super) fn floor(&self) -> usize {
+        super::ladder::nearest((BUSY_PART * self.processors.busy()).ceil()).max(1)
     }
 
     /// So many were too many.

@@ -333,6 +333,7 @@ impl Controller {
             concurrency: self.concurrency,
             records: self.records,
             concurrency_most: self.ceiling.within(self.limits().1),
+            concurrency_least: self.ceiling.floor(),
             records_most: self.batch.most(self.records, &self.cost, &self.settings),
             capped_at: if cap == 0 { f64::INFINITY } else { cap as f64 },
             full: self.batch.mostly_full(),

@@ -130,7 +130,7 @@ impl Evidence {
         let (rung, other) = (self.ladder.at_most(from), self.ladder.at_most(to));
         self.pairs.push_front(self.pair(rung, other, ratio, variance));
         self.weigh();
-        let leaves = self.better(from, ceiling).is_some_and(|better| better >= to);
+        let leaves = self.better(from, (from, ceiling)).is_some_and(|better| better >= to);
         self.pairs.pop_front();
         self.weigh();
         leaves
@@ -158,15 +158,15 @@ impl Evidence {
     ///
     /// A number is worth the logarithm of what it is believed to give, less its own times the price. That is a slope and
     /// not a part of the most, because what the most is nobody knows when all that was seen is noisy.
-    pub(super) fn better(&self, number: usize, ceiling: usize) -> Option<usize> {
-        let (here, top) = (self.ladder.at_most(number), self.ladder.at_most(ceiling));
+    pub(super) fn better(&self, number: usize, (floor, ceiling): (usize, usize)) -> Option<usize> {
+        let [bottom, here, top] = [floor, number, ceiling].map(|number| self.ladder.at_most(number));
         if self.pairs.is_empty() {
             // Nothing is known: only trying tells. But higher up nothing is tried on no evidence.
             let to = self.ladder.beside(here, 2.0).min(top);
             return (to > here && number <= self.ladder.number(0).max(2)).then(|| self.ladder.number(to));
         }
         let (mut best, mut best_worth) = (here, f64::NEG_INFINITY);
-        for rung in 0..=top {
+        for rung in bottom..=top {
             let worth = self.worth(rung);
             if worth > best_worth + 1e-9 {
                 (best, best_worth) = (rung, worth);
@@ -235,6 +235,6 @@ mod tests {
         assert!(sizes.would_leave(5_478, 10_000, (-0.05, 0.06), 10_000), "who knows so little expects more of more");
         assert!(!sizes.would_leave(5_478, 10_000, (-0.6, 0.02), 10_000), "half as much is clear enough");
         assert!(!sizes.would_leave(5_478, 10_000, (0.3, 0.02), 6_000), "no more than this is allowed");
-        assert_eq!((sizes.better(5_478, 10_000), sizes.share(5_478)), (None, before));
+        assert_eq!((sizes.better(5_478, (1, 10_000)), sizes.share(5_478)), (None, before));
     }
 }

@@ -29,12 +29,15 @@ pub(super) struct Processors {
     /// Parts of them in use, where that is known, and in use by us.
     used: Option<f64>,
     ours: f64,
+    /// How many there are, as far as is known.
+    count: f64,
 }
 
 impl Processors {
     /// Looks, `concurrency` being in force. How many sessions too many want a processor while others are there; none while
     /// they are not.
     pub(super) fn look(&mut self, signals: &Signals, concurrency: usize) -> Option<f64> {
+        self.count = 0.0;
         // Before anything is seen they are not idle.
         let before = self.used.unwrap_or(1.0);
         self.used = signals.processors_used.map(|used| before + (used - before) / OVER);
@@ -43,6 +46,7 @@ impl Processors {
         let processors = signals.processors.filter(|processors| *processors >= 1.0)?;
         self.others += ((others / processors).min(OTHERS_PER_PROCESSOR_MAX) - self.others) / OVER;
         self.running += (running / processors - self.running) / OVER;
+        self.count = processors;
         let beside = self.others > OTHERS_PER_PROCESSOR;
         let excess = (self.running - RUNNING_BESIDE_OTHERS) * processors;
         // How many of those who wait would run without ours is not known: half of ours each time.
@@ -58,6 +62,12 @@ impl Processors {
     /// Whether they are full, not least of us.
     pub(super) fn are_full_of_us(&self) -> bool {
         self.used.is_some_and(|used| used > FULL_BESIDE_OTHERS) && self.ours > OURS_BESIDE_OTHERS
+    }
+
+    /// How many of them sessions of ours keep busy, as far as both are known; 0 while they are not. What this process itself
+    /// uses on the same ones is no session's.
+    pub(super) fn busy(&self) -> f64 {
+        (self.running - self.others).min(self.ours).max(0.0) * self.count
     }
 
     /// What fewer of ours use is seen from now on.

@@ -20,6 +20,8 @@ pub(super) struct Around<'a> {
     pub(super) concurrency: usize,
     pub(super) records: usize,
     pub(super) concurrency_most: usize,
+    /// Fewer could not keep the processors busy that are.
+    pub(super) concurrency_least: usize,
     pub(super) records_most: usize,
     /// Records per second at which the operator's cap binds; infinite without one.
     pub(super) capped_at: f64,
@@ -33,6 +35,14 @@ impl Around<'_> {
         match knob {
             Knob::Records => (self.records, self.records_most),
             _ => (self.concurrency, self.concurrency_most),
+        }
+    }
+
+    /// The least that may be better than what holds.
+    pub(super) fn least(&self, knob: Knob) -> usize {
+        match knob {
+            Knob::Records => 1,
+            _ => self.concurrency_least.min(self.concurrency),
         }
     }
 }

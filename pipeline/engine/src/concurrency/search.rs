@@ -347,7 +347,7 @@ impl Search {
     pub(super) fn better(&self, knob: Knob, around: &Around<'_>, reading: &Reading) -> Option<Step> {
         let axis = if knob == Knob::Records { &self.records } else { &self.concurrency };
         let (here, most) = around.of(knob);
-        let to = axis.evidence.better(here, most).filter(|to| *to != here)?;
+        let to = axis.evidence.better(here, (around.least(knob), most)).filter(|to| *to != here)?;
         let reason = if to > here { Reason::MoreIsFaster } else { Reason::FewerAreEnough };
         Some(Step { knob, from: here, to, reason, figures: figures(axis, here, to, reading) })
     }

@@ -59,6 +59,33 @@ fn it_doubles_while_processors_are_not_full_and_no_more_once_they_are() {
 }
 
 #[test]
+fn the_floor_is_what_sessions_of_ours_keep_busy_and_nothing_where_that_is_not_known() {
+    let floor = |running: f64, ours: Option<f64>, others: f64| {
+        let mut ceiling = Ceiling::new();
+        let signals = Signals {
+            sessions_running: Some(running),
+            sessions_of_others: Some(others),
+            processors: Some(4.0),
+            processors_used: Some(1.0),
+            processors_ours: ours,
+            ..Signals::default()
+        };
+        (0..30).for_each(|second| {
+            ceiling.heed(f64::from(second), &signals, 8);
+        });
+        let floor = ceiling.floor();
+        ceiling.heed(30.0, &Signals::default(), 8);
+        assert_eq!(ceiling.floor(), 1, "it says no more");
+        floor
+    };
+    assert_eq!(floor(4.0, Some(1.0), 0.0), 4);
+    assert_eq!(floor(3.0, Some(1.0), 0.0), 3, "the rest is this process");
+    assert_eq!(floor(9.0, Some(0.6), 0.0), 3, "they wait for processors that somebody else has");
+    assert_eq!(floor(4.0, Some(1.0), 0.8), 3);
+    assert_eq!(floor(4.0, None, 0.0), 1);
+}
+
+#[test]
 fn too_many_running_lower_it_once_in_ten_seconds_and_it_rises_again() {
     let mut ceiling = Ceiling::new();
     let many = Signals { sessions_running: Some(20.0), processors: Some(4.0), ..Signals::default() };

@@ -272,6 +272,37 @@ fn a_stall_in_which_all_fails_does_not_stop_for_ever() {
 }
 
 #[test]
+fn fewer_than_keep_the_processors_busy_are_not_tried() {
+    // Eight processors, of which nothing is known, then each second what they do.
+    let lowest = |told: bool| {
+        let mut bench = Bench::new(settings());
+        for second in 0..240 {
+            bench.run(1, Ending::Committed);
+            let running = bench.open.len().min(8) as f64;
+            let signals = Signals {
+                sessions_running: Some(running),
+                sessions_of_others: Some(0.0),
+                processors: Some(8.0),
+                processors_used: Some(running / 8.0),
+                processors_ours: Some(running / 8.0),
+                ..Signals::default()
+            };
+            if told {
+                bench.tell(Event::Signals(signals));
+            }
+            if second == 20 {
+                bench.decisions.clear();
+            }
+        }
+        let tried = bench.decisions.iter().filter(|one| one.knob == Knob::Concurrency).map(|one| one.to);
+        (tried.min(), bench.controller.pace().concurrency)
+    };
+    let (told, found) = lowest(true);
+    assert!(told.is_none_or(|lowest| lowest >= 8) && found >= 8, "{told:?}, {found}");
+    assert!(lowest(false).0 < Some(8), "who is told nothing has to try");
+}
+
+#[test]
 fn frozen_it_changes_nothing_whatever_happens() {
     let mut bench = Bench::new(Settings { freeze: true, ..settings() });
     bench.run(20, Ending::Committed);
