@@ -292,6 +292,12 @@ async fn tokens_open_what_they_are_for_and_nothing_else_does() {
     let buckets = millstream.send(Method::GET, "/v1/buckets", &[("authorization", &one)], "").await.unwrap().json();
     assert_eq!(buckets["items"].as_array().unwrap().len(), 1, "{buckets}");
     assert_eq!(buckets["items"][0]["store"], "minio-a");
+    let hold = async |token: &str| {
+        let headers = [JSON, ("authorization", token)];
+        millstream.send(Method::PATCH, "/v1/controller", &headers, r#"{"frozen":true}"#).await.unwrap()
+    };
+    is_problem(&hold(&one).await, 403, "forbidden");
+    assert_eq!(hold(&all).await.json()["limits"]["frozen"], true);
     millstream.finish().await;
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use hyper::Method;
 use millstream_tests::event::lines;
 use millstream_tests::{Event, Generator, Millstream, Model, Setup, compare, database, until};
 use serde_json::Value;
@@ -210,10 +211,15 @@ async fn the_operator_holds_and_bounds_the_pace_while_it_runs() {
     for (options, reason) in [
         (["--concurrency-max", "7"], "from 1 to 6, the lanes of all pipelines"),
         (["--records-max", "0"], "from 1 to 10000"),
-        (["--concurrency-min", "2"], "from 1 to 1, which is concurrency_max"),
+        (["--concurrency-min", "2"], "from 1 to 1, which is concurrency_max; 2 is not"),
     ] {
         let refused = pace(&options);
         assert!(refused.code == 1 && refused.err.contains(reason), "{options:?}: {refused:#?}");
+    }
+    for (patch, status) in [("[true]", 422), (r#"{"freeze":true}"#, 400), (r#"{"frozen":1}"#, 400)] {
+        let json = [("content-type", "application/json")];
+        let refused = running.send(Method::PATCH, "/v1/controller", &json, patch).await.unwrap();
+        assert_eq!(refused.status, status, "{patch}: {}", refused.text());
     }
     let after = controller(&running).await;
     for held in ["frozen", "concurrency_min", "concurrency_max", "records_max"] {

@@ -222,26 +222,30 @@ impl Gate {
     }
 
     /// Changes what the operator allows, from what holds and what the gate was opened with, in one step. Holds at once,
-    /// until the next change; what is refused changes nothing.
+    /// until the next change; what is refused changes nothing. Gives what is allowed now, if that is
+    /// another than before.
     ///
     /// # Errors
     /// What `change` says.
-    pub fn allow<E>(&self, change: impl FnOnce(&Settings, &Settings) -> Result<Settings, E>) -> Result<(), E> {
+    pub fn allow<E>(
+        &self,
+        change: impl FnOnce(&Settings, &Settings) -> Result<Settings, E>,
+    ) -> Result<Option<Settings>, E> {
         let (mut inner, now) = self.now();
         let settings = change(&inner.settings, &inner.configured)?;
         if settings == inner.settings {
-            return Ok(());
+            return Ok(None);
         }
         if let Some(recorder) = &mut inner.recorder {
             recorder.settings(now, &settings);
         }
         inner.settings = settings.clone();
-        let mut decided = inner.controller.set(now, settings);
+        let mut decided = inner.controller.set(now, settings.clone());
         inner.decided(now, &decided);
         decided.extend(inner.grant(now));
         drop(inner);
         self.log(&decided);
-        Ok(())
+        Ok(Some(settings))
     }
 
     /// How it stands.

@@ -8,8 +8,7 @@ use hyper::Method;
 use serde_json::{Map, Value};
 
 use super::client::{Client, problem};
-use super::screen;
-use super::status::{dash, found, text};
+use super::screen::{self, dash, found, text};
 use crate::config::Config;
 
 const PATH: &str = "/v1/controller";

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use serde_json::Value;
+
 /// Prints a result. A reader that has gone (`| head`) is no error.
 pub(super) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -23,7 +25,7 @@ pub(super) fn complain(text: &str) {
 }
 
 /// Prints a value as JSON, for programs.
-pub(super) fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
+pub(super) fn print_json(value: &Value) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value)?);
     Ok(())
 }
@@ -114,6 +116,21 @@ pub(super) fn seconds(seconds: f64) -> String {
         seconds if seconds < 172_800.0 => format!("{:.1} h", seconds / 3600.0),
         seconds => format!("{:.1} d", seconds / 86_400.0),
     }
+}
+
+/// For what is not known.
+pub(super) fn dash() -> String {
+    "-".to_owned()
+}
+
+/// A member of an answer by its path.
+pub(super) fn found<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(value, |value, name| value.get(name)).filter(|value| !value.is_null())
+}
+
+/// The same as text that is safe to print.
+pub(super) fn text(value: &Value, path: &str) -> String {
+    found(value, path).and_then(Value::as_str).map_or_else(dash, escape)
 }
 
 #[cfg(test)]

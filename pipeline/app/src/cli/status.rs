@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::client::Client;
+use super::screen::{dash, found, text};
 use super::{pace, screen};
 use crate::config::Config;
 
@@ -133,19 +134,6 @@ fn row(pipeline: &Value) -> Vec<String> {
         freshness("recent.freshness_ms.p50"),
         freshness("recent.freshness_ms.p99"),
     ]
-}
-
-pub(super) fn dash() -> String {
-    "-".to_owned()
-}
-
-/// A member by its path.
-pub(super) fn found<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(value, |value, name| value.get(name)).filter(|value| !value.is_null())
-}
-
-pub(super) fn text(value: &Value, path: &str) -> String {
-    found(value, path).and_then(Value::as_str).map_or_else(dash, screen::escape)
 }
 
 /// The verdict in words, with the time left.

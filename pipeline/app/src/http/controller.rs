@@ -11,6 +11,7 @@ use axum::routing::{MethodRouter, get};
 use millstream_engine::concurrency::Settings;
 use millstream_engine::gate::{Gate, Standing};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use super::Shared;
 use super::access::Access;
@@ -47,7 +48,9 @@ pub(super) struct Controller {
     rests: bool,
     records_per_second_max: u64,
     frozen: bool,
-    /// What the configuration says of what was changed since the start; null if nothing was.
+    /// What is set, for this process alone.
+    limits: Limits,
+    /// What the configuration says instead; null if it says the same.
     configured: Option<Limits>,
     /// The latest first.
     decisions: Vec<Decision>,
@@ -95,7 +98,7 @@ impl From<&Settings> for Limits {
 impl Controller {
     pub(super) fn of(gate: &Gate) -> Self {
         let look = gate.look();
-        let configured = Limits::from(&look.configured);
+        let [limits, configured] = [&look.settings, &look.configured].map(Limits::from);
         Controller {
             limited_by: look.standing,
             concurrency: look.pace.concurrency,
@@ -111,7 +114,8 @@ impl Controller {
             rests: look.pace.rests,
             records_per_second_max: look.settings.records_per_second_max,
             frozen: look.settings.freeze,
-            configured: (configured != Limits::from(&look.settings)).then_some(configured),
+            configured: (configured != limits).then_some(configured),
+            limits,
             decisions: decisions::latest(gate, DECISIONS),
         }
     }
@@ -121,9 +125,7 @@ impl Change {
     /// What is allowed after it.
     fn of(&self, now: &Settings, configured: &Settings) -> Result<Settings, String> {
         let concurrency_max = chosen(self.concurrency_max, now.concurrency_max, configured.concurrency_max);
-        // Who lowers the most means what was the fewest before, too.
-        let fewest = now.concurrency_min.min(concurrency_max);
-        let concurrency_min = chosen(self.concurrency_min, fewest, configured.concurrency_min.min(concurrency_max));
+        let concurrency_min = chosen(self.concurrency_min, now.concurrency_min, configured.concurrency_min);
         let records_max = chosen(self.records_max, now.records_max, configured.records_max);
         let lanes = configured.concurrency_max;
         if !(1..=lanes).contains(&concurrency_max) {
@@ -132,7 +134,9 @@ impl Change {
             ));
         }
         if !(1..=concurrency_max).contains(&concurrency_min) {
-            return Err(format!("concurrency_min: from 1 to {concurrency_max}, which is concurrency_max"));
+            return Err(format!(
+                "concurrency_min: from 1 to {concurrency_max}, which is concurrency_max; {concurrency_min} is not"
+            ));
         }
         if !(1..=configured.records_max).contains(&records_max) {
             let most = configured.records_max;
@@ -159,23 +163,27 @@ async fn look(State(app): State<Shared>) -> Json<Controller> {
 async fn change(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    change: Result<Json<Change>, JsonRejection>,
+    // A struct would take a list for its members, too.
+    change: Result<Json<Map<String, Value>>, JsonRejection>,
 ) -> Result<Json<Controller>, Problem> {
     access.every_store()?;
     let Json(change) = change.map_err(|error| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!("at most {BODY_BYTES_MAX} bytes are read")),
         status => Problem::new(status, "bad-request", "the request cannot be understood", error.body_text()),
     })?;
+    let change: Change =
+        serde_json::from_value(Value::Object(change)).map_err(|error| Problem::bad_request(error.to_string()))?;
     let gate = &app.node.gate;
-    gate.allow(|now, configured| change.of(now, configured)).map_err(Problem::bad_request)?;
-    let now = Limits::from(&gate.look().settings);
-    tracing::info!(
-        frozen = now.frozen,
-        concurrency_min = now.concurrency_min,
-        concurrency_max = now.concurrency_max,
-        records_max = now.records_max,
-        "the operator has set the controller's limits"
-    );
+    if let Some(settings) = gate.allow(|now, configured| change.of(now, configured)).map_err(Problem::bad_request)? {
+        let now = Limits::from(&settings);
+        tracing::info!(
+            frozen = now.frozen,
+            concurrency_min = now.concurrency_min,
+            concurrency_max = now.concurrency_max,
+            records_max = now.records_max,
+            "the operator has set the controller's limits"
+        );
+    }
     Ok(Json(Controller::of(gate)))
 }
 
@@ -205,7 +213,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_stays_and_null_is_what_is_configured() {
-        let changed = after(&configured(), r#"{"frozen":true,"concurrency_max":1,"records_max":100}"#).unwrap();
+        let change = r#"{"frozen":true,"concurrency_min":1,"concurrency_max":1,"records_max":100}"#;
+        let changed = after(&configured(), change).unwrap();
         let expected =
             Settings { freeze: true, concurrency_min: 1, concurrency_max: 1, records_max: 100, ..configured() };
         assert_eq!(changed, expected);
@@ -221,6 +230,7 @@ mod tests {
             (r#"{"concurrency_max":9}"#, "from 1 to 8"),
             (r#"{"concurrency_max":0}"#, "from 1 to 8"),
             (r#"{"concurrency_min":5,"concurrency_max":4}"#, "from 1 to 4"),
+            (r#"{"concurrency_max":1}"#, "concurrency_min: from 1 to 1, which is concurrency_max; 2 is not"),
             (r#"{"records_max":10001}"#, "from 1 to 10000"),
             (r#"{"freeze":true}"#, "unknown field `freeze`"),
             (r#"{"concurrency_max":-1}"#, "invalid value"),

@@ -66,6 +66,7 @@ pub(super) async fn measure(State(app): State<Shared>, request: Request, next: N
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
+        Method::PATCH => "PATCH",
         _ => "other",
     };
     let began = Instant::now();

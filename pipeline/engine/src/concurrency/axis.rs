@@ -35,24 +35,23 @@ pub(super) struct Axis {
     /// Fewer are not tried before: it costs goodput, and more does not.
     fewer_due: f64,
     more_next: bool,
-    /// What was found before a limit lowered it, and to what it was lowered.
-    lowered: Option<(usize, usize)>,
+    /// What was found before a limit moved it, and to what it was moved.
+    moved: Option<(usize, usize)>,
 }
 
 impl Axis {
     pub(super) fn new(knob: Knob, evidence: Evidence, steps: (f64, f64), rest_max: f64, now: f64) -> Self {
         let fewer_due = if knob == Knob::Concurrency { now + FEWER_FIRST } else { now };
-        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due, more_next: true, lowered: None }
+        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due, more_next: true, moved: None }
     }
 
-    /// Other limits hold. Gives where to be now: within them, and where a limit had lowered it back to what was found
-    /// before, if it `may_rise`.
-    pub(super) fn limit(&mut self, here: usize, (min, max): (usize, usize), may_rise: bool) -> usize {
-        self.evidence.limit(min, max);
-        // Who has moved since has found something else.
-        let found = self.lowered.filter(|(_, to)| *to == here).map_or(here, |(found, _)| found);
-        let to = if may_rise { found } else { here }.clamp(min, max);
-        self.lowered = (to < found).then_some((found, to));
+    /// Other limits hold. Gives where to be now: within them, and where a limit had moved it back to what was found before,
+    /// as long as that is no more than `most`; none holds it where it is. Who has stepped, or was braked, since then stays.
+    pub(super) fn limit(&mut self, here: usize, (min, max): (usize, usize), most: Option<usize>) -> usize {
+        self.evidence.widen(min, max);
+        let found = self.moved.filter(|(_, to)| *to == here).map_or(here, |(found, _)| found);
+        let to = most.map_or(here, |most| found.min(most.max(here))).clamp(min, max);
+        self.moved = (to != found).then_some((found, to));
         to
     }
 
@@ -66,7 +65,8 @@ impl Axis {
             if self.knob == Knob::Records || !alone || self.evidence.doubt_between(here, near) < DOUBT {
                 Some(near)
             } else {
-                self.evidence.beside(here, factor * factor, most)
+                let far = self.evidence.beside(here, factor * factor, most);
+                far.filter(|far| *far >= around.least(self.knob)).or(Some(near))
             }
         };
         let more = || beside(self.steps.0);
@@ -122,17 +122,24 @@ mod tests {
     }
 
     #[test]
-    fn who_was_lowered_by_a_limit_goes_back_when_it_is_lifted() {
+    fn who_was_moved_by_a_limit_goes_back_when_it_is_lifted() {
         let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
         let mut axis = Axis::new(Knob::Concurrency, evidence, (1.5, 0.7), 25.0, 0.0);
-        assert_eq!(axis.limit(40, (1, 30), true), 30);
-        assert_eq!(axis.limit(30, (1, 5), true), 5);
-        assert_eq!(axis.limit(5, (1, 64), false), 5, "frozen");
-        assert_eq!(axis.limit(5, (1, 20), true), 20, "as far as it may");
-        assert_eq!(axis.limit(20, (1, 64), true), 40);
-        assert_eq!(axis.limit(40, (1, 10), true), 10);
-        assert_eq!(axis.limit(4, (1, 64), true), 4, "fewer were found to be enough");
-        assert_eq!(axis.limit(4, (6, 64), true), 6);
+        let any = Some(64);
+        assert_eq!(axis.limit(40, (1, 30), any), 30);
+        assert_eq!(axis.limit(30, (1, 5), any), 5);
+        assert_eq!(axis.limit(5, (1, 64), None), 5, "frozen");
+        assert_eq!(axis.limit(5, (1, 20), any), 20, "as far as it may");
+        assert_eq!(axis.limit(20, (1, 64), Some(12)), 20, "no more than is borne, and no less than it is");
+        assert_eq!(axis.limit(20, (1, 64), any), 40);
+        assert_eq!(axis.limit(40, (1, 10), any), 10);
+        assert_eq!(axis.limit(10, (1, 64), Some(12)), 12, "the rest is not forgotten");
+        assert_eq!(axis.limit(12, (1, 64), any), 40);
+        assert_eq!(axis.limit(40, (1, 10), any), 10);
+        assert_eq!(axis.limit(4, (1, 64), any), 4, "fewer were found to be enough");
+        assert_eq!(axis.limit(4, (6, 64), any), 6);
+        assert_eq!(axis.limit(6, (1, 64), None), 6, "frozen");
+        assert_eq!(axis.limit(6, (1, 64), any), 4, "a fewest, too");
     }
 
     #[test]
@@ -152,6 +159,20 @@ mod tests {
         let axis = Axis::new(Knob::Concurrency, evidence, (1.3, 0.83), 25.0, 0.0);
         let tried = |alone| axis.clone().next_trial(0.0, &around(&Cost::default()), alone);
         assert_eq!((tried(true), tried(false)), (Some(13), Some(10)), "of eight");
+    }
+
+    #[test]
+    fn fewer_than_keep_processors_busy_are_not_tried_and_what_is_nearer_is() {
+        let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
+        let mut axis = Axis::new(Knob::Concurrency, evidence, (1.3, 0.83), 25.0, 0.0);
+        axis.hurry(0.0);
+        let cost = Cost::default();
+        let fewer = |least| {
+            let mut axis = axis.clone();
+            axis.turn(false);
+            axis.next_trial(0.0, &Around { concurrency_least: least, ..around(&cost) }, true)
+        };
+        assert_eq!([1, 6, 7, 8].map(fewer), [Some(6), Some(6), Some(7), Some(13)], "of eight");
     }
 
     #[test]

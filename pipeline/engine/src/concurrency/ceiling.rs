@@ -94,9 +94,10 @@ impl Ceiling {
         self.rests
     }
 
-    /// Fewer than this could not keep busy the processors that ours keep busy.
-    pub(super) fn floor(&self) -> usize {
-        super::ladder::nearest((BUSY_PART * self.processors.busy()).ceil()).max(1)
+    /// Fewer than this of one of so many processes could not keep busy the processors that sessions of all of them do.
+    pub(super) fn floor(&self, processes: usize) -> usize {
+        let share = self.processors.busy().map(|busy| BUSY_PART * busy / processes.max(1) as f64);
+        share.map_or(1, |share| super::ladder::nearest(share.ceil()).max(1))
     }
 
     /// So many were too many.

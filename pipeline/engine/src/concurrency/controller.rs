@@ -3,9 +3,13 @@
 //! [`Search`] finds the numbers, [`Brakes`] and [`Ceiling`] answer what must not wait for a comparison, [`Cost`] and
 //! [`Batch`] say how large a transaction may be.
 
+mod limits;
+
 use std::time::Duration;
 
-use super::batch::{Batch, RECORDS_MIN};
+use limits::{limits, sizes};
+
+use super::batch::Batch;
 use super::brake::{Brakes, MILD, OVERLOAD, Overload};
 use super::ceiling::Ceiling;
 use super::cost::Cost;
@@ -115,47 +119,9 @@ impl Controller {
         }
     }
 
-    /// The operator's limits change at run time. They hold at once, freeze or not.
-    pub fn set(&mut self, now: Duration, settings: Settings) -> Vec<Decision> {
-        let mut decisions = Vec::new();
-        self.pass(now, &mut decisions);
-        self.come_home(&mut decisions);
-        self.settings = settings;
-        self.limit(&mut decisions);
-        decisions
-    }
-
-    /// So many processes write to this database, this one with them. Each has a part of what they may together, and takes
-    /// what it gets from the others for no gain.
-    fn shared_by(&mut self, processes: usize, decisions: &mut Vec<Decision>) {
-        let processes = processes.max(1);
-        let before = std::mem::replace(&mut self.search.processes, processes);
-        if before != processes && self.settings.concurrency_max_together > 0 {
-            self.come_home(decisions);
-            self.limit(decisions);
-        }
-    }
-
-    /// What is allowed is another than before.
-    fn limit(&mut self, decisions: &mut Vec<Decision>) {
-        let (numbers, sizes, may_rise) = (self.limits(), sizes(&self.settings), !self.settings.freeze);
-        let concurrency = self.search.concurrency.limit(self.concurrency, numbers, may_rise);
-        // No higher than the database was seen to bear meanwhile.
-        let concurrency = concurrency.min(self.ceiling.within(numbers.1).max(self.concurrency));
-        let records = self.search.records.limit(self.records, sizes, may_rise);
-        self.change(Knob::Concurrency, concurrency, Reason::Limit, Vec::new(), decisions);
-        self.change(Knob::Records, records, Reason::Limit, Vec::new(), decisions);
-        self.restart();
-    }
-
     /// How many processes are known to write to this database, this one with them.
     pub fn processes(&self) -> usize {
         self.search.processes
-    }
-
-    /// The fewest and the most transactions at a time that this process may have.
-    pub fn limits(&self) -> (usize, usize) {
-        limits(&self.settings, self.processes())
     }
 
     fn rests(&self) -> bool {
@@ -333,7 +299,7 @@ impl Controller {
             concurrency: self.concurrency,
             records: self.records,
             concurrency_most: self.ceiling.within(self.limits().1),
-            concurrency_least: self.ceiling.floor(),
+            concurrency_least: self.limits().0.max(self.ceiling.floor(self.processes())),
             records_most: self.batch.most(self.records, &self.cost, &self.settings),
             capped_at: if cap == 0 { f64::INFINITY } else { cap as f64 },
             full: self.batch.mostly_full(),
@@ -474,22 +440,6 @@ impl Controller {
     fn seconds(&self) -> f64 {
         self.now.as_secs_f64()
     }
-}
-
-/// The smallest and the largest transactions that are tried.
-fn sizes(settings: &Settings) -> (usize, usize) {
-    let max = settings.records_max.max(1);
-    (RECORDS_MIN.min(max), max)
-}
-
-/// The fewest and the most of one of so many processes, whatever the operator has written.
-fn limits(settings: &Settings, processes: usize) -> (usize, usize) {
-    let part = match settings.concurrency_max_together {
-        0 => usize::MAX,
-        together => (together / processes.max(1)).max(1),
-    };
-    let min = settings.concurrency_min.max(1).min(part);
-    (min, settings.concurrency_max.max(min).min(part))
 }
 
 /// A part of so many, rounded down, at least 1.

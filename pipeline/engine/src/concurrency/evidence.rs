@@ -67,9 +67,11 @@ impl Evidence {
         }
     }
 
-    /// Other limits: what was measured stays known where it still lies within.
-    pub(super) fn limit(&mut self, min: usize, max: usize) {
-        let ladder = Ladder::new(min, max, self.factor);
+    /// Numbers between these are possible, too. What was measured beyond narrower limits stays known for when those are
+    /// lifted: whoever asks for what is better says what may be.
+    pub(super) fn widen(&mut self, min: usize, max: usize) {
+        let (fewest, most) = (self.ladder.number(0), self.ladder.number(self.ladder.len()));
+        let ladder = Ladder::new(min.min(fewest), max.max(most), self.factor);
         if ladder == self.ladder {
             return;
         }
@@ -79,7 +81,6 @@ impl Evidence {
             pair.from = self.ladder.at_most(before.number(pair.from));
             pair.to = self.ladder.at_most(before.number(pair.to));
         }
-        self.pairs.retain(|pair| pair.from != pair.to);
         self.foretold = None;
         self.weigh();
     }
@@ -130,7 +131,7 @@ impl Evidence {
         let (rung, other) = (self.ladder.at_most(from), self.ladder.at_most(to));
         self.pairs.push_front(self.pair(rung, other, ratio, variance));
         self.weigh();
-        let leaves = self.better(from, (from, ceiling)).is_some_and(|better| better >= to);
+        let leaves = self.better(from, (1, ceiling)).is_some_and(|better| better >= to);
         self.pairs.pop_front();
         self.weigh();
         leaves
@@ -236,5 +237,17 @@ mod tests {
         assert!(!sizes.would_leave(5_478, 10_000, (-0.6, 0.02), 10_000), "half as much is clear enough");
         assert!(!sizes.would_leave(5_478, 10_000, (0.3, 0.02), 6_000), "no more than this is allowed");
         assert_eq!((sizes.better(5_478, (1, 10_000)), sizes.share(5_478)), (None, before));
+    }
+
+    #[test]
+    fn what_was_measured_beyond_narrower_limits_is_known_when_they_are_lifted() {
+        let mut numbers = Evidence::new(1, 64, 1.12, (0.11, 0.005), (1.3, 0.0));
+        numbers.compared(4, 8, 0.69, 0.001);
+        numbers.compared(8, 16, 0.0, 0.001);
+        let before = numbers.share(4);
+        numbers.widen(1, 5);
+        assert_eq!((numbers.share(4), numbers.better(4, (1, 5))), (before, Some(5)));
+        numbers.widen(1, 100);
+        assert!(numbers.better(4, (1, 100)) == Some(8) && numbers.doubt_between(8, 16) < 0.05);
     }
 }

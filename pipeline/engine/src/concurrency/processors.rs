@@ -29,15 +29,15 @@ pub(super) struct Processors {
     /// Parts of them in use, where that is known, and in use by us.
     used: Option<f64>,
     ours: f64,
-    /// How many there are, as far as is known.
-    count: f64,
+    /// How many there are, where the rest is known, too.
+    count: Option<f64>,
 }
 
 impl Processors {
     /// Looks, `concurrency` being in force. How many sessions too many want a processor while others are there; none while
     /// they are not.
     pub(super) fn look(&mut self, signals: &Signals, concurrency: usize) -> Option<f64> {
-        self.count = 0.0;
+        self.count = None;
         // Before anything is seen they are not idle.
         let before = self.used.unwrap_or(1.0);
         self.used = signals.processors_used.map(|used| before + (used - before) / OVER);
@@ -46,7 +46,7 @@ impl Processors {
         let processors = signals.processors.filter(|processors| *processors >= 1.0)?;
         self.others += ((others / processors).min(OTHERS_PER_PROCESSOR_MAX) - self.others) / OVER;
         self.running += (running / processors - self.running) / OVER;
-        self.count = processors;
+        self.count = signals.processors_ours.and(Some(processors));
         let beside = self.others > OTHERS_PER_PROCESSOR;
         let excess = (self.running - RUNNING_BESIDE_OTHERS) * processors;
         // How many of those who wait would run without ours is not known: half of ours each time.
@@ -64,10 +64,10 @@ impl Processors {
         self.used.is_some_and(|used| used > FULL_BESIDE_OTHERS) && self.ours > OURS_BESIDE_OTHERS
     }
 
-    /// How many of them sessions of ours keep busy, as far as both are known; 0 while they are not. What this process itself
-    /// uses on the same ones is no session's.
-    pub(super) fn busy(&self) -> f64 {
-        (self.running - self.others).min(self.ours).max(0.0) * self.count
+    /// How many of them sessions of ours keep busy, where it is known how many run and how much they use. What this process
+    /// itself uses on the same ones is no session's.
+    pub(super) fn busy(&self) -> Option<f64> {
+        self.count.map(|count| (self.running - self.others).min(self.ours).max(0.0) * count)
     }
 
     /// What fewer of ours use is seen from now on.

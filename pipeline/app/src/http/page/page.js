@@ -113,13 +113,13 @@ const LIMITS = {
   frozen: 'Held where it is by the operator.',
 };
 
-function words(name) {
+function spaced(name) {
   return name.replaceAll('_', ' ');
 }
 
 function showPace(pace) {
   const changed = pace.configured ? ' Limits were set while it runs.' : '';
-  set(byId('pace-reason'), (LIMITS[pace.limited_by] || words(pace.limited_by)) + changed);
+  set(byId('pace-reason'), (LIMITS[pace.limited_by] || spaced(pace.limited_by)) + changed);
   const bears = pace.ceiling === null ? '' : `, the database bears ${number(pace.ceiling)}`;
   tiles(byId('pace-tiles'), [
     ['transactions at a time', number(pace.concurrency), `${number(pace.concurrency_min)} to ${number(pace.concurrency_max)}${bears}`],
@@ -131,10 +131,10 @@ function showPace(pace) {
   const list = byId('decisions');
   pace.decisions.forEach((decision, index) => {
     if (!list.children[index]) list.append(document.createElement('li'));
-    const figures = Object.entries(decision.figures).map(([name, value]) => `${words(name)} ${figure(value)}`);
+    const figures = Object.entries(decision.figures).map(([name, value]) => `${spaced(name)} ${figure(value)}`);
     const why = figures.length ? `: ${figures.join(', ')}` : '';
     const change = `${decision.knob} ${number(decision.from)} \u2192 ${number(decision.to)}`;
-    set(list.children[index], `${decision.at.slice(11, 19)} ${change}, ${words(decision.reason)}${why}`);
+    set(list.children[index], `${decision.at.slice(11, 19)} ${change}, ${spaced(decision.reason)}${why}`);
   });
 }
 

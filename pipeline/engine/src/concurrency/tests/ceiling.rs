@@ -73,9 +73,10 @@ fn the_floor_is_what_sessions_of_ours_keep_busy_and_nothing_where_that_is_not_kn
         (0..30).for_each(|second| {
             ceiling.heed(f64::from(second), &signals, 8);
         });
-        let floor = ceiling.floor();
-        ceiling.heed(30.0, &Signals::default(), 8);
-        assert_eq!(ceiling.floor(), 1, "it says no more");
+        let floor = ceiling.floor(1);
+        assert_eq!(ceiling.floor(2), floor.div_ceil(2), "of two processes each keeps half of them busy");
+        ceiling.heed(30.0, &Signals { processors_ours: None, ..signals }, 8);
+        assert_eq!(ceiling.floor(1), 1, "it says no more");
         floor
     };
     assert_eq!(floor(4.0, Some(1.0), 0.0), 4);

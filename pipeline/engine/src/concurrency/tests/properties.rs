@@ -11,10 +11,10 @@ enum Move {
     Again(u8),
     Wait(usize),
     Tick,
-    Signal(Option<f64>, Option<f64>),
+    Signal(Signals),
     Later(u64),
     Earlier(u64),
-    Limit(usize, usize, bool),
+    Limit(usize, usize, usize, bool),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -24,13 +24,29 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => (0u8..12).prop_map(Move::Again),
         2 => (0usize..30).prop_map(Move::Wait),
         4 => Just(Move::Tick),
-        1 => (proptest::option::of(0.0..200.0), proptest::option::of(0.0..16.0)).prop_map(|(a, b)| Move::Signal(a, b)),
+        1 => signals().prop_map(Move::Signal),
         6 => (0u64..800).prop_map(Move::Later),
         1 => (1000u64..10_000_000).prop_map(Move::Later),
         1 => (0u64..100_000).prop_map(Move::Earlier),
-        1 => (0usize..20, 0usize..40, any::<bool>()).prop_map(|(min, max, freeze)| Move::Limit(min, max, freeze)),
+        1 => (0usize..20, 0usize..40, 1usize..20_000, any::<bool>())
+            .prop_map(|(min, max, records, freeze)| Move::Limit(min, max, records, freeze)),
     ];
     proptest::collection::vec(one, 0..400)
+}
+
+fn signals() -> impl Strategy<Value = Signals> {
+    use proptest::option::of;
+    (of(0.0..200.0), of(0.0..16.0), of(0.0..20.0), of(0.0..1.0), of(0.0..1.0), of(0usize..9)).prop_map(
+        |(sessions_running, processors, sessions_of_others, processors_used, processors_ours, processes)| Signals {
+            sessions_running,
+            sessions_of_others,
+            processors,
+            processors_used,
+            processors_ours,
+            processes,
+            ..Signals::default()
+        },
+    )
 }
 
 fn ending(number: u8) -> Ending {
@@ -74,10 +90,7 @@ proptest! {
                     None => Vec::new(),
                 },
                 Move::Wait(batches) => controller.on_event(now, &Event::Waiting(batches)),
-                Move::Signal(running, processors) => {
-                    let signals = Signals { sessions_running: running, processors, ..Signals::default() };
-                    controller.on_event(now, &Event::Signals(signals))
-                }
+                Move::Signal(signals) => controller.on_event(now, &Event::Signals(signals)),
                 Move::Later(milliseconds) => {
                     now += Duration::from_millis(milliseconds);
                     Vec::new()
@@ -86,8 +99,9 @@ proptest! {
                     now = now.saturating_sub(Duration::from_millis(milliseconds));
                     Vec::new()
                 }
-                Move::Limit(min, max, freeze) => {
-                    limits = Settings { concurrency_min: min, concurrency_max: max, freeze, ..limits };
+                Move::Limit(min, max, records, freeze) => {
+                    limits =
+                        Settings { concurrency_min: min, concurrency_max: max, records_max: records, freeze, ..limits };
                     controller.set(now, limits.clone())
                 }
                 Move::Tick | Move::End(..) => controller.on_event(now, &Event::Tick),

@@ -331,6 +331,44 @@ fn the_operators_limits_hold_at_once() {
 }
 
 #[test]
+fn a_limit_that_is_lifted_gives_no_more_than_the_database_bears_meanwhile() {
+    let mut bench = Bench::new(settings());
+    bench.run(40, Ending::Committed);
+    let found = bench.controller.pace().concurrency;
+    bench.controller.set(bench.now, Settings { concurrency_max: 3, ..settings() });
+    bench.tell(Event::Signals(Signals { sessions_running: Some(2.0), processors: Some(1.0), ..Signals::default() }));
+    bench.controller.set(bench.now, settings());
+    assert!(found > 3 && bench.controller.pace().concurrency == 3, "{found}: it has one processor now");
+
+    let mut bench = Bench::new(settings());
+    bench.run(40, Ending::Committed);
+    let lowered = bench.controller.set(bench.now, Settings { records_max: 500, ..settings() });
+    let found = lowered.iter().find(|decision| decision.knob == Knob::Records).map_or(0, |decision| decision.from);
+    bench.run(10, Ending::Committed);
+    // Nor at once as many as would take too long.
+    bench.controller.set(bench.now, Settings { transaction_max: Duration::from_millis(100), ..settings() });
+    let pace = bench.controller.pace();
+    assert!(found >= 4_000 && pace.records < found / 2, "{found} before, {pace:?}");
+}
+
+#[test]
+fn who_shared_with_others_for_a_while_has_what_he_had_found_also_out_of_a_trial() {
+    let mut bench = Bench::new(Settings { concurrency_max_together: 32, ..settings() });
+    let others = |processes| Event::Signals(Signals { processes: Some(processes), ..Signals::default() });
+    let home = (0..400).find_map(|_| {
+        bench.run(1, Ending::Committed);
+        let last = bench.decisions.iter().rfind(|decision| decision.knob == Knob::Concurrency)?;
+        let begins = last.figures.first().is_some_and(|figure| figure.0 == "records_per_second");
+        (last.reason == Reason::Trial && last.to > last.from && begins).then_some(last.from)
+    });
+    let home = home.expect("a trial of more");
+    bench.tell(others(16));
+    assert_eq!(bench.controller.pace().concurrency, 2);
+    bench.tell(others(1));
+    assert_eq!(bench.controller.pace().concurrency, home, "{:?}", bench.decisions);
+}
+
+#[test]
 fn processes_divide_what_they_may_have_together_frozen_or_not() {
     for freeze in [false, true] {
         let all = Settings { concurrency_min: 6, concurrency_max_together: 16, freeze, ..settings() };
