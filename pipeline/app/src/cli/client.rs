@@ -113,7 +113,14 @@ impl Client {
 
     /// Reads a JSON document.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<serde_json::Value> {
-        let (status, body) = self.send(Method::GET, path, &[], Bytes::new()).await?;
+        self.json(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Asks with a JSON document, or with nothing, and reads one.
+    pub(super) async fn json(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<serde_json::Value> {
+        let headers = [("content-type".to_owned(), "application/json".to_owned())];
+        let headers: &[_] = if body.is_empty() { &[] } else { &headers };
+        let (status, body) = self.send(method, path, headers, body).await?;
         if !status.is_success() {
             bail!("{} answers {path} with {status}{}", self.address, problem(&body));
         }

@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
-use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Map, Value};
 
-use super::client::{Client, problem};
+use super::client::Client;
 use super::screen::{self, dash, found, text};
 use crate::config::Config;
 
@@ -60,7 +58,11 @@ impl Args {
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     let client = Client::expect(config).await?;
     let change = args.change();
-    let controller = if change.is_empty() { client.get(PATH).await? } else { set(&client, change).await? };
+    let controller = if change.is_empty() {
+        client.get(PATH).await?
+    } else {
+        client.json(Method::PATCH, PATH, Value::Object(change).to_string().into()).await?
+    };
     if args.json {
         screen::print_json(&controller)?;
         return Ok(ExitCode::SUCCESS);
@@ -72,16 +74,6 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
         );
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn set(client: &Client, change: Map<String, Value>) -> anyhow::Result<Value> {
-    let headers = [("content-type".to_owned(), "application/json".to_owned())];
-    let body = Bytes::from(Value::Object(change).to_string());
-    let (status, body) = client.send(Method::PATCH, PATH, &headers, body).await?;
-    if !status.is_success() {
-        bail!("{} answers {status}{}", client.address, problem(&body));
-    }
-    Ok(serde_json::from_slice(&body)?)
 }
 
 /// How the controller stands, and what it did last.

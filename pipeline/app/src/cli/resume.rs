@@ -6,7 +6,7 @@ use anyhow::bail;
 use bytes::Bytes;
 use hyper::Method;
 
-use super::client::{Client, problem};
+use super::client::Client;
 use super::screen;
 use crate::config::Config;
 
@@ -24,11 +24,7 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
         bail!("there is no pipeline {name:?}; there is {}", known.collect::<Vec<_>>().join(", "));
     }
     let client = Client::expect(config).await?;
-    let (status, body) = client.send(Method::POST, &format!("/v1/pipelines/{name}/resume"), &[], Bytes::new()).await?;
-    if !status.is_success() {
-        bail!("{} answers {status}{}", client.address, problem(&body));
-    }
-    let answer: serde_json::Value = serde_json::from_slice(&body)?;
+    let answer = client.json(Method::POST, &format!("/v1/pipelines/{name}/resume"), Bytes::new()).await?;
     let was_paused = answer.get("was_paused").and_then(serde_json::Value::as_bool).unwrap_or_default();
     let said = if was_paused { "goes on" } else { "was not paused" };
     screen::print(&format!("pipeline {name} {said}\n"));

@@ -20,7 +20,7 @@ pub(super) struct Around<'a> {
     pub(super) concurrency: usize,
     pub(super) records: usize,
     pub(super) concurrency_most: usize,
-    /// Fewer could not keep the processors busy that are.
+    /// Fewer could not keep the processors busy that are, or are not allowed.
     pub(super) concurrency_least: usize,
     pub(super) records_most: usize,
     /// Records per second at which the operator's cap binds; infinite without one.
