@@ -36,6 +36,8 @@ mod frame;
 
 mod mark;
 
+mod openings;
+
 mod recover;
 
 mod index;

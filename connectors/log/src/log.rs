@@ -4,6 +4,7 @@
 //! DIRECTORY/lock                       flock; holds the owner's process id
 //! DIRECTORY/topics/NAME/meta           written once, at creation
 //! DIRECTORY/topics/NAME/0003/mark      how much of the last segment is durable
+//! DIRECTORY/topics/NAME/0003/openings  which opening of the log wrote from which offset on
 //! DIRECTORY/topics/NAME/0003/00000000000000001234.segment
 //! ```
 //! A topic is built as `~NAME` and renamed into place, so it exists either as a whole or not at all.

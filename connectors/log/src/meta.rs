@@ -13,6 +13,19 @@ const VERSION: &str = "millstream-log 1";
 /// The file has about 100 bytes; more is not ours.
 const FILE_BYTES_MAX: usize = 512;
 
+/// The id of an opening: positive, so that any signed column holds it.
+pub(crate) fn random_opening() -> Result<i64, Fault> {
+    let id = i64::from_le_bytes(random()?) & i64::MAX;
+    Ok(id.max(1))
+}
+
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], Fault> {
+    let source = Path::new("/dev/urandom");
+    let mut bytes = [0; BYTES];
+    std::fs::File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).during("read", source)?;
+    Ok(bytes)
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// Tells this topic from another one of the same name, before or elsewhere.
@@ -24,9 +37,7 @@ pub(crate) struct Meta {
 
 impl Meta {
     pub(crate) fn random(partitions: u32) -> Result<Self, Fault> {
-        let source = Path::new("/dev/urandom");
-        let mut bytes = [0; 20];
-        std::fs::File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).during("read", source)?;
+        let bytes: [u8; 20] = random()?;
         let (id, tag) = bytes.split_at(16);
         let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
         let tag = tag.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::error::{Cause, Corrupt, During, Error, Fault};
 use crate::frame::Place;
 use crate::index::{Index, Segment};
+use crate::openings::Openings;
 use crate::options::{Options, Retention};
 use crate::post::Chunk;
 use crate::queue::Queue;
@@ -30,6 +31,7 @@ pub(crate) struct Partition {
     pub(crate) directory: PathBuf,
     pub(crate) place: Place,
     pub(crate) index: Mutex<Index>,
+    openings: Mutex<Openings>,
     pub(crate) retention: Retention,
     /// Held by one retention at a time, so that segments are unlinked in order.
     pub(crate) removing: Mutex<()>,
@@ -59,11 +61,13 @@ impl Partition {
             let floor_ms = last_timestamp(system.as_ref(), &directory, place, *previous, base)?;
             writer.not_before(floor_ms.unwrap_or(i64::MIN));
         }
+        let openings = Openings::read(system.as_ref(), &directory, place, recovered.end)?;
         Ok(Self {
             system,
             directory,
             place,
             index: Mutex::new(Index::new(segments, recovered.end)),
+            openings: Mutex::new(openings),
             retention: options.retention,
             removing: Mutex::new(()),
             writer: Mutex::new(writer),
@@ -99,6 +103,16 @@ impl Partition {
         self.queue.stopped()
     }
 
+    pub(crate) fn opening_before(&self, offset: u64) -> Option<i64> {
+        if offset > self.range().end { None } else { lock(&self.openings).before(offset) }
+    }
+
+    pub(crate) fn knows(&self, offset: u64, opening: i64) -> bool {
+        // The end first: it only grows, and a later opening begins at it.
+        let end = self.range().end;
+        lock(&self.openings).knows(offset, opening, end)
+    }
+
     pub(crate) fn roll_if_over_age(&self) -> Result<(), Fault> {
         lock(&self.writer).roll_if_over_age(&self.index)
     }
@@ -132,7 +146,7 @@ impl Partition {
     }
 
     fn commit(&self, group: Vec<Chunk>) {
-        let appended = lock(&self.writer).append(&group, &self.index);
+        let appended = lock(&self.writer).append(&group, &self.index, &self.openings);
         match appended {
             Ok(offsets) => {
                 self.queue.resume();

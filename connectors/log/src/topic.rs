@@ -124,6 +124,21 @@ impl Topic {
         self.partition(partition)?.offset_at(timestamp_ms)
     }
 
+    /// The id of the opening in which the record before `offset` was written. `None` where that is not known: it was
+    /// written before openings were kept, or there is no such record.
+    #[must_use]
+    pub fn opening_before(&self, partition: u32, offset: u64) -> Option<i64> {
+        self.shared.partition(partition)?.opening_before(offset)
+    }
+
+    /// Whether the opening `opening` of this history reached `offset`: the topic knows the opening, and the opening
+    /// after it begins at `offset` or later. False for a position that was reached before the directory was put back
+    /// from an older copy, however far the partition has grown since.
+    #[must_use]
+    pub fn knows(&self, partition: u32, offset: u64, opening: i64) -> bool {
+        self.shared.partition(partition).is_some_and(|partition| partition.knows(offset, opening))
+    }
+
     /// Changes whenever the durable end of any partition has moved. The value only counts; compare [`Topic::range`].
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
@@ -209,11 +224,13 @@ impl Shared {
         let meta = Meta::read(system.as_ref(), &path.join(meta::FILE_NAME))?;
         let (progress, _) = watch::channel(0);
         let age_max_ms = options.retention.age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let opening = meta::random_opening()?;
         let open = |partition| {
             let settings = Settings {
                 system: Arc::clone(system),
                 directory: path.join(partition_name(partition)),
                 place: Place { tag: meta.tag, partition },
+                opening,
                 segment_bytes: options.segment_bytes_for(meta.partitions),
                 age_max_ms,
                 frame_bytes_max: options.group_bytes_max,

@@ -1,6 +1,6 @@
 //! The one who writes a partition: frames, sync, new segments, and what is left after a failure.
 //!
-//! The order is always: write the frames of a group, sync, mark, show to readers, acknowledge. After a failed write
+//! The order is always: (once) note the opening, write the frames of a group, sync, mark, show to readers, acknowledge. After a failed write
 //! or sync nothing more is written until [`Writer::mend`] has cut the file back to what is durable. A failed sync is
 //! never repeated: the kernel may have dropped the pages and would report success. Its group is given up.
 
@@ -11,6 +11,7 @@ use crate::error::{During, Error, Fault};
 use crate::frame::{Place, Sealer, Sealing};
 use crate::index::Index;
 use crate::mark::{self, Mark};
+use crate::openings::{self, Openings};
 use crate::post::Chunk;
 use crate::recover::{self, Recovered};
 use crate::system::{File, System};
@@ -22,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) system: Arc<dyn System>,
     pub(crate) directory: PathBuf,
     pub(crate) place: Place,
+    /// The id of this opening.
+    pub(crate) opening: i64,
     pub(crate) segment_bytes: u64,
     pub(crate) age_max_ms: Option<i64>,
     pub(crate) frame_bytes_max: usize,
@@ -50,6 +53,8 @@ pub(crate) struct Writer {
     timestamp_first_ms: Option<i64>,
     timestamp_last_ms: i64,
     broken: Option<Broken>,
+    /// Whether it is durable that this opening writes here.
+    opened: bool,
     sealer: Option<Sealer>,
     raw: Vec<u8>,
 }
@@ -74,6 +79,7 @@ impl Writer {
             timestamp_first_ms: recovered.timestamp_first_ms,
             timestamp_last_ms: recovered.timestamp_last_ms.unwrap_or(i64::MIN),
             broken: None,
+            opened: false,
             sealer: None,
             raw: Vec::new(),
         };
@@ -86,13 +92,19 @@ impl Writer {
     }
 
     /// Makes a group durable and visible. Returns the first offset of each chunk.
-    pub(crate) fn append(&mut self, group: &[Chunk], index: &Mutex<Index>) -> Result<Vec<u64>, Fault> {
+    pub(crate) fn append(
+        &mut self,
+        group: &[Chunk],
+        index: &Mutex<Index>,
+        openings: &Mutex<Openings>,
+    ) -> Result<Vec<u64>, Fault> {
         if self.broken.is_some() {
             self.mend(index)?;
         }
         if self.length >= self.settings.segment_bytes || self.is_over_age() {
             self.roll(index)?;
         }
+        self.begin_opening(index, openings)?;
         let timestamp_ms = self.settings.system.now_ms().max(self.timestamp_last_ms);
         let written = self.write(group, timestamp_ms);
         let (offsets, length, end) = written.inspect_err(|_| self.broken = Some(Broken::Written))?;
@@ -120,6 +132,18 @@ impl Writer {
         }
         self.broken = None;
         tracing::info!(file = %self.path.display(), offset = self.end, "partition mended, appends go on");
+        Ok(())
+    }
+
+    /// Before the first record of an opening: once it can be read, its opening must not be lost.
+    fn begin_opening(&mut self, index: &Mutex<Index>, openings: &Mutex<Openings>) -> Result<(), Fault> {
+        if self.opened {
+            return Ok(());
+        }
+        let Settings { system, directory, place, opening, .. } = &self.settings;
+        let from = (lock(index).start(), self.end);
+        openings::begin(openings, system.as_ref(), directory, *place, *opening, from)?;
+        self.opened = true;
         Ok(())
     }
 

@@ -19,6 +19,8 @@ mod killing_loses_nothing;
 mod matches_a_model;
 #[path = "behaviours/one_process_at_a_time.rs"]
 mod one_process_at_a_time;
+#[path = "behaviours/openings_tell_histories_apart.rs"]
+mod openings_tell_histories_apart;
 #[path = "behaviours/power_cuts_lose_nothing.rs"]
 mod power_cuts_lose_nothing;
 #[path = "behaviours/work_is_bounded.rs"]

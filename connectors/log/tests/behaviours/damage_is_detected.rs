@@ -148,7 +148,7 @@ fn a_damaged_mark_or_meta_serves_nothing_wrong() {
         assert!(!content.is_empty());
         for bit in 0..content.len() * 8 {
             flip(path, content, bit);
-            let expected = if path.ends_with("mark") { Ok(15) } else { Err((path.clone(), 0)) };
+            let expected = if path.ends_with("meta") { Err((path.clone(), 0)) } else { Ok(15) };
             assert_eq!(stored.outcome(), expected, "bit {bit} of {}", path.display());
             stored.restore();
         }

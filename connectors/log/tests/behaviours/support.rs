@@ -26,6 +26,16 @@ impl Event {
         let (Self::Create(path) | Self::Write(path) | Self::Cut(path) | Self::Sync(path)) = self else { return false };
         path.extension().is_some_and(|extension| extension == "segment")
     }
+
+    /// Whether it is a step of noting an opening; the directory's sync counts after the rename only.
+    pub(crate) fn is_of_openings(&self) -> bool {
+        match self {
+            Self::Create(path) | Self::Write(path) | Self::Sync(path) => path.ends_with("~openings"),
+            Self::Rename(path) => path.ends_with("openings"),
+            Self::SyncDir(path) => path.ends_with("0000"),
+            Self::Cut(_) | Self::Remove(_) => false,
+        }
+    }
 }
 
 /// How a call fails; a write may still have done its first bytes.
@@ -49,6 +59,8 @@ struct State {
     created: BTreeSet<PathBuf>,
     /// Files whose directory was not synced since they were removed, with their content.
     removed: BTreeMap<PathBuf, Vec<u8>>,
+    /// Files whose directory was not synced since another was renamed to them, with what they held before.
+    replaced: BTreeMap<PathBuf, Option<Vec<u8>>>,
 }
 
 #[derive(Clone, Default)]
@@ -97,6 +109,15 @@ impl Faulty {
             }
         }
         for path in files(directory) {
+            if let Some(before) = state.replaced.get(&path)
+                && random.below(2) == 0
+            {
+                match before {
+                    Some(content) => std::fs::write(&path, content).unwrap(),
+                    None => std::fs::remove_file(&path).unwrap(),
+                }
+                continue;
+            }
             if state.created.contains(&path) && random.below(2) == 0 {
                 std::fs::remove_file(&path).unwrap();
                 continue;
@@ -162,11 +183,16 @@ impl System for Faulty {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.happens(Event::Rename(to.to_owned()))?;
+        let (is_file, before) = (from.is_file(), std::fs::read(to).ok());
         Os.rename(from, to)?;
         let mut state = self.0.lock().unwrap();
         let moved = |path: PathBuf| path.strip_prefix(from).map(|rest| to.join(rest)).unwrap_or(path);
         state.synced = std::mem::take(&mut state.synced).into_iter().map(|(path, data)| (moved(path), data)).collect();
         state.created = std::mem::take(&mut state.created).into_iter().map(moved).collect();
+        if is_file {
+            state.created.remove(to);
+            state.replaced.entry(to.to_owned()).or_insert(before);
+        }
         Ok(())
     }
 
@@ -187,6 +213,7 @@ impl System for Faulty {
         let mut state = self.0.lock().unwrap();
         state.created.retain(|path| path.parent() != Some(directory));
         state.removed.retain(|path, _| path.parent() != Some(directory));
+        state.replaced.retain(|path, _| path.parent() != Some(directory));
         Ok(())
     }
 }
