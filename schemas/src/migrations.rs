@@ -1,4 +1,7 @@
 //! The tables, as numbered SQL files. A file that was released is never changed: a change is a new file.
+//!
+//! Each step has a floor, which decides what an older program may still do with the new schema: see [`Migration::floor`].
+//! `connectors/postgres` knows how to apply steps to a server; this list only says what they are.
 
 /// One step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -7,16 +10,73 @@ pub struct Migration {
     pub number: i32,
     /// Its name, for people.
     pub name: &'static str,
+    /// The number of the newest step that a program must know to go on writing once this one is applied. A step that
+    /// only adds what older programs need not know keeps the floor of the step before it; a step after which an older
+    /// program would write wrong rows has its own number.
+    pub floor: i32,
+    /// How it is applied.
+    pub form: Form,
     /// The statements.
     pub sql: &'static str,
 }
 
+/// How a step is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// All statements in one transaction.
+    Transaction,
+    /// One statement, `CREATE INDEX CONCURRENTLY IF NOT EXISTS`, outside of a transaction: writers go on meanwhile. An
+    /// attempt that was interrupted leaves an invalid index of this name in schema `millstream`, which the next attempt
+    /// removes first.
+    Concurrently {
+        /// The index.
+        index: &'static str,
+    },
+}
+
+const fn step(number: i32, name: &'static str, floor: i32, sql: &'static str) -> Migration {
+    Migration { number, name, floor, form: Form::Transaction, sql }
+}
+
 /// All steps, in order.
 pub const MIGRATIONS: &[Migration] = &[
-    Migration { number: 1, name: "objects", sql: include_str!("../migrations/0001_objects.sql") },
-    Migration { number: 2, name: "positions", sql: include_str!("../migrations/0002_positions.sql") },
-    Migration { number: 3, name: "analytics", sql: include_str!("../migrations/0003_analytics.sql") },
-    Migration { number: 4, name: "key_order", sql: include_str!("../migrations/0004_key_order.sql") },
-    Migration { number: 5, name: "assignment", sql: include_str!("../migrations/0005_assignment.sql") },
-    Migration { number: 6, name: "segment_changes", sql: include_str!("../migrations/0006_segment_changes.sql") },
+    step(1, "objects", 1, include_str!("../migrations/0001_objects.sql")),
+    step(2, "positions", 2, include_str!("../migrations/0002_positions.sql")),
+    step(3, "analytics", 3, include_str!("../migrations/0003_analytics.sql")),
+    step(4, "key_order", 4, include_str!("../migrations/0004_key_order.sql")),
+    step(5, "assignment", 5, include_str!("../migrations/0005_assignment.sql")),
+    step(6, "segment_changes", 6, include_str!("../migrations/0006_segment_changes.sql")),
+    // An older program does not see the mark of a halt and would read on: it has to stay out.
+    step(7, "halts", 7, include_str!("../migrations/0007_halts.sql")),
 ];
+
+/// The newest step that this program knows.
+pub const NEWEST: i32 = match MIGRATIONS.last() {
+    Some(last) => last.number,
+    None => 0,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_rise_by_one_and_floors_never_fall() {
+        for (at, step) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(usize::try_from(step.number), Ok(at + 1), "{}", step.name);
+            assert!((1..=step.number).contains(&step.floor), "{}", step.name);
+        }
+        assert!(MIGRATIONS.windows(2).all(|pair| pair[0].floor <= pair[1].floor));
+    }
+
+    #[test]
+    fn what_runs_outside_of_a_transaction_is_one_statement_that_can_be_repeated() {
+        for step in MIGRATIONS {
+            let Form::Concurrently { index } = step.form else { continue };
+            let statement = step.sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+            assert!(statement.trim_start().starts_with("CREATE INDEX CONCURRENTLY IF NOT EXISTS "), "{}", step.name);
+            assert!(statement.contains(index), "{}", step.name);
+            assert_eq!(statement.trim_end().trim_end_matches(';').matches(';').count(), 0, "{}", step.name);
+        }
+    }
+}

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use millstream_postgres::{Cluster, ClusterOptions};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -217,9 +218,8 @@ async fn hold_in(home: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let options = cluster.options().database("postgres");
     let mut connection = PgConnection::connect_with(&options).await?;
     sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE}"))).execute(&mut connection).await?;
-    let mut template = PgConnection::connect_with(&options.clone().database(TEMPLATE)).await?;
-    millstream::migrate::apply(&mut template).await?;
-    template.close().await?;
+    let template = options.clone().database(TEMPLATE).into();
+    millstream::migrate::apply(&template, Duration::from_secs(60)).await?;
     let socket_dir = options.get_socket().ok_or("a cluster without a socket")?;
     writeln!(std::io::stdout(), "{} {}", options.get_port(), socket_dir.display())?;
     // Ends when the tests do: nobody else has the other end of this pipe.

@@ -59,6 +59,8 @@ pub struct Postgres {
     pub migrate_url: Option<Secret>,
     /// Who makes the account of `url` and grants it what it needs. Default: `create`.
     pub roles: Roles,
+    /// Who brings the tables up to date. Default: `run`.
+    pub migrate: Migrate,
     /// `url` is a PgBouncer in transaction mode: unnamed statements, no session state. Default: false.
     pub pgbouncer: bool,
     /// Connections for everything but the writers, which have their own.
@@ -92,6 +94,17 @@ pub enum Roles {
     Create,
     /// Somebody else, before millstream comes: it makes and grants nothing, and prints what is needed.
     Existing,
+}
+
+/// Who brings the tables up to date. Since 0.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Migrate {
+    /// `millstream run`, when it starts.
+    #[default]
+    Run,
+    /// A person, with `millstream migrate`: `run` refuses tables that are not up to date and lists the steps.
+    Never,
 }
 
 /// A text with a password in it. It is never shown.

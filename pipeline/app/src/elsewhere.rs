@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use millstream_postgres::settings::{Error, Roles};
 use millstream_postgres::{Connection, Connector, Postgres, pooler};
 
-use crate::{grants, migrate};
+use crate::{grants, migrate, tables};
 
 /// Brings the tables up to date, and the account that writes to what it needs.
 ///
@@ -15,12 +15,9 @@ use crate::{grants, migrate};
 /// Says which setting, or whose grant, is missing.
 pub(crate) async fn prepare(postgres: &Postgres) -> anyhow::Result<()> {
     let connector = postgres.migrate_connector().application_name("millstream migrate");
-    let mut owner = connector.connect().await.context("connect to PostgreSQL")?;
     refuse_pooler(&connector, postgres, true).await?;
-    let steps = migrate::apply(&mut owner).await.map_err(|error| explain(error, postgres))?;
-    for step in steps {
-        tracing::info!(number = step.number, name = step.name, "migrated");
-    }
+    tables::bring_up_to_date(postgres, &connector).await.map_err(|error| explain(error, postgres))?;
+    let mut owner = connector.connect().await.context("connect to PostgreSQL")?;
     give(postgres, &mut owner).await?;
     // How the farewell goes says nothing.
     owner.close().await.ok();

@@ -8,6 +8,8 @@ pub mod config;
 
 pub mod migrate;
 
+pub mod tables;
+
 mod grants;
 
 mod elsewhere;

@@ -1,75 +1,195 @@
-//! Brings the schema of a database up to date, one transaction a step.
+//! Brings the schema of a database up to date, one step at a time, and decides whether this program may write to it.
+//!
+//! A crash leaves whole steps: those in a transaction are there with their record or not at all, the others can be
+//! repeated. No step waits for a lock longer than [`LOCK_WAIT`] before it lets those behind it pass.
 
-use anyhow::{Context as _, bail};
-use millstream_schemas::migrations::{MIGRATIONS, Migration};
+mod standing;
+pub use standing::{Standing, Unfit, standing};
+
+mod blocked;
+use blocked::{Blocked, watched};
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use millstream_postgres::{Connection, Connector};
+use millstream_schemas::migrations::{Form, Migration};
+use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::Instant;
 
 /// A number that no other program is likely to lock: two processes that start together take turns.
-const LOCK: i64 = 0x6d69_6c6c_7374_726d;
+pub(crate) const LOCK: i64 = 0x6d69_6c6c_7374_726d;
+
+/// How long a step waits for a lock. While it waits, everybody who comes later waits behind it; longer: writers stand
+/// still behind a report that reads. Shorter: a step gives up behind any transaction of a busy hour.
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Between two tries for a lock: those who queued behind the step go first.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long an index that is made beside the writers may wait for transactions that began before it. It holds nobody up
+/// meanwhile.
+const CONCURRENT_LOCK_WAIT: Duration = Duration::from_secs(600);
+
+/// How long `run` and `migrate` try before they give up and name who is in the way.
+pub(crate) const TRY_FOR: Duration = Duration::from_secs(60);
+
+/// A step met somebody's lock for as long as it was tried.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "migration {number} ({name}) waited {seconds} s for a lock in the database{blocked}; nothing was changed, try again"
+)]
+pub(crate) struct Waited {
+    number: i32,
+    name: &'static str,
+    seconds: u64,
+    /// Who has it, as far as it was seen.
+    blocked: String,
+}
 
 /// The steps that a database does not have yet.
 ///
 /// # Errors
-/// When the database does not answer, or was made by a newer millstream.
+/// When the database does not answer, or this program must not write to it.
 pub async fn pending(connection: &mut PgConnection) -> anyhow::Result<Vec<&'static Migration>> {
-    let there: Option<String> =
-        sqlx::query_scalar("SELECT to_regclass('millstream.migration')::text").fetch_one(&mut *connection).await?;
-    let mut applied: Vec<i32> = Vec::new();
-    if there.is_some() {
-        applied = sqlx::query_scalar("SELECT number FROM millstream.migration ORDER BY number")
-            .fetch_all(&mut *connection)
-            .await
-            .context("read which migrations were applied")?;
-    }
-    let newest = MIGRATIONS.last().map_or(0, |migration| migration.number);
-    if let Some(unknown) = applied.iter().find(|number| **number > newest) {
-        bail!(
-            "the database has migration {unknown}, this millstream knows only up to {newest}: start a newer millstream"
-        );
-    }
-    Ok(MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.number)).collect())
+    let standing = standing(connection).await?;
+    standing.check()?;
+    Ok(standing.pending())
 }
 
-/// Applies what is missing; returns what it applied.
+/// Applies what is missing; returns what it applied. A step that meets a lock is tried again for `within`.
 ///
 /// # Errors
-/// Names the step that failed; the steps before it stay applied.
-pub async fn apply(connection: &mut PgConnection) -> anyhow::Result<Vec<&'static Migration>> {
+/// Names the step that failed, and the session that was in its way; the steps before it stay applied.
+pub async fn apply(connector: &Connector, within: Duration) -> anyhow::Result<Vec<&'static Migration>> {
+    let mut connection = connector.connect().await.context("connect to PostgreSQL")?;
     let mut done = Vec::new();
     loop {
-        begin(connection).await?;
-        let applied = apply_next(connection).await;
-        let end = if matches!(applied, Ok(Some(_))) { "COMMIT" } else { "ROLLBACK" };
-        let ended = sqlx::raw_sql(end).execute(&mut *connection).await;
-        let Some(next) = applied? else { return Ok(done) };
-        ended.with_context(|| format!("commit migration {} ({})", next.number, next.name))?;
-        done.push(next);
+        let Some(next) = pending(&mut connection).await?.into_iter().next() else { break };
+        if take_turn(connector, &mut connection, next, within).await? {
+            done.push(next);
+        }
+    }
+    // How the farewell goes says nothing.
+    connection.close().await.ok();
+    Ok(done)
+}
+
+/// Applies one step, in turn with other processes. False if another process has applied it meanwhile.
+async fn take_turn(
+    connector: &Connector,
+    connection: &mut Connection,
+    step: &'static Migration,
+    within: Duration,
+) -> anyhow::Result<bool> {
+    let deadline = Instant::now() + within;
+    let mut blocked: Option<Blocked> = None;
+    loop {
+        let attempt = attempt(connection, step);
+        let (applied, seen) = match blocked {
+            // Nobody was in the way so far: who is costs a connection to find out.
+            None => (attempt.await, None),
+            Some(_) => watched(connector, attempt).await,
+        };
+        let error = match applied {
+            Ok(applied) => return Ok(applied),
+            Err(error) => error,
+        };
+        sqlx::raw_sql("ROLLBACK; SELECT pg_advisory_unlock_all()").execute(&mut *connection).await.ok();
+        if !is_lock_timeout(&error) {
+            return Err(error).with_context(|| format!("migration {} ({})", step.number, step.name));
+        }
+        let now = blocked.insert(seen.unwrap_or_default());
+        if Instant::now() >= deadline {
+            let seconds = within.as_secs();
+            return Err(Waited { number: step.number, name: step.name, seconds, blocked: now.to_string() }.into());
+        }
+        tracing::warn!(number = step.number, name = step.name, "a migration waits for a lock{now}");
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
-/// Begins a transaction in which nobody else changes tables or accounts.
+/// One try of a step. False if the database has it by the time it is our turn.
+async fn attempt(connection: &mut Connection, step: &'static Migration) -> anyhow::Result<bool> {
+    let is_missing = |pending: Vec<&'static Migration>| pending.iter().any(|one| one.number == step.number);
+    match step.form {
+        Form::Transaction => {
+            begin(connection).await?;
+            if !is_missing(pending(connection).await?) {
+                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+                return Ok(false);
+            }
+            sqlx::raw_sql(AssertSqlSafe(script(step))).execute(&mut *connection).await?;
+            sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+        }
+        Form::Concurrently { index } => {
+            let take = format!("SET lock_timeout = '{}ms'; SELECT pg_advisory_lock({LOCK})", LOCK_WAIT.as_millis());
+            sqlx::raw_sql(AssertSqlSafe(take)).execute(&mut *connection).await?;
+            if is_missing(pending(connection).await?) {
+                make_index(connection, step, index).await?;
+            }
+            let free = format!("SELECT pg_advisory_unlock({LOCK}); RESET lock_timeout");
+            sqlx::raw_sql(AssertSqlSafe(free)).execute(&mut *connection).await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Makes an index beside the writers. What an attempt left that was interrupted is removed first: it is of no use.
+async fn make_index(connection: &mut Connection, step: &Migration, index: &str) -> anyhow::Result<()> {
+    let wait = format!("SET lock_timeout = '{}ms'", CONCURRENT_LOCK_WAIT.as_millis());
+    sqlx::raw_sql(AssertSqlSafe(wait)).execute(&mut *connection).await?;
+    let is_invalid: bool =
+        sqlx::query_scalar(include_str!("sql/index_is_invalid.sql")).bind(index).fetch_one(&mut *connection).await?;
+    if is_invalid {
+        let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS millstream.{index}");
+        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+    }
+    // One statement a message: several would be a transaction.
+    sqlx::raw_sql(step.sql).execute(&mut *connection).await?;
+    sqlx::raw_sql(AssertSqlSafe(record(step))).execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// Begins a transaction in which nobody else changes tables or accounts, and no lock is waited for longer than
+/// [`LOCK_WAIT`].
 pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let statements = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})");
+    let wait = LOCK_WAIT.as_millis();
+    let statements = format!("BEGIN; SET LOCAL lock_timeout = '{wait}ms'; SELECT pg_advisory_xact_lock({LOCK})");
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map(drop)
 }
 
-async fn apply_next(connection: &mut PgConnection) -> anyhow::Result<Option<&'static Migration>> {
-    let Some(next) = pending(connection).await?.into_iter().next() else { return Ok(None) };
-    sqlx::raw_sql(AssertSqlSafe(script(next)))
-        .execute(connection)
-        .await
-        .with_context(|| format!("migration {} ({})", next.number, next.name))?;
-    Ok(Some(next))
+/// Whether somebody else's lock was in the way.
+pub(crate) fn is_lock_timeout(error: &anyhow::Error) -> bool {
+    let code = |error: &sqlx::Error| error.as_database_error().and_then(|said| said.code().map(String::from));
+    error.chain().any(|cause| cause.downcast_ref().and_then(code).as_deref() == Some("55P03"))
 }
 
 /// All statements of a step, with those that put it on record.
 pub(crate) fn script(step: &Migration) -> String {
+    match step.form {
+        Form::Transaction => format!("{}\n{}", step.sql.trim_end(), record(step)),
+        // Each by itself.
+        Form::Concurrently { .. } => format!("{};\n{}", step.sql.trim_end().trim_end_matches(';'), record(step)),
+    }
+}
+
+/// The statements that put a step on record.
+fn record(step: &Migration) -> String {
     format!(
-        "{}\nCREATE TABLE IF NOT EXISTS millstream.migration (\n    \
+        "CREATE TABLE IF NOT EXISTS millstream.migration (\n    \
          number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());\n\
-         INSERT INTO millstream.migration (number, name) VALUES ({}, '{}');",
-        step.sql.trim_end(),
+         ALTER TABLE millstream.migration ADD COLUMN IF NOT EXISTS floor integer, ADD COLUMN IF NOT EXISTS checksum text;\n\
+         INSERT INTO millstream.migration (number, name, floor, checksum) VALUES ({}, '{}', {}, '{}');",
         step.number,
-        step.name
+        step.name,
+        step.floor,
+        checksum(step)
     )
+}
+
+/// SHA-256 of the statements of a step, in hexadecimal digits.
+fn checksum(step: &Migration) -> String {
+    Sha256::digest(step.sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -16,13 +16,14 @@ use millstream_log::{Log, Retention, Topic};
 use millstream_postgres::{Cluster, Connector};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::pace::{self, Recording, Sampler};
 use crate::stream::{Carrier, Opened, Stream, carry};
-use crate::{elsewhere, migrate};
+use crate::tables::{self, Tables};
 
 /// How long the farewell of idle connections may take at the end: a round trip each, where there is somebody to answer.
 const POOL_CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -41,6 +42,8 @@ pub struct Node {
     pub connect: PgConnectOptions,
     /// Connections for queries; writers have their own.
     pub pool: PgPool,
+    /// How the tables are.
+    pub tables: watch::Receiver<Tables>,
     /// What moves.
     pub pipelines: Vec<Running>,
     /// Where all writers ask for a turn, with the controller.
@@ -113,28 +116,19 @@ impl Node {
 
         let (cluster, connector, psql_line) = open_postgres(&config).await?;
 
-        match &cluster {
-            Some(_) => {
-                let mut connection = connector.connect().await.context("connect to PostgreSQL")?;
-                for step in migrate::apply(&mut connection).await? {
-                    tracing::info!(number = step.number, name = step.name, "migrated");
-                }
-                connection.close().await?;
-            }
-            None => elsewhere::prepare(&config.postgres).await?,
-        }
+        let stop = CancellationToken::new();
+        let tables = tables::prepare(&config.postgres, &connector, stop.child_token()).await?;
         let connect = connector.options()?;
         let pool = config.postgres.pool_options().connect_lazy_with(connect.clone());
 
         let (gate, recording) = pace::open(&config).await?;
 
-        let stop = CancellationToken::new();
         let mut pipelines = Vec::new();
         let mut tasks = Vec::new();
         for pipeline in &config.pipeline {
             // The clients of AWS make large futures.
             let opened = Box::pin(stream.topic(&config, pipeline, &connector)).await?;
-            let (running, task) = start_pipeline(&config, pipeline, opened, &gate, &connector, &stop);
+            let (running, task) = start_pipeline(&config, pipeline, opened, &gate, &connector, &tables, &stop);
             pipelines.push(running);
             tasks.push(task);
         }
@@ -155,6 +149,7 @@ impl Node {
             stream,
             connect,
             pool,
+            tables,
             pipelines,
             gate,
             bridges,
@@ -322,12 +317,21 @@ fn start_pipeline(
     opened: Opened,
     gate: &Arc<Gate>,
     connector: &Connector,
+    tables: &watch::Receiver<Tables>,
     stop: &CancellationToken,
 ) -> (Running, JoinHandle<Summary>) {
     let Opened { source, append, topic } = opened;
     let parts = parts(config, pipeline, Arc::clone(&source), gate, connector);
     let progress = Arc::clone(&parts.progress);
-    let task = task::spawn("pipeline", run(parts, stop.clone()));
+    let (tables, stop, waiting) = (tables.clone(), stop.clone(), Arc::clone(&progress));
+    let task = task::spawn("pipeline", async move {
+        if tables::ready(tables, &waiting, &stop).await {
+            return run(parts, stop).await;
+        }
+        // Nothing was read, so nothing is in flight.
+        parts.source.close().await;
+        Summary { drained: true, halted: Vec::new() }
+    });
     let running =
         Running { config: pipeline.clone(), stream: append, topic, source, progress, recent: Mutex::new(None) };
     (running, task)

@@ -167,6 +167,13 @@ impl Progress {
         }
     }
 
+    /// Says why nothing is written before the pipeline runs, or, with `None`, that it may begin.
+    pub fn hold(&self, reason: Option<&str>) {
+        for lane in &self.lanes {
+            lane.set(reason.map_or(LaneState::Working, |reason| LaneState::Braked(reason.to_owned())));
+        }
+    }
+
     pub(crate) fn lane(&self, lane: usize) -> Option<&Lane> {
         self.lanes.get(lane)
     }

@@ -23,6 +23,8 @@ pub(super) struct Database {
 pub(super) enum Expect {
     /// The tables are there and up to date.
     Tables,
+    /// The database is there, whatever is in it: a newer millstream may have made the tables.
+    Server,
     /// Anything; a private cluster is made if there is none.
     Nothing,
 }
@@ -30,7 +32,7 @@ pub(super) enum Expect {
 impl Database {
     /// Opens the database; `connection` is the first connection to it.
     pub(super) async fn open(config: &Config, expect: Expect) -> anyhow::Result<(Database, Connection)> {
-        if expect == Expect::Tables && config.postgres.is_embedded() && !has_cluster(&config.data_dir) {
+        if expect != Expect::Nothing && config.postgres.is_embedded() && !has_cluster(&config.data_dir) {
             bail!(
                 "there is no database in {} yet: `millstream run` makes one (or name another place with --data-dir)",
                 config.data_dir.display()
@@ -58,6 +60,11 @@ impl Database {
     /// How writers reach it.
     pub(super) fn connector(&self, config: &Config) -> Connector {
         if self.cluster.is_some() { self.connect.clone().into() } else { config.postgres.connector() }
+    }
+
+    /// How its owner reaches it, with a session.
+    pub(super) fn migrate_connector(&self, config: &Config) -> Connector {
+        if self.cluster.is_some() { self.connect.clone().into() } else { config.postgres.migrate_connector() }
     }
 
     /// Leaves it; a private server that nobody else uses stops.

@@ -1,14 +1,15 @@
 //! `millstream migrate`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
-use millstream_schemas::migrations::Migration;
+use millstream_schemas::migrations::{Form, Migration};
 
 use super::database::{Database, Expect, has_cluster};
 use super::screen;
 use crate::config::Config;
-use crate::migrate::{apply, pending, script};
+use crate::migrate::{TRY_FOR, apply, pending, script};
 use crate::{elsewhere, grants};
 
 /// Options of `migrate`.
@@ -20,6 +21,9 @@ pub struct Args {
     /// Prints what the account of postgres.url has to be granted, and looks at nothing but the configuration.
     #[arg(long, conflicts_with = "dry_run")]
     grants: bool,
+    /// Seconds to wait for locks of other sessions, in all; each step lets others pass after two.
+    #[arg(long, value_name = "SECONDS", default_value_t = TRY_FOR.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    wait: u64,
 }
 
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
@@ -47,7 +51,8 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
             screen::print("-- nothing to do: the schema is up to date");
         }
     } else {
-        let steps = apply(&mut connection).await?;
+        let connector = database.migrate_connector(config);
+        let steps = apply(&connector, Duration::from_secs(args.wait)).await?;
         for step in &steps {
             screen::print(&format!("applied {} {}", step.number, step.name));
         }
@@ -60,7 +65,12 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// A step as a transaction of its own.
+/// A step as a transaction of its own, unless it has to run outside of one.
 fn print_step(step: &Migration) {
-    screen::print(&format!("-- {} {}\nBEGIN;\n{}\nCOMMIT;\n", step.number, step.name, script(step)));
+    let script = script(step);
+    let body = match step.form {
+        Form::Transaction => format!("BEGIN;\n{script}\nCOMMIT;"),
+        Form::Concurrently { .. } => script,
+    };
+    screen::print(&format!("-- {} {}\n{body}\n", step.number, step.name));
 }

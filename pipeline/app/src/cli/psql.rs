@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
-    let (database, mut connection) = Database::open(config, Expect::Tables).await?;
+    let (database, mut connection) = Database::open(config, Expect::Server).await?;
     let program = program(&config.data_dir)?;
     if args.role.is_some() && config.postgres.roles == Roles::Create {
         grant_analyst(&mut connection).await?;

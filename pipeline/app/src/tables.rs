@@ -1,0 +1,203 @@
+//! The tables, made ready to be written: when the process starts, or as soon as the database answers.
+//!
+//! Events are taken in meanwhile: the stream needs no database. Nothing is read before the tables are ready, so nothing
+//! can be written to tables of another shape.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use millstream_engine::retry::Backoff;
+use millstream_engine::{Progress, task};
+use millstream_postgres::settings::Migrate;
+use millstream_postgres::{ConnectError, Connector, Postgres, Verdict, verdict};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{elsewhere, migrate};
+
+/// How long a start waits for the tables before it goes on without them.
+const START_WAIT: Duration = Duration::from_secs(10);
+/// How long a server has to answer that was connected to; a frozen one takes connections and says nothing.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// Waits between tries grow from the first to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// How often the log repeats a reason that stays the same.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// How the tables are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// They are looked at, or brought up to date.
+    Preparing,
+    /// The database is away, or somebody is in the way; it is tried again.
+    Waiting(String),
+    /// A person must act; it is tried again all the same.
+    Refused(String),
+    /// They can be written.
+    Ready,
+}
+
+impl Tables {
+    /// Why they cannot be written yet.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Tables::Preparing => Some("the tables are being brought up to date"),
+            Tables::Waiting(reason) | Tables::Refused(reason) => Some(reason),
+            Tables::Ready => None,
+        }
+    }
+}
+
+/// Begins to make the tables ready. Returns once they are, once it is known that the database is away, or after
+/// [`START_WAIT`]; what is missing then goes on in the background until `stop`.
+///
+/// # Errors
+/// If the database answers and this program must not write to it, or a setting is wrong.
+pub(crate) async fn prepare(
+    postgres: &Postgres,
+    connector: &Connector,
+    stop: CancellationToken,
+) -> anyhow::Result<watch::Receiver<Tables>> {
+    let (tell, tables) = watch::channel(Tables::Preparing);
+    let (refuse, refused) = oneshot::channel();
+    let trying = keep_trying(postgres.clone(), connector.clone(), tell, refuse, stop);
+    // Ends with the process, or when the tables are ready.
+    drop(task::spawn("prepare the tables", trying));
+    match tokio::time::timeout(START_WAIT, refused).await {
+        Ok(Ok(error)) => return Err(error),
+        // The first try has ended otherwise, or takes long.
+        Ok(Err(_)) | Err(_) => {}
+    }
+    if let Some(reason) = tables.borrow().reason() {
+        tracing::warn!(reason, "the tables are not ready: events are taken in and kept, nothing is written yet");
+    }
+    Ok(tables)
+}
+
+/// Waits until the tables are ready; meanwhile the pipeline says why nothing is written. False if it is time to stop.
+pub(crate) async fn ready(
+    mut tables: watch::Receiver<Tables>,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> bool {
+    loop {
+        let reason = tables.borrow_and_update().reason().map(str::to_owned);
+        progress.hold(reason.as_deref());
+        if reason.is_none() {
+            return true;
+        }
+        tokio::select! {
+            changed = tables.changed() => if changed.is_err() { return false },
+            () = stop.cancelled() => return false,
+        }
+    }
+}
+
+/// Tries until the tables are ready. What the first try is refused with ends it; later refusals are tried again.
+async fn keep_trying(
+    postgres: Postgres,
+    connector: Connector,
+    tell: watch::Sender<Tables>,
+    refuse: oneshot::Sender<anyhow::Error>,
+    stop: CancellationToken,
+) {
+    let began = Instant::now();
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    let (mut told, mut refuse) = (Instant::now(), Some(refuse));
+    loop {
+        let tried = tokio::select! {
+            tried = try_once(&postgres, &connector) => tried,
+            () = stop.cancelled() => return,
+        };
+        let error = match tried {
+            Ok(()) => break,
+            Err(error) => error,
+        };
+        let is_passing = is_passing(&error);
+        let reason = format!("{error:#}");
+        if let Some(refuse) = refuse.take()
+            && !is_passing
+        {
+            // Nobody hears it where the start did not wait for it.
+            if refuse.send(error).is_ok() {
+                return;
+            }
+        }
+        let state = if is_passing { Tables::Waiting(reason) } else { Tables::Refused(reason) };
+        let is_news = *tell.borrow() != state && backoff.attempts() > 0;
+        if is_news || told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            match &state {
+                Tables::Refused(reason) => tracing::error!(reason, "the tables cannot be written until a person acts"),
+                state => tracing::warn!(reason = state.reason(), "the tables are not ready"),
+            }
+        }
+        tell.send_replace(state);
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+    if backoff.attempts() > 0 {
+        tracing::info!(waited_s = began.elapsed().as_secs(), "the tables are ready: what waits is written");
+    }
+    tell.send_replace(Tables::Ready);
+}
+
+async fn try_once(postgres: &Postgres, connector: &Connector) -> anyhow::Result<()> {
+    // Only this much is bounded: a step may take as long as it takes.
+    let probe = async { connector.connect().await?.close().await.map_err(anyhow::Error::from) };
+    match tokio::time::timeout(ANSWER_WAIT, probe).await {
+        Ok(answered) => answered?,
+        Err(_) => return Err(NoAnswer.into()),
+    }
+    if !postgres.is_embedded() {
+        return elsewhere::prepare(postgres).await;
+    }
+    bring_up_to_date(postgres, connector).await
+}
+
+/// Applies the steps that are missing, or, with `postgres.migrate = "never"`, refuses if there are any.
+///
+/// # Errors
+/// Says what is missing and who applies it, or which step failed.
+pub(crate) async fn bring_up_to_date(postgres: &Postgres, connector: &Connector) -> anyhow::Result<()> {
+    if postgres.migrate == Migrate::Never {
+        let mut connection = connector.connect().await?;
+        let pending = migrate::pending(&mut connection).await?;
+        connection.close().await.ok();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let steps: Vec<String> = pending.iter().map(|step| format!("{} {}", step.number, step.name)).collect();
+        bail!(
+            "postgres.migrate is \"never\", and the tables lack {}: an owner runs `millstream migrate` (`--dry-run` prints the SQL)",
+            steps.join(", ")
+        );
+    }
+    for step in migrate::apply(connector, migrate::TRY_FOR).await? {
+        tracing::info!(number = step.number, name = step.name, "migrated");
+    }
+    Ok(())
+}
+
+/// A server that takes connections and does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("PostgreSQL takes the connection and does not answer within {} s", ANSWER_WAIT.as_secs())]
+struct NoAnswer;
+
+/// Whether an error goes away by itself: the database is away, is starting, is full, or somebody has a lock.
+fn is_passing(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let verdict = cause
+            .downcast_ref::<ConnectError>()
+            .map(ConnectError::verdict)
+            .or_else(|| cause.downcast_ref::<sqlx::Error>().map(verdict));
+        matches!(verdict, Some(Verdict::SlowDown { .. } | Verdict::Split))
+            || cause.is::<NoAnswer>()
+            || cause.is::<migrate::Waited>()
+    })
+}
