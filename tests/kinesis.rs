@@ -55,7 +55,7 @@ async fn read_all(source: &KinesisSource, count: usize) -> BTreeMap<Vec<u8>, Vec
     let partitions = source.assignment().borrow().clone();
     let mut wants = Vec::new();
     for partition in partitions {
-        let from = source.start(&partition, None).await.unwrap();
+        let from = source.start(&partition, None, None).await.unwrap();
         wants.push(Want { partition, from, bytes_max: 1 << 20 });
     }
     let (mut by_key, mut seen): (BTreeMap<Vec<u8>, Vec<Record>>, usize) = (BTreeMap::new(), 0);

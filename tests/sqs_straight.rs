@@ -180,7 +180,7 @@ async fn position(database: &Database) -> u64 {
 /// Begins to read as a lane does.
 async fn begin(source: &SqsSource, stored: Option<u64>) -> Position {
     let partition = source.assignment().borrow()[0].clone();
-    source.start(&partition, stored.map(Position::Offset).as_ref()).await.unwrap()
+    source.start(&partition, stored.map(Position::Offset).as_ref(), None).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -349,6 +349,18 @@ async fn a_database_that_went_back_halts_unless_the_risk_is_accepted() {
             assert_eq!(database.number(gap).await, 7);
             let left = bodies.len() - 20;
             until("the rest in hand", WITHIN, || async { (source.held().0 == left).then_some(()) }).await;
+            // What `positions reset --to latest` does: the consumer goes on with what it holds.
+            let mut connection = database.connect().await;
+            sqlx::query(include_str!("../pipeline/app/src/cli/sql/position_reset.sql"))
+                .bind("objects")
+                .bind(source.incarnation())
+                .bind(["test"])
+                .bind([None::<String>])
+                .bind([None::<i64>])
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            drained(&queue, &source).await;
         }
         run.stop().await;
         assert_eq!(database.number("SELECT count(*) FROM millstream.gap").await, i64::from(!accept_loss_on_restore));
@@ -415,8 +427,17 @@ impl Source for NeverTold {
         self.0.confirm().await
     }
 
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
-        self.0.start(partition, stored).await
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        era: Option<i64>,
+    ) -> Result<Position, SourceError> {
+        self.0.start(partition, stored, era).await
+    }
+
+    fn era(&self, partition: &Partition, next: &Position) -> Option<i64> {
+        self.0.era(partition, next)
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {

@@ -116,8 +116,17 @@ impl Source for Unwrapped {
         self.0.confirm().await
     }
 
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
-        self.0.start(partition, stored).await
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        era: Option<i64>,
+    ) -> Result<Position, SourceError> {
+        self.0.start(partition, stored, era).await
+    }
+
+    fn era(&self, partition: &Partition, next: &Position) -> Option<i64> {
+        self.0.era(partition, next)
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {

@@ -66,9 +66,9 @@ async fn a_shard_that_throttles_or_forgets_its_iterators_is_read_to_the_last_rec
     });
     let source = open(faults.address(&shards).await).await;
     let partition = only(&source);
-    let mut from = source.start(&partition, None).await;
+    let mut from = source.start(&partition, None, None).await;
     while from.is_err() {
-        from = source.start(&partition, None).await;
+        from = source.start(&partition, None, None).await;
     }
     let (records, _) = read(&source, &partition, from.unwrap(), 300).await.unwrap();
     assert_eq!(payloads(&records), numbers(0..300));
@@ -83,7 +83,7 @@ async fn what_is_away_is_tried_again_and_what_is_forbidden_halts() {
     shards.put(&numbered(0..5)).await;
     let source = open(faults.address(&shards).await).await;
     let partition = only(&source);
-    let from = source.start(&partition, None).await.unwrap();
+    let from = source.start(&partition, None, None).await.unwrap();
     let again = Recovery::Retry { after: None };
     for (code, recovery) in
         [(Some("InternalFailure"), again), (None, again), (Some("AccessDeniedException"), Recovery::Halt)]
@@ -115,7 +115,7 @@ async fn a_shard_that_is_refused_holds_up_no_other() {
     let (slow, fast) = (Partition::new(hashes.keys().next().unwrap()), Partition::new(hashes.keys().last().unwrap()));
     let source = open(faults.address(&shards).await).await;
     for partition in [&slow, &fast] {
-        source.start(partition, None).await.unwrap();
+        source.start(partition, None, None).await.unwrap();
     }
     let own = slow.to_string();
     faults.plan(move |name, body| match name {
@@ -196,7 +196,7 @@ async fn what_retention_removed_is_a_gap_where_that_can_be_known() {
     ];
     for stored in right {
         let source = open(faults.address(&shards).await).await;
-        assert_eq!(source.start(&partition, Some(&stored)).await.unwrap(), stored);
+        assert_eq!(source.start(&partition, Some(&stored), None).await.unwrap(), stored);
     }
     let lost = [
         at(format!("at:{}", sequences[6])),
@@ -207,13 +207,13 @@ async fn what_retention_removed_is_a_gap_where_that_can_be_known() {
     ];
     for stored in lost {
         let source = open(faults.address(&shards).await).await;
-        let started = source.start(&partition, Some(&stored)).await;
+        let started = source.start(&partition, Some(&stored), None).await;
         let fetched = read(&source, &partition, stored.clone(), 1).await;
         for result in [started.map(drop), fetched.map(drop)] {
             let Err(SourceError::Gap { stored: from, start, .. }) = result else { panic!("{stored}: {result:?}") };
             assert_eq!(from, stored);
             // Where a person says to go on, it goes on.
-            let go_on = source.start(&partition, Some(&start)).await.unwrap();
+            let go_on = source.start(&partition, Some(&start), None).await.unwrap();
             let (left, _) = read(&source, &partition, go_on, 3).await.unwrap();
             assert_eq!(payloads(&left), numbers(7..10));
         }
@@ -233,24 +233,24 @@ async fn a_position_or_a_shard_that_never_was_is_a_gap_and_other_text_is_refused
     let mut other = sequence.clone();
     other.replace_range(2..4, "17");
     for text in [format!("at:{other}"), format!("after:{other}@{}", now_ms())] {
-        let started = source.start(&partition, Some(&at(text.clone()))).await;
+        let started = source.start(&partition, Some(&at(text.clone())), None).await;
         assert!(
             matches!(&started, Err(SourceError::Gap { start, .. }) if *start == at("oldest")),
             "{text}: {started:?}"
         );
     }
     let gone = Partition::new("shardId-000000000099");
-    let started = source.start(&gone, Some(&at(format!("after:{sequence}@{}", now_ms())))).await;
+    let started = source.start(&gone, Some(&at(format!("after:{sequence}@{}", now_ms()))), None).await;
     assert!(matches!(&started, Err(SourceError::Gap { start, .. }) if *start == at("end")), "{started:?}");
     for stored in [Position::Offset(7), at(sequence)] {
-        let started = source.start(&partition, Some(&stored)).await;
+        let started = source.start(&partition, Some(&stored), None).await;
         assert!(matches!(started, Err(SourceError::Broken(_))), "{started:?}");
     }
     shards.recreate(1).await;
     let after = at(format!("after:{other}@{}", now_ms()));
     // A look is good for a moment.
     until("another stream to be noticed", WITHIN, || async {
-        matches!(source.start(&partition, Some(&after)).await, Err(SourceError::Broken(_))).then_some(())
+        matches!(source.start(&partition, Some(&after), None).await, Err(SourceError::Broken(_))).then_some(())
     })
     .await;
     let fetched = read(&source, &partition, after, 1).await;
@@ -278,7 +278,7 @@ async fn the_position_of_a_quiet_shard_is_stored_anew_now_and_then() {
             .await
         }
     };
-    let oldest = source.start(&partition, None).await.unwrap();
+    let oldest = source.start(&partition, None, None).await.unwrap();
     let marked_oldest = marked(oldest).await;
     assert!(marked_oldest.to_string().starts_with("oldest@"), "{marked_oldest}");
     shards.put(&numbered(0..1)).await;

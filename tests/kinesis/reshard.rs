@@ -46,6 +46,10 @@ impl Sink for Noted {
         Ok(receipt)
     }
 
+    async fn confirm(&mut self) -> Result<(), SinkError> {
+        self.sink.confirm().await
+    }
+
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         self.sink.record_gap(gap).await
     }

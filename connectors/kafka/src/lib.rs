@@ -1,14 +1,19 @@
-//! What the safe layer of rdkafka leaves out: the id of a topic (KIP-516).
+//! What the safe layer of rdkafka leaves out: the id of a topic (KIP-516), and leader epochs (KIP-320).
 //!
 //! A topic that was deleted and made again has another id under the same name. Without it, positions in the old one
 //! would be applied to the new one, silently. Only librdkafka's DescribeTopics tells it.
+//!
+//! A partition that was truncated and has grown since has other records at the same offsets. The epoch of the leader that
+//! wrote a record tells them apart: [`leader_epoch`] reads it, [`set_leader_epoch`] has a seek compared with it.
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
+use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
 use rdkafka::client::Client;
+use rdkafka::message::BorrowedMessage;
 
 /// Why the id is not known.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,28 @@ pub enum Error {
         /// What the client said.
         said: String,
     },
+}
+
+/// The epoch of the leader that wrote a message; `None` from brokers that do not tell it (before Kafka 0.11).
+#[must_use]
+pub fn leader_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
+    // SAFETY: the pointer is that of a living message, which the call only reads.
+    let epoch = unsafe { c::rd_kafka_message_leader_epoch(message.ptr()) };
+    (epoch >= 0).then_some(epoch)
+}
+
+/// Gives every place of a list the epoch of the leader that wrote the record before it. A seek to these places then fails
+/// with `AutoOffsetReset` (where `auto.offset.reset` is `error`), by the queue of the consumer, where the partition does not have that epoch up to there.
+pub fn set_leader_epoch(places: &mut TopicPartitionList, epoch: i32) {
+    let list = places.ptr();
+    // SAFETY: the list is alive and ours alone during the call; its elements are `cnt` in number, and the call writes
+    // into the element that it is given.
+    unsafe {
+        let count = usize::try_from((*list).cnt).unwrap_or(0);
+        for at in 0..count {
+            c::rd_kafka_topic_partition_set_leader_epoch((*list).elems.add(at), epoch);
+        }
+    }
 }
 
 /// The id of a topic as the cluster knows it now, 22 characters of base64. Blocks for `timeout` at most.

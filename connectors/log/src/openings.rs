@@ -67,8 +67,13 @@ impl Openings {
 
     /// Whether the opening `id` of this history reached `offset`; `end` is that of the partition.
     pub(crate) fn knows(&self, offset: u64, id: i64, end: u64) -> bool {
-        let Some(at) = self.0.iter().position(|entry| entry.id == id) else { return false };
-        offset <= self.0.get(at + 1).map_or(end, |next| next.first)
+        self.reached(id, end).is_some_and(|reached| offset <= reached)
+    }
+
+    /// The offset after the last record of the opening `id`, if it is of this history; `end` is that of the partition.
+    pub(crate) fn reached(&self, id: i64, end: u64) -> Option<u64> {
+        let at = self.0.iter().position(|entry| entry.id == id)?;
+        Some(self.0.get(at + 1).map_or(end, |next| next.first))
     }
 
     /// What is to be known once the opening `id` writes from `first` on, of records from `start` on.

@@ -113,6 +113,11 @@ impl Partition {
         lock(&self.openings).knows(offset, opening, end)
     }
 
+    pub(crate) fn reached(&self, opening: i64) -> Option<u64> {
+        let end = self.range().end;
+        lock(&self.openings).reached(opening, end)
+    }
+
     pub(crate) fn roll_if_over_age(&self) -> Result<(), Fault> {
         lock(&self.writer).roll_if_over_age(&self.index)
     }

@@ -139,6 +139,13 @@ impl Topic {
         self.shared.partition(partition).is_some_and(|partition| partition.knows(offset, opening))
     }
 
+    /// The offset after the last record that the opening `opening` wrote to a partition; `None` if it is no opening of
+    /// this history. [`Topic::knows`] is true up to it.
+    #[must_use]
+    pub fn reached(&self, partition: u32, opening: i64) -> Option<u64> {
+        self.shared.partition(partition)?.reached(opening)
+    }
+
     /// Changes whenever the durable end of any partition has moved. The value only counts; compare [`Topic::range`].
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {

@@ -161,6 +161,14 @@ impl Sink for Metadata {
         Ok(batch.receipt(written.map_err(|error| self.keep_whole(error))?)?)
     }
 
+    async fn confirm(&mut self) -> Result<(), SinkError> {
+        let mut connection = self.connect().await?;
+        let confirmed = self.leases.confirm(&mut connection, &self.options).await;
+        let pooled = connection.is_pooled();
+        self.put_back(connection, confirmed.as_ref().err(), pooled).await;
+        confirmed
+    }
+
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         let mut connection = self.connect().await?;
         let recorded = lease::record_gap(&mut connection, &self.options, gap).await;

@@ -9,6 +9,7 @@ mod buffers;
 mod burst;
 mod client;
 mod context;
+mod epochs;
 mod fault;
 mod inquirer;
 mod queues;
@@ -139,7 +140,12 @@ impl Source for KafkaSource {
         self.shared.revive();
     }
 
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        era: Option<i64>,
+    ) -> Result<Position, SourceError> {
         let number = number(partition)?;
         let asked = u32::try_from(number).unwrap_or(u32::MAX);
         let (start, end) = self.ask(move |inquirer| inquirer.range(asked)).await?;
@@ -156,9 +162,20 @@ impl Source for KafkaSource {
             let stored = if stored.is_none() { 0 } else { from };
             return Err(lost(partition, stored, start, end, reason));
         }
+        if let Some(epoch) = era.filter(|_| from > start).and_then(|era| i32::try_from(era).ok())
+            && !self.ask(move |inquirer| inquirer.has_epoch(asked, from, epoch)).await?
+        {
+            return Err(lost(partition, from, from, from, TRUNCATED));
+        }
         // Whoever had it before may not have told the group how far it came.
         self.shared.commits().insert(number, from);
         Ok(Position::Offset(from))
+    }
+
+    /// The leader epoch of the record before it (KIP-320).
+    fn era(&self, partition: &Partition, next: &Position) -> Option<i64> {
+        let Position::Offset(next) = next else { return None };
+        self.shared.buffers().epoch_before(number(partition).ok()?, *next).map(i64::from)
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {
@@ -244,6 +261,10 @@ impl KafkaSource {
         Ok(batches)
     }
 }
+
+/// Told of a partition that lost its end while nobody read, and has grown past the stored position since.
+const TRUNCATED: &str =
+    "the partition was truncated and has grown since: what stands before this position now are other records";
 
 fn number(partition: &Partition) -> Result<i32, SourceError> {
     partition.as_str().parse().map_err(|error| SourceError::Broken(Box::new(error)))

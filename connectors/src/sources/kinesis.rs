@@ -243,7 +243,12 @@ impl Source for KinesisSource {
         }
     }
 
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        _: Option<i64>,
+    ) -> Result<Position, SourceError> {
         let position = stored.cloned().unwrap_or_else(|| Place::Oldest { seen_ms: None }.position());
         if Place::of(&position) == Some(Place::End) {
             self.inner.finished(partition);
@@ -251,6 +256,11 @@ impl Source for KinesisSource {
         }
         self.inner.shard(partition).start(&position).await?;
         Ok(position)
+    }
+
+    /// The end of a shard never goes back.
+    fn era(&self, _: &Partition, _: &Position) -> Option<i64> {
+        None
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {

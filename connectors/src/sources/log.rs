@@ -90,6 +90,17 @@ fn gap(partition: &Partition, stored: u64, start: u64, end: u64) -> SourceError 
     }
 }
 
+/// A position that was reached in a history of which this log has only what stands before `until`.
+fn other_history(partition: &Partition, stored: u64, start: u64, until: u64) -> SourceError {
+    SourceError::Gap {
+        partition: partition.clone(),
+        stored: Position::Offset(stored),
+        start: Position::Offset(start),
+        end: Position::Offset(until),
+        reason: "the stream was restored from an older copy and has grown since: what stands there now are other records",
+    }
+}
+
 impl fmt::Debug for LogSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogSource").field("topic", &self.topic.id()).field("partitions", &self.names.len()).finish()
@@ -113,18 +124,34 @@ impl Source for LogSource {
     /// There is no connection to make anew.
     fn revive(&self) {}
 
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
-        let range = self.topic.range(self.number(partition)?);
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        era: Option<i64>,
+    ) -> Result<Position, SourceError> {
+        let number = self.number(partition)?;
+        let range = self.topic.range(number);
         match stored {
             None => Ok(Position::Offset(range.start)),
             Some(Position::Offset(stored)) if (range.start..=range.end).contains(stored) => {
-                Ok(Position::Offset(*stored))
+                match era.map(|era| self.topic.reached(number, era)) {
+                    // Stored before eras were kept: only what can be seen now was compared.
+                    None => Ok(Position::Offset(*stored)),
+                    Some(Some(until)) if *stored <= until => Ok(Position::Offset(*stored)),
+                    Some(until) => Err(other_history(partition, *stored, range.start, until.unwrap_or(range.start))),
+                }
             }
             Some(Position::Offset(stored)) => Err(gap(partition, *stored, range.start, range.end)),
             Some(Position::Sequence(text)) => {
                 Err(SourceError::Broken(format!("the stored position {text} is no offset").into()))
             }
         }
+    }
+
+    fn era(&self, partition: &Partition, next: &Position) -> Option<i64> {
+        let Position::Offset(next) = next else { return None };
+        self.topic.opening_before(self.number(partition).ok()?, *next)
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {

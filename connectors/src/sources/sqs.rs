@@ -167,7 +167,7 @@ impl Source for SqsSource {
         Ok(())
     }
 
-    async fn start(&self, _: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
+    async fn start(&self, _: &Partition, stored: Option<&Position>, _: Option<i64>) -> Result<Position, SourceError> {
         let stored = stored.map(offset).transpose()?;
         let (start, ends) = self.feed.inbox().start(stored, (now_ms().max(0) as u64).saturating_mul(1000));
         let stored = stored.unwrap_or(ends.first);
@@ -181,6 +181,11 @@ impl Source for SqsSource {
         };
         self.feed.receive();
         Ok(begin)
+    }
+
+    /// A queue has no history.
+    fn era(&self, _: &Partition, _: &Position) -> Option<i64> {
+        None
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {

@@ -47,7 +47,7 @@ mod doctor;
 
 mod tune;
 
-mod client;
+pub(crate) mod client;
 mod database;
 mod screen;
 

@@ -35,6 +35,8 @@ mod why;
 
 mod resume;
 
+pub(crate) mod stream;
+
 mod page;
 
 use std::net::SocketAddr;
@@ -172,6 +174,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/v1/decisions", get(decisions::decisions)),
         ("/v1/why", get(why::why)),
         ("/v1/pipelines/{pipeline}/resume", post(resume::resume)),
+        ("/v1/pipelines/{pipeline}/stream", get(stream::describe)),
+        ("/v1/pipelines/{pipeline}/stream/{partition}", get(stream::partition)),
         ("/metrics", get(metrics::metrics)),
         ("/healthz", get(health::alive)),
         ("/readyz", get(health::ready)),

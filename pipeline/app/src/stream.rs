@@ -21,6 +21,8 @@ mod queue;
 pub(crate) use queue::make_queue;
 pub use queue::{Carried, Carrier, carry};
 
+mod running;
+
 mod visit;
 pub(crate) use visit::{Visit, open_topic};
 

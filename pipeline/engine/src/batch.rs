@@ -15,6 +15,7 @@ pub struct Taken {
     pub(crate) partition: Partition,
     pub(crate) from: Position,
     pub(crate) next: Position,
+    pub(crate) era: Option<i64>,
     pub(crate) records: Vec<Record>,
 }
 
@@ -27,6 +28,8 @@ pub struct Range {
     pub from: Position,
     /// The position after the last one covered.
     pub next: Position,
+    /// The era of `next`, to be stored with it.
+    pub era: Option<i64>,
     /// Where this partition's records stand in [`Batch::records`].
     pub records: std::ops::Range<usize>,
 }
@@ -47,8 +50,8 @@ impl<C: Columns> Batch<C> {
         for part in taken {
             let start = records.len();
             records.extend(part.records);
-            let Taken { partition, from, next, .. } = part;
-            ranges.push(Range { partition, from, next, records: start..records.len() });
+            let Taken { partition, from, next, era, .. } = part;
+            ranges.push(Range { partition, from, next, era, records: start..records.len() });
         }
         // Lease rows are locked in this order, so that two writers cannot wait for each other.
         ranges.sort_by(|a, b| a.partition.cmp(&b.partition));
@@ -62,8 +65,8 @@ impl<C: Columns> Batch<C> {
         // From the back, so that what is split off is always one partition's.
         ranges.sort_by_key(|range| std::cmp::Reverse((range.records.start, range.records.end)));
         let taken = ranges.into_iter().map(|range| {
-            let Range { partition, from, next, records: place } = range;
-            Taken { partition, from, next, records: records.split_off(place.start) }
+            let Range { partition, from, next, era, records: place } = range;
+            Taken { partition, from, next, era, records: records.split_off(place.start) }
         });
         taken.collect()
     }

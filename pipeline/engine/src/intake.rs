@@ -236,7 +236,7 @@ impl Queue {
             return None;
         }
         let from = std::mem::replace(&mut self.written, next.clone());
-        Some(Taken { partition: self.partition.clone(), from, next, records })
+        Some(Taken { partition: self.partition.clone(), from, next, era: None, records })
     }
 }
 
@@ -321,7 +321,7 @@ mod tests {
                     continue;
                 }
                 let ranges = taken.iter().map(|part| Range {
-                    partition: part.partition.clone(), from: part.from.clone(), next: part.next.clone(), records: 0..0,
+                    partition: part.partition.clone(), from: part.from.clone(), next: part.next.clone(), era: None, records: 0..0,
                 });
                 intake.written(&ranges.collect::<Vec<_>>());
                 taken.iter().for_each(|part| seen[place(part)] += part.records.len() as u64);

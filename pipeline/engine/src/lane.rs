@@ -16,14 +16,14 @@ use crate::limits::Limits;
 use crate::progress::{Lane as LaneProgress, LaneState, Progress};
 use crate::retry::{Backoff, Recovery};
 use crate::run::{Bounds, now_ms};
-use crate::sink::{Gap, Held, Sink, SinkError};
+use crate::sink::{Held, Sink, SinkError};
 use crate::source::{Partition, Position, Source, SourceError};
 
 /// How long a fetch waits when there is nothing. Only bounds how late a shutdown is seen by a source that cannot be
 /// woken; new records end the wait at once.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 
-/// How often a halted partition is looked at: whether somebody said how to go on.
+/// How often a halted partition, or a lane without work, is looked at: whether somebody moved a position.
 pub(crate) const DECISION_LOOK: Duration = Duration::from_secs(5);
 
 /// What a lane works with.
@@ -90,6 +90,10 @@ impl<C: Columns> Lane<'_, C> {
         };
         let mut positions = Vec::with_capacity(held.len());
         for lease in held {
+            if let Some(reason) = &lease.halted {
+                self.tell_halt(&lease.partition, reason);
+                continue;
+            }
             if let Some(position) = self.start(&lease).await? {
                 self.progress.started_at(&lease.partition, &position);
                 positions.push((lease.partition, position));
@@ -118,28 +122,29 @@ impl<C: Columns> Lane<'_, C> {
     async fn start(&mut self, lease: &Held) -> Result<Option<Position>, Leave> {
         let mut backoff = self.backoff();
         loop {
-            let error = match self.source.start(&lease.partition, lease.next.as_ref()).await {
+            let error = match self.source.start(&lease.partition, lease.next.as_ref(), lease.era).await {
                 Ok(position) => return Ok(Some(position)),
                 Err(error) => error,
             };
-            if let SourceError::Gap { partition, stored, start, reason, .. } = &error {
-                let gap = Gap {
-                    partition: partition.clone(),
-                    from: stored.clone(),
-                    to: start.clone(),
-                    reason: (*reason).to_owned(),
-                };
-                self.sink.record_gap(&gap).await.map_err(|error| Leave::Retake(error.to_string()))?;
-                let go_on = format!(
-                    "to go on with what is left, run `millstream positions reset --pipeline {} --partition {partition} --to earliest`",
-                    self.progress.pipeline,
-                );
-                if self.progress.halt(partition, format!("{error}; {go_on}")) {
-                    tracing::error!(%partition, %error, %go_on, "records were lost: the partition is halted until told to go on");
-                }
+            if let Some(gap) = error.gap() {
+                // The mark in the lease halts it from here on, also for whoever has the partition next.
+                self.sink.record_gap(&gap).await.map_err(|error| Leave::Retake(chain(&error)))?;
+                self.tell_halt(&lease.partition, &gap.to_string());
                 return Ok(None);
             }
             self.source_failed(&error, &mut backoff).await?;
+        }
+    }
+
+    /// Says that a partition is halted because records were lost, and what ends it.
+    fn tell_halt(&self, partition: &Partition, reason: &str) {
+        let go_on = format!(
+            "nothing of it is written until you decide: `millstream positions show` lists what is lost, \
+             `millstream positions reset --pipeline {} --partition {partition} --to earliest` goes on with what is left",
+            self.progress.pipeline,
+        );
+        if self.progress.halt(partition, format!("{reason}; {go_on}")) {
+            tracing::error!(%partition, reason, go_on, "records were lost: the partition is halted");
         }
     }
 

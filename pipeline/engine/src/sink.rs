@@ -3,6 +3,8 @@
 //! A sink keeps positions and data together: one transaction writes the rows, the counters, the quarantine and the
 //! positions, or nothing. To add one, implement [`Sink`] and run its contract suite, `testing::sink`.
 
+use std::fmt;
+
 use async_trait::async_trait;
 
 use crate::batch::{Batch, Receipt, Unbalanced};
@@ -18,6 +20,10 @@ pub struct Held {
     pub partition: Partition,
     /// The position its data is at; `None` if it was never read.
     pub next: Option<Position>,
+    /// The era of that position, see [`crate::Source::era`]; `None` where it is not known.
+    pub era: Option<i64>,
+    /// Why the partition is halted, if records were lost: it is not read until a person decides.
+    pub halted: Option<String>,
 }
 
 /// A range of positions that can never be read.
@@ -25,12 +31,23 @@ pub struct Held {
 pub struct Gap {
     /// The partition.
     pub partition: Partition,
-    /// Where the tables are.
+    /// The first position lost.
     pub from: Position,
-    /// The oldest position that the stream has.
+    /// The position after the last one lost, as far as that is known.
     pub to: Position,
     /// What happened, in words for the operator.
     pub reason: String,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Gap { from, to, reason, .. } = self;
+        if from == to {
+            // How many is not known.
+            return write!(f, "records before position {to} are lost: {reason}");
+        }
+        write!(f, "positions {from} to {to} are lost: {reason}")
+    }
 }
 
 /// A writer of batches. Each lane has its own.
@@ -58,7 +75,13 @@ pub trait Sink: Send {
     /// them by itself.
     async fn write(&mut self, batch: &Batch<Self::Columns>) -> Result<Receipt, SinkError>;
 
-    /// Puts a gap on record. Writing the same one again is harmless.
+    /// Fails with [`SinkError::Fenced`] if another has taken a lease since. Asked while there is nothing to write, so that
+    /// a position that a person moves is read from at once.
+    async fn confirm(&mut self) -> Result<(), SinkError>;
+
+    /// Puts a gap on record and halts its partition, both or neither: from then on [`Sink::acquire`] tells the halt,
+    /// whatever happens to the stream, until a person ends it. Writing the same one again is harmless. Nothing else that
+    /// a sink does ends a halt.
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError>;
 }
 

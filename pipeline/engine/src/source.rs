@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::{Checkpoint, Recovery};
+use crate::{Checkpoint, Gap, Recovery};
 
 /// The unit of order, ownership and position: a Kafka partition, a Kinesis shard, a partition of the embedded log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,10 +131,22 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// a process believes that slept through its replacement. Asked before a lease is taken back from another.
     async fn confirm(&self) -> Result<(), SourceError>;
 
-    /// Says where to begin, given the stored position (`None`: never read before, so the oldest record).
+    /// Says where to begin, given the stored position (`None`: never read before, so the oldest record) and its era, as
+    /// [`Source::era`] told it when it was stored (`None`: not known).
     ///
-    /// MUST fail with [`SourceError::Gap`] if the stored position can no longer be read, or never existed.
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError>;
+    /// MUST fail with [`SourceError::Gap`] if the stored position can no longer be read, never existed, or is of an era
+    /// that the stream does not have up to there: what stands before it now are other records.
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        era: Option<i64>,
+    ) -> Result<Position, SourceError>;
+
+    /// In which era of the partition the record before a position was written, as far as the source knows. A partition
+    /// begins a new era whenever its end may have gone back: an opening of the embedded log, a leader epoch of Kafka. So
+    /// the same position of another era may be another record. Asked when a position is about to be stored.
+    fn era(&self, partition: &Partition, next: &Position) -> Option<i64>;
 
     /// Reads what is there from the wanted positions; waits up to `wait` while there is nothing at all, and no longer
     /// than until there is something.
@@ -172,7 +184,7 @@ pub enum SourceError {
         stored: Position,
         /// The oldest position the stream has.
         start: Position,
-        /// The next position to be written.
+        /// The end of what the stream holds of the history that the tables were filled from.
         end: Position,
         /// What happened, in words for the operator.
         reason: &'static str,
@@ -186,6 +198,15 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// The range of positions that is lost, to be put on record; `None` if the error is of another kind.
+    pub fn gap(&self) -> Option<Gap> {
+        let SourceError::Gap { partition, stored, start, end, reason } = self else { return None };
+        // The tables are ahead of what the stream holds: what they have in between the stream does not have any more.
+        let is_ahead = matches!((stored, end), (Position::Offset(stored), Position::Offset(end)) if stored > end);
+        let (from, to) = if is_ahead { (end, stored) } else { (stored, start) };
+        Some(Gap { partition: partition.clone(), from: from.clone(), to: to.clone(), reason: (*reason).to_owned() })
+    }
+
     /// What the engine does about it.
     pub fn recovery(&self) -> Recovery {
         match self {

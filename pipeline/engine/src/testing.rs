@@ -68,6 +68,7 @@ macro_rules! sink_contract {
             [
                 positions::none_is_stored_at_first_and_then_what_was_written,
                 positions::text_positions_come_back_as_they_were,
+                positions::an_era_belongs_to_its_position,
                 positions::several_partitions_move_together,
                 positions::positions_move_over_a_range_without_records,
                 positions::a_batch_from_another_position_is_refused,

@@ -41,8 +41,17 @@ impl Source for Assigned {
 
     fn revive(&self) {}
 
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
-        self.stream.start(partition, stored).await
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        era: Option<i64>,
+    ) -> Result<Position, SourceError> {
+        self.stream.start(partition, stored, era).await
+    }
+
+    fn era(&self, partition: &Partition, next: &Position) -> Option<i64> {
+        self.stream.era(partition, next)
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {

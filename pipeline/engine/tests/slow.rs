@@ -39,8 +39,13 @@ impl Source for Stream {
 
     fn revive(&self) {}
 
-    async fn start(&self, _: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
+    async fn start(&self, _: &Partition, stored: Option<&Position>, _: Option<i64>) -> Result<Position, SourceError> {
         Ok(stored.cloned().unwrap_or(Position::Offset(0)))
+    }
+
+    /// There is only one.
+    fn era(&self, _: &Partition, _: &Position) -> Option<i64> {
+        None
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {
@@ -121,6 +126,8 @@ impl Sink for Memory {
         let held = |partition: &Partition| Held {
             partition: partition.clone(),
             next: next.get(partition).copied().map(Position::Offset),
+            era: None,
+            halted: None,
         };
         Ok(partitions.iter().map(held).collect())
     }
@@ -156,6 +163,10 @@ impl Sink for Memory {
         let (written, quarantined) = if table.bad { (0, events) } else { (events, 0) };
         drop(table);
         Ok(batch.receipt(Outcome { written, quarantined, ..Outcome::default() })?)
+    }
+
+    async fn confirm(&mut self) -> Result<(), SinkError> {
+        Ok(())
     }
 
     async fn record_gap(&mut self, _: &Gap) -> Result<(), SinkError> {

@@ -43,8 +43,17 @@ impl Source for Hanging {
         self.stream.revive();
     }
 
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
-        self.stream.start(partition, stored).await
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        era: Option<i64>,
+    ) -> Result<Position, SourceError> {
+        self.stream.start(partition, stored, era).await
+    }
+
+    fn era(&self, partition: &Partition, next: &Position) -> Option<i64> {
+        self.stream.era(partition, next)
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {
@@ -86,6 +95,10 @@ impl Sink for Away {
             return Err(SinkError::Failed { doing: "write", recovery, pressure: None, source: "away".into() });
         }
         self.sink.write(batch).await
+    }
+
+    async fn confirm(&mut self) -> Result<(), SinkError> {
+        self.sink.confirm().await
     }
 
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {

@@ -39,6 +39,10 @@ impl Sink for Stopped {
         self.sink.write(batch).await
     }
 
+    async fn confirm(&mut self) -> Result<(), SinkError> {
+        self.sink.confirm().await
+    }
+
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         self.sink.record_gap(gap).await
     }

@@ -17,6 +17,8 @@ use super::transaction::{enter, give_up, leave};
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     token: String,
+    /// The partitions that were leased last.
+    held: Vec<Partition>,
     /// Partitions of which no position was stored when they were leased, and of which nothing is committed since.
     unread: BTreeSet<Partition>,
 }
@@ -68,13 +70,34 @@ impl Leases {
             .iter()
             .map(|row| {
                 let next: Option<String> = row.try_get(1)?;
-                Ok(Held { partition: Partition::new(row.try_get::<String, _>(0)?), next: next.map(position) })
+                let partition = Partition::new(row.try_get::<String, _>(0)?);
+                Ok(Held { partition, next: next.map(position), era: row.try_get(2)?, halted: row.try_get(3)? })
             })
             .collect();
         let held = held.map_err(|error| failed("read leases", error))?;
         self.unread = held.iter().filter(|held| held.next.is_none()).map(|held| held.partition.clone()).collect();
+        self.held = partitions.to_vec();
         self.token = token;
         Ok(held)
+    }
+
+    /// Fails if somebody else has taken a lease since, without locking anything.
+    pub(super) async fn confirm(&self, connection: &mut Connection, options: &Options) -> Result<(), SinkError> {
+        let failing = |error| failed("look at the leases", error);
+        enter(connection).await.map_err(failing)?;
+        let ours: Vec<String> = sqlx::query_scalar(include_str!("sql/lease_tokens_select.sql"))
+            .bind(&options.pipeline)
+            .bind(&options.incarnation)
+            .bind(self.held.iter().map(Partition::as_str).collect::<Vec<_>>())
+            .bind(&self.token)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failing)?;
+        leave(connection).await.map_err(failing)?;
+        match self.held.iter().find(|partition| !ours.iter().any(|name| name == partition.as_str())) {
+            Some(partition) => Err(SinkError::Fenced { partition: partition.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Locks the lease rows of a batch and checks that it may be written.
@@ -131,6 +154,7 @@ impl Leases {
             .bind(batch.ranges().iter().map(|range| range.next.to_string()).collect::<Vec<_>>())
             .bind(slot.number)
             .bind(&slot.token)
+            .bind(batch.ranges().iter().map(|range| range.era).collect::<Vec<_>>())
             .execute(connection)
             .await
             .map_err(Fault::ours)?;
@@ -256,10 +280,18 @@ async fn refuse_changed_incarnation(
     Err(SinkError::Failed { doing: "take leases", recovery: Recovery::Halt, pressure: None, source: say.into() })
 }
 
-/// Puts a gap on record.
+/// Puts a gap on record and halts its partition, in one transaction.
 pub(super) async fn record_gap(connection: &mut Connection, options: &Options, gap: &Gap) -> Result<(), SinkError> {
     enter(connection).await.map_err(|error| failed("record a gap", error))?;
     insert_gap(connection, options, gap).await?;
+    sqlx::query(include_str!("sql/lease_halt.sql"))
+        .bind(&options.pipeline)
+        .bind(&options.incarnation)
+        .bind(gap.partition.as_str())
+        .bind(gap.to_string())
+        .execute(&mut *connection)
+        .await
+        .map_err(|error| failed("record a gap", error))?;
     leave(connection).await.map_err(|error| failed("record a gap", error))
 }
 
@@ -287,7 +319,7 @@ mod tests {
 
     fn range(partition: &str, from: u64, next: u64) -> Range {
         let (from, next) = (Position::Offset(from), Position::Offset(next));
-        Range { partition: Partition::new(partition), from, next, records: 0..0 }
+        Range { partition: Partition::new(partition), from, next, era: None, records: 0..0 }
     }
 
     fn stored(rows: &[(&str, Option<u64>)]) -> BTreeMap<Partition, Option<Position>> {

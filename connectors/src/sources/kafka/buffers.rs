@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use millstream_engine::{Position, Record};
 
+use super::epochs::Epochs;
+
 /// Holes that were asked about in a partition before those within a run of records are believed: a topic with
 /// transactions or compaction has them everywhere.
 const HOLES_ASKED_ABOUT: u32 = 8;
@@ -45,6 +47,8 @@ pub(super) struct Buffer {
     end: Option<u64>,
     /// Where the partition begins and ends, if `next` is outside of that.
     gap: Option<(u64, u64, &'static str)>,
+    /// The leaders of what was read since the reader began.
+    epochs: Epochs,
 }
 
 /// What a reader gets.
@@ -98,13 +102,14 @@ impl Buffers {
     }
 
     /// Adds a record that the client gave.
-    pub(super) fn accept(&mut self, partition: i32, offset: u64, record: Record) {
+    pub(super) fn accept(&mut self, partition: i32, offset: u64, epoch: Option<i32>, record: Record) {
         let Some(buffer) = self.partitions.get_mut(&partition) else { return };
         let cost = record.cost_bytes();
         match buffer.judge(offset) {
             Judged::Next => {
                 buffer.next = Some(offset.saturating_add(1));
                 (buffer.fresh, buffer.seen, buffer.probe) = (false, None, None);
+                buffer.epochs.note(offset, epoch);
                 buffer.bytes += cost;
                 self.bytes += cost;
                 buffer.records.push_back(record);
@@ -139,6 +144,11 @@ impl Buffers {
     /// Whether a partition is ours.
     pub(super) fn has(&self, partition: i32) -> bool {
         self.partitions.contains_key(&partition)
+    }
+
+    /// The epoch of the leader that wrote the record before an offset, if that record was read here.
+    pub(super) fn epoch_before(&self, partition: i32, offset: u64) -> Option<i32> {
+        self.partitions.get(&partition)?.epochs.before(offset)
     }
 
     /// The end of a partition as last heard.
@@ -310,7 +320,7 @@ mod tests {
     }
 
     fn come(buffers: &mut Buffers, offsets: impl IntoIterator<Item = u64>) {
-        offsets.into_iter().for_each(|offset| buffers.accept(3, offset, record(offset)));
+        offsets.into_iter().for_each(|offset| buffers.accept(3, offset, None, record(offset)));
     }
 
     fn offsets(buffers: &mut Buffers, from: u64) -> Option<(Vec<u64>, u64)> {

@@ -25,6 +25,8 @@ pub(super) struct Burst {
 struct Piece {
     partition: i32,
     offset: u64,
+    /// Of the leader that wrote it.
+    epoch: Option<i32>,
     published_at_ms: i64,
     key: Range<usize>,
     payload: Range<usize>,
@@ -49,6 +51,7 @@ impl Burst {
         self.pieces.push(Piece {
             partition: message.partition(),
             offset: u64::try_from(message.offset()).unwrap_or(0),
+            epoch: millstream_kafka::leader_epoch(message),
             published_at_ms: message.timestamp().to_millis().filter(|at_ms| *at_ms >= 0).unwrap_or_else(now_ms),
             key,
             payload,
@@ -66,8 +69,8 @@ impl Burst {
         self.total
     }
 
-    /// Each with its partition and offset.
-    pub(super) fn into_records(self) -> impl Iterator<Item = (i32, u64, Record)> {
+    /// Each with its partition, offset and the epoch of its leader.
+    pub(super) fn into_records(self) -> impl Iterator<Item = (i32, u64, Option<i32>, Record)> {
         let whole = |(partition, mut bytes): (i32, Vec<u8>)| {
             bytes.shrink_to_fit();
             (partition, Bytes::from(bytes))
@@ -83,7 +86,7 @@ impl Burst {
                 headers,
                 payload: bytes.slice(piece.payload),
             };
-            Some((piece.partition, piece.offset, record))
+            Some((piece.partition, piece.offset, piece.epoch, record))
         })
     }
 }

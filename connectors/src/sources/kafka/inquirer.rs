@@ -1,6 +1,7 @@
 //! Questions to the brokers about a topic, from outside of the group.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use millstream_engine::Record;
@@ -15,11 +16,16 @@ use super::settings::Cluster;
 /// How long the brokers have for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// Between two tries of a seek: an assignment takes effect within some milliseconds.
+const SEEK_AGAIN: Duration = Duration::from_millis(5);
+
 /// A client that joins no group and commits nothing. All of its calls block.
 pub struct Inquirer {
     brokers: String,
     topic: String,
     client: BaseConsumer<Asking>,
+    /// Held while the assignment is used.
+    seeking: Mutex<()>,
 }
 
 /// Why a topic cannot be read.
@@ -62,7 +68,7 @@ impl Inquirer {
             .set("enable.partition.eof", "true")
             .set("check.crcs", "true");
         let client = config.create_with_context(Asking::default()).map_err(|error| settings(&error))?;
-        Ok(Inquirer { brokers: cluster.brokers.clone(), topic: topic.to_owned(), client })
+        Ok(Inquirer { brokers: cluster.brokers.clone(), topic: topic.to_owned(), client, seeking: Mutex::new(()) })
     }
 
     /// The topic's id.
@@ -155,6 +161,7 @@ impl Inquirer {
         bytes_max: usize,
         wait: Duration,
     ) -> Result<(Vec<Record>, u64), OpenError> {
+        let _one = self.seeking.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.list([(partition, Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX)))])?;
         self.client.assign(&place).map_err(|error| self.unavailable(&error))?;
         let (began, mut burst) = (Instant::now(), Burst::default());
@@ -166,11 +173,55 @@ impl Inquirer {
             }
         }
         let (mut records, mut next) = (Vec::with_capacity(burst.len()), from);
-        for (_, offset, record) in burst.into_records() {
+        for (_, offset, _, record) in burst.into_records() {
             next = offset.saturating_add(1);
             records.push(record);
         }
         Ok((records, next))
+    }
+
+    /// Whether a partition still has the record before `offset` that was written under the leader epoch `epoch`. False
+    /// if it was truncated since, however far it has grown. Seeks there: the client then asks the leader how far that
+    /// epoch reached (OffsetForLeaderEpoch), and says so before it gives any record.
+    ///
+    /// # Errors
+    /// Without an answer of the brokers.
+    pub fn has_epoch(&self, partition: u32, offset: u64, epoch: i32) -> Result<bool, OpenError> {
+        // One at a time: there is one assignment.
+        let _one = self.seeking.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+        let unavailable = |error: KafkaError| self.unavailable(&error);
+        let list = self.list([(partition, place)])?;
+        self.client.assign(&list).map_err(unavailable)?;
+        let began = Instant::now();
+        loop {
+            let mut list = self.list([(partition, place)])?;
+            millstream_kafka::set_leader_epoch(&mut list, epoch);
+            let sought = self.client.seek_partitions(list, ANSWER_WITHIN).map_err(unavailable)?;
+            match sought.elements().first().map(|one| one.error()) {
+                Some(Ok(())) => break,
+                // Assigned, and not begun yet.
+                Some(Err(_)) if began.elapsed() < ANSWER_WITHIN => std::thread::sleep(SEEK_AGAIN),
+                Some(Err(error)) => return Err(self.unavailable(&error)),
+                None => return Err(self.unavailable(&"a seek without an answer")),
+            }
+        }
+        let answer = loop {
+            match self.client.poll(ANSWER_WITHIN.saturating_sub(began.elapsed())) {
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => break Ok(true),
+                // Out of range, or a truncation: the client gives both one code.
+                Some(Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                    let (start, end) = self.range(partition)?;
+                    break if (start..=end).contains(&offset) { Ok(false) } else { Err(self.unavailable(&error)) };
+                }
+                // Others are told again by what comes next, or by nothing coming.
+                Some(Err(_)) if began.elapsed() < ANSWER_WITHIN => {}
+                Some(Err(error)) => break Err(self.unavailable(&error)),
+                None => break Err(self.unavailable(&"no answer in time")),
+            }
+        };
+        self.client.unassign().map_err(unavailable)?;
+        answer
     }
 
     fn list(&self, places: impl IntoIterator<Item = (u32, Offset)>) -> Result<TopicPartitionList, OpenError> {

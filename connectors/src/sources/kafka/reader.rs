@@ -178,11 +178,11 @@ impl<'a> Reader<'a> {
             return true;
         }
         let mut ends = got.ends.into_iter().peekable();
-        for (index, (partition, offset, record)) in got.burst.into_records().enumerate() {
+        for (index, (partition, offset, epoch, record)) in got.burst.into_records().enumerate() {
             while let Some((_, ended)) = ends.next_if(|(at, _)| *at <= index) {
                 buffers.at_end(ended);
             }
-            buffers.accept(partition, offset, record);
+            buffers.accept(partition, offset, epoch, record);
         }
         ends.for_each(|(_, ended)| buffers.at_end(ended));
         drop(buffers);

@@ -27,7 +27,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// A process that took a connection.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     pub(super) address: SocketAddr,
     token: Option<String>,
     connections: Connections<HttpConnector, Full<Bytes>>,
@@ -48,7 +48,7 @@ pub(super) fn forget_address(data_dir: &Path) {
 
 impl Client {
     /// Finds the process that runs on the data directory, or else at the configured address.
-    pub(super) async fn find(config: &Config) -> anyhow::Result<Option<Client>> {
+    pub(crate) async fn find(config: &Config) -> anyhow::Result<Option<Client>> {
         let noted = std::fs::read_to_string(config.data_dir.join(ADDRESS_FILE)).ok();
         let noted = noted.and_then(|text| text.trim().parse().ok());
         let token = token(config)?;
@@ -117,7 +117,7 @@ impl Client {
     }
 
     /// Asks with a JSON document, or with nothing, and reads one.
-    pub(super) async fn json(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<serde_json::Value> {
+    pub(crate) async fn json(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<serde_json::Value> {
         let headers = [("content-type".to_owned(), "application/json".to_owned())];
         let headers: &[_] = if body.is_empty() { &[] } else { &headers };
         let (status, body) = self.send(method, path, headers, body).await?;

@@ -7,13 +7,17 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use serde_json::json;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::database::{Database, Expect};
 use super::screen;
 use crate::config::{Config, Pipeline, PipelineSource, StreamKind};
 use crate::stream::Visit;
+
+mod queue;
+
+mod show;
+use show::show;
 
 #[cfg(feature = "aws")]
 mod shards;
@@ -30,7 +34,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Moves positions. The embedded stream is open in one process at a time, so `run` must not be running then.
+    /// Moves positions, and ends the halt of a partition that lost records. `run` may be running: it goes on from there.
     Reset(Reset),
     /// Takes over the offsets that another consumer has committed to a group of Kafka.
     Import(Import),
@@ -59,8 +63,8 @@ pub struct Reset {
     /// Only this partition, or shard of Kinesis; without it all of them.
     #[arg(long)]
     partition: Option<String>,
-    /// `earliest`, `latest`, `@TIME` (`@2026-11-23T12:00Z`, `@1764000000`; the first record stored then or later) or an offset. For
-    /// Kinesis `earliest` alone.
+    /// `earliest`, `latest`, `@TIME` (`@2026-11-23T12:00Z`, `@1764000000`; the first record stored then or later) or an
+    /// offset. For Kinesis `earliest` alone, for a queue of SQS `latest` alone.
     #[arg(long, value_name = "POSITION")]
     to: String,
     /// Says what would change, and changes nothing.
@@ -83,6 +87,8 @@ struct Move {
     partition: u32,
     stored: Option<String>,
     to: u64,
+    /// The era of `to`, see `Source::era`.
+    era: Option<i64>,
     start: u64,
     end: u64,
 }
@@ -98,62 +104,11 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<Exi
     done
 }
 
-async fn show(connection: &mut PgConnection, pipeline: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
-    let leases = sqlx::query(include_str!("sql/lease_list.sql")).bind(pipeline).fetch_all(&mut *connection).await?;
-    let gaps = sqlx::query(include_str!("sql/gap_list.sql")).bind(pipeline).fetch_all(connection).await?;
-    let (mut rows, mut objects) = (Vec::new(), Vec::new());
-    for lease in &leases {
-        let text = |name| lease.try_get::<String, _>(name);
-        let (next, epoch): (Option<String>, i64) = (lease.try_get("next_position")?, lease.try_get("epoch")?);
-        let age: f64 = lease.try_get("age_seconds")?;
-        objects.push(json!({
-            "pipeline": text("pipeline")?, "incarnation": text("incarnation")?, "partition": text("partition")?,
-            "next_position": next, "epoch": epoch, "owner": text("owner")?, "age_seconds": age,
-        }));
-        let next = next.unwrap_or_else(|| "the beginning".to_owned());
-        rows.push(vec![
-            screen::escape(&text("pipeline")?),
-            screen::escape(&text("partition")?),
-            screen::escape(&next),
-            epoch.to_string(),
-            screen::escape(&text("owner")?),
-            screen::seconds(age),
-            screen::escape(&text("incarnation")?),
-        ]);
-    }
-    let gap = |row: &sqlx::postgres::PgRow| -> Result<Vec<String>, sqlx::Error> {
-        ["pipeline", "partition", "from_position", "to_position", "reason", "found_at"]
-            .iter()
-            .map(|name| row.try_get(*name))
-            .collect()
-    };
-    let gaps: Vec<Vec<String>> = gaps.iter().map(gap).collect::<Result<_, _>>()?;
-    if json {
-        let names = ["pipeline", "partition", "from", "to", "reason", "found_at"];
-        let gaps: Vec<BTreeMap<&str, &String>> = gaps.iter().map(|gap| names.into_iter().zip(gap).collect()).collect();
-        screen::print_json(&json!({ "positions": objects, "gaps": gaps }))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if rows.is_empty() {
-        screen::print("no pipeline has read anything yet");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let titles = ["pipeline", "partition", "next position", "epoch", "owner", "last commit", "stream"]
-        .map(str::to_owned)
-        .to_vec();
-    rows.insert(0, titles);
-    screen::print(&screen::table(&rows));
-    if !gaps.is_empty() {
-        let titles = ["pipeline", "partition", "from", "to", "why", "found"].map(str::to_owned).to_vec();
-        let shown = gaps.iter().map(|gap| gap.iter().map(|text| screen::escape(text)).collect());
-        let rows: Vec<Vec<String>> = std::iter::once(titles).chain(shown).collect();
-        screen::print(&format!("\nnever read:\n{}", screen::table(&rows)));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 async fn reset(connection: &mut PgConnection, config: &Config, args: &Reset) -> anyhow::Result<ExitCode> {
     let pipeline = pipeline(config, &args.pipeline)?;
+    if !pipeline.reads_stream() {
+        return queue::reset(connection, pipeline, args).await;
+    }
     if config.stream.kind == StreamKind::Kinesis {
         return reset_shards(connection, config, pipeline, args).await;
     }
@@ -211,7 +166,7 @@ async fn go(
     for (partition, to) in goals.iter().copied() {
         let (start, end) = visit.range(partition).await?;
         let stored = here.get(&*partition.to_string()).copied().flatten().map(str::to_owned);
-        moves.push(Move { partition, stored, to, start, end });
+        moves.push(Move { partition, stored, to, era: visit.era(partition, to).await?, start, end });
     }
     if here.is_empty() && !stored.is_empty() {
         screen::print(
@@ -317,6 +272,7 @@ async fn commit(
         .bind(incarnation)
         .bind(moves.iter().map(|one| one.partition.to_string()).collect::<Vec<_>>())
         .bind(moves.iter().map(|one| one.to.to_string()).collect::<Vec<_>>())
+        .bind(moves.iter().map(|one| one.era).collect::<Vec<_>>())
         .execute(&mut *transaction)
         .await?;
     for one in moves {

@@ -199,9 +199,19 @@ impl Source for Ranges {
 
     fn revive(&self) {}
 
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        _: Option<i64>,
+    ) -> Result<Position, SourceError> {
         let begin = self.range(partition).map_or(0, |(_, from, _)| from);
         Ok(stored.cloned().unwrap_or(Position::Offset(begin)))
+    }
+
+    /// Positions are those of the replay alone.
+    fn era(&self, _: &Partition, _: &Position) -> Option<i64> {
+        None
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {

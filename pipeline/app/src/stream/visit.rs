@@ -4,6 +4,7 @@ use anyhow::{Context as _, bail};
 use millstream_engine::Record;
 use millstream_log::{Log, Topic};
 
+use super::running::Running;
 use crate::config::{Config, Pipeline, StreamKind};
 use crate::node;
 
@@ -18,6 +19,8 @@ const READ_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
 pub(crate) enum Visit {
     /// Of the embedded log, which no other process may have open.
     Log { log: Log, topic: Topic },
+    /// Of the embedded log of a process that runs.
+    Running(Running),
     /// Of Kafka.
     #[cfg(feature = "kafka")]
     Kafka { inquirer: std::sync::Arc<millstream_connectors::sources::kafka::Inquirer>, incarnation: String },
@@ -28,7 +31,13 @@ impl Visit {
     pub(crate) async fn open(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Self> {
         match config.stream.kind {
             StreamKind::Log => {
-                let (log, topic) = open_topic(config, pipeline)?;
+                let opened = open_topic(config, pipeline);
+                if matches!(&opened, Err(error) if is_locked(error))
+                    && let Some(running) = Running::find(config, pipeline).await?
+                {
+                    return Ok(Visit::Running(running));
+                }
+                let (log, topic) = opened?;
                 Ok(Visit::Log { log, topic })
             }
             StreamKind::Kafka => open_kafka(config, pipeline).await,
@@ -42,6 +51,7 @@ impl Visit {
     pub(crate) fn incarnation(&self) -> &str {
         match self {
             Visit::Log { topic, .. } => topic.id(),
+            Visit::Running(running) => running.incarnation(),
             #[cfg(feature = "kafka")]
             Visit::Kafka { incarnation, .. } => incarnation,
         }
@@ -51,6 +61,7 @@ impl Visit {
     pub(crate) async fn partitions(&self) -> anyhow::Result<u32> {
         match self {
             Visit::Log { topic, .. } => Ok(topic.partitions()),
+            Visit::Running(running) => Ok(running.partitions()),
             #[cfg(feature = "kafka")]
             Visit::Kafka { inquirer, .. } => ask(inquirer, |inquirer| inquirer.partitions()).await,
         }
@@ -63,8 +74,20 @@ impl Visit {
                 let range = topic.range(partition);
                 Ok((range.start, range.end))
             }
+            Visit::Running(running) => running.range(partition).await,
             #[cfg(feature = "kafka")]
             Visit::Kafka { inquirer, .. } => ask(inquirer, move |inquirer| inquirer.range(partition)).await,
+        }
+    }
+
+    /// The era of an offset, to be stored with it: see `Source::era`.
+    pub(crate) async fn era(&self, partition: u32, next: u64) -> anyhow::Result<Option<i64>> {
+        match self {
+            Visit::Log { topic, .. } => Ok(topic.opening_before(partition, next)),
+            Visit::Running(running) => running.era(partition, next).await,
+            // Not known without reading the record before it: what is compared then is the range.
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { .. } => Ok(None),
         }
     }
 
@@ -74,6 +97,7 @@ impl Visit {
             Visit::Log { topic, .. } => {
                 topic.offset_at(partition, ms).with_context(|| format!("look for the time in partition {partition}"))
             }
+            Visit::Running(running) => running.offset_at(partition, ms).await,
             #[cfg(feature = "kafka")]
             Visit::Kafka { inquirer, .. } => ask(inquirer, move |inquirer| inquirer.offset_at(partition, ms)).await,
         }
@@ -96,6 +120,7 @@ impl Visit {
                 };
                 Ok((read.records.into_iter().map(record).collect(), read.next))
             }
+            Visit::Running(running) => running.read(partition, from).await,
             #[cfg(feature = "kafka")]
             Visit::Kafka { inquirer, .. } => {
                 ask(inquirer, move |inquirer| inquirer.read(partition, from, READ_BYTES, READ_WAIT)).await
@@ -106,7 +131,9 @@ impl Visit {
     /// Where another consumer of the group left each partition, by what it committed to the broker.
     pub(crate) async fn committed(&self) -> anyhow::Result<Vec<(u32, u64)>> {
         match self {
-            Visit::Log { .. } => bail!("the embedded stream has no groups: nothing else has read it"),
+            Visit::Log { .. } | Visit::Running(_) => {
+                bail!("the embedded stream has no groups: nothing else has read it")
+            }
             #[cfg(feature = "kafka")]
             Visit::Kafka { inquirer, .. } => ask(inquirer, |inquirer| inquirer.committed()).await,
         }
@@ -119,6 +146,7 @@ impl Visit {
                 drop(topic);
                 log.close().context("close the stream")
             }
+            Visit::Running(_) => Ok(()),
             #[cfg(feature = "kafka")]
             Visit::Kafka { .. } => Ok(()),
         }
@@ -131,16 +159,16 @@ pub(crate) fn open_topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result
     if !path.exists() {
         bail!("there is no topic {} in {}: `millstream run` makes it", pipeline.topic(), config.data_dir.display());
     }
-    let log = node::open_log(config).map_err(|error| match error.downcast_ref() {
-        Some(millstream_log::Error::Locked { .. }) => {
-            error.context("the embedded stream is open in one process at a time: stop `millstream run` first")
-        }
-        _ => error,
-    })?;
+    let log = node::open_log(config)?;
     let known = log.topics().into_iter().find(|(name, _)| name == pipeline.topic());
     let partitions = known.map_or(config.stream.partitions, |(_, partitions)| partitions);
     let topic = log.topic(pipeline.topic(), partitions)?;
     Ok((log, topic))
+}
+
+/// Whether another process has the stream open.
+fn is_locked(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(millstream_log::Error::Locked { .. }))
 }
 
 #[cfg(feature = "kafka")]

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{IDLE_WAIT, Lane, Leave};
+use super::{DECISION_LOOK, IDLE_WAIT, Lane, Leave};
 use crate::batch::Taken;
 use crate::concurrency::Work;
 use crate::decode::Columns;
 use crate::intake::Intake;
 use crate::progress::LaneState;
 use crate::run::Bounds;
+use crate::sink::SinkError;
 use crate::source::{Record, SourceError, Want};
 
 impl<C: Columns> Lane<'_, C> {
@@ -21,9 +22,17 @@ impl<C: Columns> Lane<'_, C> {
         // What was left over by the batch before has waited already.
         let mut first_seen = (!intake.is_empty()).then(Instant::now);
         let mut looked_last = false;
+        let mut confirmed = Instant::now();
         loop {
             if self.is_reassigned() || self.is_decision_due() {
                 return Err(Leave::Reassigned);
+            }
+            if intake.is_empty() && confirmed.elapsed() >= DECISION_LOOK {
+                confirmed = Instant::now();
+                // A database that is away now is met when there is something to write.
+                if let Err(lost @ SinkError::Fenced { .. }) = self.sink.confirm().await {
+                    return Err(Leave::Retake(lost.to_string()));
+                }
             }
             let wants = intake.wants();
             let (records_max, bytes_max) = (self.records_max(), self.limits.batch_bytes());
@@ -94,7 +103,10 @@ impl<C: Columns> Lane<'_, C> {
     /// Takes a batch, and tells what it is to who decides about the pace.
     fn take(&mut self, intake: &mut Intake, records_max: usize) -> (Vec<Taken>, Work) {
         self.is_last = self.shutdown.is_cancelled();
-        let taken = intake.take(records_max, self.limits.batch_bytes());
+        let mut taken = intake.take(records_max, self.limits.batch_bytes());
+        for part in &mut taken {
+            part.era = self.source.era(&part.partition, &part.next);
+        }
         let all = || taken.iter().flat_map(|taken| &taken.records);
         let (records, bytes) = (all().count(), all().map(Record::cost_bytes).sum());
         // What is left may be the beginning of the next batch, or a few that came in the meantime.

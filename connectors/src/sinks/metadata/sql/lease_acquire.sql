@@ -7,4 +7,4 @@ WHERE wait.ms IS NOT NULL
 ORDER BY p
 ON CONFLICT (pipeline, incarnation, partition) DO UPDATE
 SET owner = excluded.owner, epoch = l.epoch + 1, token = excluded.token, renewed_at = clock_timestamp()
-RETURNING partition, next_position
+RETURNING partition, next_position, era, halt_reason

@@ -29,7 +29,7 @@ pub(super) async fn run(args: &Args, config: &Config, stream: &str) -> anyhow::R
     loop {
         for partition in source.assignment().borrow().clone() {
             if let Entry::Vacant(place) = places.entry(partition) {
-                let start = source.start(place.key(), None).await?;
+                let start = source.start(place.key(), None, None).await?;
                 place.insert(start);
             }
         }
@@ -45,7 +45,7 @@ pub(super) async fn run(args: &Args, config: &Config, stream: &str) -> anyhow::R
             }
             if is_end(&batch.next) {
                 // Now its children may be read.
-                source.start(&batch.partition, Some(&batch.next)).await?;
+                source.start(&batch.partition, Some(&batch.next), None).await?;
             }
             places.insert(batch.partition, batch.next);
         }

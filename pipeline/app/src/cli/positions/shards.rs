@@ -45,6 +45,7 @@ pub(super) async fn reset(
         .bind(source.incarnation())
         .bind(moves.iter().map(|(shard, _)| shard.clone()).collect::<Vec<_>>())
         .bind(moves.iter().map(|_| OLDEST.to_owned()).collect::<Vec<_>>())
+        .bind(moves.iter().map(|_| None::<i64>).collect::<Vec<_>>())
         .execute(connection)
         .await?;
     screen::print(&format!(

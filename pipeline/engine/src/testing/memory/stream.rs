@@ -167,13 +167,23 @@ impl Source for Stream {
 
     fn revive(&self) {}
 
-    async fn start(&self, partition: &Partition, stored: Option<&Position>) -> Result<Position, SourceError> {
+    async fn start(
+        &self,
+        partition: &Partition,
+        stored: Option<&Position>,
+        _: Option<i64>,
+    ) -> Result<Position, SourceError> {
         let (index, queues) = (self.index(partition)?, self.queues.borrow());
         let Some(queue) = queues.get(index) else { return Ok(self.position(0)) };
         match stored {
             None => Ok(self.position(queue.start)),
             Some(stored) => self.find(queue, partition, stored).map(|place| self.position(place)),
         }
+    }
+
+    /// There is only one.
+    fn era(&self, _: &Partition, _: &Position) -> Option<i64> {
+        None
     }
 
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError> {

@@ -60,6 +60,8 @@ pub struct Contents {
 struct Lease {
     token: u64,
     next: Option<Position>,
+    era: Option<i64>,
+    halted: Option<String>,
 }
 
 impl Contents {
@@ -90,6 +92,7 @@ impl Tables {
 pub struct Sink {
     tables: Tables,
     token: u64,
+    held: Vec<Partition>,
     /// What was sent last: if its answer was lost, the stored positions tell whether it took effect.
     pending: Option<(Vec<Range>, Outcome)>,
 }
@@ -97,7 +100,7 @@ pub struct Sink {
 impl Sink {
     /// A writer that has no lease yet.
     pub fn new(tables: Tables) -> Self {
-        Sink { tables, token: 0, pending: None }
+        Sink { tables, token: 0, held: Vec::new(), pending: None }
     }
 
     /// The transaction: all of it, or an error and nothing.
@@ -123,7 +126,7 @@ impl Sink {
                 }
             }
             if let Some(lease) = tables.leases.get_mut(&range.partition) {
-                lease.next = Some(range.next.clone());
+                (lease.next, lease.era) = (Some(range.next.clone()), range.era);
             }
         }
         self.pending = Some((batch.ranges().to_vec(), outcome.clone()));
@@ -164,6 +167,7 @@ impl crate::Sink for Sink {
     async fn acquire(&mut self, partitions: &[Partition]) -> Result<Vec<Held>, SinkError> {
         tokio::task::yield_now().await;
         self.pending = None;
+        self.held = partitions.to_vec();
         let held = {
             let mut tables = self.tables.lock();
             tables.tokens += 1;
@@ -171,7 +175,8 @@ impl crate::Sink for Sink {
             let lease = |partition: &Partition| {
                 let lease = tables.leases.entry(partition.clone()).or_default();
                 lease.token = self.token;
-                Held { partition: partition.clone(), next: lease.next.clone() }
+                let Lease { next, era, halted, .. } = lease.clone();
+                Held { partition: partition.clone(), next, era, halted }
             };
             partitions.iter().map(lease).collect()
         };
@@ -187,11 +192,21 @@ impl crate::Sink for Sink {
         Ok(batch.receipt(outcome)?)
     }
 
+    async fn confirm(&mut self) -> Result<(), SinkError> {
+        let tables = self.tables.lock();
+        let lost = |partition: &&Partition| tables.leases.get(*partition).is_none_or(|lease| lease.token != self.token);
+        match self.held.iter().find(lost) {
+            Some(partition) => Err(SinkError::Fenced { partition: partition.clone() }),
+            None => Ok(()),
+        }
+    }
+
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         let mut tables = self.tables.lock();
         if !tables.gaps.contains(gap) {
             tables.gaps.push(gap.clone());
         }
+        tables.leases.entry(gap.partition.clone()).or_default().halted = Some(gap.to_string());
         Ok(())
     }
 }

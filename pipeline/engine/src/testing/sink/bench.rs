@@ -1,5 +1,6 @@
 //! Writers, batches made by hand, and what must be stored after them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ pub(super) struct Part {
     pub(super) partition: Partition,
     pub(super) from: u64,
     pub(super) next: u64,
+    pub(super) era: Option<i64>,
     pub(super) words: Vec<Word>,
 }
 
@@ -38,7 +40,12 @@ impl Part {
     /// The words at the places from `from` on, and nothing behind them.
     pub(super) fn new(partition: &str, from: u64, words: impl Into<Vec<Word>>) -> Self {
         let words = words.into();
-        Part { partition: Partition::new(partition), from, next: from + words.len() as u64, words }
+        Part { partition: Partition::new(partition), from, next: from + words.len() as u64, era: None, words }
+    }
+
+    /// The same, ending in an era of its partition.
+    pub(super) fn of_era(self, era: i64) -> Self {
+        Part { era: Some(era), ..self }
     }
 
     /// The same with places behind it that hold no record.
@@ -59,13 +66,15 @@ pub(super) struct Bench<'a, F: Fixture> {
     pub(super) bad: Vec<Bytes>,
     position: fn(u64) -> Position,
     pub(super) expected: Stored,
+    /// The eras of the stored positions, where they have one.
+    eras: BTreeMap<Partition, i64>,
 }
 
 impl<'a, F: Fixture> Bench<'a, F> {
     pub(super) fn new(fixture: &'a mut F) -> Self {
         let (decoder, bad) = (fixture.decoder(), fixture.bad());
         assert!(!bad.is_empty(), "a fixture knows a bad payload");
-        Bench { fixture, decoder, bad, position: Position::Offset, expected: Stored::default() }
+        Bench { fixture, decoder, bad, position: Position::Offset, expected: Stored::default(), eras: BTreeMap::new() }
     }
 
     /// Writes places down in another way.
@@ -96,7 +105,9 @@ impl<'a, F: Fixture> Bench<'a, F> {
 
     fn held(&self, partition: Partition) -> Held {
         let next = self.expected.positions.get(&partition).cloned();
-        Held { partition, next }
+        let gap = self.expected.gaps.iter().rfind(|gap| gap.partition == partition);
+        let (era, halted) = (self.eras.get(&partition).copied(), gap.map(ToString::to_string));
+        Held { partition, next, era, halted }
     }
 
     pub(super) fn batch(&self, parts: &[Part]) -> Batch<F::Columns> {
@@ -112,6 +123,7 @@ impl<'a, F: Fixture> Bench<'a, F> {
                 partition: part.partition.clone(),
                 from: (self.position)(part.from),
                 next: (self.position)(part.next),
+                era: part.era,
                 records: part.words.iter().zip(part.from..).map(record).collect(),
             }
         });
@@ -165,6 +177,12 @@ impl<'a, F: Fixture> Bench<'a, F> {
         told.sort();
         assert_eq!(positions, told, "the receipt moves each partition to where the batch ends");
         self.expected = self.after(parts);
+        for part in parts {
+            match part.era {
+                Some(era) => self.eras.insert(part.partition.clone(), era),
+                None => self.eras.remove(&part.partition),
+            };
+        }
         self.check("after a write").await;
     }
 

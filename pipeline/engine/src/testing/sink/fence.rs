@@ -23,7 +23,11 @@ pub async fn who_lost_a_lease_writes_nothing_however_late(fixture: &mut impl Fix
     bench.write(&mut first, &[Part::new("0", 0, good(0..5))]).await;
     let late = [Part::new("0", 5, good(5..10))];
 
+    first.confirm().await.expect("nobody has taken its lease");
     let mut second = bench.writer(&["0"]).await;
+    second.confirm().await.expect("nobody has taken its lease");
+    let lost = first.confirm().await.expect_err("another has taken its lease");
+    assert!(is_fenced(&lost, "0"), "{lost:?}");
     let mut third = bench.writer(&["0"]).await;
     for former in [&mut first, &mut second] {
         let refused = bench.refused(former, &late).await;

@@ -34,6 +34,20 @@ pub async fn text_positions_come_back_as_they_were(fixture: &mut impl Fixture) {
     assert!(matches!(refused, SinkError::Moved { .. }), "{refused:?}");
 }
 
+/// An era is told as it was stored with its position; a batch without one leaves none.
+pub async fn an_era_belongs_to_its_position(fixture: &mut impl Fixture) {
+    let mut bench = Bench::new(fixture);
+    let mut writer = bench.writer(&["0", "1"]).await;
+    bench.write(&mut writer, &[Part::new("0", 0, good(0..2)).of_era(i64::MAX), Part::new("1", 0, good(2..3))]).await;
+    bench.acquire(&mut writer, &["0", "1"]).await;
+    bench.write(&mut writer, &[Part::new("0", 2, good(3..4)).of_era(7), Part::new("1", 1, good(4..5)).of_era(0)]).await;
+    bench.acquire(&mut writer, &["0", "1"]).await;
+    bench.write(&mut writer, &[Part::new("1", 2, good(5..6))]).await;
+    let mut next = bench.writer(&["1", "0"]).await;
+    bench.write(&mut next, &[Part::new("0", 3, []).until(9)]).await;
+    bench.acquire(&mut next, &["0", "1"]).await;
+}
+
 /// One batch moves all of its partitions, and no other.
 pub async fn several_partitions_move_together(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
@@ -105,8 +119,9 @@ pub async fn a_gap_is_recorded_once(fixture: &mut impl Fixture) {
         writer.record_gap(&gap(partition, to)).await.expect("record a gap");
         writer.record_gap(&gap(partition, to)).await.expect("record a gap again");
     }
+    // The last gap of each partition is told as its halt, to every writer, and writing it again changes nothing.
     let mut next = bench.writer(&["0", "1"]).await;
-    next.record_gap(&gap("0", 90)).await.expect("record a gap again");
+    next.record_gap(&gap("0", 200)).await.expect("record a gap again");
     let key = |gap: &Gap| (gap.partition.clone(), gap.to.clone());
     let mut stored = bench.stored().await;
     stored.gaps.sort_by_key(key);

@@ -26,7 +26,7 @@ impl<'a> Reader<'a> {
         partition: &Partition,
         stored: Option<&Position>,
     ) -> Self {
-        let next = source.start(partition, stored).await.expect("begin to read");
+        let next = source.start(partition, stored, None).await.expect("begin to read");
         if let Some(stored) = stored {
             assert_eq!(next, *stored, "reading goes on exactly where the tables are");
         }

@@ -137,7 +137,7 @@ pub async fn what_retention_removed_is_a_gap(fixture: &mut impl Fixture) {
     fixture.expire(&partition).await;
     let source = fixture.open().await;
 
-    let start = expect_gap(source.start(&partition, Some(&oldest)).await, &partition, &oldest);
+    let start = expect_gap(source.start(&partition, Some(&oldest), None).await, &partition, &oldest);
     let left = records.iter().position(|record| record.position == start);
     let left = left.expect("the gap ends at a record that is still there");
     assert!(left > 0 && left < records.len(), "some records are left and some are not");
@@ -145,7 +145,7 @@ pub async fn what_retention_removed_is_a_gap(fixture: &mut impl Fixture) {
     late.next = oldest.clone();
     assert_eq!(expect_gap(late.fetch(1 << 20, abilities.patience).await, &partition, &oldest), start);
     let before = &records[left - 1].position;
-    assert_eq!(expect_gap(source.start(&partition, Some(before)).await, &partition, before), start);
+    assert_eq!(expect_gap(source.start(&partition, Some(before), None).await, &partition, before), start);
 
     for stored in [None, Some(&start)] {
         let mut reader = Reader::start(&*source, &abilities, &partition, stored).await;
@@ -169,7 +169,7 @@ pub async fn a_position_that_never_existed_is_a_gap(fixture: &mut impl Fixture) 
     reader.expect(&published).await;
     let Position::Offset(end) = reader.next else { return not_applicable("does not count its positions") };
     for beyond in [Position::Offset(end + 1), Position::Offset(end + 1_000_000), Position::Offset(u64::MAX)] {
-        expect_gap(source.start(&partition, Some(&beyond)).await, &partition, &beyond);
+        expect_gap(source.start(&partition, Some(&beyond), None).await, &partition, &beyond);
         reader.next = beyond.clone();
         expect_gap(reader.fetch(1 << 20, abilities.patience).await, &partition, &beyond);
     }

@@ -1,0 +1,163 @@
+//! `/v1/pipelines/{pipeline}/stream`: the embedded stream as commands see it that cannot open a log that is open here:
+//! `positions`, `consume`, `replay`.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use millstream_log::{ReadError, Topic};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use super::Shared;
+use super::access::Access;
+use super::problem::{Problem, shortened};
+
+/// Bytes of records in an answer, before their encoding; one record larger than this still comes.
+const READ_BYTES: usize = 1 << 20;
+/// Reads at a time: each holds an answer in memory, and appends need the processor more.
+static READS: Semaphore = Semaphore::const_new(2);
+
+/// A topic and its partitions.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Described {
+    /// Which stream this is.
+    pub(crate) incarnation: String,
+    /// One for each partition, from 0.
+    pub(crate) partitions: Vec<Extent>,
+}
+
+/// What a partition holds.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Extent {
+    /// The offset of its first record.
+    pub(crate) start: u64,
+    /// The offset after its last.
+    pub(crate) end: u64,
+}
+
+/// What is asked of a partition: one of these.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    /// Records from this offset on.
+    from: Option<u64>,
+    /// The first offset stored at or after this time, in milliseconds since 1970.
+    at_ms: Option<i64>,
+    /// The era of the record before this offset.
+    era_before: Option<u64>,
+}
+
+/// What a partition answers; only what was asked for is there.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Answer {
+    /// Records in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) records: Vec<Line>,
+    /// Where to go on behind them.
+    pub(crate) next: Option<u64>,
+    /// The offset of a time.
+    pub(crate) offset: Option<u64>,
+    /// The era of an offset.
+    pub(crate) era: Option<i64>,
+}
+
+/// A record.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Line {
+    pub(crate) offset: u64,
+    pub(crate) published_at_ms: i64,
+    /// In base64, as the values of headers and the payload.
+    pub(crate) key: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) payload: String,
+}
+
+/// Which partitions a topic has, and what they hold.
+pub(in crate::http) async fn describe(
+    State(app): State<Shared>,
+    Extension(access): Extension<Access>,
+    Path(pipeline): Path<String>,
+) -> Result<Json<Described>, Problem> {
+    access.every_store()?;
+    let topic = topic(&app, &pipeline)?;
+    let extent = |partition| {
+        let range = topic.range(partition);
+        Extent { start: range.start, end: range.end }
+    };
+    let partitions = (0..topic.partitions()).map(extent).collect();
+    Ok(Json(Described { incarnation: topic.id().to_owned(), partitions }))
+}
+
+/// Answers one question about a partition.
+pub(in crate::http) async fn partition(
+    State(app): State<Shared>,
+    Extension(access): Extension<Access>,
+    Path((pipeline, partition)): Path<(String, u32)>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Answer>, Problem> {
+    access.every_store()?;
+    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let topic = topic(&app, &pipeline)?;
+    if partition >= topic.partitions() {
+        let detail = format!("partition {partition}: the topic has {}, from 0", topic.partitions());
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no-partition", "no such partition", detail));
+    }
+    let Ok(_permit) = READS.try_acquire() else {
+        return Err(Problem::too_many("other reads of the stream are under way; ask again"));
+    };
+    let answered = tokio::task::spawn_blocking(move || answer(&topic, partition, asked)).await;
+    let unreadable = |detail: String| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "stream-unreadable", "the stream cannot be read", detail)
+    };
+    match answered {
+        Ok(Ok(answer)) => Ok(Json(answer)),
+        Ok(Err(ReadError::OutOfRange { start, end, .. })) => {
+            let detail = format!("partition {partition} holds offsets {start} to {end}");
+            Err(Problem::new(StatusCode::NOT_FOUND, "no-offset", "no such offset", detail))
+        }
+        Ok(Err(error)) => Err(unreadable(error.to_string())),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
+}
+
+fn topic(app: &Shared, pipeline: &str) -> Result<Topic, Problem> {
+    let running = app.node.pipelines.iter().find(|running| running.config.name == pipeline).ok_or_else(|| {
+        let detail = format!("there is no pipeline {:?}; /v1/status lists them", shortened(pipeline));
+        Problem::new(StatusCode::NOT_FOUND, "no-pipeline", "no such pipeline", detail)
+    })?;
+    running.topic.clone().ok_or_else(|| {
+        let detail = "only the embedded stream is read through its process; commands ask Kafka themselves";
+        Problem::new(StatusCode::NOT_IMPLEMENTED, "no-stream", "this stream is not read here", detail)
+    })
+}
+
+fn answer(topic: &Topic, partition: u32, asked: Asked) -> Result<Answer, ReadError> {
+    let mut answer =
+        Answer { era: asked.era_before.and_then(|next| topic.opening_before(partition, next)), ..Answer::default() };
+    if let Some(ms) = asked.at_ms {
+        answer.offset = Some(topic.offset_at(partition, ms)?);
+    }
+    if let Some(from) = asked.from {
+        answer.next = Some(from);
+        if topic.range(partition).end != from {
+            let read = topic.read(partition, from, READ_BYTES)?;
+            answer.next = Some(read.next);
+            answer.records = read.records.iter().map(line).collect();
+        }
+    }
+    Ok(answer)
+}
+
+fn line(record: &millstream_log::Record) -> Line {
+    let header = |(name, value): &(Box<str>, bytes::Bytes)| (name.to_string(), STANDARD.encode(value));
+    Line {
+        offset: record.offset,
+        published_at_ms: record.timestamp_ms,
+        key: STANDARD.encode(&record.key),
+        headers: record.headers.iter().map(header).collect(),
+        payload: STANDARD.encode(&record.payload),
+    }
+}
