@@ -4,13 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::damage::Damage;
+
 /// Opening a log or a topic failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process, or another [`crate::Log`] in this one, has the directory open.
     #[error("the log in {} is in use{}", .directory.display(), .pid.map(|pid| format!(" by process {pid}")).unwrap_or_default())]
     Locked { directory: PathBuf, pid: Option<u32> },
-    /// Acknowledged data is damaged. Nothing was changed.
+    /// A topic's description or a whole partition is damaged. Nothing was changed.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
     /// The machine refused.
@@ -40,6 +42,8 @@ pub struct Corrupt {
     pub byte: u64,
     /// What does not hold.
     pub reason: &'static str,
+    /// The file ends where more is expected.
+    pub is_short: bool,
 }
 
 /// A refusal by the operating system.
@@ -113,9 +117,6 @@ pub enum Cause {
     /// The machine refused; see [`crate::Topic::mend`].
     #[error("the partition stopped after a failure to {}", .0)]
     Fault(Fault),
-    /// What it had written before is damaged.
-    #[error(transparent)]
-    Corrupt(Corrupt),
     /// The log was closed while the records waited.
     #[error("the log is closed")]
     Closed,
@@ -137,10 +138,13 @@ pub enum ReadError {
     /// The topic has no such partition.
     #[error("partition {partition} of {partitions}")]
     NoSuchPartition { partition: u32, partitions: u32 },
-    /// Acknowledged data is damaged; nothing of it is served. Reading can go on at `resume`, the start of the next
-    /// segment, once someone has decided to give up what lies between.
-    #[error("{damage}")]
-    Corrupt { damage: Corrupt, resume: u64 },
+    /// Acknowledged data is damaged or missing; nothing of it is served. Reading can go on at its end, once someone
+    /// has decided to give up what lies between ([`crate::Topic::set_aside`]).
+    #[error(transparent)]
+    Damaged(Box<Damage>),
+    /// Nothing is to be set aside there.
+    #[error("partition {partition} is not damaged at offset {offset}")]
+    NotDamaged { partition: u32, offset: u64 },
     /// The machine refused.
     #[error(transparent)]
     Fault(#[from] Fault),

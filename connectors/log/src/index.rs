@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::holes::Holes;
+use crate::pairs::Pair;
+
 /// Positions remembered for readers, two per reader going forward: with more than 16 readers of one partition some hop.
 const CURSORS_MAX: usize = 32;
 
@@ -25,13 +28,17 @@ pub(crate) struct Cursor {
 }
 
 /// Where to begin looking for an offset.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) segment: Segment,
     /// The offset at which the next segment begins, or the durable end.
     pub(crate) segment_end: u64,
+    /// Up to where records follow one another: that, or the next hole.
+    pub(crate) end: u64,
     /// The nearest known frame at or before the offset.
     pub(crate) cursor: Cursor,
+    /// The holes between that and the offset.
+    pub(crate) holes: Vec<Pair>,
 }
 
 /// The segments of a partition, oldest first; the last is the one being written. Never empty.
@@ -39,12 +46,29 @@ pub(crate) struct Found {
 pub(crate) struct Index {
     segments: VecDeque<Segment>,
     end: u64,
+    holes: Holes,
     cursors: VecDeque<Cursor>,
 }
 
 impl Index {
-    pub(crate) fn new(segments: VecDeque<Segment>, end: u64) -> Self {
-        Self { segments, end, cursors: VecDeque::with_capacity(CURSORS_MAX) }
+    pub(crate) fn new(segments: VecDeque<Segment>, end: u64, holes: Holes) -> Self {
+        Self { segments, end, holes, cursors: VecDeque::with_capacity(CURSORS_MAX) }
+    }
+
+    /// What was set aside.
+    pub(crate) fn holes(&self) -> &Holes {
+        &self.holes
+    }
+
+    pub(crate) fn set_holes(&mut self, holes: Holes) {
+        self.holes = holes;
+    }
+
+    /// The segment with an offset, and the offset at which the next one begins.
+    pub(crate) fn segment_of(&self, offset: u64) -> Option<(Segment, u64)> {
+        let after = self.segments.partition_point(|segment| segment.base <= offset);
+        let segment = *self.segments.get(after.checked_sub(1)?)?;
+        Some((segment, self.segments.get(after).map_or(self.end, |next| next.base)))
     }
 
     pub(crate) fn start(&self) -> u64 {
@@ -95,9 +119,7 @@ impl Index {
         if offset >= self.end {
             return None;
         }
-        let after = self.segments.partition_point(|segment| segment.base <= offset);
-        let segment = *self.segments.get(after.checked_sub(1)?)?;
-        let segment_end = self.segments.get(after).map_or(self.end, |next| next.base);
+        let (segment, segment_end) = self.segment_of(offset)?;
         let known = self.cursors.iter().enumerate().filter(|(_, cursor)| {
             cursor.segment == segment.base && cursor.offset <= offset && cursor.position < segment.length
         });
@@ -110,7 +132,12 @@ impl Index {
             }
             None => Cursor { segment: segment.base, position: 0, offset: segment.base },
         };
-        Some(Found { segment, segment_end, cursor })
+        let between =
+            |(from, to): &Pair| (cursor.offset < *to && *to <= offset).then_some((cursor.offset.max(*from), *to));
+        let holes = self.holes.all().iter().filter_map(between).collect();
+        let next_hole = self.holes.all().iter().map(|(from, _)| *from).find(|from| *from > offset);
+        let end = next_hole.map_or(segment_end, |from| from.min(segment_end));
+        Some(Found { segment, segment_end, end, cursor, holes })
     }
 
     /// Remembers where a reader will go on.

@@ -5,7 +5,7 @@
 //! - **Acknowledged = on disk.** [`Topic::append`] returns only after a sync that covers every record.
 //! - **Torn or flipped is detected, never served.** Every frame carries checks. What a crash left of a group nobody
 //!   was told about is cut off when the log is opened; damage in acknowledged data is an error that names file and
-//!   byte, never cut and never skipped.
+//!   byte, never cut, and passed only once [`Topic::set_aside`] was told so. It stops nobody who need not read it.
 //! - **A failed write or sync stops the partition** instead of being tried again; reading goes on.
 //! - **Bounded.** Appends wait for room; reading a backlog of any size takes the memory of one read.
 //!
@@ -36,9 +36,18 @@ mod frame;
 
 mod mark;
 
+mod pairs;
+
 mod openings;
 
 mod recover;
+
+mod search;
+
+mod damage;
+pub use damage::Damage;
+
+mod holes;
 
 mod index;
 
@@ -46,6 +55,8 @@ mod walk;
 
 mod read;
 pub use read::{Range, Read};
+
+mod seek;
 
 mod retention;
 pub use retention::Removed;

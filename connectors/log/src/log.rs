@@ -4,6 +4,7 @@
 //! DIRECTORY/lock                       flock; holds the owner's process id
 //! DIRECTORY/topics/NAME/meta           written once, at creation
 //! DIRECTORY/topics/NAME/0003/mark      how much of the last segment is durable
+//! DIRECTORY/topics/NAME/0003/holes     records that were set aside because they cannot be read
 //! DIRECTORY/topics/NAME/0003/openings  which opening of the log wrote from which offset on
 //! DIRECTORY/topics/NAME/0003/00000000000000001234.segment
 //! ```
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::damage::Damage;
 use crate::error::{Cause, During, Error, Fault};
 use crate::lock;
 use crate::options::Options;
@@ -49,7 +51,8 @@ impl Log {
     /// Opens the log in a directory, creating it if needed. Blocks: it checks the last segment of every partition.
     ///
     /// # Errors
-    /// [`Error::Locked`] while somebody else has it open; [`Error::Corrupt`] if acknowledged data is damaged.
+    /// [`Error::Locked`] while somebody else has it open; [`Error::Corrupt`] if a topic's `meta`, or every file of a
+    /// partition, is damaged or gone. Other damage does not keep it from opening, see [`Log::damages`].
     pub fn open(directory: &Path, options: Options) -> Result<Self, Error> {
         Self::open_on(Arc::new(Os), directory, options)
     }
@@ -159,6 +162,15 @@ impl Log {
         let topics = self.read_topics();
         let each = topics.iter().flat_map(|(name, shared)| shared.all().iter().map(move |partition| (name, partition)));
         each.filter_map(|(name, partition)| Some((name.clone(), partition.place.partition, partition.stopped()?)))
+            .collect()
+    }
+
+    /// Acknowledged records that cannot be read, as far as is known: topic and damage. See [`Topic::damages`].
+    #[must_use]
+    pub fn damages(&self) -> Vec<(String, Damage)> {
+        let topics = self.read_topics();
+        let each = topics.iter().flat_map(|(name, shared)| shared.all().iter().map(move |partition| (name, partition)));
+        each.flat_map(|(name, partition)| partition.damages().into_iter().map(|damage| (name.clone(), damage)))
             .collect()
     }
 

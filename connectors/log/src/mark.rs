@@ -1,10 +1,11 @@
-//! The mark: how much of a segment is known to be durable, kept beside the segments.
+//! The mark: how much of a partition is known to be durable, kept beside the segments.
 //!
 //! A torn last group and rot in the last group look alike in the segment alone. The mark tells them apart: it is
 //! written after each sync and before the acknowledgement, so whatever it says was durable. It is not synced itself,
 //! since an old or missing one is no error, only a weaker statement. A kill keeps it; a power cut may not.
 //!
-//! 32 bytes, little endian: `MSM1`, CRC-32C of the rest, tag, partition, base offset of the segment, durable length.
+//! 40 bytes, little endian: `MSM2`, CRC-32C of the rest, tag, partition, base offset of the segment, durable length,
+//! the offset after the last durable record. `MSM1`, of earlier versions, is 32 bytes and lacks the last.
 
 use std::path::Path;
 
@@ -13,14 +14,18 @@ use crate::frame::Place;
 use crate::system::{File, System};
 
 pub(crate) const FILE_NAME: &str = "mark";
-const MARK_BYTES: usize = 32;
-const MAGIC: [u8; 4] = *b"MSM1";
+const MARK_BYTES: usize = 40;
+const MAGIC: [u8; 4] = *b"MSM2";
+const EARLIER_BYTES: usize = 32;
+const EARLIER_MAGIC: [u8; 4] = *b"MSM1";
 
 /// A lower bound of what is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) segment: u64,
     pub(crate) length: u64,
+    /// Not known from earlier versions.
+    pub(crate) end: Option<u64>,
 }
 
 impl Mark {
@@ -29,8 +34,13 @@ impl Mark {
         let mut bytes = [0; MARK_BYTES];
         let read = file.read_at(&mut bytes, 0).during("read", &directory.join(FILE_NAME))?;
         let eight = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        let mark = Self { segment: eight(16), length: eight(24) };
-        Ok((read == MARK_BYTES && mark.to_bytes(place) == bytes).then_some(mark))
+        let (segment, length) = (eight(16), eight(24));
+        let of_this = Self { segment, length, end: Some(eight(32)) };
+        let of_earlier = Self { segment, length, end: None };
+        let believed = [(of_this, MARK_BYTES), (of_earlier, EARLIER_BYTES)]
+            .into_iter()
+            .find(|(mark, wanted)| read >= *wanted && mark.to_bytes(place).get(..*wanted) == bytes.get(..*wanted));
+        Ok(believed.map(|(mark, _)| mark))
     }
 
     pub(crate) fn write(self, file: &dyn File, place: Place) -> std::io::Result<()> {
@@ -42,9 +52,16 @@ impl Mark {
         bytes[8..12].copy_from_slice(&place.tag.to_le_bytes());
         bytes[12..16].copy_from_slice(&place.partition.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.segment.to_le_bytes());
-        bytes[24..].copy_from_slice(&self.length.to_le_bytes());
-        let check = crc32c::crc32c(&bytes[8..]);
-        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[24..32].copy_from_slice(&self.length.to_le_bytes());
+        let (magic, checked) = match self.end {
+            Some(end) => {
+                bytes[32..].copy_from_slice(&end.to_le_bytes());
+                (MAGIC, MARK_BYTES)
+            }
+            None => (EARLIER_MAGIC, EARLIER_BYTES),
+        };
+        let check = crc32c::crc32c(&bytes[8..checked]);
+        bytes[..4].copy_from_slice(&magic);
         bytes[4..8].copy_from_slice(&check.to_le_bytes());
         bytes
     }

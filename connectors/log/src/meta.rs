@@ -56,7 +56,13 @@ impl Meta {
         let text = bytes.get(..read).and_then(|bytes| std::str::from_utf8(bytes).ok());
         let meta = text.and_then(|text| Self::parse(text).filter(|meta| meta.to_text() == text));
         meta.ok_or_else(|| {
-            Corrupt { file: path.to_owned(), byte: 0, reason: "it does not describe a topic of this version" }.into()
+            Corrupt {
+                file: path.to_owned(),
+                byte: 0,
+                reason: "it does not describe a topic of this version",
+                is_short: false,
+            }
+            .into()
         })
     }
 

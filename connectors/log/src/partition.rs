@@ -7,13 +7,17 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
+use crate::damage::Damage;
 use crate::error::{Cause, Corrupt, During, Error, Fault};
 use crate::frame::Place;
+use crate::holes::Holes;
 use crate::index::{Index, Segment};
+use crate::mark::{self, Mark};
 use crate::openings::Openings;
 use crate::options::{Options, Retention};
 use crate::post::Chunk;
 use crate::queue::Queue;
+use crate::recover::Witnesses;
 use crate::system::System;
 use crate::walk::{Stop, Walk};
 use crate::writer::{Settings, Writer};
@@ -32,6 +36,8 @@ pub(crate) struct Partition {
     pub(crate) place: Place,
     pub(crate) index: Mutex<Index>,
     openings: Mutex<Openings>,
+    /// Found so far, sorted.
+    pub(crate) damages: Mutex<Vec<Damage>>,
     pub(crate) retention: Retention,
     /// Held by one retention at a time, so that segments are unlinked in order.
     pub(crate) removing: Mutex<()>,
@@ -47,27 +53,36 @@ impl Partition {
     pub(crate) fn open(settings: Settings, options: &Options, progress: watch::Sender<u64>) -> Result<Self, Error> {
         let (system, directory, place) = (Arc::clone(&settings.system), settings.directory.clone(), settings.place);
         let group_bytes_max = settings.frame_bytes_max.saturating_mul(GROUP_FRAMES_MAX);
-        let mut segments = list(system.as_ref(), &directory)?;
-        let Some(active) = segments.back_mut() else {
-            let reason = "the partition has no segment";
-            return Err(Corrupt { file: directory, byte: 0, reason }.into());
+        let mut openings = Openings::read(system.as_ref(), &directory, place)?;
+        let holes = Holes::read(system.as_ref(), &directory, place)?;
+        let mark = mark::open(system.as_ref(), &directory)?;
+        let witnesses = Witnesses {
+            mark: Mark::read(mark.as_ref(), &directory, place)?,
+            end: openings.began_at().max(holes.end()),
         };
-        let (mut writer, recovered) = Writer::open(settings, active.base)?;
+        let mut segments = list(system.as_ref(), &directory)?;
+        if segments.is_empty() {
+            segments.push_back(begin_anew(system.as_ref(), &directory, witnesses)?);
+        }
+        let Some(active) = segments.back_mut() else { return Err(nothing_left(directory)) };
+        let (mut writer, recovered) = Writer::open(settings, active.base, mark, witnesses)?;
         active.length = recovered.length;
         active.timestamp_last_ms = recovered.timestamp_last_ms;
         let base = active.base;
         let previous = segments.len().checked_sub(2).and_then(|at| segments.get(at));
         if let (None, Some(previous)) = (recovered.timestamp_last_ms, previous) {
-            let floor_ms = last_timestamp(system.as_ref(), &directory, place, *previous, base)?;
+            // Where the segment is damaged, of what precedes it.
+            let (floor_ms, _) = last_timestamp(system.as_ref(), &directory, place, *previous, base)?;
             writer.not_before(floor_ms.unwrap_or(i64::MIN));
         }
-        let openings = Openings::read(system.as_ref(), &directory, place, recovered.end)?;
-        Ok(Self {
+        openings.ends_at(recovered.end);
+        let partition = Self {
             system,
             directory,
             place,
-            index: Mutex::new(Index::new(segments, recovered.end)),
+            index: Mutex::new(Index::new(segments, recovered.end, holes)),
             openings: Mutex::new(openings),
+            damages: Mutex::new(Vec::new()),
             retention: options.retention,
             removing: Mutex::new(()),
             writer: Mutex::new(writer),
@@ -75,7 +90,11 @@ impl Partition {
             thread: Mutex::new(None),
             progress,
             group_bytes_max,
-        })
+        };
+        if recovered.is_damaged {
+            partition.examine(base)?;
+        }
+        Ok(partition)
     }
 
     /// Hands chunks to the committer, which is started by the first.
@@ -193,31 +212,55 @@ fn list(system: &dyn System, directory: &std::path::Path) -> Result<VecDeque<Seg
     bases.into_iter().map(segment).collect()
 }
 
-/// The time of the last record of a segment that ends before the offset `end`, found by hopping over its heads.
+/// A segment where there is none any more, behind all that was there.
+fn begin_anew(system: &dyn System, directory: &std::path::Path, witnesses: Witnesses) -> Result<Segment, Error> {
+    let base = witnesses.end();
+    if base == 0 {
+        return Err(nothing_left(directory.to_owned()));
+    }
+    tracing::error!(
+        directory = %directory.display(), offset = base,
+        "every segment is missing: if this directory is a copy, copy it again, else all records before this offset are lost"
+    );
+    let path = segment_path(directory, base);
+    system.create(&path).during("create", &path)?;
+    system.sync_dir(directory).during("sync", directory)?;
+    Ok(Segment { base, length: 0, timestamp_last_ms: None })
+}
+
+fn nothing_left(directory: PathBuf) -> Error {
+    let reason = "every file of the partition is missing: if this directory is a copy, copy it again";
+    Corrupt { file: directory, byte: 0, reason, is_short: true }.into()
+}
+
+/// The time of the last record of a segment whose records end before the offset `end`, found by hopping over its
+/// heads; of the last one before damage, if there is any.
 pub(crate) fn last_timestamp(
     system: &dyn System,
     directory: &std::path::Path,
     place: Place,
     segment: Segment,
     end: u64,
-) -> Result<Option<i64>, Error> {
+) -> Result<(Option<i64>, Option<Corrupt>), Fault> {
     let path = segment_path(directory, segment.base);
     let file = system.open(&path, false).during("open", &path)?;
     let mut walk = Walk::new(file.as_ref(), &path, place, (0, segment.base), segment.length);
     let mut last = None;
     let stop = loop {
+        if walk.offset() >= end {
+            return Ok((last, None));
+        }
         match walk.head() {
             Ok(Some(head)) => {
                 walk.step(&head);
                 last = Some(head.timestamp_ms);
             }
-            Ok(None) if walk.offset() == end => return Ok(last),
-            Ok(None) => break walk.damage("the segment ends before the next one begins"),
+            Ok(None) => break walk.short("the segment ends before the next one begins"),
             Err(stop) => break stop,
         }
     };
-    Err(match stop {
-        Stop::Corrupt(damage) => damage.into(),
-        Stop::Fault(fault) => fault.into(),
-    })
+    match stop {
+        Stop::Corrupt(damage) => Ok((last, Some(damage))),
+        Stop::Fault(fault) => Err(fault),
+    }
 }

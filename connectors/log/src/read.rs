@@ -1,21 +1,26 @@
 //! Reading a partition: below the durable length, in whole frames, without any state but remembered positions.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
-use crate::error::{During, ReadError};
-use crate::frame::{self, Head};
+use crate::damage::Damage;
+use crate::error::{Corrupt, During, ReadError};
+use crate::frame;
 use crate::index::{Cursor, Found, Segment};
+use crate::pairs::Pair;
 use crate::partition::Partition;
 use crate::record::{self, Record};
+use crate::system::File;
 use crate::walk::{Stop, Walk};
-use crate::{lock, segment_path};
+use crate::{lock, search, segment_path};
 
 /// Records read, and where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// In order of their offsets; empty only at the end.
+    /// In order of their offsets; empty only at the end, and where records were set aside.
     pub records: Vec<Record>,
-    /// The offset to read from next.
+    /// The offset to read from next. Beyond the one after the last record only where records were set aside
+    /// ([`crate::Topic::set_aside`]).
     pub next: u64,
 }
 
@@ -35,114 +40,115 @@ impl Partition {
     }
 
     pub(crate) fn read(&self, from: u64, bytes_max: usize) -> Result<Read, ReadError> {
-        let Some(found) = self.find(from)? else { return Ok(Read { records: Vec::new(), next: from }) };
+        match self.try_read(from, bytes_max) {
+            Err(Missed::Damage { segment, .. }) => {
+                let found = self.examine(segment.base)?;
+                if let Some(damage) = found.into_iter().find(|damage| (damage.from..damage.to).contains(&from)) {
+                    return Err(ReadError::Damaged(Box::new(damage)));
+                }
+                // It lies before, or somebody set it aside meanwhile: now it is known, and passed.
+                self.try_read(from, bytes_max).map_err(|missed| missed.into_error(self.place.partition, from))
+            }
+            read => read.map_err(|missed| missed.into_error(self.place.partition, from)),
+        }
+    }
+
+    fn try_read(&self, from: u64, bytes_max: usize) -> Result<Read, Missed> {
+        let (hole, found) = self.find(from)?;
+        let nothing = |next| Ok(Read { records: Vec::new(), next });
+        if let Some((_, after)) = hole {
+            return nothing(after);
+        }
+        let Some(mut found) = found else { return nothing(from) };
+        let (segment, end) = (found.segment, found.segment_end);
+        let missed = |stop| match stop {
+            Stop::Fault(fault) => Missed::Error(fault.into()),
+            Stop::Corrupt(damage) => Missed::Damage { segment, end, damage },
+        };
         let path = segment_path(&self.directory, found.segment.base);
         let file = match self.system.open(&path, false) {
             // Retention was faster: the range has moved.
             Err(error) if error.kind() == ErrorKind::NotFound && self.range().start > from => {
-                return self.find(from).map(|_| Read { records: Vec::new(), next: from });
+                self.find(from)?;
+                return nothing(from);
             }
-            opened => opened.during("open", &path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let damage = Corrupt { file: path, byte: 0, reason: "the file is missing", is_short: true };
+                return Err(missed(Stop::Corrupt(damage)));
+            }
+            opened => opened.during("open", &path).map_err(ReadError::from)?,
         };
-        let start = (found.cursor.position, found.cursor.offset);
-        let mut walk = Walk::new(file.as_ref(), &path, self.place, start, found.segment.length);
+        self.pass_damage(&mut found, from);
         let mut records = Vec::new();
-        match collect(&mut walk, &found, from, bytes_max, &mut records) {
+        let walked = self.walk_to(file.as_ref(), &path, &found).and_then(|mut walk| {
+            collect(&mut walk, found.end, from, bytes_max, &mut records)?;
+            Ok((walk.position(), walk.offset()))
+        });
+        match (walked, records.last()) {
+            (Ok((position, next)), _) => {
+                lock(&self.index).remember(Cursor { segment: found.segment.base, position, offset: next });
+                Ok(Read { records, next })
+            }
             // What precedes a damaged frame is good; the next read will begin with the damage.
-            Err(stop) if records.is_empty() => return Err(damage(stop, found.segment_end)),
-            _ => {}
+            (Err(_), Some(last)) => {
+                let next = last.offset.saturating_add(1);
+                Ok(Read { records, next })
+            }
+            (Err(stop), None) => Err(missed(stop)),
         }
-        let next = walk.offset();
-        let cursor = Cursor { segment: found.segment.base, position: walk.position(), offset: next };
-        lock(&self.index).remember(cursor);
-        Ok(Read { records, next })
     }
 
-    /// The first offset whose record was stored at or after a time; the end if there is none.
-    pub(crate) fn offset_at(&self, timestamp_ms: i64) -> Result<u64, ReadError> {
-        let (segments, end) = {
-            let index = lock(&self.index);
-            (index.segments().clone(), index.end())
-        };
-        let next_base = |at: usize| segments.get(at + 1).map_or(end, |next| next.base);
-        // The wanted record is in the last segment that begins before the time, or at the start of the next one.
-        let (mut low, mut high) = (0, segments.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            let Some(segment) = segments.get(middle) else { break };
-            let begins_before = match self.seek(segment, next_base(middle), |_| true)? {
-                Sought::Head(head) => head.timestamp_ms < timestamp_ms,
-                Sought::Nothing => false,
-                Sought::Removed => true,
-            };
-            if begins_before { low = middle + 1 } else { high = middle }
+    /// Begins behind damage that is known and lies before the wanted offset.
+    fn pass_damage(&self, found: &mut Found, from: u64) {
+        let (segment, after) = (found.segment.base, found.cursor.offset);
+        let damages = lock(&self.damages);
+        let passed = damages.iter().rfind(|damage| damage.to > after && damage.to <= from && damage.from >= segment);
+        if let Some(damage) = passed {
+            found.cursor = Cursor { segment, position: damage.byte + damage.bytes, offset: damage.to };
+            found.holes.retain(|(from, _)| *from >= damage.to);
         }
-        let offset = match low.checked_sub(1).and_then(|at| Some((segments.get(at)?, next_base(at)))) {
-            // All that is left is younger.
-            None => segments.front().map_or(end, |oldest| oldest.base),
-            Some((segment, next_base)) => {
-                match self.seek(segment, next_base, |head| head.timestamp_ms >= timestamp_ms)? {
-                    Sought::Head(head) => head.base,
-                    Sought::Nothing | Sought::Removed => next_base,
-                }
+    }
+
+    /// A walk from the nearest known frame, behind the holes between it and the wanted offset.
+    fn walk_to<'a>(&self, file: &'a dyn File, path: &'a Path, found: &Found) -> Result<Walk<'a>, Stop> {
+        let length = found.segment.length;
+        let start = (found.cursor.position, found.cursor.offset);
+        let mut walk = Walk::new(file, path, self.place, start, length);
+        for (from, to) in &found.holes {
+            while walk.offset() < *from {
+                let head = walk.head()?.ok_or_else(|| walk.short("the segment ends before its last offset"))?;
+                walk.step(&head);
             }
-        };
-        // What retention has removed in the meantime lies before the start.
-        Ok(offset.max(self.range().start))
+            let bad = (walk.position(), to.saturating_sub(1));
+            let behind = search::next_whole(file, path, self.place, bad, (length, found.segment_end))?;
+            let behind = behind.filter(|(_, offset)| offset == to);
+            let behind = behind.ok_or_else(|| walk.damage("no whole frame follows what was set aside"))?;
+            walk = Walk::new(file, path, self.place, behind, length);
+        }
+        Ok(walk)
     }
 
     pub(crate) fn backlog_bytes(&self, from: u64) -> u64 {
         lock(&self.index).backlog_bytes(from)
     }
 
-    fn find(&self, from: u64) -> Result<Option<Found>, ReadError> {
+    /// The hole that an offset is in, or where to look for it; neither at the end.
+    fn find(&self, from: u64) -> Result<(Option<Pair>, Option<Found>), ReadError> {
         let mut index = lock(&self.index);
         let (start, end) = (index.start(), index.end());
         if from < start || from > end {
             return Err(ReadError::OutOfRange { from, start, end });
         }
-        Ok(index.find(from))
-    }
-
-    /// Looks for the first wanted head in a segment, hopping from its start.
-    fn seek(&self, segment: &Segment, segment_end: u64, wanted: impl Fn(&Head) -> bool) -> Result<Sought, ReadError> {
-        let path = segment_path(&self.directory, segment.base);
-        let file = match self.system.open(&path, false) {
-            Err(error) if error.kind() == ErrorKind::NotFound && self.range().start > segment.base => {
-                return Ok(Sought::Removed);
-            }
-            opened => opened.during("open", &path)?,
-        };
-        let mut walk = Walk::new(file.as_ref(), &path, self.place, (0, segment.base), segment.length);
-        while let Some(head) = walk.head().map_err(|stop| damage(stop, segment_end))? {
-            if wanted(&head) {
-                return Ok(Sought::Head(head));
-            }
-            walk.step(&head);
-        }
-        Ok(Sought::Nothing)
+        Ok((index.holes().at(from), index.find(from)))
     }
 }
 
-/// What a search in a segment came to.
-enum Sought {
-    Head(Head),
-    Nothing,
-    /// Retention was faster than the search.
-    Removed,
-}
-
-/// Hops to the frame with `from`, then decodes frames until the next would exceed `bytes_max`.
-fn collect(
-    walk: &mut Walk<'_>,
-    found: &Found,
-    from: u64,
-    bytes_max: usize,
-    records: &mut Vec<Record>,
-) -> Result<(), Stop> {
+/// Hops to the frame with `from`, then decodes frames up to `end`, or until the next would exceed `bytes_max`.
+fn collect(walk: &mut Walk<'_>, end: u64, from: u64, bytes_max: usize, records: &mut Vec<Record>) -> Result<(), Stop> {
     let mut bytes: usize = 0;
-    while let Some(head) = walk.head()? {
-        if head.end() > found.segment_end {
+    while walk.offset() < end {
+        let head = walk.head()?.ok_or_else(|| walk.short("the segment ends before its last offset"))?;
+        if head.end() > end {
             return Err(walk.damage("the segment holds offsets of the next one"));
         }
         if head.end() <= from {
@@ -162,15 +168,35 @@ fn collect(
         records.append(&mut decoded.ok_or_else(|| walk.damage("a frame's records do not fill it"))?);
         walk.step(&head);
     }
-    if walk.offset() != found.segment_end {
-        return Err(walk.damage("the segment ends before its last offset"));
-    }
     Ok(())
 }
 
-fn damage(stop: Stop, resume: u64) -> ReadError {
-    match stop {
-        Stop::Corrupt(damage) => ReadError::Corrupt { damage, resume },
-        Stop::Fault(fault) => ReadError::Fault(fault),
+/// Why a read gave nothing.
+enum Missed {
+    /// Damage at the offset, or on the way to it in its segment, which ends before `end`.
+    Damage {
+        segment: Segment,
+        end: u64,
+        damage: Corrupt,
+    },
+    Error(ReadError),
+}
+
+impl From<ReadError> for Missed {
+    fn from(error: ReadError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Missed {
+    fn into_error(self, partition: u32, from: u64) -> ReadError {
+        match self {
+            Self::Error(error) => error,
+            // Damage of unknown extent: all that the segment has from there on.
+            Self::Damage { end: to, damage: Corrupt { file, byte, reason, is_short }, .. } => {
+                let damage = Damage { partition, file, byte, bytes: 0, reason, from, to, is_missing: is_short };
+                ReadError::Damaged(Box::new(damage))
+            }
+        }
     }
 }

@@ -1,30 +1,61 @@
 //! What is true of the last segment after a crash.
 //!
 //! Frames are checked from its start. At the first that does not hold together, one question decides: was this byte
-//! ever acknowledged? If so it is rot, and the log refuses to open. If not it is the torn tail of a group nobody was
-//! told about, and it is cut off. Two witnesses are heard, each a lower bound of what was durable:
+//! ever acknowledged? If not it is the torn tail of a group nobody was told about, and it is cut off. If so,
+//! acknowledged records are lost: nothing is touched, their offsets stay taken, and the partition goes on after them
+//! in a new segment. Three witnesses are heard, each a lower bound of what was durable:
 //!
 //! - a whole frame further on whose `synced` lies beyond the bad byte (groups are synced one after another, so frames
 //!   of one torn group never bear witness against each other);
-//! - the [`Mark`], which also covers the very last group and a file that has become shorter.
+//! - the [`Mark`], which also covers the very last group, a file that has become shorter and one that is missing;
+//! - the openings: the last one began to write at an offset that was durable.
 //!
-//! Without the mark, rot in the very last group cannot be told from a torn write, as in any log.
+//! Without the mark, rot in the very last group cannot be told from a torn write, as in any log. How many records are
+//! lost is known from the mark, or else from the heads of frames that are left. If neither says it, one is taken to
+//! be, and positions beyond are told to be lost by the openings.
 
 use std::path::Path;
 
 use crate::error::{Corrupt, During, Error, Fault};
-use crate::frame::{self, HEAD_BYTES, Head, MAGIC, Place};
+use crate::frame::Place;
 use crate::mark::Mark;
+use crate::search;
 use crate::system::File;
 use crate::walk::{Stop, Walk};
 
-/// The good part of a segment.
+/// What the last segment comes to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recovered {
+    /// Durable bytes; the whole file if it holds damage.
     pub(crate) length: u64,
+    /// The offset of the next record.
     pub(crate) end: u64,
     pub(crate) timestamp_first_ms: Option<i64>,
     pub(crate) timestamp_last_ms: Option<i64>,
+    /// Acknowledged records at its end are damaged or missing.
+    pub(crate) is_damaged: bool,
+}
+
+/// What is known of the durable end from elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Witnesses {
+    pub(crate) mark: Option<Mark>,
+    /// The offset at which the last known opening began to write, or up to which records were set aside.
+    pub(crate) end: u64,
+}
+
+impl Witnesses {
+    /// Bytes of the segment with this base that were durable.
+    fn length_of(&self, base: u64) -> u64 {
+        self.mark.filter(|mark| mark.segment == base).map_or(0, |mark| mark.length)
+    }
+
+    /// The offset before which every record was durable, as far as is known.
+    pub(crate) fn end(&self) -> u64 {
+        // A mark is written after a record, so there was one at least.
+        let marked = self.mark.filter(|mark| mark.length > 0);
+        marked.map_or(0, |mark| mark.end.unwrap_or(mark.segment.saturating_add(1))).max(self.end)
+    }
 }
 
 /// Checks the segment that begins with `base`, and cuts a torn tail off.
@@ -33,33 +64,29 @@ pub(crate) fn recover(
     path: &Path,
     place: Place,
     base: u64,
-    mark: Option<Mark>,
+    witnesses: Witnesses,
 ) -> Result<Recovered, Error> {
     let file_length = file.length().during("measure", path)?;
-    let marked_length = match mark {
-        Some(mark) if mark.segment == base => mark.length,
-        Some(mark) if mark.segment > base => {
-            let reason = "a later segment with acknowledged data is missing";
-            return Err(Corrupt { file: path.to_owned(), byte: file_length, reason }.into());
-        }
-        _ => 0,
-    };
     let (good, stop) = scan(file, path, place, base, file_length)?;
-    let damage = match stop {
-        Some(damage) => damage,
-        None if marked_length > good.length => {
-            Corrupt { file: path.to_owned(), byte: good.length, reason: "acknowledged data after this byte is missing" }
-        }
-        None => return Ok(good),
+    let left = match stop {
+        Some(_) => search::after(file, path, place, (good.length, good.end), file_length)?,
+        None => search::Left::default(),
     };
-    if marked_length > good.length || witnessed(file, path, place, good, file_length)? {
-        return Err(damage.into());
+    let durable_length = witnesses.length_of(base);
+    if durable_length > good.length || witnesses.end() > good.end || left.is_witness {
+        let end = witnesses.end().max(left.end).max(good.end.saturating_add(1));
+        return Ok(Recovered { length: file_length, end, is_damaged: true, ..good });
     }
-    tracing::warn!(
-        file = %path.display(), byte = good.length, bytes = file_length - good.length,
-        "cut off the torn end of a segment; nothing in it was acknowledged"
-    );
-    cut(file, path, good.length)?;
+    if stop.is_some() {
+        tracing::warn!(
+            file = %path.display(), byte = good.length, bytes = file_length - good.length,
+            "cut off the torn end of a segment; nothing in it was acknowledged"
+        );
+        cut(file, path, good.length)?;
+    } else if good.length > durable_length {
+        // Written before a kill and perhaps not synced: it is about to be shown.
+        file.sync().during("sync", path)?;
+    }
     Ok(good)
 }
 
@@ -78,12 +105,12 @@ fn scan(
 ) -> Result<(Recovered, Option<Corrupt>), Fault> {
     let mut walk = Walk::new(file, path, place, (0, base), file_length);
     walk.streaming();
-    let mut good = Recovered { length: 0, end: base, timestamp_first_ms: None, timestamp_last_ms: None };
+    let mut good =
+        Recovered { length: 0, end: base, timestamp_first_ms: None, timestamp_last_ms: None, is_damaged: false };
     loop {
-        match checked(&mut walk) {
+        match walk.checked(u64::MAX) {
             Ok(None) => return Ok((good, None)),
             Ok(Some(head)) => {
-                walk.step(&head);
                 good.length = walk.position();
                 good.end = walk.offset();
                 good.timestamp_first_ms = good.timestamp_first_ms.or(Some(head.timestamp_ms));
@@ -93,65 +120,4 @@ fn scan(
             Err(Stop::Fault(fault)) => return Err(fault),
         }
     }
-}
-
-fn checked(walk: &mut Walk<'_>) -> Result<Option<Head>, Stop> {
-    let Some(head) = walk.head()? else { return Ok(None) };
-    if crc32c::crc32c(walk.payload(&head)?) != head.payload_check {
-        return Err(walk.damage("the check of a frame's payload is wrong"));
-    }
-    Ok(Some(head))
-}
-
-/// Whether a whole frame after the bad byte says that the bad byte was durable when it was written.
-fn witnessed(file: &dyn File, path: &Path, place: Place, good: Recovered, file_length: u64) -> Result<bool, Fault> {
-    // Overlaps by less than a head, so that no head is missed at a seam.
-    const WINDOW_BYTES: u64 = 1 << 20;
-    let mut at = good.length + 1;
-    let mut window = Vec::new();
-    while at + HEAD_BYTES as u64 <= file_length {
-        let length = WINDOW_BYTES.min(file_length - at);
-        window.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
-        let filled = fill(file, path, &mut window, at)?;
-        for (index, bytes) in window.get(..filled).unwrap_or_default().windows(HEAD_BYTES).enumerate() {
-            if !bytes.starts_with(&MAGIC) {
-                continue;
-            }
-            let Some(Ok(head)) = bytes.try_into().ok().map(|bytes| Head::parse(bytes, place)) else { continue };
-            if head.synced > good.length
-                && head.base > good.end
-                && whole(file, path, &head, at + index as u64, file_length)?
-            {
-                return Ok(true);
-            }
-        }
-        let advanced = (filled as u64).saturating_sub(HEAD_BYTES as u64 - 1);
-        if advanced == 0 {
-            break;
-        }
-        at += advanced;
-    }
-    Ok(false)
-}
-
-fn whole(file: &dyn File, path: &Path, head: &Head, at: u64, file_length: u64) -> Result<bool, Fault> {
-    if head.synced > at || at + head.frame_bytes() > file_length {
-        return Ok(false);
-    }
-    let mut payload = vec![0; head.length as usize];
-    let filled = fill(file, path, &mut payload, at + HEAD_BYTES as u64)?;
-    Ok(filled == payload.len() && frame::open(head, &payload).is_ok())
-}
-
-fn fill(file: &dyn File, path: &Path, buffer: &mut [u8], at: u64) -> Result<usize, Fault> {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, at + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).during("read", path),
-        }
-    }
-    Ok(filled)
 }

@@ -1,6 +1,6 @@
 //! Removing whole segments, oldest first; never the one being written.
 
-use crate::error::{During, Error, Fault};
+use crate::error::{During, Fault};
 use crate::index::Segment;
 use crate::partition::{Partition, last_timestamp};
 use crate::{lock, segment_path};
@@ -53,17 +53,24 @@ impl Partition {
             return segment.timestamp_last_ms;
         }
         match last_timestamp(self.system.as_ref(), &self.directory, self.place, segment, next_base) {
-            Ok(Some(timestamp_ms)) => {
+            Ok((Some(timestamp_ms), None)) => {
                 lock(&self.index).set_timestamp_last(segment.base, timestamp_ms);
                 Some(timestamp_ms)
             }
-            Ok(None) => None,
-            Err(Error::Fault(error)) => {
-                tracing::warn!(%error, "the age of a segment is unknown, it is kept");
-                None
-            }
+            Ok((None, None)) => None,
+            // Its last records are no younger than the first of the next segment.
+            Ok((_, Some(damage))) => match self.first_timestamp(next_base) {
+                Some(timestamp_ms) => {
+                    lock(&self.index).set_timestamp_last(segment.base, timestamp_ms);
+                    Some(timestamp_ms)
+                }
+                None => {
+                    tracing::error!(error = %damage, "a damaged segment is kept beyond its age; retention by size still applies");
+                    None
+                }
+            },
             Err(error) => {
-                tracing::error!(%error, "a damaged segment is kept beyond its age; retention by size still applies");
+                tracing::warn!(%error, "the age of a segment is unknown, it is kept");
                 None
             }
         }

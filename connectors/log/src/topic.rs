@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::damage::Damage;
 use crate::error::{AppendError, Cause, During, Error, Failed, ReadError};
 use crate::frame::Place;
 use crate::log;
@@ -144,6 +145,36 @@ impl Topic {
     #[must_use]
     pub fn reached(&self, partition: u32, opening: i64) -> Option<u64> {
         self.shared.partition(partition)?.reached(opening)
+    }
+
+    /// Acknowledged records that cannot be read, as far as was found by opening, reading and checking: oldest first.
+    /// They stop neither the other partitions nor appends to this one.
+    #[must_use]
+    pub fn damages(&self, partition: u32) -> Vec<Damage> {
+        self.shared.partition(partition).map(|partition| partition.damages()).unwrap_or_default()
+    }
+
+    /// Reads a partition as a whole, and tells what of it cannot be read. Blocks.
+    ///
+    /// # Errors
+    /// A refusal of the machine.
+    pub fn check(&self, partition: u32) -> Result<Vec<Damage>, ReadError> {
+        Ok(self.partition(partition)?.check()?)
+    }
+
+    /// Gives up the damaged records that begin with the offset `from`: reads go on after them, which [`Read::next`]
+    /// shows. Nothing is removed. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError::NotDamaged`] if no damage begins there.
+    pub fn set_aside(&self, partition: u32, from: u64) -> Result<Damage, ReadError> {
+        self.partition(partition)?.set_aside(from)
+    }
+
+    /// The ranges that were set aside: the first offset, and the one after the last.
+    #[must_use]
+    pub fn holes(&self, partition: u32) -> Vec<(u64, u64)> {
+        self.shared.partition(partition).map(|partition| partition.holes()).unwrap_or_default()
     }
 
     /// Changes whenever the durable end of any partition has moved. The value only counts; compare [`Topic::range`].

@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
         let place = self.place;
         let parsed = match self.bytes(self.position, HEAD_BYTES)?.map(<&[u8; HEAD_BYTES]>::try_from) {
             Some(Ok(bytes)) => Head::parse(bytes, place),
-            _ => Err("the file ends within a frame's head"),
+            _ => return Err(self.short("the file ends within a frame's head")),
         };
         let head = parsed.map_err(|reason| self.damage(reason))?;
         if head.base != self.offset {
@@ -84,15 +84,28 @@ impl<'a> Walk<'a> {
             return Err(self.damage("the frame's time lies before the one before"));
         }
         if self.position + head.frame_bytes() > self.limit {
-            return Err(self.damage("the file ends within a frame"));
+            return Err(self.short("the file ends within a frame"));
         }
+        Ok(Some(head))
+    }
+
+    /// Checks the frame here with its payload, and goes on to the next. No offset from `end` on may be in it.
+    pub(crate) fn checked(&mut self, end: u64) -> Result<Option<Head>, Stop> {
+        let Some(head) = self.head()? else { return Ok(None) };
+        if head.end() > end {
+            return Err(self.damage("the segment holds offsets of the next one"));
+        }
+        if crc32c::crc32c(self.payload(&head)?) != head.payload_check {
+            return Err(self.damage("the check of a frame's payload is wrong"));
+        }
+        self.step(&head);
         Ok(Some(head))
     }
 
     /// The payload of the frame here, as stored and unchecked.
     pub(crate) fn payload(&mut self, head: &Head) -> Result<&[u8], Stop> {
         let at = self.position + HEAD_BYTES as u64;
-        let damage = self.damage("the file ends within a frame");
+        let damage = self.short("the file ends within a frame");
         self.bytes(at, head.length as usize)?.ok_or(damage)
     }
 
@@ -104,7 +117,12 @@ impl<'a> Walk<'a> {
     }
 
     pub(crate) fn damage(&self, reason: &'static str) -> Stop {
-        Stop::Corrupt(Corrupt { file: self.path.to_owned(), byte: self.position, reason })
+        Stop::Corrupt(Corrupt { file: self.path.to_owned(), byte: self.position, reason, is_short: false })
+    }
+
+    /// Damage that a file which is cut off has.
+    pub(crate) fn short(&self, reason: &'static str) -> Stop {
+        Stop::Corrupt(Corrupt { file: self.path.to_owned(), byte: self.position, reason, is_short: true })
     }
 
     /// `length` bytes from `at`; `None` if the file or the limit ends before.

@@ -13,7 +13,7 @@ use crate::index::Index;
 use crate::mark::{self, Mark};
 use crate::openings::{self, Openings};
 use crate::post::Chunk;
-use crate::recover::{self, Recovered};
+use crate::recover::{self, Recovered, Witnesses};
 use crate::system::{File, System};
 use crate::{lock, segment_path};
 
@@ -46,13 +46,15 @@ pub(crate) struct Writer {
     file: Box<dyn File>,
     path: PathBuf,
     mark: Box<dyn File>,
-    /// Durable bytes of the active segment; the file is exactly this long unless broken.
+    /// Durable bytes of the active segment; the file is exactly this long unless broken or damaged.
     length: u64,
     base: u64,
     end: u64,
     timestamp_first_ms: Option<i64>,
     timestamp_last_ms: i64,
     broken: Option<Broken>,
+    /// Nothing more is written to the active segment: its end is damaged.
+    damaged: bool,
     /// Whether it is durable that this opening writes here.
     opened: bool,
     sealer: Option<Sealer>,
@@ -61,24 +63,28 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Takes the active segment over, with what recovery has to say about it.
-    pub(crate) fn open(settings: Settings, base: u64) -> Result<(Self, Recovered), Error> {
+    pub(crate) fn open(
+        settings: Settings,
+        base: u64,
+        mark: Box<dyn File>,
+        witnesses: Witnesses,
+    ) -> Result<(Self, Recovered), Error> {
         let system = settings.system.as_ref();
         let path = segment_path(&settings.directory, base);
-        let mark_file = mark::open(system, &settings.directory)?;
-        let mark = Mark::read(mark_file.as_ref(), &settings.directory, settings.place)?;
         let file = system.open(&path, true).during("open", &path)?;
-        let recovered = recover::recover(file.as_ref(), &path, settings.place, base, mark)?;
+        let recovered = recover::recover(file.as_ref(), &path, settings.place, base, witnesses)?;
         let writer = Self {
             settings,
             file,
             path,
-            mark: mark_file,
+            mark,
             length: recovered.length,
             base,
             end: recovered.end,
             timestamp_first_ms: recovered.timestamp_first_ms,
             timestamp_last_ms: recovered.timestamp_last_ms.unwrap_or(i64::MIN),
             broken: None,
+            damaged: recovered.is_damaged,
             opened: false,
             sealer: None,
             raw: Vec::new(),
@@ -101,7 +107,7 @@ impl Writer {
         if self.broken.is_some() {
             self.mend(index)?;
         }
-        if self.length >= self.settings.segment_bytes || self.is_over_age() {
+        if self.damaged || self.length >= self.settings.segment_bytes || self.is_over_age() {
             self.roll(index)?;
         }
         self.begin_opening(index, openings)?;
@@ -163,7 +169,7 @@ impl Writer {
     }
 
     fn roll(&mut self, index: &Mutex<Index>) -> Result<(), Fault> {
-        if self.length == 0 {
+        if self.length == 0 && !self.damaged {
             return Ok(());
         }
         let path = segment_path(&self.settings.directory, self.end);
@@ -183,6 +189,7 @@ impl Writer {
         self.base = self.end;
         self.length = 0;
         self.timestamp_first_ms = None;
+        self.damaged = false;
         Ok(())
     }
 
@@ -231,7 +238,7 @@ impl Writer {
     }
 
     fn write_mark(&self) {
-        let mark = Mark { segment: self.base, length: self.length };
+        let mark = Mark { segment: self.base, length: self.length, end: Some(self.end) };
         if let Err(error) = mark.write(self.mark.as_ref(), self.settings.place) {
             // The group is durable all the same; only the witness against rot in it is missing.
             tracing::warn!(%error, directory = %self.settings.directory.display(), "the mark was not written");

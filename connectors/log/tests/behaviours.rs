@@ -7,8 +7,12 @@ mod support;
 
 #[path = "behaviours/appends_are_durable_when_acknowledged.rs"]
 mod appends_are_durable_when_acknowledged;
+#[path = "behaviours/copies_of_a_live_log_open.rs"]
+mod copies_of_a_live_log_open;
 #[path = "behaviours/damage_is_detected.rs"]
 mod damage_is_detected;
+#[path = "behaviours/damage_is_set_aside.rs"]
+mod damage_is_set_aside;
 #[path = "behaviours/faults_stop_only_their_partition.rs"]
 mod faults_stop_only_their_partition;
 #[path = "behaviours/full_disk_is_survived.rs"]

@@ -76,9 +76,11 @@ impl Stored {
         };
         match self.read(&topic) {
             Ok(count) => Ok(count),
-            Err(ReadError::Corrupt { damage, resume }) => {
-                // The rest can still be read, once someone decides to.
-                assert!(resume > 0 && (resume == topic.range(0).end || topic.read(0, resume, 1).is_ok()));
+            Err(ReadError::Damaged(damage)) => {
+                // The rest can still be read, by those who are past it.
+                assert!(damage.from < damage.to);
+                assert!(damage.to == topic.range(0).end || topic.read(0, damage.to, 1).is_ok());
+                assert_eq!(topic.damages(0).first(), Some(&*damage));
                 Err((damage.file, damage.byte))
             }
             Err(error) => panic!("{error}"),
@@ -170,7 +172,7 @@ fn acknowledged_bytes_that_are_gone_are_missed() {
         // Whether the oldest was removed by retention cannot be known: then the range says what there is.
         match stored.open() {
             Ok(topic) if stored_from_later => assert!(topic.range(0).start > 0),
-            Ok(topic) => assert!(matches!(stored.read(&topic), Err(ReadError::Corrupt { .. }))),
+            Ok(topic) => assert!(matches!(stored.read(&topic), Err(ReadError::Damaged(_)))),
             Err(Error::Corrupt(_)) => {}
             Err(error) => panic!("{error}"),
         }

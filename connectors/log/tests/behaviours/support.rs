@@ -322,6 +322,25 @@ pub(crate) fn read_all(topic: &Topic, partition: u32) -> Result<Vec<Record>, Rea
     Ok(all)
 }
 
+/// Reads a partition from its start to its end, over what was set aside. Gives the records, and the ranges passed over.
+pub(crate) fn read_over_holes(topic: &Topic, partition: u32) -> Result<(Vec<Record>, Vec<(u64, u64)>), ReadError> {
+    let range = topic.range(partition);
+    let (mut all, mut holes, mut next) = (Vec::<Record>::new(), Vec::new(), range.start);
+    while next < range.end {
+        let read = topic.read(partition, next, 1 << 16)?;
+        let reached = read.records.last().map_or(next, |last| last.offset + 1);
+        assert!(read.records.first().is_none_or(|first| first.offset == next));
+        assert!(read.records.windows(2).all(|two| two[0].offset + 1 == two[1].offset));
+        if read.next > reached {
+            holes.push((reached, read.next));
+        }
+        assert!(read.next > next, "it moves on");
+        next = read.next;
+        all.extend(read.records);
+    }
+    Ok((all, holes))
+}
+
 /// All files below a directory.
 pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
