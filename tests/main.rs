@@ -9,6 +9,7 @@ mod config;
 mod contracts;
 mod convergence;
 mod counters;
+mod damaged;
 mod durability;
 mod exactly_once;
 mod fencing;

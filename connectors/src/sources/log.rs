@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_engine::{Checkpoint, Partition, Position, Record, RecordBatch, Source, SourceError, Want};
-use millstream_log::{Read, ReadError, Topic};
+use millstream_log::{Damage, Read, ReadError, Topic};
 use tokio::sync::watch;
 
 /// How many quarters of the memory asked for are read as stored bytes: the rest is for the bookkeeping of records.
@@ -45,8 +45,12 @@ impl LogSource {
             let read =
                 topic.read(*number, from, want.bytes_max / 4 * STORED_QUARTERS).map_err(|error| match error {
                     ReadError::OutOfRange { start, end, .. } => gap(&want.partition, from, start, end),
+                    ReadError::Damaged(damage) => damaged(&want.partition, &damage),
                     error => SourceError::Broken(Box::new(error)),
                 })?;
+            if read.records.is_empty() && read.next > from {
+                return Err(given_up(&want.partition, from, read.next));
+            }
             let (records, next) = keep(read, want.bytes_max);
             batches.push(RecordBatch { partition: want.partition.clone(), records, next: Position::Offset(next) });
         }
@@ -88,6 +92,30 @@ fn gap(partition: &Partition, stored: u64, start: u64, end: u64) -> SourceError 
             "the stream ends before it"
         },
     }
+}
+
+/// Where reading goes on after an offset that was set aside.
+fn set_aside(topic: &Topic, number: u32, from: u64) -> Option<u64> {
+    topic.holes(number).into_iter().find(|(first, to)| (*first..*to).contains(&from)).map(|(_, to)| to)
+}
+
+/// A position in records that were set aside: whoever did so has moved the positions of that database, not of others.
+fn given_up(partition: &Partition, stored: u64, to: u64) -> SourceError {
+    SourceError::Gap {
+        partition: partition.clone(),
+        stored: Position::Offset(stored),
+        start: Position::Offset(to),
+        end: Position::Offset(to),
+        reason: "they could not be read and were set aside; go on behind them, with `--to` and the second position",
+    }
+}
+
+fn damaged(partition: &Partition, damage: &Damage) -> SourceError {
+    let reason = format!(
+        "{damage}; nothing more of this partition is written until the file is restored, or \
+         `millstream stream set-aside --partition {partition}` gives these records up"
+    );
+    SourceError::Damaged { partition: partition.clone(), reason }
 }
 
 /// A position that was reached in a history of which this log has only what stands before `until`.
@@ -132,20 +160,30 @@ impl Source for LogSource {
     ) -> Result<Position, SourceError> {
         let number = self.number(partition)?;
         let range = self.topic.range(number);
-        match stored {
-            None => Ok(Position::Offset(range.start)),
+        let next = match stored {
+            None => range.start,
             Some(Position::Offset(stored)) if (range.start..=range.end).contains(stored) => {
                 match era.map(|era| self.topic.reached(number, era)) {
                     // Stored before eras were kept: only what can be seen now was compared.
-                    None => Ok(Position::Offset(*stored)),
-                    Some(Some(until)) if *stored <= until => Ok(Position::Offset(*stored)),
-                    Some(until) => Err(other_history(partition, *stored, range.start, until.unwrap_or(range.start))),
+                    None => *stored,
+                    Some(Some(until)) if *stored <= until => *stored,
+                    Some(until) => {
+                        return Err(other_history(partition, *stored, range.start, until.unwrap_or(range.start)));
+                    }
                 }
             }
-            Some(Position::Offset(stored)) => Err(gap(partition, *stored, range.start, range.end)),
+            Some(Position::Offset(stored)) => return Err(gap(partition, *stored, range.start, range.end)),
             Some(Position::Sequence(text)) => {
-                Err(SourceError::Broken(format!("the stored position {text} is no offset").into()))
+                return Err(SourceError::Broken(format!("the stored position {text} is no offset").into()));
             }
+        };
+        if let Some(to) = set_aside(&self.topic, number, next) {
+            return Err(given_up(partition, next, to));
+        }
+        let damages = self.topic.damages(number);
+        match damages.iter().find(|damage| (damage.from..damage.to).contains(&next)) {
+            Some(damage) => Err(damaged(partition, damage)),
+            None => Ok(Position::Offset(next)),
         }
     }
 

@@ -31,6 +31,8 @@ mod quarantine;
 
 mod positions;
 
+mod stream;
+
 mod replay;
 
 mod counters;
@@ -108,6 +110,9 @@ pub enum Command {
     Resume(resume::Args),
     /// Tells how the controller of the running process stands; holds it, or bounds it, until that process ends.
     Pace(pace::Args),
+    /// Damage of the embedded stream: find it, and go on after it.
+    #[command(subcommand)]
+    Stream(stream::Command),
     /// Where each pipeline stands in the stream, and how to move it.
     #[command(subcommand)]
     Positions(positions::Command),
@@ -184,6 +189,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resume(args) => resume::run(&args, &load()?.config).await,
         Command::Pace(args) => pace::run(&args, &load()?.config).await,
         Command::Positions(command) => positions::run(command, &load()?.config).await,
+        Command::Stream(command) => stream::run(command, &load()?.config).await,
         Command::Counters(command) => counters::run(command, &load()?.config).await,
         Command::User(command) => user::run(&command, &load()?.config).await,
         Command::Psql(args) => psql::run(&args, &load()?.config).await,

@@ -35,6 +35,7 @@ mod why;
 
 mod resume;
 
+pub(crate) mod damage;
 pub(crate) mod stream;
 
 mod page;
@@ -176,6 +177,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/v1/pipelines/{pipeline}/resume", post(resume::resume)),
         ("/v1/pipelines/{pipeline}/stream", get(stream::describe)),
         ("/v1/pipelines/{pipeline}/stream/{partition}", get(stream::partition)),
+        ("/v1/pipelines/{pipeline}/stream/{partition}/damage", get(damage::check).post(damage::set_aside)),
         ("/metrics", get(metrics::metrics)),
         ("/healthz", get(health::alive)),
         ("/readyz", get(health::ready)),

@@ -132,6 +132,12 @@ impl<C: Columns> Lane<'_, C> {
                 self.tell_halt(&lease.partition, &gap.to_string());
                 return Ok(None);
             }
+            if let SourceError::Damaged { partition, reason } = &error {
+                if self.progress.halt(partition, reason.clone()) {
+                    tracing::error!(%partition, reason, "records cannot be read: the partition is halted");
+                }
+                return Ok(None);
+            }
             self.source_failed(&error, &mut backoff).await?;
         }
     }

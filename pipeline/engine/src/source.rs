@@ -152,8 +152,9 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// than until there is something.
     ///
     /// MUST return records in order and without a gap from `from`; from a position that the stream does not have it MUST
-    /// fail with [`SourceError::Gap`] instead of skipping or waiting. MUST move `next` past what holds no records. Is
-    /// cancel-safe: it keeps no state that a dropped call could lose.
+    /// fail with [`SourceError::Gap`], from one that it cannot read with [`SourceError::Damaged`], instead of skipping
+    /// or waiting; `start` fails in the same way then. MUST move `next` past what holds no records. Is cancel-safe: it
+    /// keeps no state that a dropped call could lose.
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError>;
 
     /// Makes connections anew: a lane stood still although there was work. What was fetched before may come again.
@@ -189,6 +190,15 @@ pub enum SourceError {
         /// What happened, in words for the operator.
         reason: &'static str,
     },
+    /// Records of one partition cannot be read, and are not known to be lost: the partition waits until the stream is
+    /// mended or a person gives them up. The other partitions go on.
+    #[error("partition {partition}: {reason}")]
+    Damaged {
+        /// The partition concerned.
+        partition: Partition,
+        /// What is damaged and what to do about it, in words for the operator.
+        reason: String,
+    },
     /// The stream does not answer; trying again may help.
     #[error("read the stream")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -211,7 +221,7 @@ impl SourceError {
     pub fn recovery(&self) -> Recovery {
         match self {
             SourceError::Unavailable(_) => Recovery::Retry { after: None },
-            SourceError::Gap { .. } | SourceError::Broken(_) => Recovery::Halt,
+            SourceError::Gap { .. } | SourceError::Damaged { .. } | SourceError::Broken(_) => Recovery::Halt,
         }
     }
 }

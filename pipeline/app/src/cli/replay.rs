@@ -224,7 +224,11 @@ impl Source for Ranges {
                 continue;
             }
             let read = self.visit.lock().await.read(number, *from).await;
-            let (mut records, next) = read.map_err(|error| SourceError::Unavailable(error.into()))?;
+            let (mut records, next) = read.map_err(|error| match error.downcast::<millstream_log::ReadError>() {
+                // Damage does not go away by waiting.
+                Ok(error) => SourceError::Broken(Box::new(error)),
+                Err(error) => SourceError::Unavailable(error.into()),
+            })?;
             let within = records.iter().take_while(|record| record.position < Position::Offset(to)).count();
             let mut bytes = 0;
             let fits = |record: &&millstream_engine::Record| {

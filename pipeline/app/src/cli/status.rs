@@ -4,12 +4,14 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::client::Client;
 use super::screen::{dash, found, text};
 use super::{pace, screen};
 use crate::config::Config;
+use crate::http::damage::Damaged;
 
 /// Between looks.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -161,6 +163,16 @@ fn note(pipeline: &Value) -> Vec<String> {
     for (partition, reason) in found(pipeline, "halted").and_then(Value::as_object).into_iter().flatten() {
         let reason = reason.as_str().map(screen::escape).unwrap_or_default();
         notes.push(format!("{name}, partition {} is halted: {reason}", screen::escape(partition)));
+    }
+    let damages = found(pipeline, "damages").and_then(|damages| Vec::<Damaged>::deserialize(damages).ok());
+    // A halted one has said so above.
+    let is_halted = |damage: &Damaged| found(pipeline, &format!("halted.{}", damage.partition)).is_some();
+    for Damaged { partition, from, text, .. } in damages.unwrap_or_default().iter().filter(|damage| !is_halted(damage))
+    {
+        notes.push(format!(
+            "{name}, partition {partition}: {}; `millstream stream set-aside --pipeline {name} --partition {partition} --from {from}` goes on after these records",
+            screen::escape(text)
+        ));
     }
     if found(pipeline, "quarantined").and_then(Value::as_u64).is_some_and(|count| count > 0) {
         notes.push(format!("{name}: events are in quarantine: millstream quarantine ls"));

@@ -238,6 +238,10 @@ fn print_events(args: &Args, pipeline: &str, events: &Events) {
     if scan.cut {
         screen::print("\ntime was up before the end of the partition: choose a shorter --since");
     }
+    if scan.unreadable > 0 {
+        let count = screen::grouped(scan.unreadable);
+        screen::print(&format!("\n{count} records of that range cannot be read: `millstream stream check` tells why"));
+    }
     if scan.seen.is_empty() {
         return screen::print(&format!("\nno events of it in the stream of pipeline {pipeline} ({range})"));
     }

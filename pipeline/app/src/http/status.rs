@@ -9,6 +9,7 @@ use millstream_engine::{Snapshot, Verdict};
 use serde::Serialize;
 
 use super::controller::Controller;
+use super::damage::Damaged;
 use super::look::Database;
 use super::{App, Shared, process};
 use crate::config::StreamKind;
@@ -85,6 +86,8 @@ struct Pipeline {
     positions: BTreeMap<String, String>,
     /// Partitions that wait for a person, and why.
     halted: BTreeMap<String, String>,
+    /// Records of its embedded stream that are known to be unreadable.
+    damages: Vec<Damaged>,
 }
 
 /// One partition that this process reads.
@@ -179,8 +182,15 @@ fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
             now.positions.iter().map(|(partition, next)| (partition.to_string(), next.to_string())).collect(),
         ),
         halted: text(now.halted.iter().map(|(partition, why)| (partition.to_string(), why.clone())).collect()),
+        damages: damages(running),
         filtered: now.filtered,
     }
+}
+
+fn damages(running: &Running) -> Vec<Damaged> {
+    let Some(topic) = &running.topic else { return Vec::new() };
+    let damages = (0..topic.partitions()).flat_map(|partition| topic.damages(partition));
+    damages.map(|damage| Damaged::from(&damage)).collect()
 }
 
 fn partitions(running: &Running, now: &Snapshot) -> Vec<Partition> {

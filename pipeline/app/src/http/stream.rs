@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::access::Access;
+use super::damage::Damaged;
 use super::problem::{Problem, shortened};
 
 /// Bytes of records in an answer, before their encoding; one record larger than this still comes.
@@ -27,6 +28,9 @@ pub(crate) struct Described {
     pub(crate) incarnation: String,
     /// One for each partition, from 0.
     pub(crate) partitions: Vec<Extent>,
+    /// Records that are known to be unreadable.
+    #[serde(default)]
+    pub(crate) damages: Vec<Damaged>,
 }
 
 /// What a partition holds.
@@ -88,7 +92,9 @@ pub(in crate::http) async fn describe(
         Extent { start: range.start, end: range.end }
     };
     let partitions = (0..topic.partitions()).map(extent).collect();
-    Ok(Json(Described { incarnation: topic.id().to_owned(), partitions }))
+    let damages = (0..topic.partitions()).flat_map(|partition| topic.damages(partition));
+    let damages = damages.map(|damage| Damaged::from(&damage)).collect();
+    Ok(Json(Described { incarnation: topic.id().to_owned(), partitions, damages }))
 }
 
 /// Answers one question about a partition.
@@ -100,11 +106,7 @@ pub(in crate::http) async fn partition(
 ) -> Result<Json<Answer>, Problem> {
     access.every_store()?;
     let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let topic = topic(&app, &pipeline)?;
-    if partition >= topic.partitions() {
-        let detail = format!("partition {partition}: the topic has {}, from 0", topic.partitions());
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no-partition", "no such partition", detail));
-    }
+    let topic = topic_of(&app, &pipeline, partition)?;
     let Ok(_permit) = READS.try_acquire() else {
         return Err(Problem::too_many("other reads of the stream are under way; ask again"));
     };
@@ -121,6 +123,16 @@ pub(in crate::http) async fn partition(
         Ok(Err(error)) => Err(unreadable(error.to_string())),
         Err(error) => Err(unreadable(error.to_string())),
     }
+}
+
+/// A pipeline's topic, which has this partition.
+pub(super) fn topic_of(app: &Shared, pipeline: &str, partition: u32) -> Result<Topic, Problem> {
+    let topic = topic(app, pipeline)?;
+    if partition >= topic.partitions() {
+        let detail = format!("partition {partition}: the topic has {}, from 0", topic.partitions());
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no-partition", "no such partition", detail));
+    }
+    Ok(topic)
 }
 
 fn topic(app: &Shared, pipeline: &str) -> Result<Topic, Problem> {

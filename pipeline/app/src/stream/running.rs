@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::client::Client;
 use crate::config::{Config, Pipeline};
+use crate::http::damage::{Aside, Damaged};
 use crate::http::stream::{Answer, Described, Extent, Line};
 
 /// A topic in a running process.
@@ -59,6 +60,17 @@ impl Running {
         let answer = self.ask(partition, &format!("from={from}")).await?;
         let records = answer.records.into_iter().map(record).collect::<anyhow::Result<_>>()?;
         Ok((records, answer.next.unwrap_or(from)))
+    }
+
+    /// Has the process read a partition as a whole; gives what cannot be read.
+    pub(super) async fn damages(&self, partition: u32) -> anyhow::Result<Vec<Damaged>> {
+        ask(&self.client, &format!("{}/{partition}/damage", self.path)).await
+    }
+
+    pub(super) async fn set_aside(&self, partition: u32, from: u64) -> anyhow::Result<()> {
+        let body = serde_json::to_vec(&Aside { from })?;
+        let path = format!("{}/{partition}/damage", self.path);
+        self.client.json(Method::POST, &path, body.into()).await.map(drop)
     }
 
     async fn ask(&self, partition: u32, question: &str) -> anyhow::Result<Answer> {

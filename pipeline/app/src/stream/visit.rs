@@ -6,6 +6,7 @@ use millstream_log::{Log, Topic};
 
 use super::running::Running;
 use crate::config::{Config, Pipeline, StreamKind};
+use crate::http::damage::Damaged;
 use crate::node;
 
 /// Bytes of one read.
@@ -125,6 +126,26 @@ impl Visit {
             Visit::Kafka { inquirer, .. } => {
                 ask(inquirer, move |inquirer| inquirer.read(partition, from, READ_BYTES, READ_WAIT)).await
             }
+        }
+    }
+
+    /// Reads a partition as a whole; gives what cannot be read.
+    pub(crate) async fn damages(&self, partition: u32) -> anyhow::Result<Vec<Damaged>> {
+        match self {
+            Visit::Log { topic, .. } => Ok(topic.check(partition)?.iter().map(Damaged::from).collect()),
+            Visit::Running(running) => running.damages(partition).await,
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { .. } => bail!("only the embedded stream is checked here: Kafka looks after its own files"),
+        }
+    }
+
+    /// Gives damaged records up, so that reading goes on after them.
+    pub(crate) async fn set_aside(&self, partition: u32, from: u64) -> anyhow::Result<()> {
+        match self {
+            Visit::Log { topic, .. } => Ok(topic.set_aside(partition, from).map(drop)?),
+            Visit::Running(running) => running.set_aside(partition, from).await,
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { .. } => bail!("only the embedded stream has damage to set aside"),
         }
     }
 

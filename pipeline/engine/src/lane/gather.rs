@@ -77,10 +77,12 @@ impl<C: Columns> Lane<'_, C> {
                     }
                 }
                 // What is in hand was read before it, and may be nowhere else any more.
-                Err(SourceError::Gap { .. }) if !intake.is_empty() => {
+                Err(SourceError::Gap { .. } | SourceError::Damaged { .. }) if !intake.is_empty() => {
                     return Ok(self.take(intake, records_max));
                 }
-                Err(gap @ SourceError::Gap { .. }) => return Err(Leave::Retake(gap.to_string())),
+                Err(error @ (SourceError::Gap { .. } | SourceError::Damaged { .. })) => {
+                    return Err(Leave::Retake(error.to_string()));
+                }
                 Err(error) => match self.source_failed(&error, &mut backoff).await {
                     // To stop, the stream is not needed any more.
                     Err(Leave::Interrupted) => continue,

@@ -5,6 +5,8 @@ use millstream_log::Error;
 use super::Check;
 use crate::cli::client::Client;
 use crate::config::{Config, StreamKind};
+use crate::http::damage::Damaged;
+use crate::http::stream::Described;
 use crate::node;
 use crate::stream::Visit;
 
@@ -12,14 +14,16 @@ pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check
     match running {
         Some(client) => {
             let mut checks = ask(client).await;
-            if config.stream.kind == StreamKind::Kafka {
-                checks.extend(kafka(config).await);
+            match config.stream.kind {
+                StreamKind::Log => checks.extend(damages_there(config, client).await),
+                StreamKind::Kafka => checks.extend(kafka(config).await),
+                StreamKind::Kinesis => {}
             }
             checks
         }
         None => {
             let mut checks = match config.stream.kind {
-                StreamKind::Log => vec![log(config)],
+                StreamKind::Log => log(config),
                 StreamKind::Kafka => kafka(config).await,
                 StreamKind::Kinesis => Vec::new(),
             };
@@ -84,12 +88,39 @@ async fn kafka(config: &Config) -> Vec<Check> {
     checks
 }
 
+/// Records that the running process has found to be unreadable.
+async fn damages_there(config: &Config, client: &Client) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for pipeline in config.pipeline.iter().filter(|pipeline| pipeline.reads_stream()) {
+        let described = client.get(&format!("/v1/pipelines/{}/stream", pipeline.name)).await;
+        let described = described.and_then(|answer| Ok(serde_json::from_value::<Described>(answer)?));
+        // Another configuration than that of the process, or an earlier version: other checks tell.
+        let Ok(described) = described else { continue };
+        checks.extend(described.damages.iter().map(|damage| damaged(config, pipeline.topic(), damage)));
+    }
+    checks
+}
+
+fn damaged(config: &Config, topic: &str, damage: &Damaged) -> Check {
+    let partition = damage.partition;
+    let reader = config.pipeline.iter().find(|pipeline| pipeline.reads_stream() && pipeline.topic() == topic);
+    let pipeline = reader.map(|reader| format!(" --pipeline {}", reader.name)).unwrap_or_default();
+    Check::bad(
+        "stream",
+        format!("topic {topic}, partition {partition}: {}", damage.text),
+        format!(
+            "restore the file while `run` is stopped, or give these records up: millstream stream set-aside{pipeline} --partition {partition} --from {}",
+            damage.from
+        ),
+    )
+}
+
 /// Opens the stream as `run` would, which checks the end of every partition.
-fn log(config: &Config) -> Check {
+fn log(config: &Config) -> Vec<Check> {
     let name = "stream";
     let directory = config.data_dir.join("stream");
     if !directory.join("topics").exists() {
-        return Check::good(name, "none yet; `millstream run` makes it");
+        return vec![Check::good(name, "none yet; `millstream run` makes it")];
     }
     let log = match node::open_log(config) {
         Ok(log) => log,
@@ -98,12 +129,10 @@ fn log(config: &Config) -> Check {
                 Some(Error::Locked { pid: Some(pid), .. }) => {
                     format!("process {pid} has it open but does not answer over HTTP: look at it, or kill {pid}")
                 }
-                Some(Error::Corrupt(_)) => {
-                    "restore the file from a copy; what lies behind the damage was not touched".to_owned()
-                }
+                Some(Error::Corrupt(_)) => "restore the file from a copy; nothing was changed".to_owned(),
                 _ => format!("ls -la {}", directory.display()),
             };
-            return Check::bad(name, format!("{error:#}"), mend);
+            return vec![Check::bad(name, format!("{error:#}"), mend)];
         }
     };
     let topics = log.topics();
@@ -112,16 +141,23 @@ fn log(config: &Config) -> Check {
         if configured && *partitions != config.stream.partitions {
             let found =
                 format!("topic {topic} has {partitions} partitions, stream.partitions is {}", config.stream.partitions);
-            return Check::bad(name, found, format!("--set stream.partitions={partitions}, or choose another topic"));
+            let mend = format!("--set stream.partitions={partitions}, or choose another topic");
+            return vec![Check::bad(name, found, mend)];
         }
     }
     let shown: Vec<String> =
         topics.iter().map(|(topic, partitions)| format!("{topic} ({partitions} partitions)")).collect();
-    let closed = log.close();
-    match closed {
-        Ok(()) => Check::good(name, format!("opens without damage: {}", shown.join(", "))),
-        Err(error) => Check::bad(name, error.to_string(), format!("ls -la {}", directory.display())),
+    let damages: Vec<Check> =
+        log.damages().iter().map(|(topic, damage)| damaged(config, topic, &Damaged::from(damage))).collect();
+    if let Err(error) = log.close() {
+        return vec![Check::bad(name, error.to_string(), format!("ls -la {}", directory.display()))];
     }
+    if !damages.is_empty() {
+        return damages;
+    }
+    let found = if shown.is_empty() { "no topic yet".to_owned() } else { shown.join(", ") };
+    let checked = "the end of each partition was checked, `millstream stream check` reads all of it";
+    vec![Check::good(name, format!("opens without damage: {found}; {checked}"))]
 }
 
 async fn port(config: &Config) -> Check {

@@ -30,6 +30,9 @@ pub(crate) struct Scan {
     pub(crate) seen: Vec<Seen>,
     /// Earlier ones that are not told.
     pub(crate) more: u64,
+    /// Records in the range that are damaged or were set aside: they may have been of the object.
+    #[serde(default)]
+    pub(crate) unreadable: u64,
 }
 
 /// An event of the object.
@@ -81,7 +84,7 @@ pub(crate) struct Wanted<'a> {
 /// Reads the partition. Blocks.
 ///
 /// # Errors
-/// Damage met on the way.
+/// Damage met while the time is looked for, and refusals of the machine.
 pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, record_bytes_max: usize) -> Result<Scan, ReadError> {
     let limits = Limits { record_bytes_max, ..Limits::default() };
     let since_ms = i64::try_from(wanted.since.as_millis()).unwrap_or(i64::MAX);
@@ -99,6 +102,7 @@ pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, record_bytes_max: usize) 
         starts_later: range.start < from,
         seen: Vec::new(),
         more: 0,
+        unreadable: 0,
     };
     let mut next = from;
     let began = Instant::now();
@@ -107,9 +111,20 @@ pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, record_bytes_max: usize) 
             (scan.end, scan.cut) = (next, true);
             break;
         }
-        let read = topic.read(partition, next, READ_BYTES)?;
+        let read = match topic.read(partition, next, READ_BYTES) {
+            Err(ReadError::Damaged(damage)) => {
+                scan.unreadable += damage.to.saturating_sub(next);
+                next = damage.to;
+                continue;
+            }
+            read => read?,
+        };
         if read.next <= next {
             break;
+        }
+        if read.records.is_empty() {
+            // Set aside.
+            scan.unreadable += read.next - next;
         }
         for record in read.records.iter().filter(|record| record.key == record_key) {
             events(record, wanted, &limits, &mut scan.seen);
