@@ -16,6 +16,8 @@ pub fn of_event_name(name: &str) -> Result<Effect, FilterReason> {
     match name {
         "ObjectRemoved:Delete" | "LifecycleExpiration:Delete" => Ok(Effect::Delete),
         "ObjectRemoved:DeleteMarkerCreated" | "LifecycleExpiration:DeleteMarkerCreated" => Ok(Effect::Marker),
+        // MinIO: a lifecycle rule removes the key with all its versions, whatever version the event names.
+        "ObjectRemoved:DeleteAllVersions" | "LifecycleDelMarkerExpiration:Delete" => Ok(Effect::RemoveKey),
         "TestEvent" => Err(FilterReason::TestEvent),
         "LifecycleTransition" => Err(FilterReason::LifecycleTransition),
         "IntelligentTiering" => Err(FilterReason::IntelligentTiering),

@@ -54,6 +54,7 @@ pub struct ObjectEvent<'a> {
     /// The key as the application wrote it (decoded once), never empty.
     pub key: Cow<'a, str>,
     /// The version; empty when the object has none. The null version of S3 is that same row, so it is empty too.
+    /// Always empty when the whole key is removed.
     pub version_id: Cow<'a, str>,
     /// What happened to the version.
     pub effect: Effect,
@@ -86,7 +87,7 @@ impl ObjectEvent<'_> {
     }
 }
 
-/// What an event does to the version it names.
+/// What an event does to the version it names, or to all versions of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
     /// Only describes; says nothing about size or existence.
@@ -97,10 +98,12 @@ pub enum Effect {
     Marker = 2,
     /// The version is gone for good.
     Delete = 3,
+    /// Every version of the key is gone for good, delete markers too. The event names no version.
+    RemoveKey = 4,
 }
 
 impl Effect {
-    /// The number stored in tables.
+    /// The stable number. Tables store it of every effect but [`Effect::RemoveKey`], which makes deletions of rows.
     pub const fn code(self) -> i16 {
         self as i16
     }
@@ -112,6 +115,7 @@ impl Effect {
             Self::Create => "create",
             Self::Marker => "marker",
             Self::Delete => "delete",
+            Self::RemoveKey => "remove_key",
         }
     }
 }

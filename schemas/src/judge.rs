@@ -39,7 +39,10 @@ pub(crate) fn event<'a>(
     let key = key.required("object key")?;
     let key = if key_is_encoded { text::decode_key(key)? } else { key };
     within(&key, limits.key_bytes_max, RefusalReason::KeyTooLong)?;
-    let version_id = version_id.optional("versionId")?.filter(|version| version != "null").unwrap_or_default();
+    let version_id = match effect {
+        Effect::RemoveKey => Cow::Borrowed(""),
+        _ => version_id.optional("versionId")?.filter(|version| version != "null").unwrap_or_default(),
+    };
     within(&version_id, limits.version_id_bytes_max, RefusalReason::VersionIdTooLong)?;
     let order = Order::place(time.as_deref(), sequencer.optional("sequencer")?.as_deref(), context.published_at_ms)?;
 

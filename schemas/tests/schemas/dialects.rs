@@ -196,3 +196,21 @@ fn names_of_members_may_be_escaped_and_unknown_ones_are_ignored() {
     let text = created(r#"{"k\u0065y":"k","\ud800":{"\ud800":"\u0000"},"new":[{"deep":[1e5,true,null]}]}"#);
     assert_eq!(event(&text).key, "k");
 }
+
+/// The name alone tells that the whole key is gone: no version that the event names holds it to that one.
+#[test]
+fn a_removal_of_the_whole_key_names_no_version() {
+    for name in ["s3:ObjectRemoved:DeleteAllVersions", "s3:LifecycleDelMarkerExpiration:Delete"] {
+        for version in ["\"v1\"", "\"null\"", "null", "7"] {
+            let object = format!(r#"{{"key":"k","size":9,"eTag":"x","contentType":"a/b","versionId":{version}}}"#);
+            let found = event(&crate::support::aws(name, "2026-03-12T02:07:57Z", &object));
+            assert_eq!((found.effect, &*found.version_id), (Effect::RemoveKey, ""), "{name} {version}");
+            assert_eq!((found.size, &*found.etag, found.description), (None, "", None), "{name} {version}");
+        }
+    }
+    for version in ["\"\"", "\"null\"", "null"] {
+        let removed = format!(r#"{{"key":"k","versionId":{version}}}"#);
+        let found = event(&crate::support::aws("ObjectRemoved:Delete", "2026-03-12T02:07:57Z", &removed));
+        assert_eq!((found.effect, &*found.version_id), (Effect::Delete, ""), "{version}");
+    }
+}

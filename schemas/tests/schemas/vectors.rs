@@ -67,8 +67,8 @@ fn decoding_follows_the_effect_vectors() {
 
 #[test]
 fn codes_and_names_are_the_published_ones() {
-    let codes = [Effect::Describe, Effect::Create, Effect::Marker, Effect::Delete].map(Effect::code);
-    assert_eq!(codes, [0, 1, 2, 3]);
+    let effects = [Effect::Describe, Effect::Create, Effect::Marker, Effect::Delete, Effect::RemoveKey];
+    assert_eq!(effects.map(Effect::code), [0, 1, 2, 3, 4]);
     let mut names: Vec<_> = FilterReason::ALL.iter().map(|reason| reason.as_str()).collect();
     names.sort_unstable();
     names.dedup();

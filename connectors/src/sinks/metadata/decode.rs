@@ -1,7 +1,7 @@
 //! Records become columns, by the rules of `millstream-schemas`.
 
 use millstream_engine::{Decode, Record};
-use millstream_schemas::{Decoded, Description, Input, Limits, ObjectEvent, decode};
+use millstream_schemas::{Decoded, Description, Effect, Input, Limits, ObjectEvent, decode};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::columns::{Columns, DescriptionRow, Refused, Row};
@@ -71,7 +71,8 @@ impl Columns {
             record,
             index,
             store,
-            kind: event.effect.code(),
+            // A removal of the whole key is written as a deletion of the row without a version.
+            kind: event.effect.code().min(Effect::Delete.code()),
             order_class: event.order.class as i16,
             bucket: self.push_text(&event.bucket),
             key: self.push_text(&event.key),

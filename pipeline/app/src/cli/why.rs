@@ -276,6 +276,7 @@ fn effect(kind: i16) -> &'static str {
         1 => "created",
         2 => "delete marker",
         3 => "deleted",
+        4 => "key removed",
         _ => "described",
     }
 }
