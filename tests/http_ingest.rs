@@ -108,6 +108,30 @@ async fn every_dialect_in_every_packing_arrives() {
     ];
     send("application/json", &attributes, data, vec![binary]).await;
 
+    // The content type says that the body holds the whole event, so that the headers beside it mean nothing.
+    let structured = bare("structured", Dialect::Plain);
+    let stray = [&attributes[..4], &[("ce-time", "2020-01-01T00:00:00Z")]].concat();
+    send("application/cloudevents+json; charset=utf-8", &stray, structured.json(), vec![structured]).await;
+
+    let text = |event: &Event| String::from_utf8(event.json()).unwrap();
+    let envelopes: [fn(&str) -> Value; 4] = [
+        |inner| json!({ "Type": "Notification", "MessageId": "1", "Message": inner }),
+        |inner| json!({ "Records": [{ "messageId": "m", "receiptHandle": "r", "body": inner, "eventSource": "aws:sqs" }] }),
+        |inner| json!({ "Records": [{ "EventSource": "aws:sns", "Sns": { "Type": "Notification", "Message": inner } }] }),
+        |inner| json!([{ "messageId": "m", "body": inner }]),
+    ];
+    for (number, envelope) in envelopes.into_iter().enumerate() {
+        let carried = bare(&format!("carried/{number}"), Dialect::Minio);
+        send("text/plain", &[], envelope(&text(&carried)).to_string().into_bytes(), vec![carried]).await;
+    }
+    let list: Vec<Event> = (0..3).map(|number| bare(&format!("batch/{number}"), Dialect::Aws)).collect();
+    let messages: Vec<Value> = list.iter().map(|event| json!({ "messageId": "m", "body": text(event) })).collect();
+    send("application/json", &[], json!({ "Records": messages }).to_string().into_bytes(), list).await;
+
+    let list: Vec<Event> = (0..3).map(|number| bare(&format!("close/{number}"), Dialect::Aws)).collect();
+    let close: String = list.iter().map(text).collect();
+    send("application/json", &[], format!("\u{feff}{close}").into_bytes(), list).await;
+
     millstream.caught_up(Duration::from_secs(30)).await;
     assert_eq!(accepted(&millstream).await, all.len() as u64);
     compare(&database, &Model::of(&all)).await;
@@ -174,6 +198,11 @@ async fn what_is_refused_is_named_and_not_stored() {
         .map(|refused| (refused["index"].as_u64().unwrap(), refused["reason"].as_str().unwrap()))
         .collect();
     assert_eq!(refused, [(1, "not_json"), (2, "unknown_shape"), (4, "not_json")]);
+    // The last line counts without a newline behind it, too.
+    for last in ["nonsense", "{}"] {
+        let answer = millstream.post([&good, last.as_bytes()].join(&b'\n')).await.unwrap().json();
+        assert_eq!((&answer["accepted"], &answer["refused"][0]["index"]), (&json!(1), &json!(1)), "{answer}");
+    }
 
     // Millions of refusals are counted and not all listed.
     let answer = millstream.post("1\n".repeat(5_000)).await.unwrap();

@@ -6,57 +6,80 @@
 mod ceph;
 mod cloudevents;
 mod eventbridge;
+mod message;
 mod minio;
 mod notification;
 mod plain;
+mod scality;
 mod sns;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
-use crate::event::{Decoded, Input};
+use crate::event::{Decoded, Entity, Input};
 use crate::judge::Context;
 use crate::limits::Limits;
 use crate::refusal::{FilterReason, Refusal, RefusalReason};
 use crate::shape::{Envelope, Shape};
 use crate::text;
 
-pub(crate) use cloudevents::Attributes;
-pub(crate) use sns::message;
+pub(crate) use cloudevents::{Attributes, is_structured};
+pub(crate) use eventbridge::entity as entity_of_detail;
+pub(crate) use message::{ENVELOPES_MAX, from_base64};
+pub(crate) use notification::dialect;
+
+/// Takes each outcome with the object that it is about, if that was asked for.
+type Emit<'e, 'a> = dyn FnMut(Decoded<'a>, Entity<'a>) + 'e;
 
 /// Decodes one record. `emit` is called at least once; the index of an event in its record is the number of calls
 /// before it.
 pub fn decode<'a>(input: Input<'a>, limits: &Limits, emit: &mut dyn FnMut(Decoded<'a>)) {
-    let context = Context { published_at_ms: input.published_at_ms, limits };
+    decode_into(input, limits, false, &mut |decoded, _| emit(decoded));
+}
+
+/// As [`decode`], and says which object each outcome is about, also where the outcome itself does not: an event that
+/// was filtered or refused may name one all the same.
+pub fn decode_with_entities<'a>(input: Input<'a>, limits: &Limits, emit: &mut dyn FnMut(Decoded<'a>, Entity<'a>)) {
+    decode_into(input, limits, true, emit);
+}
+
+fn decode_into<'a>(input: Input<'a>, limits: &Limits, names_entities: bool, emit: &mut Emit<'_, 'a>) {
+    let carried_left = Cell::new(limits.events_per_record_max);
+    let context = Context { published_at_ms: input.published_at_ms, limits, names_entities, carried_left };
     let outcome =
         Envelope::open(input.payload, limits).and_then(|envelope| match Attributes::of_headers(input.headers) {
-            Some(attributes) => cloudevents::decode(attributes?, Some(envelope), &context, emit),
+            Some(attributes) => cloudevents::decode(attributes?, Some(envelope), 0, &context, emit),
             None => dispatch(envelope, 0, &context, emit),
         });
     if let Err(refusal) = outcome {
-        emit(Decoded::Refused(refusal));
+        emit(Decoded::Refused(refusal), Entity::default());
     }
 }
 
-/// Decodes a document by its shape. An error means that nothing was emitted yet.
+/// Decodes a document by its shape; `wrapped` counts the envelopes around it. An error means that nothing was emitted
+/// yet.
 fn dispatch<'a>(
     envelope: Envelope<'a>,
     wrapped: usize,
     context: &Context<'_>,
-    emit: &mut dyn FnMut(Decoded<'a>),
+    emit: &mut Emit<'_, 'a>,
 ) -> Result<(), Refusal> {
     match envelope.shape() {
-        Some(Shape::Notification) => notification::decode(envelope, context, emit),
+        Some(Shape::Notification) => notification::decode(envelope, wrapped, context, emit),
         Some(Shape::Record) => {
-            emit(notification::record(envelope.record, false, context));
+            notification::record(envelope.record, false, context, emit);
             Ok(())
         }
         Some(Shape::TestEvent) => {
-            emit(Decoded::Filtered { reason: FilterReason::TestEvent, name: Cow::Borrowed("s3:TestEvent") });
+            let name = Cow::Borrowed("s3:TestEvent");
+            emit(Decoded::Filtered { reason: FilterReason::TestEvent, name }, Entity::default());
             Ok(())
         }
-        Some(Shape::EventBridge) => eventbridge::decode(envelope, context, emit),
+        Some(Shape::EventBridge) => eventbridge::decode(envelope, wrapped, context, emit),
         Some(Shape::Sns) => sns::decode(envelope, wrapped, context, emit),
-        Some(Shape::CloudEvent) => cloudevents::structured(envelope, context, emit),
+        Some(Shape::CloudEvent) => cloudevents::structured(envelope, wrapped, context, emit),
+        Some(Shape::Message) => message::decode(envelope.record, wrapped, context, emit),
+        Some(Shape::PubSub) => message::pubsub(envelope.pubsub_data, wrapped, context, emit),
         None => Err(Refusal::new(RefusalReason::UnknownShape, "none of the accepted dialects")),
     }
 }

@@ -1,4 +1,7 @@
 //! Content type, user metadata and tags in one canonical form, so that two emitters of one object give equal text.
+//!
+//! What is wrong in a description hides nothing but itself: the object was written all the same. Of a creation, what is
+//! of another type than a description's is left out. Text that cannot be stored is refused, since it would be lost.
 
 use std::borrow::Cow;
 
@@ -6,12 +9,20 @@ use crate::event::{Description, Dialect};
 use crate::judge::within;
 use crate::limits::Limits;
 use crate::refusal::{Refusal, RefusalReason};
-use crate::slot::{List, Pairs, Slot};
+use crate::slot::{List, Pairs, Slot, heavier, loses_text};
 use crate::text;
 
 const USER_PREFIX: &str = "x-amz-meta-";
 const CONTENT_TYPE: &str = "content-type";
+const TAGGING: &str = "x-amz-tagging";
 
+/// Names under which stores keep their own, sealed keys among them. They are nobody's metadata.
+const RESERVED_PREFIXES: [&str; 3] = ["x-minio-internal-", "x-minio-encryption-", "x-rustfs-"];
+
+/// The description of a creation, as far as it is one.
+///
+/// # Errors
+/// What is over a limit, and text that cannot be stored: nothing is cut.
 pub(crate) fn describe<'a>(
     content_type: Slot<'a>,
     metadata: Pairs<'a>,
@@ -19,54 +30,130 @@ pub(crate) fn describe<'a>(
     dialect: Dialect,
     limits: &Limits,
 ) -> Result<Description<'a>, Refusal> {
-    // Ceph writes empty arrays also where it has not looked, so they say nothing.
-    let says = |list: &List<'_>| dialect != Dialect::Ceph || !list.is_empty();
-    let mut content_type = content_type.optional("contentType")?.filter(|value| !value.is_empty());
-    let metadata = match metadata.optional("user metadata", limits)?.filter(says) {
-        Some(list) => {
-            let (list, inner) = user_names(list)?;
-            content_type = content_type.or(inner);
-            Some(canonical(&list, limits)?)
-        }
-        None => None,
-    };
-    let tags = match tags.optional("tags", limits)?.filter(says) {
-        Some(mut list) => {
-            list.sort_unstable();
-            refuse_twins(&list)?;
-            Some(canonical(&list, limits)?)
-        }
-        None => None,
-    };
-    if let Some(content_type) = &content_type {
-        within(content_type, limits.content_type_bytes_max, RefusalReason::ContentTypeTooLong)?;
+    match read(content_type, metadata, tags, dialect, limits)? {
+        (_, Some((reason, field))) if loses_text(reason) => Err(Refusal::new(reason, field)),
+        (description, _) => Ok(description),
     }
-    Ok(Description { content_type, metadata: metadata.map(Cow::Owned), tags: tags.map(Cow::Owned) })
 }
 
-/// Names as S3 stores them, sorted, and the content type, which MinIO lists among them.
-fn user_names(list: List<'_>) -> Result<(List<'_>, Option<Cow<'_, str>>), Refusal> {
-    let mut content_type = None;
-    let mut user = Vec::with_capacity(list.len());
-    let mut system = Vec::new();
-    for (name, value) in list {
-        if let Some(stripped) = strip_user_prefix(&name) {
-            user.push((lower(stripped), value));
-        } else if name.eq_ignore_ascii_case(CONTENT_TYPE) {
-            content_type = Some(value).filter(|value| !value.is_empty());
-        } else {
-            system.push((lower(name), value));
-        }
+/// The description of an event that is nothing else.
+///
+/// # Errors
+/// What is over a limit, and everything that cannot be read.
+pub(crate) fn describe_strictly<'a>(
+    content_type: Slot<'a>,
+    metadata: Pairs<'a>,
+    tags: Pairs<'a>,
+    dialect: Dialect,
+    limits: &Limits,
+) -> Result<Description<'a>, Refusal> {
+    match read(content_type, metadata, tags, dialect, limits)? {
+        (description, None) => Ok(description),
+        (_, Some((reason, field))) => Err(Refusal::new(reason, field)),
     }
-    user.sort_unstable();
-    refuse_twins(&user)?;
-    system.sort_unstable();
-    refuse_twins(&system)?;
-    // What the user named `cache-control` is the user's; the header of that name gives way.
-    system.retain(|(name, _)| user.binary_search_by(|(own, _)| own.cmp(name)).is_err());
-    user.append(&mut system);
-    user.sort_unstable();
-    Ok((user, content_type))
+}
+
+/// What is wrong, and in which field.
+type Wrong = (RefusalReason, &'static str);
+
+fn read<'a>(
+    content_type: Slot<'a>,
+    metadata: Pairs<'a>,
+    tags: Pairs<'a>,
+    dialect: Dialect,
+    limits: &Limits,
+) -> Result<(Description<'a>, Option<Wrong>), Refusal> {
+    // Ceph writes empty arrays also where it has not looked, so they say nothing.
+    let says = |list: &List<'_>| dialect != Dialect::Ceph || !list.is_empty();
+    let (content_type, mut wrong) = match content_type {
+        Slot::Bad(reason) => (None, Some((reason, "contentType"))),
+        Slot::Text(text) => (Some(text).filter(|text| !text.is_empty()), None),
+        Slot::Absent => (None, None),
+    };
+    let mut described = Description { content_type, ..Description::default() };
+    let (metadata, fault) = metadata.lenient(limits);
+    wrong = heavier_of(wrong, fault, "user metadata");
+    let (tags, fault) = tags.lenient(limits);
+    wrong = heavier_of(wrong, fault, "tags");
+    let mut tags = tags.filter(says);
+    if let Some(list) = metadata.filter(says) {
+        let names = Names::sort(list);
+        described.content_type = described.content_type.or(names.content_type);
+        tags = tags.or_else(|| names.tagging.as_deref().map(read_tagging));
+        described.metadata = Some(Cow::Owned(canonical(&names.metadata, limits)?));
+    }
+    if let Some(mut list) = tags {
+        sort_names(&mut list);
+        described.tags = Some(Cow::Owned(canonical(&list, limits)?));
+    }
+    if let Some(content_type) = &described.content_type {
+        within(content_type, limits.content_type_bytes_max, RefusalReason::ContentTypeTooLong)?;
+    }
+    Ok((described, wrong))
+}
+
+fn heavier_of(wrong: Option<Wrong>, fault: Option<RefusalReason>, field: &'static str) -> Option<Wrong> {
+    let first = wrong.map(|(reason, _)| reason);
+    if heavier(first, fault) == first { wrong } else { fault.map(|reason| (reason, field)) }
+}
+
+/// What stands in a list of metadata.
+#[derive(Default)]
+struct Names<'a> {
+    /// Names as S3 stores them, sorted.
+    metadata: List<'a>,
+    /// MinIO lists it among them.
+    content_type: Option<Cow<'a, str>>,
+    /// The tags, form-encoded: MinIO and RustFS keep them among the metadata.
+    tagging: Option<Cow<'a, str>>,
+}
+
+impl<'a> Names<'a> {
+    fn sort(list: List<'a>) -> Self {
+        let mut names = Self { metadata: Vec::with_capacity(list.len()), ..Self::default() };
+        let mut system = Vec::new();
+        for (name, value) in list {
+            if let Some(stripped) = strip_user_prefix(&name) {
+                names.metadata.push((lower(stripped), value));
+            } else if name.eq_ignore_ascii_case(CONTENT_TYPE) {
+                names.content_type = names.content_type.max(Some(value).filter(|value| !value.is_empty()));
+            } else if name.eq_ignore_ascii_case(TAGGING) {
+                names.tagging = names.tagging.max(Some(value));
+            } else {
+                system.push((lower(name), value));
+            }
+        }
+        sort_names(&mut names.metadata);
+        // What the user named `cache-control` is the user's; the header of that name gives way.
+        system.retain(|(name, _)| names.metadata.binary_search_by(|(own, _)| own.cmp(name)).is_err());
+        names.metadata.append(&mut system);
+        names.metadata.retain(|(name, _)| !RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
+        sort_names(&mut names.metadata);
+        names
+    }
+}
+
+/// Sorts by name. Of a name that stands twice the larger value stays, whichever came first.
+fn sort_names(list: &mut List<'_>) {
+    list.sort_unstable();
+    list.dedup_by(|later, kept| {
+        let is_twin = later.0 == kept.0;
+        if is_twin {
+            std::mem::swap(later, kept);
+        }
+        is_twin
+    });
+}
+
+/// Tags as a header carries them: `stage=raw&team=blue`, names and values form-encoded. What is not form-encoded is
+/// taken as it stands.
+fn read_tagging<'a>(header: &str) -> List<'a> {
+    let plain = |part: &str| Cow::Owned(text::decode_form_text(part).unwrap_or_else(|| part.to_owned()));
+    let pairs = header.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (plain(name), plain(value)))
+        .collect()
 }
 
 fn strip_user_prefix<'a>(name: &Cow<'a, str>) -> Option<Cow<'a, str>> {
@@ -82,14 +169,6 @@ fn lower(mut name: Cow<'_, str>) -> Cow<'_, str> {
         name.to_mut().make_ascii_lowercase();
     }
     name
-}
-
-fn refuse_twins(sorted: &List<'_>) -> Result<(), Refusal> {
-    let twins = sorted.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other));
-    if twins {
-        return Err(Refusal::new(RefusalReason::DuplicateField, "a name stands twice in user metadata or tags"));
-    }
-    Ok(())
 }
 
 /// A JSON object of strings, in the order of the list.

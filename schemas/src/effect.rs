@@ -1,37 +1,92 @@
 //! The closed table from the name of an event to what it does to an object; `fixtures/effect_vectors.json` tests it.
 //!
-//! Nothing is guessed: a name outside the table is filtered as `unsupported_kind` and counted by name.
+//! It is closed on both sides of the colon: a name is listed here whole, or it is filtered as `unsupported_kind` and
+//! counted by name. No prefix stands for the names behind it, because stores send other things under the same prefix:
+//! MinIO sends a change of tags as `ObjectCreated:PutTagging`.
 
 use std::borrow::Cow;
 
 use crate::event::Effect;
 use crate::refusal::FilterReason;
 
-/// What an S3 event name means; the prefix `s3:` that MinIO and Ceph write is ignored.
+/// What an S3 event name means; the prefix `s3:` that MinIO, RustFS, Scality and older Ceph write is ignored.
 ///
 /// # Errors
 /// The reason for which an event of this name is filtered.
 pub fn of_event_name(name: &str) -> Result<Effect, FilterReason> {
-    let name = name.strip_prefix("s3:").unwrap_or(name);
-    match name {
+    match without_prefix(name) {
+        "ObjectCreated:Put"
+        | "ObjectCreated:Post"
+        | "ObjectCreated:Copy"
+        | "ObjectCreated:CompleteMultipartUpload"
+        // Ceph: the object arrived from another zone.
+        | "ObjectSynced:Create" => Ok(Effect::Create),
         "ObjectRemoved:Delete" | "LifecycleExpiration:Delete" => Ok(Effect::Delete),
-        "ObjectRemoved:DeleteMarkerCreated" | "LifecycleExpiration:DeleteMarkerCreated" => Ok(Effect::Marker),
+        // Ceph: its gateway before and after it took over the names of AWS, see `of_ceph_name` for `Current`.
+        "ObjectLifecycle:Expiration:Current"
+        | "ObjectLifecycle:Expiration:NonCurrent"
+        | "ObjectLifecycle:Expiration:Noncurrent"
+        | "ObjectLifecycle:Expiration:DeleteMarker"
+        | "ObjectSynced:Delete" => Ok(Effect::Delete),
+        "ObjectRemoved:DeleteMarkerCreated"
+        | "LifecycleExpiration:DeleteMarkerCreated"
+        | "ObjectSynced:DeletionMarkerCreated" => Ok(Effect::Marker),
         // MinIO: a lifecycle rule removes the key with all its versions, whatever version the event names.
         "ObjectRemoved:DeleteAllVersions" | "LifecycleDelMarkerExpiration:Delete" => Ok(Effect::RemoveKey),
         "TestEvent" => Err(FilterReason::TestEvent),
-        "LifecycleTransition" => Err(FilterReason::LifecycleTransition),
+        // Its `Delete` ends the restored copy; the object stays in the archive.
+        "ObjectRestore:Post" | "ObjectRestore:Completed" | "ObjectRestore:Delete" => Err(FilterReason::Restore),
+        "ObjectTagging:Put" | "ObjectTagging:Delete" => Err(FilterReason::Tagging),
+        other if is_tagging_of_minio(other) => Err(FilterReason::Tagging),
+        "ObjectAcl:Put" => Err(FilterReason::Acl),
+        "LifecycleTransition"
+        | "ObjectTransition:Complete"
+        | "ObjectTransition:Failed"
+        | "ObjectLifecycle:Transition:Current"
+        | "ObjectLifecycle:Transition:NonCurrent"
+        | "ObjectLifecycle:Transition:Noncurrent" => Err(FilterReason::LifecycleTransition),
         "IntelligentTiering" => Err(FilterReason::IntelligentTiering),
+        "Replication:OperationFailedReplication"
+        | "Replication:OperationMissedThreshold"
+        | "Replication:OperationReplicatedAfterThreshold"
+        | "Replication:OperationNotTracked"
+        | "Replication:OperationCompletedReplication"
+        | "Replication:Create"
+        | "Replication:Delete"
+        | "Replication:DeletionMarkerCreated" => Err(FilterReason::Replication),
         "ReducedRedundancyLostObject" => Err(FilterReason::LostObject),
-        _ => match name.split_once(':') {
-            Some(("ObjectCreated", how)) if !how.is_empty() => Ok(Effect::Create),
-            // Its `Delete` ends the restored copy; the object stays in the archive.
-            Some(("ObjectRestore", _)) => Err(FilterReason::Restore),
-            Some(("ObjectTagging", _)) => Err(FilterReason::Tagging),
-            Some(("ObjectAcl", _)) => Err(FilterReason::Acl),
-            Some(("Replication", _)) => Err(FilterReason::Replication),
-            _ => Err(FilterReason::UnsupportedKind),
-        },
+        _ => Err(FilterReason::UnsupportedKind),
     }
+}
+
+/// What an event name means when Ceph sent it: under `Replication` it tells what another zone did to an object here,
+/// and its first notifications gave a creation no name behind the colon.
+///
+/// `names_version` is true for an event that names a version other than `null`. Where a rule expires the current object
+/// of a bucket that keeps versions, Ceph puts a delete marker over it and names the version below the marker.
+///
+/// # Errors
+/// The reason for which an event of this name is filtered.
+pub fn of_ceph_name(name: &str, names_version: bool) -> Result<Effect, FilterReason> {
+    match without_prefix(name) {
+        "Replication:Create" | "ObjectCreated:*" => Ok(Effect::Create),
+        "Replication:Delete" => Ok(Effect::Delete),
+        "Replication:DeletionMarkerCreated" => Ok(Effect::Marker),
+        "ObjectLifecycle:Expiration:Current" if names_version => Ok(Effect::Marker),
+        _ => of_event_name(name),
+    }
+}
+
+/// True for what MinIO and RustFS call a creation although no object is written: tags, retention and legal hold. Such
+/// an event may carry the whole description of the object, and then describes it.
+pub(crate) fn is_tagging_of_minio(name: &str) -> bool {
+    matches!(
+        without_prefix(name),
+        "ObjectCreated:PutTagging"
+            | "ObjectCreated:DeleteTagging"
+            | "ObjectCreated:PutRetention"
+            | "ObjectCreated:PutLegalHold"
+    )
 }
 
 /// What a `detail-type` of EventBridge means, for deletions together with its `deletion-type`.
@@ -70,4 +125,8 @@ pub(crate) fn of_plain_type(name: &str) -> Option<Effect> {
         "described" => Some(Effect::Describe),
         _ => None,
     }
+}
+
+fn without_prefix(name: &str) -> &str {
+    name.strip_prefix("s3:").unwrap_or(name)
 }

@@ -149,6 +149,22 @@ impl Description<'_> {
     }
 }
 
+/// The object that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entity<'a> {
+    /// The bucket; empty where it cannot be read.
+    pub bucket: Cow<'a, str>,
+    /// The key as the application wrote it; empty where it cannot be read.
+    pub key: Cow<'a, str>,
+}
+
+impl Entity<'_> {
+    /// The same, owning its text.
+    pub fn into_owned(self) -> Entity<'static> {
+        Entity { bucket: owned(self.bucket), key: owned(self.key) }
+    }
+}
+
 /// The dialect an event came in; for people and metrics, it decides nothing afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -161,6 +177,8 @@ pub enum Dialect {
     Minio,
     /// The gateway of Ceph.
     Ceph,
+    /// Scality.
+    Scality,
     /// CloudEvents around the data of S3.
     CloudEvents,
     /// The `millstream.object.*` types.
@@ -169,7 +187,13 @@ pub enum Dialect {
 
 impl Dialect {
     /// Every dialect, in the order of declaration.
-    pub const ALL: [Self; 6] = [Self::Aws, Self::EventBridge, Self::Minio, Self::Ceph, Self::CloudEvents, Self::Plain];
+    pub const ALL: [Self; 7] =
+        [Self::Aws, Self::EventBridge, Self::Minio, Self::Ceph, Self::Scality, Self::CloudEvents, Self::Plain];
+
+    /// True if keys are form-encoded; if not, they stand as the application wrote them.
+    pub(crate) const fn encodes_keys(self) -> bool {
+        matches!(self, Self::Aws | Self::Minio | Self::CloudEvents)
+    }
 
     /// The stable name, in snake case.
     pub const fn as_str(self) -> &'static str {
@@ -178,6 +202,7 @@ impl Dialect {
             Self::EventBridge => "event_bridge",
             Self::Minio => "minio",
             Self::Ceph => "ceph",
+            Self::Scality => "scality",
             Self::CloudEvents => "cloud_events",
             Self::Plain => "plain",
         }

@@ -55,7 +55,17 @@ pub(crate) struct Reader<'a, 'l> {
 
 impl<'a, 'l> Reader<'a, 'l> {
     pub(crate) fn new(text: &'a str, limits: &'l Limits) -> Self {
-        Self { text, position: 0, depth: 0, limits }
+        Self::at(text, 0, limits)
+    }
+
+    /// A reader that begins at a position.
+    pub(crate) fn at(text: &'a str, position: usize, limits: &'l Limits) -> Self {
+        Self { text, position, depth: 0, limits }
+    }
+
+    /// Where it stands.
+    pub(crate) fn position(&self) -> usize {
+        self.position
     }
 
     /// The text between an earlier position and this one.
@@ -205,6 +215,27 @@ impl<'a, 'l> Reader<'a, 'l> {
                 Some(_) => {}
             }
             self.position += 1;
+        }
+    }
+
+    /// Goes back to where an object or array began and over it by its brackets alone, without limits. An error means
+    /// that it does not end.
+    pub(crate) fn pass_over(&mut self, mark: Mark) -> Result<(), Fault> {
+        self.position = mark.position;
+        self.depth = mark.depth;
+        let mut open = 0_usize;
+        loop {
+            match self.peek() {
+                Some(b'"') => self.position = self.string_end()?.0 - 1,
+                Some(b'{' | b'[') => open += 1,
+                Some(b'}' | b']') => open = open.saturating_sub(1),
+                None => return Err(self.fault(RefusalReason::NotJson)),
+                Some(_) => {}
+            }
+            self.position += 1;
+            if open == 0 {
+                return Ok(());
+            }
         }
     }
 

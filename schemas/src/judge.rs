@@ -1,13 +1,14 @@
 //! The last step of every dialect: holds the fields of one event to the rules and makes the event.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use crate::describe;
-use crate::event::{Dialect, Effect, ObjectEvent};
+use crate::event::{Dialect, Effect, Entity, ObjectEvent};
 use crate::limits::Limits;
 use crate::order::Order;
 use crate::refusal::{Refusal, RefusalReason};
-use crate::shape::{Object, Record};
+use crate::shape::{Object, Record, Vendor};
 use crate::text;
 
 /// What holds for the whole record.
@@ -15,6 +16,22 @@ use crate::text;
 pub(crate) struct Context<'l> {
     pub(crate) published_at_ms: i64,
     pub(crate) limits: &'l Limits,
+    /// Whether each outcome is to come with the object that it is about.
+    pub(crate) names_entities: bool,
+    /// Records that documents inside of others may still hold, together.
+    pub(crate) carried_left: Cell<usize>,
+}
+
+impl Context<'_> {
+    /// Counts the records of a document that another carries: only those of one document are counted as it is read.
+    pub(crate) fn carry(&self, records: usize) -> Result<(), Refusal> {
+        let left = self.carried_left.get().checked_sub(records).ok_or_else(|| {
+            let detail = format!("more than {} in all documents that it carries", self.limits.events_per_record_max);
+            Refusal::new(RefusalReason::TooManyEvents, detail)
+        })?;
+        self.carried_left.set(left);
+        Ok(())
+    }
 }
 
 /// How a dialect reads the fields of its events.
@@ -22,8 +39,19 @@ pub(crate) struct Context<'l> {
 pub(crate) struct Reading<'a> {
     pub(crate) effect: Effect,
     pub(crate) time: Option<Cow<'a, str>>,
-    pub(crate) key_is_encoded: bool,
     pub(crate) dialect: Dialect,
+}
+
+/// The object of a record, for those who ask: empty where it cannot be read.
+pub(crate) fn entity<'a>(record: &Record<'a>, dialect: Dialect, context: &Context<'_>) -> Entity<'a> {
+    if context.names_entities { read_entity(record, dialect) } else { Entity::default() }
+}
+
+/// The object of a record, empty where it cannot be read.
+pub(crate) fn read_entity<'a>(record: &Record<'a>, dialect: Dialect) -> Entity<'a> {
+    let key = record.object.key.to_text();
+    let key = if dialect.encodes_keys() { text::decode_key(key).unwrap_or_default() } else { key };
+    Entity { bucket: record.bucket.to_text(), key }
 }
 
 pub(crate) fn event<'a>(
@@ -31,19 +59,21 @@ pub(crate) fn event<'a>(
     reading: Reading<'a>,
     context: &Context<'_>,
 ) -> Result<ObjectEvent<'a>, Refusal> {
-    let Reading { effect, time, key_is_encoded, dialect } = reading;
+    let Reading { effect, time, dialect } = reading;
     let limits = context.limits;
+    let leaves_zero_out = dialect == Dialect::Minio && record.vendor != Vendor::RustFs;
     let Object { key, size, etag, version_id, sequencer, content_type, metadata, tags } = record.object;
     let bucket = record.bucket.required("bucket name")?;
     within(&bucket, limits.bucket_bytes_max, RefusalReason::BucketTooLong)?;
     let key = key.required("object key")?;
-    let key = if key_is_encoded { text::decode_key(key)? } else { key };
+    let key = if dialect.encodes_keys() { text::decode_key(key)? } else { key };
     within(&key, limits.key_bytes_max, RefusalReason::KeyTooLong)?;
     let version_id = match effect {
         Effect::RemoveKey => Cow::Borrowed(""),
         _ => version_id.optional("versionId")?.filter(|version| version != "null").unwrap_or_default(),
     };
     within(&version_id, limits.version_id_bytes_max, RefusalReason::VersionIdTooLong)?;
+    let time = time.filter(|time| !time.is_empty());
     let order = Order::place(time.as_deref(), sequencer.optional("sequencer")?.as_deref(), context.published_at_ms)?;
 
     let mut event = ObjectEvent {
@@ -58,17 +88,22 @@ pub(crate) fn event<'a>(
         dialect,
     };
     // A deletion has no facts and describes nothing, whatever its emitter fills in.
-    if effect == Effect::Create {
-        event.size = size.optional()?;
-        event.etag = unquote(etag.optional("etag")?.unwrap_or_default());
-        within(&event.etag, limits.etag_bytes_max, RefusalReason::EtagTooLong)?;
-    }
-    if matches!(effect, Effect::Create | Effect::Describe) {
-        let description = describe::describe(content_type, metadata, tags, dialect, limits)?;
-        event.description = Some(description).filter(|description| !description.is_empty());
-    }
-    if effect == Effect::Describe && event.description.is_none() {
-        return Err(Refusal::new(RefusalReason::MissingField, "one of contentType, metadata, tags"));
+    match effect {
+        Effect::Create => {
+            event.size = if leaves_zero_out { size.or_zero() } else { size }.optional()?;
+            event.etag = unquote(etag.optional("etag")?.unwrap_or_default());
+            within(&event.etag, limits.etag_bytes_max, RefusalReason::EtagTooLong)?;
+            let description = describe::describe(content_type, metadata, tags, dialect, limits)?;
+            event.description = Some(description).filter(|description| !description.is_empty());
+        }
+        Effect::Describe => {
+            let description = describe::describe_strictly(content_type, metadata, tags, dialect, limits)?;
+            if description.is_empty() {
+                return Err(Refusal::new(RefusalReason::MissingField, "one of contentType, metadata, tags"));
+            }
+            event.description = Some(description);
+        }
+        Effect::Marker | Effect::Delete | Effect::RemoveKey => {}
     }
     Ok(event)
 }

@@ -10,7 +10,7 @@ mod shape;
 mod slot;
 
 mod decode;
-pub use decode::decode;
+pub use decode::{decode, decode_with_entities};
 
 pub mod effect;
 
@@ -24,7 +24,7 @@ mod judge;
 mod text;
 
 pub mod event;
-pub use event::{Decoded, Description, Dialect, Effect, Input, ObjectEvent};
+pub use event::{Decoded, Description, Dialect, Effect, Entity, Input, ObjectEvent};
 
 pub mod refusal;
 pub use refusal::{FilterReason, Refusal, RefusalReason};
@@ -37,4 +37,4 @@ pub mod migrations;
 pub mod grants;
 
 pub mod ingest;
-pub use ingest::{Piece, split, split_binary};
+pub use ingest::{Piece, is_structured, split, split_binary};

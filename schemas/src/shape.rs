@@ -4,10 +4,15 @@
 //! that we read, so one pass can fill one structure. To accept one more dialect: add its members here, its mark to
 //! [`Envelope::shape`], and a file under `decode/` that says what it means.
 
+use std::borrow::Cow;
+
 use crate::json::{Fault, Kind, Reader};
 use crate::limits::Limits;
 use crate::refusal::{Refusal, RefusalReason};
 use crate::slot::{Pairs, Size, Slot};
+
+/// What some editors and exporters write before a text; it is no part of it.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// What kind of document it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +26,34 @@ pub(crate) enum Shape {
     EventBridge,
     Sns,
     CloudEvent,
+    /// A message of SQS, or of SNS as Lambda gets it, by itself.
+    Message,
+    /// A message that Pub/Sub pushes.
+    PubSub,
+}
+
+/// Which store signed a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Vendor {
+    #[default]
+    Unknown,
+    Ceph,
+    Minio,
+    RustFs,
+    Scality,
+}
+
+impl Vendor {
+    /// Reads `eventSource`, or the `source` of CloudEvents around a record, which begins like it.
+    pub(crate) fn of(source: &str) -> Self {
+        match source.split_once(':') {
+            Some(("ceph", _)) => Self::Ceph,
+            Some(("minio", _)) => Self::Minio,
+            Some(("rustfs", _)) => Self::RustFs,
+            Some(("scality", _)) => Self::Scality,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// Everything that is read of a document; members of all dialects side by side.
@@ -37,6 +70,8 @@ pub(crate) struct Envelope<'a> {
     /// `Type` and `Message` of SNS.
     pub(crate) sns_type: Slot<'a>,
     pub(crate) sns_message: Slot<'a>,
+    /// `message.data` of Pub/Sub, in base64.
+    pub(crate) pubsub_data: Slot<'a>,
     pub(crate) detail_type: Slot<'a>,
     pub(crate) deletion_type: Slot<'a>,
     pub(crate) specversion: Slot<'a>,
@@ -59,10 +94,16 @@ pub(crate) struct Record<'a> {
     pub(crate) bucket: Slot<'a>,
     pub(crate) object: Object<'a>,
     pub(crate) has_s3: bool,
+    /// By `eventSource`; `Unknown` for AWS and for every store that copies its name.
+    pub(crate) vendor: Vendor,
     /// `opaqueData`, which only Ceph writes.
     pub(crate) is_ceph: bool,
     /// `source` as an object, which only MinIO and RustFS write.
     pub(crate) is_minio: bool,
+    /// A document that this only carries: `body` of a message of SQS, `Sns.Message` of Lambda.
+    pub(crate) carried: Slot<'a>,
+    /// This is such a message, not something else that has a `body`.
+    pub(crate) is_message: bool,
     /// The record as it stands in the document.
     pub(crate) text: &'a str,
     /// Set when the element of `Records` is not an object at all.
@@ -91,6 +132,7 @@ impl<'a> Envelope<'a> {
         }
         let text = std::str::from_utf8(payload)
             .map_err(|error| Refusal::new(RefusalReason::InvalidUtf8, format!("at byte {}", error.valid_up_to())))?;
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut reader = Reader::new(text, limits);
         let mut envelope = Self::default();
         envelope.read(&mut reader, limits)?;
@@ -128,6 +170,10 @@ impl<'a> Envelope<'a> {
             Some("Notification" | "SubscriptionConfirmation" | "UnsubscribeConfirmation")
         ) {
             Some(Shape::Sns)
+        } else if self.record.is_message() {
+            Some(Shape::Message)
+        } else if self.pubsub_data.is_present() {
+            Some(Shape::PubSub)
         } else {
             None
         }
@@ -147,6 +193,10 @@ impl<'a> Envelope<'a> {
             "time" => self.time.read(reader),
             "data_base64" => self.data_base64.read(reader),
             "detail" | "data" => self.read_inner(reader, limits),
+            "message" if reader.kind()? == Kind::Object => reader.object(|reader, name| match name {
+                "data" => self.pubsub_data.read(reader),
+                _ => reader.skip(),
+            }),
             _ => self.record.member(reader, name),
         }
     }
@@ -208,9 +258,30 @@ impl<'a> Record<'a> {
                 self.is_ceph = true;
                 reader.skip()
             }
+            "eventSource" => self.read_source(reader),
             "source" => {
-                self.is_minio = reader.kind()? == Kind::Object;
+                let kind = reader.kind()?;
+                self.is_minio |= kind == Kind::Object;
+                if kind == Kind::Text { self.read_source(reader) } else { reader.skip() }
+            }
+            "messageId" | "receiptHandle" => {
+                self.is_message = true;
                 reader.skip()
+            }
+            "body" if reader.kind()? == Kind::Object => {
+                // A pipe may have resolved the text of the message already.
+                let start = reader.mark();
+                reader.skip()?;
+                self.carried = Slot::Text(Cow::Borrowed(reader.since(start)));
+                Ok(())
+            }
+            "body" => self.carried.read(reader),
+            "Sns" if reader.kind()? == Kind::Object => {
+                self.is_message = true;
+                reader.object(|reader, name| match name {
+                    "Message" => self.carried.read(reader),
+                    _ => reader.skip(),
+                })
             }
             "s3" if reader.kind()? == Kind::Object => {
                 self.has_s3 = true;
@@ -218,6 +289,22 @@ impl<'a> Record<'a> {
             }
             _ => self.place(reader, name),
         }
+    }
+
+    /// True for a message that carries a document, which the pipeline is to open.
+    pub(crate) fn is_message(&self) -> bool {
+        self.is_message && self.carried.is_present() && !self.has_s3 && !self.name.is_present()
+    }
+
+    fn read_source(&mut self, reader: &mut Reader<'a, '_>) -> Result<(), Fault> {
+        if reader.kind()? != Kind::Text {
+            return reader.skip();
+        }
+        let (source, _) = reader.text()?;
+        if self.vendor == Vendor::Unknown {
+            self.vendor = Vendor::of(source);
+        }
+        Ok(())
     }
 
     /// The members of `s3`, which stand in `detail` or `data` without it.
@@ -241,10 +328,11 @@ impl<'a> Object<'a> {
             "key" => self.key.read(reader),
             "size" => self.size.read(reader),
             "eTag" | "etag" => self.etag.read(reader),
-            "versionId" | "version-id" => self.version_id.read(reader),
+            // With a low line, as RustFS wrote them before its release 1.0.
+            "versionId" | "version-id" | "version_id" => self.version_id.read(reader),
             "sequencer" => self.sequencer.read(reader),
-            "contentType" => self.content_type.read(reader),
-            "userMetadata" | "metadata" => self.metadata.read(reader),
+            "contentType" | "content_type" => self.content_type.read(reader),
+            "userMetadata" | "user_metadata" | "metadata" => self.metadata.read(reader),
             "tags" => self.tags.read(reader),
             _ => reader.skip(),
         }

@@ -83,6 +83,8 @@ impl<'a> Slot<'a> {
 pub(crate) enum Size {
     #[default]
     Absent,
+    /// `null` or an empty text: the emitter does not know it.
+    Unknown,
     Known(i64),
     Bad(RefusalReason),
 }
@@ -92,10 +94,13 @@ impl Size {
         let new = match reader.kind()? {
             Kind::Number => Self::from_digits(reader.number()?),
             Kind::Text => match reader.text()? {
-                ("", _) => return Ok(()),
+                ("", _) => Self::Unknown,
                 (digits, _) => Self::from_digits(digits),
             },
-            Kind::Null => return reader.skip(),
+            Kind::Null => {
+                reader.skip()?;
+                Self::Unknown
+            }
             _ => {
                 reader.skip()?;
                 Self::Bad(RefusalReason::WrongType)
@@ -103,6 +108,11 @@ impl Size {
         };
         *self = if matches!(self, Self::Absent) { new } else { Self::Bad(RefusalReason::DuplicateField) };
         Ok(())
+    }
+
+    /// The size, where the emitter leaves a zero out if it is not there at all.
+    pub(crate) fn or_zero(self) -> Self {
+        if matches!(self, Self::Absent) { Self::Known(0) } else { self }
     }
 
     fn from_digits(digits: &str) -> Self {
@@ -113,7 +123,7 @@ impl Size {
 
     pub(crate) fn optional(self) -> Result<Option<i64>, Refusal> {
         match self {
-            Self::Absent => Ok(None),
+            Self::Absent | Self::Unknown => Ok(None),
             Self::Known(bytes) => Ok(Some(bytes)),
             Self::Bad(reason) => Err(Refusal::new(reason, "object size is not a whole number of bytes below 2^63")),
         }
@@ -147,35 +157,51 @@ impl<'a> Pairs<'a> {
         Ok(())
     }
 
-    /// The list, absent or not; `name` is for the detail of a refusal.
-    pub(crate) fn optional(self, name: &str, limits: &Limits) -> Result<Option<List<'a>>, Refusal> {
+    /// The list, absent or not, and the fault in it that weighs most: a pair with a fault is left out of the list, and a
+    /// list that is none is absent.
+    pub(crate) fn lenient(self, limits: &Limits) -> (Option<List<'a>>, Option<RefusalReason>) {
         match self {
-            Self::Absent => Ok(None),
-            Self::Unread(text) => read_list(text, limits).map_err(|fault| Refusal::new(fault.reason, name)).map(Some),
-            Self::Bad(reason) => Err(Refusal::new(reason, name)),
+            Self::Absent => (None, None),
+            Self::Unread(text) => match read_list(text, limits) {
+                Ok((list, fault)) => (Some(list), fault),
+                Err(fault) => (None, Some(fault.reason)),
+            },
+            Self::Bad(reason) => (None, Some(reason)),
         }
     }
 }
 
-fn read_list<'a>(text: &'a str, limits: &Limits) -> Result<List<'a>, Fault> {
+fn read_list<'a>(text: &'a str, limits: &Limits) -> Result<(List<'a>, Option<RefusalReason>), Fault> {
     let mut reader = Reader::new(text, limits);
     let mut list = Vec::new();
     let mut wrong = None;
     if reader.kind()? == Kind::Object {
         reader.members(|reader, name| {
-            let mut value = Slot::Absent;
-            value.read(reader)?;
-            wrong = wrong.or(push(&mut list, Slot::from_text(name), value));
+            let value = read_value(reader)?;
+            wrong = heavier(wrong, push(&mut list, Slot::from_text(name), value));
             Ok(())
         })?;
     } else {
         reader.array(|reader| {
             let (name, value) = read_pair(reader)?;
-            wrong = wrong.or(push(&mut list, name, value));
+            wrong = heavier(wrong, push(&mut list, name, value));
             Ok(())
         })?;
     }
-    wrong.map_or(Ok(list), |reason| Err(reader.fault(reason)))
+    Ok((list, wrong))
+}
+
+/// A value as text: what is no text stands as it is written, a number with all its digits.
+fn read_value<'a>(reader: &mut Reader<'a, '_>) -> Result<Slot<'a>, Fault> {
+    match reader.kind()? {
+        Kind::Text => Ok(Slot::from_text(reader.text()?)),
+        Kind::Null => reader.skip().map(|()| Slot::Absent),
+        _ => {
+            let start = reader.mark();
+            reader.skip()?;
+            Ok(Slot::Text(Cow::Borrowed(reader.since(start))))
+        }
+    }
 }
 
 fn read_pair<'a>(reader: &mut Reader<'a, '_>) -> Result<(Slot<'a>, Slot<'a>), Fault> {
@@ -186,17 +212,36 @@ fn read_pair<'a>(reader: &mut Reader<'a, '_>) -> Result<(Slot<'a>, Slot<'a>), Fa
     }
     reader.object(|reader, member| match member {
         "key" | "Key" => name.read(reader),
-        "val" | "value" | "Value" => value.read(reader),
+        "val" | "value" | "Value" => {
+            value = read_value(reader)?;
+            Ok(())
+        }
         _ => reader.skip(),
     })?;
     Ok((name, value))
 }
 
+/// Of two faults the one that weighs more, the first of equal ones: text that cannot be stored is lost if it is left
+/// out, while a value of another type was never one of the description.
+pub(crate) fn heavier(first: Option<RefusalReason>, second: Option<RefusalReason>) -> Option<RefusalReason> {
+    match second {
+        Some(reason) if loses_text(reason) && !first.is_some_and(loses_text) => second,
+        _ => first.or(second),
+    }
+}
+
+/// True for a fault of text that is there and cannot be stored.
+pub(crate) fn loses_text(reason: RefusalReason) -> bool {
+    matches!(reason, RefusalReason::NulInText | RefusalReason::LoneSurrogate)
+}
+
+/// Adds a pair and says what is wrong with it, if it cannot be added. Without a value there is no pair.
 fn push<'a>(list: &mut List<'a>, name: Slot<'a>, value: Slot<'a>) -> Option<RefusalReason> {
     match (name, value) {
         (Slot::Text(name), Slot::Text(value)) => list.push((name, value)),
         (Slot::Bad(reason), _) | (_, Slot::Bad(reason)) => return Some(reason),
-        _ => return Some(RefusalReason::WrongType),
+        (Slot::Text(_), Slot::Absent) => {}
+        (Slot::Absent, _) => return Some(RefusalReason::MissingField),
     }
     None
 }

@@ -28,6 +28,11 @@ pub(crate) fn decode_key(encoded: Cow<'_, str>) -> Result<Cow<'_, str>, Refusal>
     Ok(Cow::Owned(key))
 }
 
+/// Form-encoded text, decoded; `None` when it is not form-encoded, no UTF-8, or holds a NUL.
+pub(crate) fn decode_form_text(encoded: &str) -> Option<String> {
+    String::from_utf8(decode_form(encoded.as_bytes())?).ok().filter(|text| !text.contains('\0'))
+}
+
 /// The bytes of form-encoded text; `None` when it is not.
 fn decode_form(encoded: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(encoded.len());

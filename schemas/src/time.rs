@@ -1,4 +1,4 @@
-//! RFC 3339 times, read exactly: no rounding, no clock, no time zone but the offset that is written.
+//! RFC 3339 times and their siblings of ISO 8601, read exactly: no rounding, no clock, no time zone but the offset that is written.
 
 use crate::refusal::{Refusal, RefusalReason};
 
@@ -25,7 +25,9 @@ pub(crate) fn fixed_point(seconds: u32, numerator: u128, denominator: u128) -> u
     (u64::from(seconds) << 32) | u64::from(fraction(numerator, denominator))
 }
 
-/// Reads `YYYY-MM-DDTHH:MM:SS[.fraction](Z|+HH:MM|-HH:MM)`; a space or lower case may stand for `T` and `Z`.
+/// Reads an RFC 3339 time, `YYYY-MM-DDTHH:MM:SS[.fraction](Z|+HH:MM|-HH:MM)`, in which a space or lower case may stand
+/// for `T` and `Z`, and what ISO 8601 allows beside it without a second meaning: the basic form `YYYYMMDDTHHMMSS`, a
+/// comma before the fraction, no seconds where they are zero, and offsets `+HHMM` and `+HH`.
 pub(crate) fn parse(text: &str) -> Result<Instant, Refusal> {
     read(text.as_bytes()).ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
@@ -34,13 +36,9 @@ pub(crate) fn parse(text: &str) -> Result<Instant, Refusal> {
 }
 
 fn read(bytes: &[u8]) -> Option<Instant> {
-    let (date, rest) = bytes.split_at_checked(10)?;
-    let (clock, rest) = rest.split_at_checked(9)?;
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else { return None };
-    let [b'T' | b't' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] = *clock else { return None };
-    let year = number(&[y1, y2, y3, y4])?;
-    let (month, day) = (number(&[m1, m2])?, number(&[d1, d2])?);
-    let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
+    let ([year, month, day], rest) = read_date(bytes)?;
+    let ([b'T' | b't' | b' '], rest) = rest.split_first_chunk()? else { return None };
+    let ([hour, minute, second], rest) = read_clock(rest)?;
     // Second 60 is a leap second, which is the first second of the next minute for everyone who counts from 1970.
     if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 60 {
         return None;
@@ -50,8 +48,37 @@ fn read(bytes: &[u8]) -> Option<Instant> {
     Some(Instant { seconds: seconds - read_offset_seconds(zone)?, fraction })
 }
 
+/// Year, month and day, and what stands behind them.
+fn read_date(bytes: &[u8]) -> Option<([i64; 3], &[u8])> {
+    let (parts, rest) = match bytes {
+        [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..] => ([y1, y2, y3, y4, m1, m2, d1, d2], rest),
+        [y1, y2, y3, y4, m1, m2, d1, d2, rest @ ..] => ([y1, y2, y3, y4, m1, m2, d1, d2], rest),
+        _ => return None,
+    };
+    let [y1, y2, y3, y4, m1, m2, d1, d2] = parts.map(|digit| *digit);
+    Some(([number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?], rest))
+}
+
+/// Hour, minute and second, and what stands behind them.
+fn read_clock(bytes: &[u8]) -> Option<([i64; 3], &[u8])> {
+    let (parts, rest) = match bytes {
+        [h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] => ([h1, h2, m1, m2, s1, s2], rest),
+        [h1, h2, b':', m1, m2, rest @ ..] | [h1, h2, m1, m2, rest @ ..] if begins_zone(rest) => {
+            ([h1, h2, m1, m2, &b'0', &b'0'], rest)
+        }
+        [h1, h2, m1, m2, s1, s2, rest @ ..] => ([h1, h2, m1, m2, s1, s2], rest),
+        _ => return None,
+    };
+    let [h1, h2, m1, m2, s1, s2] = parts.map(|digit| *digit);
+    Some(([number(&[h1, h2])?, number(&[m1, m2])?, number(&[s1, s2])?], rest))
+}
+
+fn begins_zone(rest: &[u8]) -> bool {
+    matches!(rest, [b'Z' | b'z' | b'+' | b'-', ..])
+}
+
 fn read_fraction(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let Some(digits) = bytes.strip_prefix(b".") else { return Some((0, bytes)) };
+    let Some((b'.' | b',', digits)) = bytes.split_first() else { return Some((0, bytes)) };
     let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
     if !(1..=FRACTION_DIGITS_MAX).contains(&end) {
         return None;
@@ -68,13 +95,16 @@ fn fraction(numerator: u128, denominator: u128) -> u32 {
 }
 
 fn read_offset_seconds(zone: &[u8]) -> Option<i64> {
-    match *zone {
-        [b'Z' | b'z'] => Some(0),
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
-            let (hours, minutes) = (number(&[h1, h2])?, number(&[m1, m2])?);
-            let seconds = hours * 3_600 + minutes * 60;
-            (hours <= 23 && minutes <= 59).then_some(if sign == b'-' { -seconds } else { seconds })
-        }
+    let (sign, hours, minutes) = match *zone {
+        [b'Z' | b'z'] => return Some(0),
+        [sign, h1, h2, b':', m1, m2] | [sign, h1, h2, m1, m2] => (sign, number(&[h1, h2])?, number(&[m1, m2])?),
+        [sign, h1, h2] => (sign, number(&[h1, h2])?, 0),
+        _ => return None,
+    };
+    let seconds = hours * 3_600 + minutes * 60;
+    match sign {
+        b'+' if hours <= 23 && minutes <= 59 => Some(seconds),
+        b'-' if hours <= 23 && minutes <= 59 => Some(-seconds),
         _ => None,
     }
 }

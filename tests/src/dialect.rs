@@ -48,6 +48,12 @@ fn minio(event: &Event) -> Value {
     };
     let mut object = json!({ "key": form_encoded(&event.key), "sequencer": format!("{:X}", event.at_ns) });
     facts(event, &mut object, "eTag");
+    // MinIO leaves a zero out, so that a size that is not known has to be said.
+    match (event.size, object.as_object_mut()) {
+        (None, Some(members)) if event.kind == Kind::Create => drop(members.insert("size".to_owned(), Value::Null)),
+        (Some(0), Some(members)) => drop(members.remove("size")),
+        _ => {}
+    }
     if let Some(description) = &event.description {
         if let Some(content_type) = &description.content_type {
             object["contentType"] = json!(content_type);

@@ -3,9 +3,9 @@
 //!
 //! Format: <https://docs.ceph.com/en/latest/radosgw/notifications/#events>.
 
-use crate::shape::Record;
+use crate::shape::{Record, Vendor};
 
 /// True for a record that only Ceph writes.
 pub(super) fn is_marked(record: &Record<'_>) -> bool {
-    record.is_ceph
+    record.is_ceph || record.vendor == Vendor::Ceph
 }

@@ -1,20 +1,23 @@
 //! CloudEvents 1.0, structured (attributes beside `data`) and binary (attributes in headers, the payload is the data).
 //!
-//! Types `com.amazonaws.s3.<eventName>` carry what S3 notifies: `Records`, one record, or its `s3` member alone. Types
-//! `millstream.object.*` are our own, see `plain`. Other types are filtered by name.
-//! Format: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/adapters/aws-s3.md>.
+//! Types `com.amazonaws.s3.<eventName>` carry what S3 notifies: `Records`, one record, or its `s3` member alone; Ceph
+//! writes them without `s3.`. The dialect of the record inside decides how it is read, and a notification that names its
+//! events itself is read whatever the type. Types `millstream.object.*` are our own, see `plain`. Other types are
+//! filtered by name.
+//! Formats: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/adapters/aws-s3.md>,
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::{filtered, notification, plain};
+use super::{Emit, dispatch, filtered, message, notification, plain};
 use crate::effect;
-use crate::event::{Decoded, Dialect};
-use crate::judge::Context;
+use crate::event::{Decoded, Dialect, Entity};
+use crate::judge::{self, Context};
 use crate::refusal::{FilterReason, Refusal, RefusalReason};
-use crate::shape::Envelope;
+use crate::shape::{Envelope, Shape, Vendor};
+
+/// What Eventarc calls a message of Pub/Sub.
+const PUBSUB_TYPE: &str = "google.cloud.pubsub.topic.v1.messagePublished";
 
 /// The attributes that matter here.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Attributes<'a> {
     pub(crate) specversion: Cow<'a, str>,
     pub(crate) event_type: Cow<'a, str>,
     pub(crate) time: Option<Cow<'a, str>>,
+    /// By `source`, for data that do not tell themselves.
+    pub(crate) vendor: Vendor,
 }
 
 impl<'a> Attributes<'a> {
@@ -40,6 +45,10 @@ impl<'a> Attributes<'a> {
                 .map_err(|_| Refusal::new(RefusalReason::InvalidUtf8, format!("header of attribute {name}")))
         };
         let specversion = find("specversion")?;
+        let content_type = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if content_type.is_some_and(|(_, value)| is_structured(value)) {
+            return None;
+        }
         let Some(event_type) = find("type") else {
             return Some(Err(Refusal::new(RefusalReason::MissingField, "header of attribute type")));
         };
@@ -48,54 +57,74 @@ impl<'a> Attributes<'a> {
                 specversion: text("specversion", specversion)?,
                 event_type: text("type", event_type)?,
                 time: find("time").map(|value| text("time", value)).transpose()?,
+                vendor: find("source")
+                    .and_then(|source| std::str::from_utf8(source).ok())
+                    .map_or(Vendor::Unknown, Vendor::of),
             })
         };
         Some(read())
     }
 }
 
+/// True for the content type of the structured mode or of a batch. It alone decides the mode: the bindings allow the
+/// attributes to be repeated in headers.
+pub(crate) fn is_structured(content_type: &[u8]) -> bool {
+    const MEDIA_TYPE: &[u8] = b"application/cloudevents";
+    content_type.trim_ascii_start().get(..MEDIA_TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(MEDIA_TYPE))
+}
+
 pub(super) fn structured<'a>(
     envelope: Envelope<'a>,
+    wrapped: usize,
     context: &Context<'_>,
-    emit: &mut dyn FnMut(Decoded<'a>),
+    emit: &mut Emit<'_, 'a>,
 ) -> Result<(), Refusal> {
     let attributes = Attributes {
         specversion: envelope.specversion.required("specversion")?,
         event_type: envelope.event_type.required("type")?,
         time: envelope.time.optional("time")?,
+        vendor: envelope.record.vendor,
     };
     let Some(encoded) = envelope.data_base64.optional("data_base64")? else {
         return match envelope.inner_bad {
             Some(reason) if is_known(&attributes.event_type) => Err(Refusal::new(reason, "data")),
-            _ => decode(attributes, envelope.inner.map(|inner| *inner), context, emit),
+            Some(_) => decode(attributes, None, wrapped, context, emit),
+            None => decode(attributes, envelope.inner.map(|inner| *inner), wrapped, context, emit),
         };
     };
-    let bytes = STANDARD
-        .decode(encoded.as_bytes())
-        .map_err(|error| Refusal::new(RefusalReason::BadBase64, format!("data_base64: {error}")))?;
+    let bytes = message::from_base64(&encoded, "data_base64")?;
     let data = Envelope::open(&bytes, context.limits).map_err(|refusal| refusal.within("data_base64"))?;
-    decode(attributes, Some(data), context, &mut |decoded| emit(decoded.into_owned()))
+    decode(attributes, Some(data), wrapped, context, &mut |decoded, entity| {
+        emit(decoded.into_owned(), entity.into_owned());
+    })
 }
 
 /// Decodes the data of an event by its attributes.
 pub(super) fn decode<'a>(
     attributes: Attributes<'a>,
     data: Option<Envelope<'a>>,
+    wrapped: usize,
     context: &Context<'_>,
-    emit: &mut dyn FnMut(Decoded<'a>),
+    emit: &mut Emit<'_, 'a>,
 ) -> Result<(), Refusal> {
-    if attributes.specversion != "1.0" {
+    // Every 1.x is to be read like 1.0.
+    if attributes.specversion.split('.').next() != Some("1") {
         return Err(Refusal::new(RefusalReason::UnsupportedVersion, "specversion is not 1.0"));
     }
-    if !is_known(&attributes.event_type) {
-        emit(filtered(FilterReason::UnsupportedKind, attributes.event_type));
+    if !is_known(&attributes.event_type) && !data.as_ref().is_some_and(names_events) {
+        emit(filtered(FilterReason::UnsupportedKind, attributes.event_type), Entity::default());
         return Ok(());
     }
     let Some(data) = data else {
         return Err(Refusal::new(RefusalReason::MissingField, "data"));
     };
+    if attributes.event_type == PUBSUB_TYPE {
+        return dispatch(data, wrapped, context, emit);
+    }
     if let Some(effect) = effect::of_plain_type(&attributes.event_type) {
-        emit(plain::event(effect, attributes.time, data.record, context)?);
+        let entity = judge::entity(&data.record, Dialect::Plain, context);
+        let event = plain::event(effect, attributes.time, data.record, context);
+        emit(event.unwrap_or_else(Decoded::Refused), entity);
         return Ok(());
     }
     s3(attributes, data, context, emit)
@@ -105,28 +134,56 @@ fn s3<'a>(
     attributes: Attributes<'a>,
     data: Envelope<'a>,
     context: &Context<'_>,
-    emit: &mut dyn FnMut(Decoded<'a>),
+    emit: &mut Emit<'_, 'a>,
 ) -> Result<(), Refusal> {
     if let Some(reason) = data.records_bad {
         return Err(Refusal::new(reason, "Records"));
     }
     let name = match attributes.event_type {
-        Cow::Borrowed(name) => name.strip_prefix(S3_PREFIX).map(Cow::Borrowed),
-        Cow::Owned(name) => name.strip_prefix(S3_PREFIX).map(|name| Cow::Owned(name.to_owned())),
+        Cow::Borrowed(name) => name_of_type(name).map(Cow::Borrowed),
+        Cow::Owned(name) => name_of_type(&name).map(|name| Cow::Owned(name.to_owned())),
     };
+    let in_minio = data.minio_name.is_present();
     let records = data.records.unwrap_or_else(|| vec![data.record]);
     if records.is_empty() {
-        emit(filtered(FilterReason::EmptyNotification, Cow::Borrowed("Records")));
+        emit(filtered(FilterReason::EmptyNotification, Cow::Borrowed("Records")), Entity::default());
     }
-    for record in records {
-        let event = notification::event(record, name.clone(), attributes.time.clone(), Dialect::CloudEvents, context);
-        emit(event.unwrap_or_else(Decoded::Refused));
+    for mut record in records {
+        if record.vendor == Vendor::Unknown {
+            record.vendor = attributes.vendor;
+        }
+        let dialect = notification::dialect(&record, in_minio).unwrap_or(Dialect::CloudEvents);
+        let entity = judge::entity(&record, dialect, context);
+        let event = notification::event(record, name.clone(), attributes.time.clone(), dialect, context);
+        emit(event.unwrap_or_else(Decoded::Refused), entity);
     }
     Ok(())
 }
 
-const S3_PREFIX: &str = "com.amazonaws.s3.";
+/// The event name in a type of CloudEvents around the data of S3: AWS has `com.amazonaws.s3.ObjectCreated:Put`, Ceph
+/// the same without `s3.`, where only what S3 calls its events, not those of other services, is taken for a name.
+fn name_of_type(event_type: &str) -> Option<&str> {
+    let name = event_type.strip_prefix("com.amazonaws.")?;
+    match name.strip_prefix("s3.") {
+        Some(name) => Some(name),
+        None => {
+            (effect::of_event_name(name) != Err(FilterReason::UnsupportedKind) || name.contains(':')).then_some(name)
+        }
+    }
+}
+
+/// True for data that are a notification of S3 by themselves: vendors and bridges call such events as they like.
+fn names_events(data: &Envelope<'_>) -> bool {
+    match data.shape() {
+        Some(Shape::Record) => true,
+        Some(Shape::Notification) => {
+            let mut records = data.records.iter().flatten().peekable();
+            records.peek().is_some() && records.all(|record| record.has_s3 && record.name.is_present())
+        }
+        _ => false,
+    }
+}
 
 fn is_known(event_type: &str) -> bool {
-    event_type.starts_with(S3_PREFIX) || effect::of_plain_type(event_type).is_some()
+    event_type == PUBSUB_TYPE || name_of_type(event_type).is_some() || effect::of_plain_type(event_type).is_some()
 }

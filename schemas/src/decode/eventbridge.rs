@@ -1,36 +1,49 @@
-//! EventBridge: the kind in `detail-type`, the object in `detail`, the key as it is.
+//! EventBridge: the kind in `detail-type`, the object in `detail`, the key as it is. A `detail` with `Records` is a
+//! notification of another store that somebody sent through a bus, and is read as one.
 //!
 //! Format: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>.
 
 use std::borrow::Cow;
 
-use super::filtered;
+use super::{Emit, filtered, notification};
 use crate::effect;
-use crate::event::{Decoded, Dialect};
+use crate::event::{Decoded, Dialect, Entity};
 use crate::judge::{self, Context, Reading};
 use crate::refusal::{Refusal, RefusalReason};
 use crate::shape::Envelope;
 
 pub(super) fn decode<'a>(
     envelope: Envelope<'a>,
+    wrapped: usize,
     context: &Context<'_>,
-    emit: &mut dyn FnMut(Decoded<'a>),
+    emit: &mut Emit<'_, 'a>,
 ) -> Result<(), Refusal> {
     let detail_type = envelope.detail_type.required("detail-type")?;
     let mut detail = envelope.inner.filter(|_| envelope.inner_bad.is_none());
+    if let Some(detail) = detail.take_if(|detail| detail.records.is_some()) {
+        return notification::decode(*detail, wrapped, context, emit);
+    }
     let deletion_type = detail.as_mut().map(|detail| std::mem::take(&mut detail.deletion_type)).unwrap_or_default();
     let effect = match effect::of_detail_type(&detail_type, deletion_type.as_text()) {
         Ok(effect) => effect,
         Err((reason, name)) => {
-            emit(filtered(reason, Cow::Owned(name.into_owned())));
+            let entity = detail.map(|detail| judge::entity(&detail.record, Dialect::EventBridge, context));
+            emit(filtered(reason, Cow::Owned(name.into_owned())), entity.unwrap_or_default());
             return Ok(());
         }
     };
     let Some(detail) = detail else {
         return Err(Refusal::new(envelope.inner_bad.unwrap_or(RefusalReason::MissingField), "detail"));
     };
-    let time = envelope.time.optional("time")?;
-    let reading = Reading { effect, time, key_is_encoded: false, dialect: Dialect::EventBridge };
-    emit(Decoded::Event(judge::event(detail.record, reading, context)?));
+    let time = envelope.time.optional("time");
+    let entity = judge::entity(&detail.record, Dialect::EventBridge, context);
+    let read = |time| judge::event(detail.record, Reading { effect, time, dialect: Dialect::EventBridge }, context);
+    emit(time.and_then(read).map_or_else(Decoded::Refused, Decoded::Event), entity);
     Ok(())
+}
+
+/// The object of such an event.
+pub(crate) fn entity<'a>(envelope: &Envelope<'a>) -> Entity<'a> {
+    let detail = envelope.inner.as_ref();
+    detail.map(|detail| judge::read_entity(&detail.record, Dialect::EventBridge)).unwrap_or_default()
 }

@@ -1,46 +1,69 @@
-//! Notifications of S3, any `eventVersion` 2.x, and of the stores that copy them; also one record by itself.
+//! Notifications of S3, any `eventVersion` up to 2.x, and of the stores that copy them; also one record by itself.
 //!
 //! Format: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
-//! `eventSource` is not looked at, since every store writes its own.
+//! Stores write what they like into `eventSource`, so it only tells those apart that read a field in another way.
 
 use std::borrow::Cow;
 
-use super::{ceph, filtered, minio};
+use super::{Emit, ceph, filtered, message, minio, scality};
 use crate::effect;
-use crate::event::{Decoded, Dialect};
+use crate::event::{Decoded, Dialect, Effect, Entity};
 use crate::judge::{self, Context, Reading};
 use crate::refusal::{FilterReason, Refusal, RefusalReason};
 use crate::shape::{Envelope, Record};
+use crate::slot::Slot;
+
+/// The last major version that is known. AWS raises it when readers of the former one would misread the new one.
+const MAJOR_VERSION_MAX: u32 = 2;
 
 pub(super) fn decode<'a>(
     envelope: Envelope<'a>,
+    wrapped: usize,
     context: &Context<'_>,
-    emit: &mut dyn FnMut(Decoded<'a>),
+    emit: &mut Emit<'_, 'a>,
 ) -> Result<(), Refusal> {
     if let Some(reason) = envelope.records_bad {
         return Err(Refusal::new(reason, "Records"));
     }
     let records = envelope.records.unwrap_or_default();
+    if wrapped > 0 {
+        context.carry(records.len())?;
+    }
     if records.is_empty() {
-        emit(filtered(FilterReason::EmptyNotification, Cow::Borrowed("Records")));
+        emit(filtered(FilterReason::EmptyNotification, Cow::Borrowed("Records")), Entity::default());
     }
     let in_minio = envelope.minio_name.is_present();
     for each in records {
-        emit(record(each, in_minio, context));
+        if each.is_message() {
+            // Lambda gets messages in `Records`, too. What is wrong with one does not touch its neighbours.
+            if let Err(refusal) = message::decode(each, wrapped, context, emit) {
+                emit(Decoded::Refused(refusal), Entity::default());
+            }
+            continue;
+        }
+        record(each, in_minio, context, emit);
     }
     Ok(())
 }
 
 /// Judges one record; `in_minio` says that the document around it is MinIO's.
-pub(super) fn record<'a>(record: Record<'a>, in_minio: bool, context: &Context<'_>) -> Decoded<'a> {
-    let dialect = if ceph::is_marked(&record) {
-        Dialect::Ceph
-    } else if in_minio || minio::is_marked(&record) {
-        Dialect::Minio
+pub(super) fn record<'a>(record: Record<'a>, in_minio: bool, context: &Context<'_>, emit: &mut Emit<'_, 'a>) {
+    let dialect = dialect(&record, in_minio).unwrap_or(Dialect::Aws);
+    let entity = judge::entity(&record, dialect, context);
+    emit(event(record, None, None, dialect, context).unwrap_or_else(Decoded::Refused), entity);
+}
+
+/// The store that a record itself tells, whatever stands around it.
+pub(crate) fn dialect(record: &Record<'_>, in_minio: bool) -> Option<Dialect> {
+    if ceph::is_marked(record) {
+        Some(Dialect::Ceph)
+    } else if scality::is_marked(record) {
+        Some(Dialect::Scality)
+    } else if in_minio || minio::is_marked(record) {
+        Some(Dialect::Minio)
     } else {
-        Dialect::Aws
-    };
-    event(record, None, None, dialect, context).unwrap_or_else(Decoded::Refused)
+        None
+    }
 }
 
 /// Judges one record; the name and the time that stand around it serve when it has none of its own.
@@ -54,20 +77,53 @@ pub(super) fn event<'a>(
     if record.is_not_object {
         return Err(Refusal::new(RefusalReason::WrongType, "a record is not an object"));
     }
-    let version = std::mem::take(&mut record.version).optional("eventVersion")?;
-    if version.as_ref().is_some_and(|version| version.split('.').next() != Some("2")) {
-        let detail = "eventVersion is not 2.x";
+    if major_version(&record).is_some_and(|major| major > MAJOR_VERSION_MAX) {
+        let detail = format!("eventVersion is above {MAJOR_VERSION_MAX}.x");
         return Err(Refusal::new(RefusalReason::UnsupportedVersion, detail));
     }
     let name = match (std::mem::take(&mut record.name), outer_name) {
         (name, Some(outer)) if !name.is_present() => outer,
         (name, _) => name.required("eventName")?,
     };
-    let effect = match effect::of_event_name(&name) {
+    let time = std::mem::take(&mut record.time);
+    let effect = match dialect {
+        Dialect::Ceph => effect::of_ceph_name(&name, names_version(&record)),
+        _ => effect::of_event_name(&name),
+    };
+    let effect = match effect {
         Ok(effect) => effect,
+        Err(FilterReason::Tagging) if effect::is_tagging_of_minio(&name) => {
+            let time = time.optional("eventTime").ok().flatten().filter(|time| !time.is_empty()).or(outer_time);
+            let described = description(record, time, dialect, context);
+            return Ok(described.unwrap_or_else(|| filtered(FilterReason::Tagging, name)));
+        }
         Err(reason) => return Ok(filtered(reason, name)),
     };
-    let time = std::mem::take(&mut record.time).optional("eventTime")?.filter(|time| !time.is_empty()).or(outer_time);
-    let key_is_encoded = dialect != Dialect::Ceph;
-    judge::event(record, Reading { effect, time, key_is_encoded, dialect }, context).map(Decoded::Event)
+    let time = time.optional("eventTime")?.filter(|time| !time.is_empty()).or(outer_time);
+    judge::event(record, Reading { effect, time, dialect }, context).map(Decoded::Event)
+}
+
+/// The whole description of an object that comes with a change of its tags; `None` for less than that.
+fn description<'a>(
+    mut record: Record<'a>,
+    time: Option<Cow<'a, str>>,
+    dialect: Dialect,
+    context: &Context<'_>,
+) -> Option<Decoded<'a>> {
+    // The sequencer is that of the object, which did not change. The order of what changed is the time of the event.
+    record.object.sequencer = Slot::Absent;
+    let reading = Reading { effect: Effect::Describe, time, dialect };
+    let event = judge::event(record, reading, context).ok()?;
+    let whole = event.description.as_ref().is_some_and(|description| {
+        description.content_type.is_some() && description.metadata.is_some() && description.tags.is_some()
+    });
+    whole.then_some(Decoded::Event(event))
+}
+
+fn major_version(record: &Record<'_>) -> Option<u32> {
+    record.version.as_text()?.split('.').next()?.parse().ok()
+}
+
+fn names_version(record: &Record<'_>) -> bool {
+    record.object.version_id.as_text().is_some_and(|version| !version.is_empty() && version != "null")
 }

@@ -15,6 +15,5 @@ pub(super) fn event<'a>(
     data: Record<'a>,
     context: &Context<'_>,
 ) -> Result<Decoded<'a>, Refusal> {
-    let reading = Reading { effect, time, key_is_encoded: false, dialect: Dialect::Plain };
-    judge::event(data, reading, context).map(Decoded::Event)
+    judge::event(data, Reading { effect, time, dialect: Dialect::Plain }, context).map(Decoded::Event)
 }

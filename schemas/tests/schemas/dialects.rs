@@ -1,6 +1,6 @@
 //! Each dialect by its fixture, hand-written or captured from a real emitter.
 
-use millstream_schemas::{Decoded, Dialect, Effect, FilterReason, Limits, OrderClass};
+use millstream_schemas::{Decoded, Dialect, Effect, FilterReason, Input, Limits, OrderClass, decode_with_entities};
 
 use crate::support::{PUBLISHED_AT_MS, created, decode_all, decode_with, event, filtered, fixture, one};
 
@@ -12,7 +12,7 @@ const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
 #[rustfmt::skip]
 const ROWS: &[Row] = {
-    use Dialect::{Aws, Ceph, CloudEvents, EventBridge, Minio, Plain};
+    use Dialect::{Aws, Ceph, CloudEvents, EventBridge, Minio, Plain, Scality};
     use Effect::{Create, Delete, Describe, Marker};
     use OrderClass::{Clock, Strong, Weak};
     &[
@@ -21,10 +21,14 @@ const ROWS: &[Row] = {
         ("event_bridge_deleted.json", EventBridge, Marker, Strong, JPG, "1QW9g1Z99LUNbvaaYVpW9xDlOLU.qxgF", None, ""),
         ("sns.json", Aws, Create, Strong, "in/copy.jpg", "", Some(7), "7215ee9c7d9dc229d2921a40e899ec5f"),
         ("sns_twice.json", Aws, Create, Strong, "in/copy.jpg", "", Some(7), "7215ee9c7d9dc229d2921a40e899ec5f"),
+        ("lambda_sqs.json", Aws, Create, Strong, "in/big.bin", "", Some(5_368_709_120), "bccb8986cc6b395e4f045d410c776698-320"),
+        ("lambda_sns.json", Aws, Create, Strong, "in/big.bin", "", Some(5_368_709_120), "bccb8986cc6b395e4f045d410c776698-320"),
+        ("pubsub.json", Aws, Create, Strong, "in/big.bin", "", Some(5_368_709_120), "bccb8986cc6b395e4f045d410c776698-320"),
         ("minio.json", Minio, Create, Clock, JPG, "8f1f9d1c-6f4c-4b11-8d3e-0e7b8a4f2c11", Some(1024), EMPTY),
         ("minio_marker.json", Minio, Marker, Clock, JPG, "0f1e2d3c-6f4c-4b11-8d3e-0e7b8a4f2c11", None, ""),
         ("rustfs.json", Minio, Create, Clock, JPG, "8f1f9d1c-6f4c-4b11-8d3e-0e7b8a4f2c11", Some(1024), EMPTY),
         ("ceph.json", Ceph, Create, Clock, "in/a+b 100%.jpg", "", Some(1024), "37b51d194a7513e45b56f6524f2d51f2"),
+        ("scality.json", Scality, Create, Weak, "in/a+b 100%41.jpg", "", Some(2), ""),
         ("cloud_events.json", CloudEvents, Create, Strong, JPG, "", Some(1024), EMPTY),
         ("cloud_events_base64.json", CloudEvents, Create, Strong, JPG, "", Some(1024), EMPTY),
         ("plain.json", Plain, Create, Weak, JPG, "3", Some(1024), EMPTY),
@@ -213,4 +217,36 @@ fn a_removal_of_the_whole_key_names_no_version() {
         let found = event(&crate::support::aws("ObjectRemoved:Delete", "2026-03-12T02:07:57Z", &removed));
         assert_eq!((found.effect, &*found.version_id), (Effect::Delete, ""), "{version}");
     }
+}
+
+/// A filtered or refused event may name its object all the same.
+#[test]
+fn each_outcome_comes_with_its_object() {
+    let entities = |text: &str| {
+        let mut found = Vec::new();
+        let input = Input { payload: text.as_bytes(), headers: &[], published_at_ms: PUBLISHED_AT_MS };
+        decode_with_entities(input, &Limits::default(), &mut |_, entity| {
+            found.push((entity.bucket.into_owned(), entity.key.into_owned()));
+        });
+        found
+    };
+    let of = |bucket: &str, key: &str| (bucket.to_owned(), key.to_owned());
+    for &(name, .., key, _, _, _) in ROWS {
+        let found = event(&fixture(name));
+        assert_eq!(entities(&fixture(name)), [of(&found.bucket, key)], "{name}");
+    }
+    let [put, deleted, tagged] = &entities(&fixture("aws.json"))[..] else { panic!() };
+    assert_eq!((put, deleted), (&of("uploads", JPG), &of("uploads", "in/old.jpg")));
+    assert_eq!(tagged.0, "uploads");
+    let refused = created(r#"{"key":"a+b","size":-1}"#);
+    assert_eq!(entities(&refused), [of("b", "a b")]);
+    let sns = serde_json::json!({ "Type": "Notification", "Message": refused }).to_string();
+    assert_eq!(entities(&sns), [of("b", "a b")]);
+    let unknown = created(r#"{"key":"a+b"}"#).replace("ObjectCreated:Put", "ObjectAccessed:Get");
+    assert_eq!(entities(&unknown), [of("b", "a b")]);
+    assert_eq!(entities("hello"), [of("", "")]);
+    let other = r#"{"detail-type":"Object Tags Added","detail":{"bucket":{"name":"b"},"object":{"key":"a+b"}}}"#;
+    assert_eq!(entities(other), [of("b", "a+b")]);
+    let plain = r#"{"specversion":"1.0","type":"millstream.object.created","data":{"bucket":"b","key":"k","size":-1}}"#;
+    assert_eq!(entities(plain), [of("b", "k")]);
 }

@@ -1,6 +1,6 @@
 //! For any input at all, and for any event that can be written.
 
-use millstream_schemas::{Decoded, Effect, Input, Limits, Order, decode, split};
+use millstream_schemas::{Decoded, Effect, Input, Limits, Order, Piece, decode, split};
 use proptest::prelude::*;
 
 use crate::support::{PUBLISHED_AT_MS, aws, fixture, one};
@@ -9,6 +9,10 @@ const FIXTURES: &[&str] = &[
     "aws.json",
     "minio.json",
     "ceph.json",
+    "scality.json",
+    "lambda_sqs.json",
+    "lambda_sns.json",
+    "pubsub.json",
     "event_bridge.json",
     "sns_twice.json",
     "cloud_events_base64.json",
@@ -59,6 +63,11 @@ fn document() -> impl Strategy<Value = serde_json::Value> {
         "opaqueData",
         "source",
         "val",
+        "eventSource",
+        "messageId",
+        "body",
+        "Sns",
+        "message",
     ]);
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
@@ -74,6 +83,12 @@ fn document() -> impl Strategy<Value = serde_json::Value> {
             "2.1",
             "millstream.object.described",
             "com.amazonaws.s3.ObjectCreated:Put",
+            "com.amazonaws.ObjectCreated:Put",
+            "s3:ObjectCreated:PutTagging",
+            "s3:ObjectRemoved:DeleteAllVersions",
+            "minio:s3",
+            "{\"Records\":[{\"body\":\"{}\"}]}",
+            "e30=",
             "Notification",
             "s3:TestEvent",
             "2026-03-12T02:07:57Z",
@@ -170,6 +185,64 @@ proptest! {
         let order = Order::place(Some(&rfc3339(seconds)), Some(&sequencer), i64::MAX).unwrap();
         prop_assert_eq!(own.time, u64::from(seconds) << 32);
         prop_assert!(own.time.abs_diff(order.time) <= 86_400 << 32);
+    }
+
+    /// One instant, however it is written.
+    #[test]
+    fn every_form_of_a_time_is_the_same_time(
+        seconds in 100_000_000_u32..4_000_000_000,
+        nanoseconds in 0_u32..1_000_000_000,
+        minutes in -1_439_i64..1_440,
+    ) {
+        let local = u32::try_from(i64::from(seconds) + minutes * 60).unwrap();
+        let extended = rfc3339(local);
+        let extended = extended.trim_end_matches('Z');
+        let basic = extended.replace(['-', ':'], "");
+        let (sign, hours, rest) = (if minutes < 0 { '-' } else { '+' }, minutes.abs() / 60, minutes.abs() % 60);
+        let place = |text: &str| Order::place(Some(text), None, i64::MAX).unwrap();
+        let expected = place(&rfc3339(seconds).replace('Z', &format!(".{nanoseconds:09}Z")));
+        prop_assert_eq!(expected.time >> 32, u64::from(seconds));
+        for clock in [extended, &basic] {
+            for point in ['.', ','] {
+                for zone in [format!("{sign}{hours:02}:{rest:02}"), format!("{sign}{hours:02}{rest:02}")] {
+                    prop_assert_eq!(place(&format!("{clock}{point}{nanoseconds:09}{zone}")), expected);
+                }
+                if rest == 0 {
+                    prop_assert_eq!(place(&format!("{clock}{point}{nanoseconds:09}{sign}{hours:02}")), expected);
+                }
+            }
+        }
+    }
+
+    /// The same documents give the same records, however they are packed into a body.
+    #[test]
+    fn every_packing_gives_the_same_records(
+        names in prop::collection::vec(prop::sample::select(FIXTURES), 1..6),
+        separators in prop::collection::vec("[ \t\r\n]{0,3}", 6),
+        content_type in prop::sample::select(vec!["", "application/json", "application/x-ndjson"]),
+    ) {
+        let records = |body: &str, content_type: &str| {
+            let mut records = Vec::new();
+            split(body.as_bytes(), content_type, &Limits::default(), &mut |piece| {
+                records.push(match piece {
+                    Piece::Record { index, payload, bucket, key } => {
+                        // Indented or not is one document.
+                        let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+                        (index, payload, bucket.into_owned(), key.into_owned())
+                    }
+                    Piece::Refused { .. } => panic!("{piece:?}"),
+                });
+            });
+            records
+        };
+        let compact = |name: &&str| serde_json::from_str::<serde_json::Value>(&fixture(name)).unwrap().to_string();
+        let lines: Vec<String> = names.iter().map(compact).collect();
+        let expected = records(&lines.join("\n"), "application/x-ndjson");
+        let close: String = names.iter().zip(&separators).map(|(name, separator)| fixture(name) + separator).collect();
+        prop_assert_eq!(&records(&close, content_type), &expected);
+        let close: String = lines.iter().zip(&separators).map(|(line, separator)| line.clone() + separator).collect();
+        prop_assert_eq!(&records(&close, content_type), &expected);
+        prop_assert_eq!(&records(&format!("[{}]", lines.join(",")), content_type), &expected);
     }
 
     #[test]

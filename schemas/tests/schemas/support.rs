@@ -75,6 +75,13 @@ pub(crate) fn aws(name: &str, time: &str, object: &str) -> String {
     )
 }
 
+/// A notification of MinIO with one record whose `object` is given as JSON.
+pub(crate) fn minio(name: &str, time: &str, object: &str) -> String {
+    format!(
+        r#"{{"EventName":{name:?},"Key":"b/k","Records":[{{"eventVersion":"2.0","eventSource":"minio:s3","eventTime":{time:?},"eventName":{name:?},"s3":{{"bucket":{{"name":"b"}},"object":{object}}},"source":{{"host":"192.0.2.7","port":"","userAgent":"test"}}}}]}}"#
+    )
+}
+
 /// A creation with one record whose `object` is given as JSON.
 pub(crate) fn created(object: &str) -> String {
     aws("ObjectCreated:Put", "2026-03-12T02:07:57Z", object)

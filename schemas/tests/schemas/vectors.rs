@@ -33,10 +33,12 @@ fn order_vectors_hold() {
 fn effect_vectors_hold() {
     for vector in vectors("effect_vectors.json") {
         let name = vector["name"].as_str().unwrap();
-        let found = if vector["system"] == "event_bridge" {
-            effect::of_detail_type(name, vector["deletion_type"].as_str()).map_err(|(reason, _)| reason)
-        } else {
-            effect::of_event_name(name)
+        let found = match vector["system"].as_str().unwrap() {
+            "event_bridge" => {
+                effect::of_detail_type(name, vector["deletion_type"].as_str()).map_err(|(reason, _)| reason)
+            }
+            "ceph" => effect::of_ceph_name(name, vector["names_version"] == true),
+            _ => effect::of_event_name(name),
         };
         match found {
             Ok(effect) => assert_eq!(effect.as_str(), vector["effect"], "{vector}"),
@@ -48,12 +50,17 @@ fn effect_vectors_hold() {
 /// The table is not only right, it is what decoding uses.
 #[test]
 fn decoding_follows_the_effect_vectors() {
-    for vector in vectors("effect_vectors.json").iter().filter(|vector| vector["system"] == "s3") {
+    for vector in vectors("effect_vectors.json").iter().filter(|vector| vector["system"] != "event_bridge") {
         let name = vector["name"].as_str().unwrap();
         if name.is_empty() {
             continue;
         }
-        let outcomes = decode_all(&aws(name, "2026-03-12T02:07:57Z", r#"{"key":"k"}"#));
+        let object = if vector["names_version"] == true { r#"{"key":"k","versionId":"v1"}"# } else { r#"{"key":"k"}"# };
+        let mut record = aws(name, "2026-03-12T02:07:57Z", object);
+        if vector["system"] == "ceph" {
+            record = record.replacen("\"s3\"", "\"opaqueData\":\"\",\"s3\"", 1);
+        }
+        let outcomes = decode_all(&record);
         match &outcomes[..] {
             [millstream_schemas::Decoded::Event(event)] => assert_eq!(event.effect.as_str(), vector["effect"]),
             [millstream_schemas::Decoded::Filtered { reason, name: counted }] => {

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_connectors::sinks::stream::NewRecord;
-use millstream_schemas::{Limits, Piece, RefusalReason, split_binary};
+use millstream_schemas::{Limits, Piece, RefusalReason, is_structured, split_binary};
 use serde::Serialize;
 
 use super::super::problem::{Problem, shortened};
@@ -71,7 +71,7 @@ impl Request {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail));
         }
         let mut attributes = Vec::new();
-        if headers.contains_key("ce-specversion") {
+        if headers.contains_key("ce-specversion") && !is_structured(content_type) {
             let own = headers.iter().filter(|(name, _)| name.as_str().starts_with("ce-"));
             attributes.extend(own.map(|(name, value)| (name.to_string(), Bytes::copy_from_slice(value.as_bytes()))));
             if !content_type.is_empty() {

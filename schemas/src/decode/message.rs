@@ -1,0 +1,70 @@
+//! Messages that only carry a document: of SQS as Lambda, EventBridge Pipes and SQS itself hand them on (`body`), of
+//! SNS as Lambda gets them (`Sns.Message`), and of Pub/Sub as it pushes them (`message.data`, in base64).
+//!
+//! What is carried keeps its own rules, whatever carries it. Formats:
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>, <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>,
+//! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-sqs.html>,
+//! <https://cloud.google.com/pubsub/docs/push#receive_push>.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Emit, dispatch};
+use crate::judge::Context;
+use crate::refusal::{Refusal, RefusalReason};
+use crate::shape::{Envelope, Record};
+use crate::slot::Slot;
+
+/// Envelopes around one notification: a topic that feeds a topic, or a topic that feeds a queue, is seen; more is a
+/// loop.
+pub(crate) const ENVELOPES_MAX: usize = 2;
+
+/// Decodes what a message of SQS or of Lambda carries.
+pub(super) fn decode<'a>(
+    message: Record<'a>,
+    wrapped: usize,
+    context: &Context<'_>,
+    emit: &mut Emit<'_, 'a>,
+) -> Result<(), Refusal> {
+    let text = message.carried.required("body")?;
+    open(text.as_bytes(), "body", wrapped, context, emit)
+}
+
+/// Decodes what a message of Pub/Sub carries.
+pub(super) fn pubsub<'a>(
+    data: Slot<'a>,
+    wrapped: usize,
+    context: &Context<'_>,
+    emit: &mut Emit<'_, 'a>,
+) -> Result<(), Refusal> {
+    let encoded = data.required("message.data")?;
+    open(&from_base64(&encoded, "message.data")?, "message.data", wrapped, context, emit)
+}
+
+/// Decodes the document that stands in `field` of an envelope; `wrapped` counts the envelopes around that one.
+pub(super) fn open(
+    document: &[u8],
+    field: &str,
+    wrapped: usize,
+    context: &Context<'_>,
+    emit: &mut Emit<'_, '_>,
+) -> Result<(), Refusal> {
+    if wrapped >= ENVELOPES_MAX {
+        let detail = format!("more than {ENVELOPES_MAX} envelopes around each other");
+        return Err(Refusal::new(RefusalReason::TooManyEnvelopes, detail));
+    }
+    Envelope::open(document, context.limits)
+        .and_then(|inner| {
+            dispatch(inner, wrapped + 1, context, &mut |decoded, entity| {
+                emit(decoded.into_owned(), entity.into_owned());
+            })
+        })
+        .map_err(|refusal| refusal.within(field))
+}
+
+/// The bytes of `field`.
+pub(crate) fn from_base64(encoded: &str, field: &str) -> Result<Vec<u8>, Refusal> {
+    STANDARD
+        .decode(encoded.as_bytes())
+        .map_err(|error| Refusal::new(RefusalReason::BadBase64, format!("{field}: {error}")))
+}
