@@ -277,6 +277,42 @@ async fn why_tells_what_became_of_each_event() {
     assert!(nothing.out.contains("the tables have no row of it"), "{nothing:#?}");
 }
 
+/// A record may hold events of several objects, and is kept under the key of the first.
+#[tokio::test]
+async fn why_speaks_of_the_object_that_an_event_names() {
+    let database = database().await;
+    let setup = Setup::new(&database);
+    let running = setup.clone().allow("a record is set aside").start().await;
+    let record = |key: &str, size: i64| {
+        serde_json::json!({
+            "eventTime": "2026-11-22T10:00:00.000Z", "eventName": "ObjectCreated:Put",
+            "s3": { "bucket": { "name": "uploads" }, "object": { "key": key, "size": size, "eTag": "e" } },
+        })
+    };
+    let records = serde_json::json!({ "Records": [record("one", 1), record("two", 2), record("three", -1)] });
+    let envelope = serde_json::json!({ "Type": "Notification", "MessageId": "1", "Message": records.to_string() });
+    assert_eq!(running.post(envelope.to_string()).await.unwrap().status, 202);
+    running.caught_up(WITHIN).await;
+    quarantined(&database, 1).await;
+    let told = |key: &str| {
+        let told = command(&database, &setup, &["why", "uploads", key, "--json"]).json();
+        let verdicts = told["streams"]["objects"]["verdicts"].clone();
+        (verdicts, told["quarantine"].as_array().unwrap().len(), told["rows"].as_array().unwrap().len())
+    };
+    let one = |text: &str| serde_json::json!([text]);
+    // Asked of the running process first, then of the stream itself.
+    for key in ["one", "two"] {
+        assert_eq!(told(key), (one("written: what the row shows"), 0, 1), "{key}");
+    }
+    assert_eq!(told("three"), (one("quarantined: bad_size"), 1, 0));
+    running.finish().await;
+    for key in ["one", "two"] {
+        assert_eq!(told(key), (one("written: what the row shows"), 0, 1), "{key}");
+    }
+    assert_eq!(told("three"), (one("quarantined: bad_size"), 1, 0));
+    assert_eq!(told("four"), (serde_json::json!([]), 0, 0));
+}
+
 /// Keys come from strangers.
 #[tokio::test]
 async fn nothing_of_a_stranger_reaches_the_terminal_raw() {

@@ -1,13 +1,14 @@
 //! `millstream why BUCKET KEY`: what became of one object.
 //!
-//! The tables are asked for its rows and for what is in quarantine under its key; the stream for its events, through the
-//! process that has it open if there is one.
+//! The tables are asked for its rows and for what is in quarantine of it; the stream for its events, through the process
+//! that has it open if there is one. What counts is the object that an event names, not the key of its record.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use millstream_schemas::Limits;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use sqlx::postgres::PgRow;
@@ -22,8 +23,10 @@ use crate::time::utc;
 
 pub(crate) mod stream;
 
+mod quarantine;
 mod verdict;
 
+use quarantine::Quarantined;
 use stream::{Event, Scan, Wanted, scan};
 use verdict::{Row, Tables, verdicts};
 
@@ -64,11 +67,8 @@ async fn tell(connection: &mut PgConnection, args: &Args, config: &Config) -> an
         .bind(&args.store)
         .fetch_all(&mut *connection)
         .await?;
-    let quarantine = sqlx::query(include_str!("sql/why_quarantine.sql"))
-        .bind(format!("{}/{}", args.bucket, args.key).into_bytes())
-        .bind(&args.store)
-        .fetch_all(&mut *connection)
-        .await?;
+    let limits = Limits { record_bytes_max: config.limits.record_bytes_max, ..Limits::default() };
+    let (quarantine, quarantine_cut) = quarantine::find(connection, &wanted(args, ""), &limits).await?;
     let mut events = Vec::new();
     for pipeline in &config.pipeline {
         let found = look(connection, args, config, pipeline, &rows, &quarantine).await;
@@ -79,8 +79,8 @@ async fn tell(connection: &mut PgConnection, args: &Args, config: &Config) -> an
         return print_json(args, &rows, &quarantine, &events);
     }
     print_rows(args, &rows)?;
-    print_quarantine(&quarantine)?;
-    events.iter().for_each(|(pipeline, events)| print_events(args, pipeline, events));
+    print_quarantine(&quarantine, quarantine_cut);
+    events.iter().for_each(|(pipeline, events)| print_events(pipeline, events));
     Ok(())
 }
 
@@ -91,30 +91,27 @@ async fn look(
     config: &Config,
     pipeline: &Pipeline,
     rows: &[PgRow],
-    quarantine: &[PgRow],
+    quarantine: &[Quarantined],
 ) -> anyhow::Result<(Scan, Vec<String>)> {
     let scan = match Client::find(config).await? {
         Some(client) => ask(&client, args, pipeline).await?,
         None => read(args, config, pipeline)?,
     };
-    let next: Option<Option<String>> = sqlx::query_scalar(include_str!("sql/why_next.sql"))
+    let next: Vec<(String, Option<String>)> = sqlx::query_as(include_str!("sql/why_next.sql"))
         .bind(&pipeline.name)
         .bind(&scan.incarnation)
-        .bind(scan.partition.to_string())
-        .fetch_optional(connection)
+        .fetch_all(connection)
         .await?;
-    let mut tables = Tables { next: next.flatten().and_then(|next| next.parse().ok()), ..Tables::default() };
+    let next = next.into_iter().filter_map(|(partition, next)| Some((partition.parse().ok()?, next?.parse().ok()?)));
+    let mut tables = Tables { next: next.collect(), ..Tables::default() };
     for row in rows {
         let name = (row.try_get("store")?, row.try_get("version_id")?);
         let facts = (row.try_get("order_time")?, row.try_get("order_seq")?, row.try_get("kind")?, row.try_get("etag")?);
         tables.rows.insert(name, Row { facts, description: (row.try_get("desc_time")?, row.try_get("desc_seq")?) });
     }
-    for row in quarantine {
-        let (partition, position): (String, String) = (row.try_get("partition")?, row.try_get("position")?);
-        let here = row.try_get::<String, _>("pipeline")? == pipeline.name && partition == scan.partition.to_string();
-        if let (true, Ok(position)) = (here, position.parse()) {
-            let index: i32 = row.try_get("index")?;
-            tables.quarantined.insert((position, i64::from(index)), row.try_get("reason")?);
+    for row in quarantine.iter().filter(|row| row.pipeline == pipeline.name) {
+        if let (Ok(partition), Ok(position)) = (row.partition.parse(), row.position.parse()) {
+            tables.quarantined.insert((partition, position, i64::from(row.index)), row.reason.clone());
         }
     }
     let told = verdicts(&scan.seen, &tables);
@@ -140,17 +137,15 @@ async fn ask(client: &Client, args: &Args, pipeline: &Pipeline) -> anyhow::Resul
 /// Opens the stream, which nobody else has open.
 fn read(args: &Args, config: &Config, pipeline: &Pipeline) -> anyhow::Result<Scan> {
     let (log, topic) = open_topic(config, pipeline)?;
-    let wanted = Wanted {
-        bucket: &args.bucket,
-        key: &args.key,
-        store: args.store.as_deref(),
-        store_default: &pipeline.store,
-        since: args.since,
-    };
-    let scan = scan(&topic, &wanted, config.limits.record_bytes_max).context("read the stream")?;
+    let scan =
+        scan(&topic, &wanted(args, &pipeline.store), config.limits.record_bytes_max).context("read the stream")?;
     drop(topic);
     log.close().context("close the stream")?;
     Ok(scan)
+}
+
+fn wanted<'a>(args: &'a Args, store_default: &'a str) -> Wanted<'a> {
+    Wanted { bucket: &args.bucket, key: &args.key, store: args.store.as_deref(), store_default, since: args.since }
 }
 
 fn print_rows(args: &Args, rows: &[PgRow]) -> anyhow::Result<()> {
@@ -180,7 +175,7 @@ fn print_rows(args: &Args, rows: &[PgRow]) -> anyhow::Result<()> {
             state(kind, row.try_get("current")?).to_owned(),
             row.try_get::<Option<i64>, _>("size")?.map_or_else(|| "-".to_owned(), |size| size.to_string()),
             text("etag")?,
-            if kind == 0 { "-".to_owned() } else { order_time_text(order_time) },
+            order_time_text(order_time).filter(|_| kind != 0).unwrap_or_else(|| "-".to_owned()),
             class(row.try_get("order_class")?).to_owned(),
             described.join(" "),
         ]);
@@ -208,35 +203,38 @@ fn class(class: i16) -> &'static str {
     }
 }
 
-fn print_quarantine(quarantine: &[PgRow]) -> anyhow::Result<()> {
+fn print_quarantine(quarantine: &[Quarantined], is_cut: bool) {
+    if is_cut {
+        screen::print("the quarantine has more rows than are looked through; `millstream quarantine ls` lists them");
+    }
     if quarantine.is_empty() {
-        screen::print("nothing of it is in quarantine");
-        return Ok(());
+        return screen::print("nothing of it is in quarantine");
     }
     screen::print("in quarantine:");
-    let mut table = vec![["id", "partition", "position", "reason", "detail"].map(str::to_owned).to_vec()];
-    for row in quarantine {
-        let text = |name| row.try_get::<String, _>(name).map(|text| screen::escape(&text));
-        let id: i64 = row.try_get("id")?;
-        table.push(vec![id.to_string(), text("partition")?, text("position")?, text("reason")?, text("detail")?]);
-    }
+    let mut table = vec![["id", "partition", "position", "event", "reason", "detail"].map(str::to_owned).to_vec()];
+    table.extend(quarantine.iter().map(|row| {
+        let event = if row.index < 0 { "all".to_owned() } else { row.index.to_string() };
+        let text = screen::escape;
+        vec![row.id.to_string(), text(&row.partition), text(&row.position), event, text(&row.reason), text(&row.detail)]
+    }));
     screen::print(&screen::table(&table));
-    Ok(())
 }
 
-fn print_events(args: &Args, pipeline: &str, events: &Events) {
+fn print_events(pipeline: &str, events: &Events) {
     let (scan, told) = match events {
         Ok(found) => found,
         Err(why) => {
             return screen::print(&format!("\nits events in the stream of pipeline {pipeline} are not told: {why}"));
         }
     };
-    let since = screen::seconds(args.since.as_secs_f64());
+    let since = screen::seconds(scan.since_seconds as f64);
     let before = if scan.starts_later { "; there are earlier records, see --since" } else { ", which is all there is" };
-    let range =
-        format!("partition {}, positions {} to {}, the last {since}{before}", scan.partition, scan.from, scan.end);
+    let range = format!("{} partitions, the last {since}{before}", scan.ranges.len());
     if scan.cut {
-        screen::print("\ntime was up before the end of the partition: choose a shorter --since");
+        screen::print("\ntime was up before the end of the stream: choose a shorter --since");
+    }
+    for unreadable in &scan.unreadable {
+        screen::print(&format!("\nnot read to the end: {}", screen::escape(unreadable)));
     }
     if scan.unreadable > 0 {
         let count = screen::grouped(scan.unreadable);
@@ -246,17 +244,20 @@ fn print_events(args: &Args, pipeline: &str, events: &Events) {
         return screen::print(&format!("\nno events of it in the stream of pipeline {pipeline} ({range})"));
     }
     screen::print(&format!("\nits events in the stream of pipeline {pipeline} ({range}):"));
-    let mut table =
-        vec![["position", "stored", "event", "version", "time", "what became of it"].map(str::to_owned).to_vec()];
+    let heads = ["partition", "position", "stored", "event", "version", "time", "what became of it"];
+    let mut table = vec![heads.map(str::to_owned).to_vec()];
     for (one, verdict) in scan.seen.iter().zip(told) {
         let (event, version, time) = match &one.event {
-            Event::Fact(fact) => {
-                (effect(fact.kind), screen::escape(&fact.version_id), order_time_text(fact.order_time))
-            }
+            Event::Fact(fact) => (
+                effect(fact.kind),
+                screen::escape(&fact.version_id),
+                order_time_text(fact.order_time).unwrap_or_else(|| "-".to_owned()),
+            ),
             Event::Filtered { .. } => ("other", String::new(), String::new()),
             Event::Refused { .. } => ("refused", String::new(), String::new()),
         };
         table.push(vec![
+            one.partition.to_string(),
             one.position.to_string(),
             utc(one.stored_at_ms),
             event.to_owned(),
@@ -281,14 +282,23 @@ fn effect(kind: i16) -> &'static str {
     }
 }
 
-/// Undoes the order-preserving form: 32.32 fixed-point seconds with the sign bit flipped.
-fn order_time_text(order_time: i64) -> String {
+/// Undoes the order-preserving form: 32.32 fixed-point seconds with the sign bit flipped. `None` for an event without a
+/// time of its own, which has the second in which it was published behind the point.
+fn order_time_text(order_time: i64) -> Option<String> {
     let fixed = order_time.cast_unsigned() ^ (1 << 63);
+    if fixed >> 32 == 0 {
+        return None;
+    }
     let ms = (fixed >> 32) * 1000 + (((fixed & 0xffff_ffff) * 1000) >> 32);
-    utc(i64::try_from(ms).unwrap_or(i64::MAX))
+    Some(utc(i64::try_from(ms).unwrap_or(i64::MAX)))
 }
 
-fn print_json(args: &Args, rows: &[PgRow], quarantine: &[PgRow], events: &[(String, Events)]) -> anyhow::Result<()> {
+fn print_json(
+    args: &Args,
+    rows: &[PgRow],
+    quarantine: &[Quarantined],
+    events: &[(String, Events)],
+) -> anyhow::Result<()> {
     let parsed = |text: Option<String>| text.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     let row = |row: &PgRow| -> Result<serde_json::Value, sqlx::Error> {
         let (kind, order_time): (i16, i64) = (row.try_get("kind")?, row.try_get("order_time")?);
@@ -301,12 +311,11 @@ fn print_json(args: &Args, rows: &[PgRow], quarantine: &[PgRow], events: &[(Stri
             "metadata": parsed(row.try_get("metadata")?), "tags": parsed(row.try_get("tags")?),
         }))
     };
-    let quarantined = |row: &PgRow| -> Result<serde_json::Value, sqlx::Error> {
-        let text = |name| row.try_get::<String, _>(name);
-        Ok(json!({
-            "id": row.try_get::<i64, _>("id")?, "pipeline": text("pipeline")?, "partition": text("partition")?,
-            "position": text("position")?, "reason": text("reason")?, "detail": text("detail")?,
-        }))
+    let quarantined = |row: &Quarantined| {
+        json!({
+            "id": row.id, "pipeline": row.pipeline, "partition": row.partition, "position": row.position,
+            "index": row.index, "reason": row.reason, "detail": row.detail,
+        })
     };
     let streams: BTreeMap<&str, serde_json::Value> = events
         .iter()
@@ -321,7 +330,25 @@ fn print_json(args: &Args, rows: &[PgRow], quarantine: &[PgRow], events: &[(Stri
     screen::print_json(&json!({
         "bucket": args.bucket, "key": args.key,
         "rows": rows.iter().map(row).collect::<Result<Vec<_>, _>>()?,
-        "quarantine": quarantine.iter().map(quarantined).collect::<Result<Vec<_>, _>>()?,
+        "quarantine": quarantine.iter().map(quarantined).collect::<Vec<_>>(),
         "streams": streams,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_schemas::Order;
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_not_known_is_not_told() {
+        let published = 1_795_478_400_000;
+        let key = |time| Order::place(time, Some("5"), published).unwrap().time_key();
+        assert_eq!(order_time_text(key(None)), None);
+        assert_eq!(order_time_text(key(Some("1970-01-01T00:00:00Z"))), None);
+        assert_eq!(order_time_text(i64::MIN), None);
+        let told = order_time_text(key(Some("2026-03-12T02:07:57.5Z"))).unwrap();
+        assert!(told.starts_with("2026-03-12T02:07:57.5"), "{told}");
+    }
 }

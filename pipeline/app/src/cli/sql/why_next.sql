@@ -1,1 +1,1 @@
-SELECT next_position FROM millstream.lease WHERE pipeline = $1 AND incarnation = $2 AND partition = $3
+SELECT partition, next_position FROM millstream.lease WHERE pipeline = $1 AND incarnation = $2

@@ -1,10 +1,13 @@
-//! The events of one object in the stream: its key decides the partition, which is read from a time on.
+//! The events of one object in the stream, from a time on.
+//!
+//! A record may hold events of several objects, and its producer chooses its key, so that no partition and no key may be
+//! left out: every record is decoded, and what counts is the object that each event names.
 
 use std::time::{Duration, Instant};
 
 use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_log::{ReadError, Record, Topic};
-use millstream_schemas::{Decoded, Input, Limits, ObjectEvent, decode};
+use millstream_schemas::{Decoded, Entity, Input, Limits, ObjectEvent, decode_with_entities};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of one read: some hundred records.
@@ -14,30 +17,39 @@ const SCAN_TIME_MAX: Duration = Duration::from_secs(20);
 /// Events of one object that are told; the latest ones.
 const SEEN_MAX: usize = 1_000;
 
-/// What the partition of an object was found to hold.
-#[derive(Debug, Deserialize, Serialize)]
+/// What the stream was found to hold of an object.
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Scan {
     /// Which stream this is.
     pub(crate) incarnation: String,
-    pub(crate) partition: u32,
-    /// The range that was looked at.
-    pub(crate) from: u64,
-    pub(crate) end: u64,
-    /// Whether time was up before the end of the partition.
+    /// The ranges that were looked at.
+    pub(crate) ranges: Vec<Looked>,
+    /// Seconds before now from which on records were looked at.
+    pub(crate) since_seconds: u64,
+    /// Whether time was up before the end of the stream.
     pub(crate) cut: bool,
-    /// Whether the partition holds records before that.
+    /// Whether the stream holds records before that.
     pub(crate) starts_later: bool,
+    /// In the order in which they were stored.
     pub(crate) seen: Vec<Seen>,
     /// Earlier ones that are not told.
     pub(crate) more: u64,
-    /// Records in the range that are damaged or were set aside: they may have been of the object.
-    #[serde(default)]
-    pub(crate) unreadable: u64,
+    /// Partitions that could not be read to the end, each with the reason.
+    pub(crate) unreadable: Vec<String>,
+}
+
+/// A part of one partition.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Looked {
+    pub(crate) partition: u32,
+    pub(crate) from: u64,
+    pub(crate) end: u64,
 }
 
 /// An event of the object.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub(crate) struct Seen {
+    pub(crate) partition: u32,
     pub(crate) position: u64,
     /// Which event of its record.
     pub(crate) index: u32,
@@ -50,7 +62,7 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "is", rename_all = "lowercase")]
 pub(crate) enum Event {
-    /// Something about a version.
+    /// Something about a version, or about the whole key.
     Fact(Fact),
     /// None of ours.
     Filtered { reason: String, name: String },
@@ -61,7 +73,7 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Fact {
     pub(crate) version_id: String,
-    /// As in `millstream.objects.kind`; 0 describes only.
+    /// As in `millstream.objects.kind`; 0 describes only, 4 removes the key with all its versions.
     pub(crate) kind: i16,
     pub(crate) order_time: i64,
     pub(crate) order_seq: i64,
@@ -81,86 +93,132 @@ pub(crate) struct Wanted<'a> {
     pub(crate) since: Duration,
 }
 
-/// Reads the partition. Blocks.
+impl Wanted<'_> {
+    /// The key of a record of this object alone, as producers of ours make it.
+    pub(crate) fn record_key(&self) -> String {
+        format!("{}/{}", self.bucket, self.key)
+    }
+
+    /// True for an outcome about the object. One that names none is told of the object for which its record is kept,
+    /// as long as the record says nothing else.
+    pub(crate) fn is_about(&self, entity: &Entity<'_>, record_key: &[u8], outcomes: usize) -> bool {
+        if entity.bucket.is_empty() && entity.key.is_empty() {
+            return outcomes == 1 && record_key == self.record_key().as_bytes();
+        }
+        entity.bucket == self.bucket && entity.key == self.key
+    }
+}
+
+/// Reads the stream, beginning with the partition where the object's own records are. Blocks.
 ///
 /// # Errors
-/// Damage met while the time is looked for, and refusals of the machine.
+/// None of today; what cannot be read is named in the answer.
 pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, record_bytes_max: usize) -> Result<Scan, ReadError> {
     let limits = Limits { record_bytes_max, ..Limits::default() };
     let since_ms = i64::try_from(wanted.since.as_millis()).unwrap_or(i64::MAX);
     let since_ms = millstream_engine::run::now_ms().saturating_sub(since_ms);
-    let record_key = format!("{}/{}", wanted.bucket, wanted.key);
-    let partition = topic.partition_for(record_key.as_bytes());
-    let range = topic.range(partition);
-    let from = topic.offset_at(partition, since_ms)?;
-    let mut scan = Scan {
-        incarnation: topic.id().to_owned(),
-        partition,
-        from,
-        end: range.end,
-        cut: false,
-        starts_later: range.start < from,
-        seen: Vec::new(),
-        more: 0,
-        unreadable: 0,
-    };
-    let mut next = from;
-    let began = Instant::now();
-    while next < range.end {
-        if began.elapsed() > SCAN_TIME_MAX {
-            (scan.end, scan.cut) = (next, true);
-            break;
+    let until = Instant::now() + SCAN_TIME_MAX;
+    let mut scan =
+        Scan { incarnation: topic.id().to_owned(), since_seconds: wanted.since.as_secs(), ..Scan::default() };
+    let own = topic.partition_for(wanted.record_key().as_bytes());
+    let others = (0..topic.partitions()).filter(|partition| *partition != own);
+    for partition in std::iter::once(own).chain(others) {
+        if let Err(error) = scan.partition(topic, partition, since_ms, until, wanted, &limits) {
+            scan.unreadable.push(format!("partition {partition}: {error}"));
         }
-        let read = match topic.read(partition, next, READ_BYTES) {
-            Err(ReadError::Damaged(damage)) => {
-                scan.unreadable += damage.to.saturating_sub(next);
-                next = damage.to;
-                continue;
-            }
-            read => read?,
-        };
-        if read.next <= next {
-            break;
-        }
-        if read.records.is_empty() {
-            // Set aside.
-            scan.unreadable += read.next - next;
-        }
-        for record in read.records.iter().filter(|record| record.key == record_key) {
-            events(record, wanted, &limits, &mut scan.seen);
-        }
-        let over = scan.seen.len().saturating_sub(SEEN_MAX);
-        scan.more += scan.seen.drain(..over).count() as u64;
-        next = read.next;
     }
+    scan.keep_latest();
     Ok(scan)
 }
 
-fn events(record: &Record, wanted: &Wanted<'_>, limits: &Limits, seen: &mut Vec<Seen>) {
-    let headers: Vec<(&str, &[u8])> = record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-    let named = headers.iter().find(|(name, _)| *name == STORE_HEADER);
-    let store = named.and_then(|(_, value)| std::str::from_utf8(value).ok()).unwrap_or(wanted.store_default);
-    if wanted.store.is_some_and(|only| only != store) {
-        return;
-    }
-    let input = Input { payload: &record.payload, headers: &headers, published_at_ms: record.timestamp_ms };
-    let mut index = 0;
-    decode(input, limits, &mut |decoded| {
-        let event = match decoded {
-            Decoded::Event(event) if event.bucket == wanted.bucket && event.key == wanted.key => Some(fact(&event)),
-            // Another object's, in the same record.
-            Decoded::Event(_) => None,
-            Decoded::Filtered { reason, name } => {
-                Some(Event::Filtered { reason: reason.as_str().to_owned(), name: name.into_owned() })
+impl Scan {
+    fn partition(
+        &mut self,
+        topic: &Topic,
+        partition: u32,
+        since_ms: i64,
+        until: Instant,
+        wanted: &Wanted<'_>,
+        limits: &Limits,
+    ) -> Result<(), ReadError> {
+        let range = topic.range(partition);
+        let from = topic.offset_at(partition, since_ms)?;
+        self.starts_later |= range.start < from;
+        let mut next = from;
+        let outcome = loop {
+            if next >= range.end {
+                break Ok(());
             }
-            Decoded::Refused(refusal) => {
-                Some(Event::Refused { reason: refusal.reason.as_str().to_owned(), detail: refusal.detail })
+            if Instant::now() > until {
+                self.cut = true;
+                break Ok(());
             }
+            let read = match topic.read(partition, next, READ_BYTES) {
+                Ok(read) if read.next > next => read,
+                Ok(_) => break Ok(()),
+                Err(ReadError::Damaged(damage)) => {
+                    self.unreadable.push(format!("partition {partition}: records {next} to {} are damaged", damage.to));
+                    next = damage.to;
+                    continue;
+                }
+                Err(error) => break Err(error),
+            };
+            if read.records.is_empty() {
+                self.unreadable.push(format!("partition {partition}: records {next} to {} were set aside", read.next));
+            }
+            for record in &read.records {
+                self.record(partition, record, wanted, limits);
+            }
+            if self.seen.len() > 2 * SEEN_MAX {
+                self.keep_latest();
+            }
+            next = read.next;
         };
-        let (position, stored_at_ms) = (record.offset, record.timestamp_ms);
-        seen.extend(event.map(|event| Seen { position, index, stored_at_ms, store: store.to_owned(), event }));
-        index += 1;
-    });
+        self.ranges.push(Looked { partition, from, end: next });
+        outcome
+    }
+
+    fn record(&mut self, partition: u32, record: &Record, wanted: &Wanted<'_>, limits: &Limits) {
+        let headers: Vec<(&str, &[u8])> = record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let named = headers.iter().find(|(name, _)| *name == STORE_HEADER);
+        let store = named.and_then(|(_, value)| std::str::from_utf8(value).ok()).unwrap_or(wanted.store_default);
+        if wanted.store.is_some_and(|only| only != store) {
+            return;
+        }
+        let input = Input { payload: &record.payload, headers: &headers, published_at_ms: record.timestamp_ms };
+        let begin = self.seen.len();
+        let (mut index, mut unnamed) = (0, None);
+        decode_with_entities(input, limits, &mut |decoded, entity| {
+            let is_unnamed = entity.bucket.is_empty() && entity.key.is_empty();
+            if is_unnamed || wanted.is_about(&entity, &record.key, usize::MAX) {
+                let (position, stored_at_ms, event) = (record.offset, record.timestamp_ms, event(decoded));
+                let seen = Seen { partition, position, index, stored_at_ms, store: store.to_owned(), event };
+                if is_unnamed { unnamed = Some((entity.into_owned(), seen)) } else { self.seen.push(seen) }
+            }
+            index += 1;
+        });
+        if let (Some((entity, seen)), true) = (unnamed, self.seen.len() == begin) {
+            self.seen.extend(wanted.is_about(&entity, &record.key, index as usize).then_some(seen));
+        }
+    }
+
+    fn keep_latest(&mut self) {
+        self.seen.sort_by_key(|seen| (seen.stored_at_ms, seen.partition, seen.position, seen.index));
+        let over = self.seen.len().saturating_sub(SEEN_MAX);
+        self.more += self.seen.drain(..over).count() as u64;
+    }
+}
+
+fn event(decoded: Decoded<'_>) -> Event {
+    match decoded {
+        Decoded::Event(event) => fact(&event),
+        Decoded::Filtered { reason, name } => {
+            Event::Filtered { reason: reason.as_str().to_owned(), name: name.into_owned() }
+        }
+        Decoded::Refused(refusal) => {
+            Event::Refused { reason: refusal.reason.as_str().to_owned(), detail: refusal.detail }
+        }
+    }
 }
 
 fn fact(event: &ObjectEvent<'_>) -> Event {

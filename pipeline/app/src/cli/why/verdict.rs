@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use millstream_schemas::Effect;
+
 use super::stream::{Event, Fact, Seen};
 
 /// What the tables hold of a version.
@@ -16,10 +18,10 @@ pub(super) struct Row {
 pub(super) struct Tables {
     /// By store and version.
     pub(super) rows: BTreeMap<(String, String), Row>,
-    /// Quarantine rows of the partition: position and event (-1 for all of the record) to reason.
-    pub(super) quarantined: BTreeMap<(u64, i64), String>,
-    /// Where the pipeline goes on; `None` if it never read.
-    pub(super) next: Option<u64>,
+    /// Quarantine rows of the stream: partition, position and event (-1 for all of the record) to reason.
+    pub(super) quarantined: BTreeMap<(u32, u64, i64), String>,
+    /// Where the pipeline goes on in each partition that it has read.
+    pub(super) next: BTreeMap<u32, u64>,
 }
 
 /// One sentence for each event, in their order.
@@ -28,11 +30,12 @@ pub(super) fn verdicts(seen: &[Seen], tables: &Tables) -> Vec<String> {
 }
 
 fn verdict(at: usize, one: &Seen, seen: &[Seen], tables: &Tables) -> String {
-    if tables.next.is_none_or(|next| one.position >= next) {
+    if tables.next.get(&one.partition).is_none_or(|next| one.position >= *next) {
         return "not read yet".to_owned();
     }
-    let quarantined =
-        [i64::from(one.index), -1].into_iter().find_map(|index| tables.quarantined.get(&(one.position, index)));
+    let quarantined = [i64::from(one.index), -1]
+        .into_iter()
+        .find_map(|index| tables.quarantined.get(&(one.partition, one.position, index)));
     if let Some(reason) = quarantined {
         return format!("quarantined: {reason}");
     }
@@ -41,22 +44,23 @@ fn verdict(at: usize, one: &Seen, seen: &[Seen], tables: &Tables) -> String {
         Event::Refused { reason, .. } => return format!("refused ({reason}), and no longer in quarantine"),
         Event::Fact(fact) => fact,
     };
+    if removes_key(fact) {
+        return removal(one, fact, tables);
+    }
     let Some(row) = tables.rows.get(&(one.store.clone(), fact.version_id.clone())) else {
         return "not in the tables, although it was read: were they restored or purged?".to_owned();
     };
-    let others = seen.iter().enumerate().filter(|(other_at, other)| *other_at != at && other.store == one.store);
-    let others: Vec<(bool, u64, &Fact)> = others
+    let others: Vec<(bool, &Seen, &Fact)> = seen
+        .iter()
+        .enumerate()
+        .filter(|(other_at, other)| *other_at != at && other.store == one.store)
         .filter_map(|(other_at, other)| match &other.event {
-            Event::Fact(other_fact)
-                if other_fact.version_id == fact.version_id && (other_fact.kind == 0) == (fact.kind == 0) =>
-            {
-                Some((other_at < at, other.position, other_fact))
-            }
+            Event::Fact(other_fact) if is_beside(fact, other_fact) => Some((other_at < at, other, other_fact)),
             _ => None,
         })
         .collect();
-    if let Some((_, position, _)) = others.iter().find(|(before, _, other)| *before && order(other) == order(fact)) {
-        return format!("duplicate of {position}");
+    if let Some((_, other, _)) = others.iter().find(|(before, _, other)| *before && order(other) == order(fact)) {
+        return format!("duplicate of {}", place(one, other));
     }
     let newer =
         |before: bool| others.iter().find(|(is_before, _, other)| *is_before == before && order(other) > order(fact));
@@ -66,19 +70,55 @@ fn verdict(at: usize, one: &Seen, seen: &[Seen], tables: &Tables) -> String {
         order(fact) >= (row.facts.0, row.facts.1, row.facts.2, row.facts.3.as_str())
     };
     match (newer(true), newer(false)) {
-        (Some((_, position, _)), _) => format!("stale: {position} is newer and was there before"),
+        (Some((_, other, _)), _) => format!("stale: {} is newer and was there before", place(one, other)),
         (None, _) if stands => "written: what the row shows".to_owned(),
-        (None, Some((_, position, _))) => format!("superseded by {position}"),
+        (None, Some((_, other, _))) => format!("superseded by {}", place(one, other)),
         (None, None) => "superseded by an event outside of what was looked at".to_owned(),
     }
 }
 
+/// What a removal of the whole key did: no version that is older than it may be left.
+fn removal(one: &Seen, fact: &Fact, tables: &Tables) -> String {
+    let mut rows = tables.rows.iter().filter(|((store, _), _)| *store == one.store).peekable();
+    if rows.peek().is_none() {
+        return "not in the tables, although it was read: were they restored or purged?".to_owned();
+    }
+    let deleted = Effect::Delete.code();
+    let older = rows.filter(|(_, row)| {
+        let (time, number, kind, _) = &row.facts;
+        !matches!(*kind, 0 | 3) && (*time, *number, *kind) < (fact.order_time, fact.order_seq, deleted)
+    });
+    match older.count() {
+        0 => "written: no older version of the key is left".to_owned(),
+        left => format!("not written to the end: {left} older versions of the key are left"),
+    }
+}
+
+fn removes_key(fact: &Fact) -> bool {
+    fact.kind == Effect::RemoveKey.code()
+}
+
+/// True for an event that is compared with another: about the same version, or about all of them.
+fn is_beside(fact: &Fact, other: &Fact) -> bool {
+    if removes_key(other) {
+        return fact.kind != 0;
+    }
+    other.version_id == fact.version_id && (other.kind == 0) == (fact.kind == 0)
+}
+
+/// Where another event stands, seen from one.
+fn place(one: &Seen, other: &Seen) -> String {
+    if other.partition == one.partition {
+        return other.position.to_string();
+    }
+    format!("{} of partition {}", other.position, other.partition)
+}
+
 /// What facts are compared by; of descriptions, the first two.
 fn order(fact: &Fact) -> (i64, i64, i16, &str) {
-    if fact.kind == 0 {
-        (fact.order_time, fact.order_seq, 0, "")
-    } else {
-        (fact.order_time, fact.order_seq, fact.kind, &fact.etag)
+    match fact.kind {
+        0 => (fact.order_time, fact.order_seq, 0, ""),
+        kind => (fact.order_time, fact.order_seq, kind.min(Effect::Delete.code()), &fact.etag),
     }
 }
 
@@ -95,13 +135,20 @@ mod tests {
             etag: "e".to_owned(),
             size: None,
         };
-        Seen { position, index: 0, stored_at_ms: 0, store: "s".to_owned(), event: Event::Fact(fact) }
+        Seen { partition: 0, position, index: 0, stored_at_ms: 0, store: "s".to_owned(), event: Event::Fact(fact) }
+    }
+
+    fn of_version(mut seen: Seen, version: &str, kind: i16) -> Seen {
+        if let Event::Fact(fact) = &mut seen.event {
+            (fact.version_id, fact.kind) = (version.to_owned(), kind);
+        }
+        seen
     }
 
     fn tables(time: i64, next: u64) -> Tables {
         let row = Row { facts: (time, 0, 1, "e".to_owned()), description: (i64::MIN, i64::MIN) };
         let rows = BTreeMap::from([(("s".to_owned(), String::new()), row)]);
-        Tables { rows, quarantined: BTreeMap::new(), next: Some(next) }
+        Tables { rows, quarantined: BTreeMap::new(), next: BTreeMap::from([(0, next), (1, next)]) }
     }
 
     #[test]
@@ -123,7 +170,35 @@ mod tests {
     #[test]
     fn quarantine_comes_before_everything_that_was_read() {
         let mut tables = tables(10, 5);
-        tables.quarantined.insert((1, -1), "refused_by_database".to_owned());
+        tables.quarantined.insert((0, 1, -1), "refused_by_database".to_owned());
         assert_eq!(verdicts(&[seen(1, 10)], &tables), ["quarantined: refused_by_database"]);
+        // The same position of another partition is another record.
+        assert_eq!(verdicts(&[Seen { partition: 1, ..seen(1, 10) }], &tables), ["written: what the row shows"]);
+    }
+
+    #[test]
+    fn each_partition_is_read_by_itself() {
+        let mut tables = tables(10, 5);
+        tables.next.insert(1, 1);
+        let events = [seen(1, 10), Seen { partition: 1, ..seen(1, 10) }, Seen { partition: 2, ..seen(0, 10) }];
+        assert_eq!(verdicts(&events, &tables), ["written: what the row shows", "not read yet", "not read yet"]);
+        let events = [seen(1, 10), Seen { partition: 1, ..seen(0, 5) }];
+        assert_eq!(verdicts(&events, &tables)[1], "stale: 1 of partition 0 is newer and was there before");
+    }
+
+    #[test]
+    fn a_removal_of_the_key_is_told_by_all_of_its_versions() {
+        let removed = of_version(seen(2, 20), "", 4);
+        let put = of_version(seen(1, 10), "v1", 1);
+        let mut tables = tables(20, 5);
+        let row = |kind, time| Row { facts: (time, 0, kind, String::new()), description: (i64::MIN, i64::MIN) };
+        tables.rows.insert(("s".to_owned(), String::new()), row(3, 20));
+        tables.rows.insert(("s".to_owned(), "v1".to_owned()), row(3, 20));
+        tables.rows.insert(("s".to_owned(), "v2".to_owned()), row(1, 30));
+        let told = verdicts(&[put.clone(), removed.clone()], &tables);
+        assert_eq!(told, ["superseded by 2", "written: no older version of the key is left"]);
+        tables.rows.insert(("s".to_owned(), "v1".to_owned()), row(1, 10));
+        let told = verdicts(&[put, removed], &tables);
+        assert_eq!(told[1], "not written to the end: 1 older versions of the key are left");
     }
 }
