@@ -30,7 +30,7 @@ pub(super) struct Parameters {
     since_seconds: u64,
 }
 
-/// Reads the partition of the object from a time on.
+/// Reads the stream from a time on.
 pub(super) async fn why(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
