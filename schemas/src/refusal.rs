@@ -14,7 +14,7 @@ pub enum FilterReason {
     EmptyNotification,
     /// A restore from an archive; also the end of the restored copy, which is not a deletion of the object.
     Restore,
-    /// Tags changed; S3 does not say to what.
+    /// Tags, retention or legal hold changed, and the event does not carry the whole description.
     Tagging,
     /// The access control list changed.
     Acl,
@@ -110,7 +110,7 @@ refusal_reasons! {
     TooManyEvents = "too_many_events",
     /// Over `parts_per_body_max`.
     TooManyParts = "too_many_parts",
-    /// More than two envelopes of SNS around each other.
+    /// More than two envelopes around each other, of SNS, SQS or Pub/Sub.
     TooManyEnvelopes = "too_many_envelopes",
     /// Over `bucket_bytes_max`.
     BucketTooLong = "bucket_too_long",
@@ -136,15 +136,15 @@ refusal_reasons! {
     LoneSurrogate = "lone_surrogate",
     /// A size that is negative, fractional or beyond 63 bits.
     BadSize = "bad_size",
-    /// A time that is not RFC 3339.
+    /// A time that is neither RFC 3339 nor one of the forms of ISO 8601 that are read beside it.
     BadTime = "bad_time",
     /// A time before 1970 or after 2106.
     TimeOutOfRange = "time_out_of_range",
     /// A time more than 24 hours after the event was published.
     TimeInFuture = "time_in_future",
-    /// A major version of the notification or of CloudEvents that is not known.
+    /// A major version of the notification (above 2) or of CloudEvents (not 1) that is another format.
     UnsupportedVersion = "unsupported_version",
-    /// `data_base64` is not base64.
+    /// `data_base64` of CloudEvents or `message.data` of Pub/Sub is not base64.
     BadBase64 = "bad_base64",
 }
 
