@@ -149,6 +149,51 @@ fn mixed() -> Vec<Event> {
     ]
 }
 
+/// A key that is removed with its versions, twice, between, before and after what else happens to it: versions, a marker,
+/// a version that comes back with a newer upload, and one of which only a description was ever told.
+fn removed() -> Vec<Event> {
+    let first = Event::create("b", "in/key", DAY_NS + SECOND, 10).version("v1");
+    let late = Event { dialect: Dialect::Aws, ..Event::create("b", "in/key", DAY_NS + 5 * SECOND, 50).version("v2") };
+    let bare = Event::create("b", "in/key", DAY_NS + 2 * SECOND, 20);
+    vec![
+        first.clone(),
+        bare.then(Kind::RemoveKey, DAY_NS + 4 * SECOND),
+        Event { description: None, ..late },
+        bare.clone(),
+        described(first.then(Kind::Describe, DAY_NS + 3 * SECOND).version("v3"), "alone"),
+        bare.then(Kind::RemoveKey, DAY_NS + 3 * SECOND + 1),
+    ]
+}
+
+/// A removal of the key at the very moment of other events: of a version's own deletion, told by another with a better
+/// class, of an upload, which it beats, and of the row without a version.
+fn removed_at_once() -> Vec<Event> {
+    let made = Event::create("b", "in/key", DAY_NS + SECOND, 10);
+    let version = made.clone().version("v1");
+    vec![
+        made.clone(),
+        made.then(Kind::RemoveKey, DAY_NS + SECOND),
+        version.clone(),
+        version.then(Kind::Delete, DAY_NS + SECOND),
+        version.then(Kind::Marker, DAY_NS + SECOND).version("m"),
+        made.then(Kind::Delete, DAY_NS + SECOND),
+    ]
+}
+
+/// A key without versions that is removed as one that has them, and comes back.
+fn removed_without_versions() -> Vec<Event> {
+    let made = Event::create("b", "in/key", DAY_NS + SECOND, 10);
+    let overwritten = Event::create("b", "in/key", DAY_NS + 3 * SECOND, 30);
+    vec![
+        made.clone(),
+        made.then(Kind::RemoveKey, DAY_NS + 2 * SECOND),
+        overwritten.clone(),
+        made.then(Kind::RemoveKey, DAY_NS + 4 * SECOND + 1),
+        Event::create("b", "in/key", DAY_NS + 5 * SECOND, 50),
+        described(made.then(Kind::Describe, DAY_NS + 2 * SECOND), "between"),
+    ]
+}
+
 /// Everything at one moment: kind, then version, then etag decide, and fields merge.
 fn simultaneous() -> Vec<Event> {
     let made = Event::create("b", "in/key", DAY_NS + SECOND, 10);
@@ -186,6 +231,21 @@ async fn every_order_of_a_key_with_versions() {
 #[tokio::test]
 async fn every_order_of_a_key_with_and_without_versions() {
     exhaust(&database().await, &mixed(), &some_splits()).await;
+}
+
+#[tokio::test]
+async fn every_order_of_a_key_that_is_removed_with_its_versions() {
+    exhaust(&database().await, &removed(), &some_splits()).await;
+}
+
+#[tokio::test]
+async fn every_order_of_a_key_that_is_removed_at_the_moment_of_other_events() {
+    exhaust(&database().await, &removed_at_once(), &some_splits()).await;
+}
+
+#[tokio::test]
+async fn every_order_of_a_key_that_is_removed_without_having_had_versions() {
+    exhaust(&database().await, &removed_without_versions(), &some_splits()).await;
 }
 
 #[tokio::test]

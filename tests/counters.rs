@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use millstream_connectors::sinks::metadata::recount::{Counter, Mode, Recount};
-use millstream_engine::{Recovery, task};
+use millstream_engine::{Outcome, Recovery, task};
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::{Database, Event, Generator, Kind, Model, Setup, Writer, compare, database, tables, until};
 use serde_json::{Value, json};
@@ -40,6 +40,65 @@ async fn two_writers_that_overwrite_one_key_at_the_same_time() {
     };
     tokio::join!(one.put(std::slice::from_ref(&second)), other.put(std::slice::from_ref(&third)), release);
     compare(&database, &Model::of([&first, &second, &third])).await;
+}
+
+/// Both bring the same event, and both have looked before either writes: one writes it, and only under its lock does the
+/// other see that nothing is left to write. Tables and totals are the same if both were counted as written.
+#[tokio::test]
+async fn two_writers_with_one_event_report_it_written_once_and_filtered_once() {
+    for version in ["", "v1"] {
+        let database = database().await;
+        let mut one = Writer::new("one", database.options(), &["0"]).await;
+        let mut other = Writer::new("other", database.options(), &["0"]).await;
+        let event = |second: u64, size| {
+            Event::create("uploads", "in/key", DAY_NS + second * 1_000_000_000, size).version(version)
+        };
+        let (first, second) = (event(1, 10), event(2, 200));
+        one.put(std::slice::from_ref(&first)).await;
+        // Its slot must not be leased while it waits.
+        other.put(std::slice::from_ref(&first)).await;
+
+        let mut holder = database.connect().await;
+        sqlx::raw_sql("BEGIN; SELECT FROM millstream.objects FOR UPDATE").execute(&mut holder).await.unwrap();
+        let release = async {
+            waiting(&database, 2).await;
+            sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+        };
+        let twice = std::slice::from_ref(&second);
+        let (one, other, ()) = tokio::join!(one.put(twice), other.put(twice), release);
+        let filtered = |outcome: &Outcome| outcome.filtered.values().sum::<u64>();
+        let mut outcomes = [(one.written, filtered(&one)), (other.written, filtered(&other))];
+        outcomes.sort_unstable();
+        assert_eq!(outcomes, [(0, 1), (1, 0)], "version {version:?}: {one:?} {other:?}");
+        compare(&database, &Model::of([&first, &second])).await;
+    }
+}
+
+/// A removal of the key and a new version of it, at the same time: whichever comes second finds the other.
+#[tokio::test]
+async fn a_key_is_removed_while_another_writer_brings_its_first_version() {
+    for older in [true, false] {
+        let database = database().await;
+        let mut one = Writer::new("one", database.options(), &["0"]).await;
+        let mut other = Writer::new("other", database.options(), &["0"]).await;
+        let event = |second: u64, size| Event::create("uploads", "in/key", DAY_NS + second * 1_000_000_000, size);
+        let first = event(1, 10);
+        let removal = first.then(Kind::RemoveKey, DAY_NS + 5_000_000_000);
+        let version = event(if older { 4 } else { 6 }, 300).version("v1");
+        one.put(std::slice::from_ref(&first)).await;
+        other.put(std::slice::from_ref(&first)).await;
+
+        let mut holder = database.connect().await;
+        sqlx::raw_sql("BEGIN; SELECT FROM millstream.objects FOR UPDATE").execute(&mut holder).await.unwrap();
+        let release = async {
+            waiting(&database, 2).await;
+            sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+        };
+        tokio::join!(one.put(std::slice::from_ref(&removal)), other.put(std::slice::from_ref(&version)), release);
+        compare(&database, &Model::of([&first, &removal, &version])).await;
+        let check = command(&database, &Setup::embedded(), &["counters", "check"]);
+        assert_eq!(check.code, 0, "{check:#?}");
+    }
 }
 
 /// One has inserted and not committed when the other copies the same key in.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail their test")]
 #![expect(clippy::print_stdout, reason = "seeds and figures belong to a test's output")]
 
+mod analytics;
 mod bench;
 mod commands;
 mod compose;

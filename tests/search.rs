@@ -311,6 +311,62 @@ async fn versions_and_markers_are_listed_only_when_asked_for() {
     millstream.finish().await;
 }
 
+/// A page may end at any row of a key: at the null version, which has no name, at a named one, at the last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_ends_at_a_version_loses_none_of_the_others_of_its_key() {
+    let database = database().await;
+    let millstream = Setup::new(&database).start().await;
+    let make = |key: &str, version: &str, second: u64| {
+        Event { description: None, ..Event::create("uploads", key, DAY_NS + second * 1_000_000_000, 1) }
+            .version(version)
+    };
+    let mut events = Vec::new();
+    for key in ["a", "b", "c"] {
+        events.extend(["", "1", "2", "null-ish"].iter().zip(1..).map(|(version, second)| make(key, version, second)));
+    }
+    put(&millstream, &events).await;
+    let name = |item: &Value| json!([item["key"], item["version_id"].as_str().unwrap_or_default()]);
+    let expected: Vec<Value> = events.iter().map(|event| json!([event.key, event.version])).collect();
+    for limit in 1..=13 {
+        for more in ["", "&metadata=%7B%7D", "&prefix=b"] {
+            let walked = walk(&millstream, &format!("{OBJECTS}?versions=true&limit={limit}{more}")).await;
+            let walked: Vec<Value> = walked.iter().map(name).collect();
+            let expected: Vec<Value> = match more {
+                "" => expected.clone(),
+                "&prefix=b" => expected.iter().filter(|row| row[0] == "b").cloned().collect(),
+                _ => Vec::new(),
+            };
+            assert_eq!(walked, expected, "{limit}{more}");
+        }
+    }
+    millstream.finish().await;
+}
+
+/// Rows that are larger together than an answer may be: the list ends early, and says that there is more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_is_cut_for_its_bytes_goes_on_where_it_was_cut() {
+    let database = database().await;
+    database
+        .execute(
+            "INSERT INTO millstream.objects (order_time, order_seq, desc_time, desc_seq, desc_hash, size, kind, order_class, current, store, bucket, key, version_id, etag, metadata, tags)
+             SELECT n, 0, n, 0, 0, n, 1, 2, true, 'default', 'uploads', 'in/' || lpad(n::text, 3, '0'), '', '',
+                    jsonb_build_object('stage', 'raw', 'text', repeat('x', 60000)), jsonb_build_object('text', repeat('y', 60000))
+             FROM generate_series(1, 150) n",
+        )
+        .await;
+    let millstream = Setup::new(&database).start().await;
+    let expected: Vec<String> = (1..=150).map(|number| format!("in/{number:03}")).collect();
+    for more in ["", "&metadata=%7B%22stage%22%3A%22raw%22%7D", "&versions=true"] {
+        let first = json(&millstream, &format!("{OBJECTS}?limit=1000{more}")).await;
+        let there = keys(&first).len();
+        assert!((2..150).contains(&there) && first["next"].is_string(), "{more}: {there} of 150, {}", first["next"]);
+        let walked = walk(&millstream, &format!("{OBJECTS}?limit=1000{more}")).await;
+        let walked: Vec<&str> = walked.iter().map(|item| item["key"].as_str().unwrap()).collect();
+        assert_eq!(walked, expected, "{more}");
+    }
+    millstream.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_description_older_than_its_object_is_neither_shown_nor_found() {
     let database = database().await;

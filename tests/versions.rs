@@ -98,6 +98,58 @@ async fn a_bucket_that_gets_versions_later() {
 }
 
 #[tokio::test]
+async fn a_removal_of_the_whole_key_takes_every_version_that_is_older_whenever_it_comes() {
+    let (first, second) = (made("v1", 1), made("v2", 2));
+    story(&[
+        (first.clone(), Some("v1")),
+        (second.clone(), Some("v2")),
+        (then(&first, Kind::RemoveKey, "", 4), None),
+        // Older than the removal, and later: gone all the same.
+        (made("v3", 3), None),
+        (made("", 2), None),
+        (then(&first, Kind::Marker, "m", 3), None),
+        // Newer: the key is there again.
+        (made("v4", 5), Some("v4")),
+        (made("", 6), Some("")),
+        // A removal that is late takes what is older than itself.
+        (then(&first, Kind::RemoveKey, "", 3), Some("")),
+        (then(&first, Kind::RemoveKey, "", 7), None),
+        (made("", 8), Some("")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_removal_of_a_key_that_nobody_knew_is_remembered() {
+    let first = made("v1", 1);
+    story(&[
+        (then(&first, Kind::RemoveKey, "", 4), None),
+        (first.clone(), None),
+        (made("", 3), None),
+        (made("v5", 5), Some("v5")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_removal_of_one_key_touches_no_other_key_bucket_or_store() {
+    let database = database().await;
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    let first = made("v1", 1);
+    let others = [
+        Event { key: "in/key2".to_owned(), ..first.clone() },
+        Event { key: "in/ke".to_owned(), ..first.clone() },
+        Event { bucket: "other".to_owned(), ..first.clone() },
+        Event { key: "in/key/".to_owned(), ..made("", 1) },
+    ];
+    let mut told = vec![first.clone(), then(&first, Kind::RemoveKey, "", 4)];
+    told.extend(others);
+    writer.put(&told).await;
+    compare(&database, &Model::of(&told)).await;
+    assert_eq!(database.number("SELECT count(*) FROM analytics.objects").await, 4);
+}
+
+#[tokio::test]
 async fn the_null_version_of_s3_is_the_row_without_a_version() {
     let bare = Event { dialect: Dialect::Aws, description: None, ..made("", 1) };
     let database = database().await;

@@ -41,6 +41,7 @@ pub const WRITER: &[Grant] = &[
     table("gap", &["SELECT", "INSERT"]),
     table("quarantine", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     Grant { kind: Kind::Function, name: "to_time(bigint)", privileges: &["EXECUTE"] },
+    Grant { kind: Kind::Function, name: "to_date(bigint)", privileges: &["EXECUTE"] },
     Grant { kind: Kind::Function, name: "from_time(timestamptz)", privileges: &["EXECUTE"] },
 ];
 

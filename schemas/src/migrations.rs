@@ -48,6 +48,10 @@ pub const MIGRATIONS: &[Migration] = &[
     step(6, "segment_changes", 6, include_str!("../migrations/0006_segment_changes.sql")),
     // An older program does not see the mark of a halt and would read on: it has to stay out.
     step(7, "halts", 7, include_str!("../migrations/0007_halts.sql")),
+    // An older program knows no removal of a whole key and would make rows of it alive again.
+    step(9, "key_removals", 9, include_str!("../migrations/0009_key_removals.sql")),
+    // An older program would leave metadata where the views show it after it has become too old for its object.
+    step(10, "analytics_time", 10, include_str!("../migrations/0010_analytics_time.sql")),
 ];
 
 /// The newest step that this program knows.

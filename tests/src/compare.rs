@@ -87,7 +87,8 @@ impl Snapshot {
         let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let rows = sqlx::query(
             "SELECT store, bucket, key, version_id, kind, order_time, order_seq, order_class, current, versioned, size, etag,
-                    desc_time, desc_seq, desc_hash, content_type, metadata::text, tags::text FROM millstream.objects",
+                    desc_time, desc_seq, desc_hash, content_type, coalesce(metadata, older_metadata)::text, tags::text,
+                    removed_time, removed_seq, removed_class FROM millstream.objects",
         );
         let objects = rows.fetch_all(&mut *snapshot).await?.iter().map(object).collect::<sqlx::Result<_>>()?;
         let buckets = sqlx::query(
@@ -128,12 +129,14 @@ impl Snapshot {
 
 fn object(row: &PgRow) -> sqlx::Result<(RowName, ObjectRow)> {
     let name = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+    let removed: (Option<i64>, Option<i64>, Option<i16>) = (row.try_get(18)?, row.try_get(19)?, row.try_get(20)?);
     let object = ObjectRow {
         kind: row.try_get(4)?,
         order: (row.try_get(5)?, row.try_get(6)?),
         order_class: row.try_get(7)?,
         current: row.try_get(8)?,
         versioned: row.try_get(9)?,
+        removed: removed.0.zip(removed.1).zip(removed.2).map(|((time, number), class)| (time, number, class)),
         size: row.try_get(10)?,
         etag: row.try_get(11)?,
         described: (row.try_get(12)?, row.try_get(13)?, row.try_get(14)?),

@@ -44,6 +44,8 @@ fn minio(event: &Event) -> Value {
         Kind::Create => "s3:ObjectCreated:Put",
         Kind::Marker => "s3:ObjectRemoved:DeleteMarkerCreated",
         Kind::Delete => "s3:ObjectRemoved:Delete",
+        Kind::RemoveKey if event.at_ns % 2 == 0 => "s3:ObjectRemoved:DeleteAllVersions",
+        Kind::RemoveKey => "s3:LifecycleDelMarkerExpiration:Delete",
         Kind::Describe => unreachable!("MinIO does not only describe"),
     };
     let mut object = json!({ "key": form_encoded(&event.key), "sequencer": format!("{:X}", event.at_ns) });
@@ -88,6 +90,7 @@ fn aws_record(event: &Event) -> Value {
         (Kind::Marker, _) => "LifecycleExpiration:DeleteMarkerCreated",
         (Kind::Delete, 0) => "ObjectRemoved:Delete",
         (Kind::Delete, _) => "LifecycleExpiration:Delete",
+        (Kind::RemoveKey, _) => unreachable!("S3 tells of each version that it removes"),
         (Kind::Describe, _) => unreachable!("S3 does not only describe"),
     };
     assert!(event.description.is_none(), "S3 tells no description");
@@ -110,6 +113,7 @@ fn event_bridge(event: &Event) -> Value {
         Kind::Create => ("Object Created", None),
         Kind::Marker => ("Object Deleted", Some("Delete Marker Created")),
         Kind::Delete => ("Object Deleted", Some("Permanently Deleted")),
+        Kind::RemoveKey => unreachable!("EventBridge tells of each version that S3 removes"),
         Kind::Describe => unreachable!("EventBridge does not only describe"),
     };
     assert!(event.description.is_none(), "EventBridge tells no description");
@@ -135,7 +139,7 @@ fn plain(event: &Event) -> Value {
         Kind::Create => "created",
         Kind::Delete => "deleted",
         Kind::Describe => "described",
-        Kind::Marker => unreachable!("the plain types have no markers"),
+        Kind::Marker | Kind::RemoveKey => unreachable!("the plain types have no markers and speak of one version"),
     };
     let mut data = json!({ "bucket": event.bucket, "key": event.key });
     facts(event, &mut data, "etag");

@@ -15,6 +15,8 @@ pub enum Kind {
     Marker = 2,
     /// Gone for good.
     Delete = 3,
+    /// Gone for good with all versions of its key.
+    RemoveKey = 4,
 }
 
 /// Content type, user metadata and tags, as far as they are told.

@@ -98,14 +98,18 @@ impl Generator {
             _ => String::new(),
         };
         let kind = match rng.random_range(0..100) {
-            0..60 => Kind::Create,
+            // Also in buckets that have no versions, where a rule removes what it was given.
+            0..2 => Kind::RemoveKey,
+            2..60 => Kind::Create,
             60..75 => Kind::Delete,
             75..85 if !version.is_empty() => Kind::Marker,
             75..85 => Kind::Create,
             _ => Kind::Describe,
         };
+        let version = if kind == Kind::RemoveKey { String::new() } else { version };
         let dialect = match kind {
             Kind::Describe => Dialect::Plain,
+            Kind::RemoveKey => Dialect::Minio,
             Kind::Marker => *[Dialect::Minio, Dialect::Aws, Dialect::EventBridge].choose(rng).expect("some"),
             Kind::Create | Kind::Delete => {
                 *[Dialect::Minio, Dialect::Minio, Dialect::Minio, Dialect::Aws, Dialect::EventBridge, Dialect::Plain]

@@ -11,6 +11,8 @@ use crate::event::{Event, Kind, Order};
 
 /// Store, bucket, key and version.
 pub type RowName = (String, String, String, String);
+/// Store, bucket and key.
+type KeyName = (String, String, String);
 
 /// One row of `millstream.objects`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +25,10 @@ pub struct ObjectRow {
     pub order_class: i16,
     /// Whether a reader without a version id gets this one.
     pub current: bool,
-    /// Whether the key has versions; only on the row without a version.
+    /// Whether the key has versions or was removed as a whole; only on the row without a version.
     pub versioned: bool,
+    /// Order and class of the newest removal of the whole key; only on the row without a version.
+    pub removed: Option<(i64, i64, i16)>,
     /// Bytes.
     pub size: Option<i64>,
     /// Entity tag.
@@ -106,16 +110,33 @@ impl Model {
 
     /// `millstream.objects`.
     pub fn objects(&self) -> BTreeMap<RowName, ObjectRow> {
+        // A removal of the whole key is an event of each of its rows, whichever of the two came first.
+        let mut removals: BTreeMap<KeyName, Vec<Event>> = BTreeMap::new();
+        for event in self.events.values().flatten().filter(|event| event.kind == Kind::RemoveKey) {
+            let key = (event.store.clone(), event.bucket.clone(), event.key.clone());
+            removals.entry(key).or_default().push(Event { kind: Kind::Delete, ..event.clone() });
+        }
+        let folded = |(store, bucket, key, _): &RowName, events: &[Event]| {
+            let removals = removals.get(&(store.clone(), bucket.clone(), key.clone())).map_or(&[][..], Vec::as_slice);
+            let own = events.iter().filter(|event| event.kind != Kind::RemoveKey);
+            row(&own.chain(removals).cloned().collect::<Vec<_>>())
+        };
         let mut rows: BTreeMap<RowName, ObjectRow> =
-            self.events.iter().map(|(name, events)| (name.clone(), row(events))).collect();
-        // A key with versions has a row without one, which says so.
-        let versioned: BTreeSet<RowName> = rows
+            self.events.iter().map(|(name, events)| (name.clone(), folded(name, events))).collect();
+        // A key with versions has a row without one, which says so; and so has one that was removed.
+        let versioned: BTreeSet<KeyName> = rows
             .keys()
             .filter(|(_, _, _, version)| !version.is_empty())
-            .map(|(store, bucket, key, _)| (store.clone(), bucket.clone(), key.clone(), String::new()))
+            .map(|(store, bucket, key, _)| (store.clone(), bucket.clone(), key.clone()))
+            .chain(removals.keys().cloned())
             .collect();
-        for head in versioned {
-            rows.entry(head).or_insert_with(|| row(&[])).versioned = true;
+        for (store, bucket, key) in versioned {
+            let removals = removals.get(&(store.clone(), bucket.clone(), key.clone())).into_iter().flatten();
+            let removed = removals.map(|event| event.order());
+            let removed = removed.map(|order| (stored(order.time), stored(order.number), order.class)).max();
+            let name = (store, bucket, key, String::new());
+            let head = rows.entry(name.clone()).or_insert_with(|| folded(&name, &[]));
+            (head.versioned, head.removed) = (true, removed);
         }
         for name in current(&rows) {
             rows.get_mut(&name).expect("one of them").current = true;
@@ -141,6 +162,10 @@ fn hours(objects: &BTreeMap<RowName, ObjectRow>) -> BTreeMap<(String, String, i6
     let mut hours: BTreeMap<_, Hour> = BTreeMap::new();
     for ((store, bucket, _, _), row) in objects.iter().filter(|(_, row)| row.kind != 0) {
         let seconds = ((row.order.0 as u64) ^ (1 << 63)) >> 32;
+        // Without a time it counts in no hour.
+        if row.order_class == 0 {
+            continue;
+        }
         let hour = hours.entry((store.clone(), bucket.clone(), (seconds - seconds % 3600) as i64)).or_default();
         if row.kind == Kind::Create as i16 {
             hour.created += 1;
@@ -171,6 +196,7 @@ fn row(events: &[Event]) -> ObjectRow {
         order_class: 0,
         current: false,
         versioned: false,
+        removed: None,
         size: None,
         etag: String::new(),
         described: (i64::MIN, i64::MIN, 0),

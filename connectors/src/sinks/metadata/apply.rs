@@ -11,10 +11,10 @@ use super::columns::{Columns, DescriptionRow, Row, Span};
 use super::copy;
 use super::counts::{Deltas, RowState};
 use super::error::Fault;
-use super::fold::{Folded, description_order, fold};
+use super::fold::{Folded, description_order, fold, is_shown};
 use super::lookup::Lookup;
 use super::stored::{self, Change, Known, Stored};
-use super::versions::Keys;
+use super::versions::{Keys, Removals};
 
 /// How much a transaction relies on nobody else writing the same keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +79,17 @@ async fn apply_pass(
             Known::Row(stored) => Some(stored),
             Known::Nothing => None,
         };
+        // What is stored of removals is read only under the lock of the head.
+        let removes = one.removal.is_some();
         if let Some(change) = stored.map(|stored| Change::of(columns, one, stored))
             && !change.is_any()
+            && !removes
         {
             unchanged(&mut applied.outcome, one, change.is_same(one));
             continue;
         }
-        if !columns.bytes(one.row.version).is_empty() || stored.is_some_and(|stored| stored.versioned) {
+        let versioned = !columns.bytes(one.row.version).is_empty() || stored.is_some_and(|stored| stored.versioned);
+        if versioned || removes {
             keys.add(columns, &one.row);
         }
         if stored.is_some() { newer.push((one, stored)) } else { fresh.push(one) }
@@ -113,14 +117,15 @@ async fn apply_pass(
             newer.sort_by(|(a, _), (b, _)| columns.key(&a.row).cmp(&columns.key(&b.row)));
         }
     }
-    update(connection, columns, &newer, &keys, care, applied).await?;
+    let removals = update(connection, columns, &newer, &keys, care, applied).await?;
+    keys.remove(connection, &before, removals, &mut applied.deltas).await?;
     keys.derive(connection, before, &mut applied.deltas).await
 }
 
 /// Counts a key whose row changed: the winning events are written, their copies duplicates, the others stale.
 fn written(outcome: &mut Outcome, one: &Folded) {
     let events = u64::from(one.events);
-    let written = (1 + u64::from(one.split)).min(events);
+    let written = u64::from(one.parts).min(events);
     let duplicates = u64::from(one.winners).saturating_sub(written).min(events - written);
     outcome.written += written;
     outcome.filter("duplicate", duplicates);
@@ -204,7 +209,8 @@ async fn insert_new<'a>(
     Ok(raced)
 }
 
-/// Updates rows that are there: as they were seen, or under locks taken in key order.
+/// Updates rows that are there: as they were seen, or under locks taken in key order. Returns the removals of whole keys
+/// that are newer than what was known.
 async fn update(
     connection: &mut Connection,
     columns: &Columns,
@@ -212,9 +218,10 @@ async fn update(
     keys: &Keys,
     care: Care,
     applied: &mut Applied,
-) -> Result<(), Fault> {
+) -> Result<Removals, Fault> {
+    let mut removals = Removals::default();
     if newer.is_empty() {
-        return Ok(());
+        return Ok(removals);
     }
     let seen: Option<Vec<&Stored>> = newer.iter().map(|(_, seen)| *seen).collect();
     let locked;
@@ -235,11 +242,19 @@ async fn update(
             return Err(Fault::Again);
         }
         let change = Change::of(columns, one, stored);
-        if !change.is_any() {
-            unchanged(&mut applied.outcome, one, change.is_same(one));
+        let removal = one.removal.filter(|removal| Some(*removal) > stored.removal);
+        if !change.is_any() && removal.is_none() {
+            let same = change.is_same(one) || (one.removal.is_some() && one.removal == stored.removal);
+            unchanged(&mut applied.outcome, one, same);
             continue;
         }
         written(&mut applied.outcome, one);
+        if let Some(removal) = removal {
+            removals.add(columns, &one.row, removal);
+        }
+        if !change.is_any() {
+            continue;
+        }
         let old = RowState { kind: stored.order.2, time: stored.order.0, size: stored.size, current: stored.current };
         let new = new_state(columns, &one.row, stored, change);
         // What is current of a key with versions is counted once, where it is derived.
@@ -249,8 +264,10 @@ async fn update(
         changes.changes.push(change);
         changes.stored.push(stored);
         changes.current.push(new.current);
+        changes.shown.push(stays_shown(&one.row, stored, change));
     }
-    changes.write(connection, columns).await
+    changes.write(connection, columns).await?;
+    Ok(removals)
 }
 
 /// Updates of one statement, a column each.
@@ -260,6 +277,8 @@ struct Changes<'a> {
     changes: Vec<Change>,
     stored: Vec<&'a Stored>,
     current: Vec<bool>,
+    /// Whether the description is of the facts, and not of older ones.
+    shown: Vec<bool>,
 }
 
 impl Changes<'_> {
@@ -289,12 +308,20 @@ impl Changes<'_> {
             .bind(described(columns, rows, |text| text.metadata))
             .bind(described(columns, rows, |text| text.tags))
             .bind(self.stored.iter().map(|stored| &*stored.writer).collect::<Vec<&str>>())
+            .bind(&self.shown)
             .execute(&mut *connection)
             .await
             .map_err(Fault::data)?;
         // The counters were told of every row: one that changed since it was seen would make them wrong.
         if done.rows_affected() == rows.len() as u64 { Ok(()) } else { Err(Fault::Again) }
     }
+}
+
+/// Whether the description of a row is of its facts once both are updated.
+fn stays_shown(row: &Row, stored: &Stored, change: Change) -> bool {
+    let facts = if change.facts_newer { (row.order_time, row.order_seq) } else { (stored.order.0, stored.order.1) };
+    let description = if change.desc_newer { description_order(row.description.as_ref()) } else { stored.description };
+    is_shown(description, facts)
 }
 
 /// What `objects_update.sql` makes of a row, for the counters.

@@ -23,6 +23,8 @@ pub struct Row {
     pub store: u16,
     /// Effect code: 0 describes only, 1 create, 2 marker, 3 delete.
     pub kind: i16,
+    /// Whether it deletes every row of its key; then `kind` is 3 and `version` is empty.
+    pub removes_key: bool,
     /// How far the order can be trusted.
     pub order_class: i16,
     /// Bucket name.

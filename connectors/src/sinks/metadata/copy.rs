@@ -4,10 +4,10 @@ use millstream_postgres::Connection;
 
 use super::columns::{Columns, Span};
 use super::error::Fault;
-use super::fold::{Folded, description_order};
+use super::fold::{Folded, description_order, is_shown};
 
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-const FIELDS: i16 = 18;
+const FIELDS: i16 = 19;
 /// The version byte in front of binary jsonb.
 const JSONB_VERSION: u8 = 1;
 
@@ -30,7 +30,9 @@ fn encode(columns: &Columns, rows: &[&Folded]) -> Vec<u8> {
     out.extend_from_slice(HEADER);
     for one in rows {
         let row = &one.row;
-        let (desc_time, desc_seq, desc_hash) = description_order(row.description.as_ref());
+        let description = description_order(row.description.as_ref());
+        let (desc_time, desc_seq, desc_hash) = description;
+        let shown = is_shown(description, (row.order_time, row.order_seq));
         let unversioned = columns.bytes(row.version).is_empty();
         out.extend_from_slice(&FIELDS.to_be_bytes());
         for number in [row.order_time, row.order_seq, desc_time, desc_seq, desc_hash] {
@@ -49,7 +51,8 @@ fn encode(columns: &Columns, rows: &[&Folded]) -> Vec<u8> {
             row.description.as_ref().and_then(pick).map(|span| columns.bytes(span))
         };
         optional(&mut out, text(|text| text.content_type));
-        for json in [text(|text| text.metadata), text(|text| text.tags)] {
+        let metadata = text(|text| text.metadata);
+        for json in [metadata.filter(|_| shown), text(|text| text.tags), metadata.filter(|_| !shown)] {
             match json {
                 Some(json) => {
                     length(&mut out, json.len() + 1);

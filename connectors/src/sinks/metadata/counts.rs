@@ -84,9 +84,10 @@ pub(super) fn first_segment(key: &str) -> &str {
     key.find('/').and_then(|at| key.get(..=at)).unwrap_or_default()
 }
 
-/// The hour of an order time: its upper half holds seconds.
-fn hour_of(order_time: i64) -> i64 {
-    ((order_time ^ i64::MIN) as u64 >> 32) as i64 / 3600
+/// The hour of an order time, whose upper half holds seconds. What has no time has no seconds there, and no hour.
+fn hour_of(order_time: i64) -> Option<i64> {
+    let seconds = ((order_time ^ i64::MIN) as u64 >> 32) as i64;
+    (seconds != 0).then_some(seconds / 3600)
 }
 
 impl Objects {
@@ -122,20 +123,16 @@ impl Deltas {
     pub(super) fn row(&mut self, columns: &Columns, row: &Row, old: RowState, new: RowState) {
         let (store, bucket) = (columns.store(row), columns.text(row.bucket));
         let Some(deltas) = self.of(store, bucket) else { return };
-        for (state, sign) in [(old, -1), (new, 1)] {
-            if state.kind == 0 {
-                continue;
-            }
-            let hour = deltas.hours.entry(hour_of(state.time)).or_default();
-            if state.kind == 1 {
-                hour.created += sign;
-                hour.bytes += i128::from(sign) * i128::from(state.size.unwrap_or(0));
-            } else {
-                hour.removed += sign;
-            }
-        }
+        deltas.facts(old, new);
         if columns.bytes(row.version).is_empty() {
             deltas.current(columns.text(row.key), old.current(), new.current());
+        }
+    }
+
+    /// Counts the change of the facts of one row, and nothing of what is current.
+    pub(super) fn facts(&mut self, store: &str, bucket: &str, old: RowState, new: RowState) {
+        if let Some(deltas) = self.of(store, bucket) {
+            deltas.facts(old, new);
         }
     }
 
@@ -212,6 +209,20 @@ impl Deltas {
 }
 
 impl BucketDeltas {
+    /// Moves a row from one hour to another. Without facts or without a time it is in none.
+    fn facts(&mut self, old: RowState, new: RowState) {
+        for (state, sign) in [(old, -1), (new, 1)] {
+            let hour = hour_of(state.time).filter(|_| state.kind != 0);
+            let Some(hour) = hour.map(|hour| self.hours.entry(hour).or_default()) else { continue };
+            if state.kind == 1 {
+                hour.created += sign;
+                hour.bytes += i128::from(sign) * i128::from(state.size.unwrap_or(0));
+            } else {
+                hour.removed += sign;
+            }
+        }
+    }
+
     fn current(&mut self, key: &str, old: Option<Current>, new: Option<Current>) {
         if old == new {
             return;
@@ -242,9 +253,13 @@ mod tests {
     #[test]
     fn an_hour_is_the_upper_half_of_the_order_time() {
         let time = (7_200u64 + 59) << 32;
-        assert_eq!(hour_of((time ^ (1 << 63)) as i64), 2);
+        assert_eq!(hour_of((time ^ (1 << 63)) as i64), Some(2));
         // After 2038 the plain cast would be negative.
         let late = u64::from(u32::MAX) << 32;
-        assert_eq!(hour_of((late ^ (1 << 63)) as i64), i64::from(u32::MAX) / 3600);
+        assert_eq!(hour_of((late ^ (1 << 63)) as i64), Some(i64::from(u32::MAX) / 3600));
+        // Undated: the second of publishing stands where timed events have the fraction.
+        for (time, hour) in [(0, None), (u64::from(u32::MAX), None), (1 << 32, Some(0))] {
+            assert_eq!(hour_of((time ^ (1 << 63)) as i64), hour, "{time}");
+        }
     }
 }

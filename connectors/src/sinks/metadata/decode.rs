@@ -71,8 +71,9 @@ impl Columns {
             record,
             index,
             store,
-            // A removal of the whole key is written as a deletion of the row without a version.
+            // A removal of the whole key is a deletion of each of its rows; the row without a version keeps it.
             kind: event.effect.code().min(Effect::Delete.code()),
+            removes_key: event.effect == Effect::RemoveKey,
             order_class: event.order.class as i16,
             bucket: self.push_text(&event.bucket),
             key: self.push_text(&event.key),

@@ -2,7 +2,8 @@
 //!
 //! Facts and description are folded separately, each to the one of highest order. Facts are ordered by (time, number,
 //! kind, etag); at equal order the larger size wins and a known one beats an unknown. Descriptions are ordered by (time,
-//! number); two that differ at equal order are left to a second pass, so that only the database compares JSON.
+//! number); two that differ at equal order are left to a second pass, so that only the database compares JSON. Of the
+//! removals of the whole key the newest is kept; as deletions of the row without a version they are among its facts.
 
 use std::cmp::Ordering;
 
@@ -17,9 +18,15 @@ pub(super) struct Folded {
     pub(super) events: u32,
     /// How many of them had exactly the order of the winning facts, or of the winning description.
     pub(super) winners: u32,
-    /// Whether facts and description were won by different events: then two are written, not one.
-    pub(super) split: bool,
+    /// How many different events won the facts, the description and the removal of the key: so many are written.
+    pub(super) parts: u32,
+    /// The newest removal of the whole key.
+    pub(super) removal: Option<Removal>,
 }
+
+/// The order of a removal of a whole key: time, number, class. The class is compared last, so that of two removals of
+/// equal order the better one is kept.
+pub(super) type Removal = (i64, i64, i16);
 
 /// The lowest order, of rows without facts or without description.
 const LOWEST: i64 = i64::MIN;
@@ -47,7 +54,8 @@ fn order(columns: &Columns, a: &Row, b: &Row) -> Ordering {
 fn fold_key(columns: &Columns, group: &[Row], later: &mut Vec<Row>) -> Option<Folded> {
     let last = group.last()?;
     if let [only] = group {
-        return Some(Folded { row: without_facts(*only), events: 1, winners: 1, split: false });
+        let removal = removal(only);
+        return Some(Folded { row: without_facts(*only), events: 1, winners: 1, parts: 1, removal });
     }
     let mut row = without_facts(*last);
     let equal_facts = |event: &&Row| last.kind != 0 && order(columns, event, last).is_eq();
@@ -71,16 +79,22 @@ fn fold_key(columns: &Columns, group: &[Row], later: &mut Vec<Row>) -> Option<Fo
         }
     }
     row.description = winner.and_then(|winner| winner.description);
+    let removed = group.iter().filter_map(removal).max();
     let wins_description = |event: &&Row| newest.is_some() && described(event) == newest;
-    let both = group.iter().filter(|event| equal_facts(event) && wins_description(event)).count();
-    let either = group.iter().filter(|event| equal_facts(event) || wins_description(event)).count();
+    let wins_removal = |event: &&Row| removed.is_some() && removal(event) == removed;
+    let wins = |event: &&Row| equal_facts(event) || wins_description(event) || wins_removal(event);
+    let winners = group.iter().filter(wins).count();
+    // Whether the facts and something else were won by one event; a removal describes nothing.
+    let shared = |other: &dyn Fn(&&Row) -> bool| group.iter().any(|event| equal_facts(&event) && other(&event));
+    let parts = [(newest.is_some(), shared(&wins_description)), (removed.is_some(), shared(&wins_removal))];
+    let parts = u32::from(last.kind != 0) + parts.iter().map(|(won, shared)| u32::from(*won && !shared)).sum::<u32>();
     let events = (group.len() - postponed) as u32;
-    Some(Folded {
-        row,
-        events,
-        winners: (either - postponed.min(either)) as u32,
-        split: both == 0 && last.kind != 0 && newest.is_some(),
-    })
+    Some(Folded { row, events, winners: (winners - postponed.min(winners)) as u32, parts, removal: removed })
+}
+
+/// The order of an event that removes the whole key.
+fn removal(event: &Row) -> Option<Removal> {
+    event.removes_key.then_some((event.order_time, event.order_seq, event.order_class))
 }
 
 /// An event that only describes has no place in the order of facts.
@@ -95,6 +109,11 @@ fn without_facts(mut row: Row) -> Row {
 fn describing_only(mut row: Row) -> Row {
     row.kind = 0;
     row
+}
+
+/// Whether a description is of the facts that it stands beside, and not of older ones: else it is kept and not shown.
+pub(super) fn is_shown(description: (i64, i64, i64), facts: (i64, i64)) -> bool {
+    (description.0, description.1) >= facts
 }
 
 /// The order and hash of a description; the lowest where there is none.

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgRow, Postgres};
 
 use super::columns::{Columns, Row};
 use super::error::Fault;
-use super::fold::{Folded, description_order};
+use super::fold::{Folded, Removal, description_order};
 use super::lookup::Sought;
 
 /// What is known of one key.
@@ -35,6 +35,8 @@ pub(super) struct Stored {
     pub(super) description: (i64, i64, i64),
     pub(super) versioned: bool,
     pub(super) current: bool,
+    /// The newest removal of the whole key; read under locks only, where a head row must have it.
+    pub(super) removal: Option<Removal>,
     /// Where this version of the row stands, and the transaction that wrote it.
     pub(super) place: String,
     pub(super) writer: String,
@@ -108,7 +110,8 @@ pub(super) async fn look(
         .bind(folded.iter().map(|one| columns.text(one.row.etag)).collect::<Vec<_>>())
         .bind(numbers(&|row| row.order_time))
         .bind(numbers(&|row| row.order_seq))
-        .bind(folded.iter().map(|one| one.row.kind).collect::<Vec<_>>())
+        // Of a row that may be removed with its key, what is stored must be known: kind 0 is never settled by a look.
+        .bind(folded.iter().map(|one| if one.removal.is_some() { 0 } else { one.row.kind }).collect::<Vec<_>>())
         .bind(numbers(&|row| row.size.unwrap_or(-1)))
         .bind(folded.iter().map(|one| one.row.order_class).collect::<Vec<_>>())
         .bind(folded.iter().map(|one| i32::from(one.row.store) + 1).collect::<Vec<_>>())
@@ -150,6 +153,7 @@ fn read_look(row: &PgRow, places: &[usize], known: &mut [Known]) -> Result<(), s
                 description: (*desc_times.get(n)?, *desc_seqs.get(n)?, *desc_hashes.get(n)?),
                 versioned: *versioned.get(n)?,
                 current: *current.get(n)?,
+                removal: None,
                 place: places.next()?,
                 writer: writers.next()?,
             })
@@ -196,8 +200,10 @@ pub(super) async fn lock(
     Ok(locked)
 }
 
-/// The columns that both statements have in common.
+/// A row that was locked.
 fn stored(row: &PgRow) -> Result<Stored, sqlx::Error> {
+    let removed_time: Option<i64> = row.try_get(14)?;
+    let removal = removed_time.map(|time| Ok::<Removal, sqlx::Error>((time, row.try_get(15)?, row.try_get(16)?)));
     Ok(Stored {
         order: (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?),
         etag: row.try_get(4)?,
@@ -206,6 +212,7 @@ fn stored(row: &PgRow) -> Result<Stored, sqlx::Error> {
         description: (row.try_get(7)?, row.try_get(8)?, row.try_get(9)?),
         versioned: row.try_get(10)?,
         current: row.try_get(11)?,
+        removal: removal.transpose()?,
         place: row.try_get(12)?,
         writer: row.try_get(13)?,
     })

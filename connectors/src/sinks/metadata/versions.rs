@@ -1,6 +1,9 @@
 //! Keys with versions: which of their rows is current is derived under the lock of their head row.
 //!
-//! Keys without versions never come here.
+//! A removal of the whole key is kept in the head row and folded into every row that is older, those that come later
+//! too: whoever writes a row of the key locks the head first, and so either sees the removal or is seen by it.
+//!
+//! Keys that never had versions nor such a removal never come here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +11,39 @@ use millstream_postgres::Connection;
 use sqlx::Row as _;
 
 use super::columns::{Columns, Row};
-use super::counts::{Current, Deltas};
+use super::counts::{Current, Deltas, RowState};
 use super::error::Fault;
+use super::fold::Removal;
+
+/// Bucket, key and store, which sort in lock order.
+type Name = (String, String, String);
 
 /// The versioned keys of a batch, in lock order.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    keys: BTreeSet<(String, String, String)>,
+    keys: BTreeSet<Name>,
 }
 
 /// Current objects of these keys, by ordinal.
-pub(super) type CurrentRows = BTreeMap<i64, Option<i64>>;
+type CurrentRows = BTreeMap<i64, Option<i64>>;
+
+/// What the locked keys were before they are written.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    current: CurrentRows,
+    /// Those that were removed as a whole.
+    removed: BTreeSet<Name>,
+}
+
+/// Removals of whole keys that are newer than those that the head rows keep.
+#[derive(Debug, Default)]
+pub(super) struct Removals(BTreeMap<Name, Removal>);
+
+impl Removals {
+    pub(super) fn add(&mut self, columns: &Columns, row: &Row, removal: Removal) {
+        self.0.insert(name(columns, row), removal);
+    }
+}
 
 impl Keys {
     pub(super) fn add(&mut self, columns: &Columns, row: &Row) {
@@ -38,33 +63,78 @@ impl Keys {
         columns.bytes(row.version).is_empty() && self.contains(columns, row)
     }
 
-    /// Locks the head rows; says what was current before.
-    pub(super) async fn lock(&self, connection: &mut Connection) -> Result<CurrentRows, Fault> {
+    /// Locks the head rows; says what was current before, and which keys had been removed.
+    pub(super) async fn lock(&self, connection: &mut Connection) -> Result<Before, Fault> {
         if self.keys.is_empty() {
-            return Ok(CurrentRows::new());
+            return Ok(Before::default());
         }
-        let (stores, buckets, keys) = self.bind();
-        sqlx::query(include_str!("sql/heads_lock.sql"))
+        let (stores, buckets, keys) = bind(&self.keys);
+        let removed = sqlx::query_as(include_str!("sql/heads_lock.sql"))
             .bind(stores)
             .bind(buckets)
             .bind(keys)
-            .execute(&mut *connection)
+            .fetch_all(&mut *connection)
             .await
             .map_err(Fault::data)?;
-        self.current(connection).await
+        Ok(Before { removed: removed.into_iter().collect(), current: self.current(connection).await? })
+    }
+
+    /// Keeps new removals, and folds them and those from before into the rows that are older.
+    pub(super) async fn remove(
+        &self,
+        connection: &mut Connection,
+        before: &Before,
+        removals: Removals,
+        deltas: &mut Deltas,
+    ) -> Result<(), Fault> {
+        let Removals(removals) = removals;
+        if !removals.is_empty() {
+            let (stores, buckets, keys) = bind(removals.keys());
+            sqlx::query(include_str!("sql/removals_keep.sql"))
+                .bind(stores)
+                .bind(buckets)
+                .bind(keys)
+                .bind(removals.values().map(|removal| removal.0).collect::<Vec<_>>())
+                .bind(removals.values().map(|removal| removal.1).collect::<Vec<_>>())
+                .bind(removals.values().map(|removal| removal.2).collect::<Vec<_>>())
+                .execute(&mut *connection)
+                .await
+                .map_err(Fault::data)?;
+        }
+        let removed: BTreeSet<&Name> = before.removed.iter().chain(removals.keys()).collect();
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let (stores, buckets, keys) = bind(removed.iter().copied());
+        let folded: Vec<(i64, i16, i64, Option<i64>, i64)> = sqlx::query_as(include_str!("sql/removals_fold.sql"))
+            .bind(stores)
+            .bind(buckets)
+            .bind(keys)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(Fault::data)?;
+        let removed: Vec<&Name> = removed.into_iter().collect();
+        for (ordinal, kind, time, size, removed_time) in folded {
+            let name = usize::try_from(ordinal - 1).ok().and_then(|at| removed.get(at));
+            let Some((bucket, _, store)) = name else { continue };
+            // What is current of the key is counted where it is derived.
+            let state = |kind, time, size| RowState { kind, time, size, current: false };
+            deltas.facts(store, bucket, state(kind, time, size), state(3, removed_time, None));
+        }
+        Ok(())
     }
 
     /// Derives `current` again and counts the difference.
     pub(super) async fn derive(
         &self,
         connection: &mut Connection,
-        before: CurrentRows,
+        before: Before,
         deltas: &mut Deltas,
     ) -> Result<(), Fault> {
         if self.keys.is_empty() {
             return Ok(());
         }
-        let (stores, buckets, keys) = self.bind();
+        let (stores, buckets, keys) = bind(&self.keys);
         sqlx::query(include_str!("sql/current_derive.sql"))
             .bind(stores)
             .bind(buckets)
@@ -75,13 +145,13 @@ impl Keys {
         let after = self.current(connection).await?;
         for (ordinal, (bucket, key, store)) in (1i64..).zip(&self.keys) {
             let state = |rows: &CurrentRows| rows.get(&ordinal).map(|size| Current { size: *size });
-            deltas.current(store, bucket, key, state(&before), state(&after));
+            deltas.current(store, bucket, key, state(&before.current), state(&after));
         }
         Ok(())
     }
 
     async fn current(&self, connection: &mut Connection) -> Result<CurrentRows, Fault> {
-        let (stores, buckets, keys) = self.bind();
+        let (stores, buckets, keys) = bind(&self.keys);
         let rows = sqlx::query(include_str!("sql/current_select.sql"))
             .bind(stores)
             .bind(buckets)
@@ -94,18 +164,19 @@ impl Keys {
             .collect::<Result<_, sqlx::Error>>()
             .map_err(Fault::ours)
     }
-
-    fn bind(&self) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
-        let mut columns = (Vec::new(), Vec::new(), Vec::new());
-        for (bucket, key, store) in &self.keys {
-            columns.0.push(&**store);
-            columns.1.push(&**bucket);
-            columns.2.push(&**key);
-        }
-        columns
-    }
 }
 
-fn name(columns: &Columns, row: &Row) -> (String, String, String) {
+/// Stores, buckets and keys as columns.
+fn bind<'a>(names: impl IntoIterator<Item = &'a Name>) -> (Vec<&'a str>, Vec<&'a str>, Vec<&'a str>) {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for (bucket, key, store) in names {
+        columns.0.push(&**store);
+        columns.1.push(&**bucket);
+        columns.2.push(&**key);
+    }
+    columns
+}
+
+fn name(columns: &Columns, row: &Row) -> Name {
     (columns.text(row.bucket).to_owned(), columns.text(row.key).to_owned(), columns.store(row).to_owned())
 }

@@ -19,7 +19,7 @@ use super::database::{Database, Expect};
 use super::screen;
 use crate::config::{Config, Pipeline};
 use crate::stream::open_topic;
-use crate::time::utc;
+use crate::time::{utc, utc_of_order};
 
 pub(crate) mod stream;
 
@@ -107,7 +107,8 @@ async fn look(
     for row in rows {
         let name = (row.try_get("store")?, row.try_get("version_id")?);
         let facts = (row.try_get("order_time")?, row.try_get("order_seq")?, row.try_get("kind")?, row.try_get("etag")?);
-        tables.rows.insert(name, Row { facts, description: (row.try_get("desc_time")?, row.try_get("desc_seq")?) });
+        let description = (row.try_get("desc_time")?, row.try_get("desc_seq")?);
+        tables.rows.insert(name, Row { facts, description });
     }
     for row in quarantine.iter().filter(|row| row.pipeline == pipeline.name) {
         if let (Ok(partition), Ok(position)) = (row.partition.parse(), row.position.parse()) {
@@ -164,24 +165,35 @@ fn print_rows(args: &Args, rows: &[PgRow]) -> anyhow::Result<()> {
             [("type", maybe("content_type")?), ("metadata", maybe("metadata")?), ("tags", maybe("tags")?)];
         let mut described: Vec<String> =
             description.into_iter().filter_map(|(name, text)| Some(format!("{name} {}", text?))).collect();
-        let (desc_time, order_time): (i64, i64) = (row.try_get("desc_time")?, row.try_get("order_time")?);
-        if !described.is_empty() && desc_time < order_time {
+        if !described.is_empty() && !is_described(row)? {
             described.push("(older than the object, so not shown with it)".to_owned());
         }
-        let kind: i16 = row.try_get("kind")?;
+        let (kind, order_time): (i16, i64) = (row.try_get("kind")?, row.try_get("order_time")?);
         table.push(vec![
             text("store")?,
             Some(text("version_id")?).filter(|version| !version.is_empty()).unwrap_or_else(|| "-".to_owned()),
             state(kind, row.try_get("current")?).to_owned(),
             row.try_get::<Option<i64>, _>("size")?.map_or_else(|| "-".to_owned(), |size| size.to_string()),
             text("etag")?,
-            order_time_text(order_time).filter(|_| kind != 0).unwrap_or_else(|| "-".to_owned()),
+            utc_of_order(order_time).filter(|_| kind != 0).unwrap_or_else(|| "-".to_owned()),
             class(row.try_get("order_class")?).to_owned(),
             described.join(" "),
         ]);
     }
     screen::print(&screen::table(&table));
     Ok(())
+}
+
+/// Whether the description is of this object, and not of one that it has replaced.
+fn is_described(row: &PgRow) -> Result<bool, sqlx::Error> {
+    let description: (i64, i64) = (row.try_get("desc_time")?, row.try_get("desc_seq")?);
+    Ok(description >= (row.try_get("order_time")?, row.try_get("order_seq")?))
+}
+
+/// The newest removal of the whole key, which the row without a version keeps.
+fn removed(row: &PgRow) -> Result<Option<(i64, i64)>, sqlx::Error> {
+    let (time, seq): (Option<i64>, Option<i64>) = (row.try_get("removed_time")?, row.try_get("removed_seq")?);
+    Ok(time.zip(seq))
 }
 
 fn state(kind: i16, current: bool) -> &'static str {
@@ -236,10 +248,6 @@ fn print_events(pipeline: &str, events: &Events) {
     for unreadable in &scan.unreadable {
         screen::print(&format!("\nnot read to the end: {}", screen::escape(unreadable)));
     }
-    if scan.unreadable > 0 {
-        let count = screen::grouped(scan.unreadable);
-        screen::print(&format!("\n{count} records of that range cannot be read: `millstream stream check` tells why"));
-    }
     if scan.seen.is_empty() {
         return screen::print(&format!("\nno events of it in the stream of pipeline {pipeline} ({range})"));
     }
@@ -248,11 +256,7 @@ fn print_events(pipeline: &str, events: &Events) {
     let mut table = vec![heads.map(str::to_owned).to_vec()];
     for (one, verdict) in scan.seen.iter().zip(told) {
         let (event, version, time) = match &one.event {
-            Event::Fact(fact) => (
-                effect(fact.kind),
-                screen::escape(&fact.version_id),
-                order_time_text(fact.order_time).unwrap_or_else(|| "-".to_owned()),
-            ),
+            Event::Fact(fact) => (effect(fact.kind), screen::escape(&fact.version_id), time(fact.order_time)),
             Event::Filtered { .. } => ("other", String::new(), String::new()),
             Event::Refused { .. } => ("refused", String::new(), String::new()),
         };
@@ -282,15 +286,9 @@ fn effect(kind: i16) -> &'static str {
     }
 }
 
-/// Undoes the order-preserving form: 32.32 fixed-point seconds with the sign bit flipped. `None` for an event without a
-/// time of its own, which has the second in which it was published behind the point.
-fn order_time_text(order_time: i64) -> Option<String> {
-    let fixed = order_time.cast_unsigned() ^ (1 << 63);
-    if fixed >> 32 == 0 {
-        return None;
-    }
-    let ms = (fixed >> 32) * 1000 + (((fixed & 0xffff_ffff) * 1000) >> 32);
-    Some(utc(i64::try_from(ms).unwrap_or(i64::MAX)))
+/// The object's own time for people.
+fn time(order_time: i64) -> String {
+    utc_of_order(order_time).unwrap_or_else(|| "-".to_owned())
 }
 
 fn print_json(
@@ -306,9 +304,11 @@ fn print_json(
             "store": row.try_get::<String, _>("store")?, "version_id": row.try_get::<String, _>("version_id")?,
             "state": state(kind, row.try_get("current")?), "current": row.try_get::<bool, _>("current")?,
             "size": row.try_get::<Option<i64>, _>("size")?, "etag": row.try_get::<String, _>("etag")?,
-            "time": order_time_text(order_time), "order_class": class(row.try_get("order_class")?),
+            "time": utc_of_order(order_time), "order_class": class(row.try_get("order_class")?),
             "content_type": row.try_get::<Option<String>, _>("content_type")?,
             "metadata": parsed(row.try_get("metadata")?), "tags": parsed(row.try_get("tags")?),
+            "description_is_older": !is_described(row)?,
+            "key_removed_at": removed(row)?.and_then(|(time, _)| utc_of_order(time)),
         }))
     };
     let quarantined = |row: &Quarantined| {

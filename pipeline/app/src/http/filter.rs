@@ -1,10 +1,12 @@
 //! Which objects a request speaks of, checked before the database is asked.
 
+use millstream_schemas::Order;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::access::Access;
 use super::problem::Problem;
+use crate::time::utc_of_order;
 
 /// What `metadata` may have: a containment test looks up each name and value in the index.
 const METADATA_BYTES_MAX: usize = 8 << 10;
@@ -49,7 +51,7 @@ impl Filter {
         store: &str,
     ) -> Result<Self, Problem> {
         let asked = access.store(parameters.store.take())?;
-        let filter = Filter {
+        let mut filter = Filter {
             store: asked.unwrap_or_else(|| store.to_owned()),
             bucket,
             prefix_end: prefix_end(&parameters.prefix),
@@ -65,6 +67,8 @@ impl Filter {
         filter.metadata.as_deref().map(check_metadata).transpose()?;
         filter.modified_after.as_deref().map(|time| check_time("modified_after", time)).transpose()?;
         filter.modified_before.as_deref().map(|time| check_time("modified_before", time)).transpose()?;
+        filter.modified_after = filter.modified_after.map(rounded);
+        filter.modified_before = filter.modified_before.map(rounded);
         Ok(filter)
     }
 
@@ -115,6 +119,13 @@ fn check_time(name: &str, text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A bound as exact as the times that are shown, rounded as they are: so the time that an event had, with all its digits,
+/// is on the same side as the one that is shown. What is no time of an object is left to the database.
+fn rounded(time: String) -> String {
+    let placed = Order::place(Some(&time), None, i64::MAX).ok().and_then(|order| utc_of_order(order.time_key()));
+    placed.unwrap_or(time)
+}
+
 /// The smallest text that is larger than everything that begins with the prefix. Keys are compared byte by byte, and
 /// UTF-8 sorts like its characters.
 fn prefix_end(prefix: &str) -> Option<String> {
@@ -151,6 +162,21 @@ mod tests {
         assert_eq!(prefix_end("a\u{10ffff}"), Some("b".to_owned()));
         assert_eq!(prefix_end("\u{10ffff}"), None);
         assert_eq!(prefix_end(""), None);
+    }
+
+    #[test]
+    fn a_bound_is_rounded_as_the_times_that_are_shown() {
+        for (asked, bound) in [
+            ("2026-11-29T10:00:00.412Z", "2026-11-29T10:00:00.412000Z"),
+            ("2026-11-29T12:00:00.4123455+02:00", "2026-11-29T10:00:00.412345Z"),
+            ("2026-11-29T10:00:00.999999999Z", "2026-11-29T10:00:00.999999Z"),
+            ("2026-11-29", "2026-11-29"),
+            ("1960-01-01T00:00:00Z", "1960-01-01T00:00:00Z"),
+            ("1970-01-01T00:00:00.5Z", "1970-01-01T00:00:00.5Z"),
+            ("2200-01-01T00:00:00Z", "2200-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(rounded(asked.to_owned()), bound);
+        }
     }
 
     #[test]

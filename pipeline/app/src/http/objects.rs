@@ -47,7 +47,8 @@ pub(super) struct Object {
     content_type: Option<String>,
     metadata: Option<Box<RawValue>>,
     tags: Option<Box<RawValue>>,
-    modified_at: String,
+    /// None when no event told a time.
+    modified_at: Option<String>,
     order_class: &'static str,
     current: bool,
     delete_marker: bool,

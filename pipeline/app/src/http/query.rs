@@ -28,13 +28,13 @@ pub(super) async fn begin(pool: &PgPool, timeout: Duration) -> Result<Transactio
     Ok(transaction)
 }
 
-/// Sets how long the next statements may take.
+/// Sets how long the next statements may take, and that a date without a time zone is one of UTC.
 pub(super) async fn limit(
     transaction: &mut Transaction<'static, Postgres>,
     timeout: Duration,
 ) -> Result<(), sqlx::Error> {
     // A number of ours: SET takes no parameters.
-    let set = format!("SET LOCAL statement_timeout = {}", timeout.as_millis().max(1));
+    let set = format!("SET LOCAL statement_timeout = {}; SET LOCAL timezone = 'UTC'", timeout.as_millis().max(1));
     sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut **transaction).await?;
     Ok(())
 }

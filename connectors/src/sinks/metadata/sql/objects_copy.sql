@@ -1,1 +1,1 @@
-COPY millstream.objects (order_time, order_seq, desc_time, desc_seq, desc_hash, size, kind, order_class, current, versioned, store, bucket, key, version_id, etag, content_type, metadata, tags) FROM STDIN (FORMAT binary)
+COPY millstream.objects (order_time, order_seq, desc_time, desc_seq, desc_hash, size, kind, order_class, current, versioned, store, bucket, key, version_id, etag, content_type, metadata, tags, older_metadata) FROM STDIN (FORMAT binary)

@@ -2,8 +2,8 @@
 -- the rows and in the counters of it, or in neither.
 WITH facts AS (
     SELECT current, kind, size, left(key, position('/' IN key)) AS segment,
-           -- The upper half of the order time holds seconds since 1970, with the sign bit flipped.
-           ((order_time >> 32) + 2147483648) / 3600 AS hour
+           -- The upper half of the order time holds seconds since 1970, with the sign bit flipped; without a time, none.
+           (nullif(order_time >> 32, -2147483648) + 2147483648) / 3600 AS hour
     FROM millstream.objects
     WHERE store = $1 AND bucket = $2
 ), sums AS (
@@ -27,7 +27,7 @@ WITH facts AS (
            SELECT c.segment FROM millstream.segment_sum c WHERE c.store = $1 AND c.bucket = $2
        )
     UNION ALL
-    SELECT NULL, hour, 0, 0, 0, created, created_bytes, removed FROM sums WHERE grouped = 2
+    SELECT NULL, hour, 0, 0, 0, created, created_bytes, removed FROM sums WHERE grouped = 2 AND hour IS NOT NULL
     UNION ALL
     SELECT NULL, NULL, objects, bytes, unknown_size, 0, 0, 0
     FROM millstream.bucket_count WHERE store = $1 AND bucket = $2

@@ -3,7 +3,7 @@
 SELECT count(*), coalesce(sum(size), 0)::text, count(*) FILTER (WHERE size IS NULL)
 FROM millstream.objects
 WHERE store = $1 AND bucket = $2 AND key >= $3 AND ($4::text IS NULL OR key < $4) AND current
-  AND ($5::jsonb IS NULL OR (metadata @> $5::jsonb AND (desc_time, desc_seq) >= (order_time, order_seq)))
+  AND ($5::jsonb IS NULL OR metadata @> $5::jsonb)
   AND ($6::bigint IS NULL OR size >= $6) AND ($7::bigint IS NULL OR size <= $7)
-  AND ($8::timestamptz IS NULL OR order_time >= millstream.from_time($8::timestamptz))
-  AND ($9::timestamptz IS NULL OR order_time < millstream.from_time($9::timestamptz))
+  AND ($8::timestamptz IS NULL OR millstream.to_time(order_time) >= $8::timestamptz)
+  AND ($9::timestamptz IS NULL OR millstream.to_time(order_time) < $9::timestamptz)
