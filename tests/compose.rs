@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use boon::{Compiler, Schemas};
-use millstream_tests::{Setup, database};
+use millstream_tests::{Proxy, Setup, database, until};
 use serde_json::{Map, Value, json};
 
 const SCHEMA: &str = include_str!("harness/compose-spec.json");
@@ -119,8 +120,40 @@ fn services_wait_for_what_can_come() {
     }
 }
 
-#[tokio::test]
-async fn the_health_check_of_millstream_asks_a_real_one() {
+/// The shell lines in the comment at the top, as somebody would paste them.
+fn commands() -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("docker-compose.yml")).unwrap();
+    let comment = text.lines().map_while(|line| line.strip_prefix('#'));
+    comment.filter_map(|line| line.strip_prefix("   ")).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_command_makes_tokens_that_millstream_takes() {
+    let commands = commands();
+    let (before, after) = commands[0].split_once(" && ").unwrap();
+    assert!(after.ends_with("docker compose up --build"), "{after}");
+    let database = database().await;
+    let setup = Setup::new(&database);
+    let made = Command::new("bash").arg("-c").arg(before).current_dir(setup.scratch()).status().unwrap();
+    assert!(made.success(), "{before}");
+    let compose = compose();
+    let named = compose["secrets"]["tokens"]["file"].as_str().unwrap();
+    let file = setup.scratch().join(named);
+    let line = std::fs::read_to_string(&file).unwrap();
+    let (name, token) = line.trim().split_once(':').unwrap();
+    assert_eq!(name, "dev");
+    // The container runs as another account, which must be able to read it.
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o044, 0o044, "{mode:o}");
+    let millstream = setup.set(&format!("http.tokens_file={}", file.display())).start().await;
+    let bearer = format!("Bearer {token}");
+    let status = millstream.send(hyper::Method::GET, "/v1/status", &[("authorization", &bearer)], "").await.unwrap();
+    assert_eq!(status.status, 200, "{}", status.text());
+    millstream.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_health_check_of_millstream_asks_whether_events_are_taken() {
     let compose = compose();
     let test: Vec<&str> = services(&compose)["millstream"]["healthcheck"]["test"]
         .as_array()
@@ -135,9 +168,21 @@ async fn the_health_check_of_millstream_asks_a_real_one() {
         Command::new("bash").arg("-c").arg(script).output().unwrap().status.success()
     };
     let database = database().await;
-    let millstream = Setup::new(&database).start().await;
-    assert!(healthy(millstream.address().port()));
+    let proxy = Proxy::start(&database).await;
+    let millstream = Setup::embedded().set(&format!("postgres.url={}", proxy.url())).start().await;
     let port = millstream.address().port();
+    assert!(healthy(port));
+    proxy.stall();
+    until("the database to be missed", Duration::from_secs(30), || async {
+        (millstream.get("/v1/status").await.json()["postgres"]["reachable"] == false).then_some(())
+    })
+    .await;
+    assert!(healthy(port), "events are taken without a database");
+    proxy.resume();
+    until("the database to be back", Duration::from_secs(30), || async {
+        (millstream.get("/readyz?for=queries").await.status == 200).then_some(())
+    })
+    .await;
     millstream.finish().await;
     assert!(!healthy(port));
 }

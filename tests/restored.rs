@@ -125,7 +125,8 @@ async fn a_database_that_answers_late_is_compared_all_the_same() {
     go_back(&setup, &first, &lost).await;
 
     proxy.stall();
-    let running = setup.start().await;
+    let mut running = setup.spawn();
+    running.ready_for("events").await;
     post(&running, &later).await;
     let status = running.get("/v1/status").await.json();
     assert_eq!(status["pipelines"][0]["verdict"]["verdict"], "braked", "{status:#}");

@@ -32,7 +32,12 @@ async fn more_clients_than_server_connections_write_and_read() {
     let shuffled = generator.shuffled(&events, 0.1);
     let reads = async {
         for _ in 0..40 {
-            let paths = ["/v1/buckets/uploads/count", "/v1/buckets/uploads/objects?limit=5", "/v1/buckets", "/readyz"];
+            let paths = [
+                "/v1/buckets/uploads/count",
+                "/v1/buckets/uploads/objects?limit=5",
+                "/v1/buckets",
+                "/readyz?for=queries",
+            ];
             for answer in futures(&running, &paths).await {
                 assert!(answer.status.is_success(), "{}", answer.text());
             }

@@ -132,7 +132,7 @@ impl Setup {
         }
     }
 
-    /// Starts a process and waits until `/readyz` says yes.
+    /// Starts a process and waits until it takes events and answers questions.
     ///
     /// # Panics
     /// If it ends, or is not ready in time; with what it logged.
@@ -157,11 +157,20 @@ pub struct Millstream {
 }
 
 impl Millstream {
-    /// Waits until it listens and is ready.
+    /// Waits until it listens, takes events and answers questions.
     ///
     /// # Panics
     /// If it ends, or is not ready in time; with what it logged.
     pub async fn ready(&mut self) {
+        self.ready_for("events").await;
+        self.ready_for("queries").await;
+    }
+
+    /// Waits until it listens and is ready for `events`, which need no database, or for `queries`.
+    ///
+    /// # Panics
+    /// If it ends, or is not ready in time; with what it logged.
+    pub async fn ready_for(&mut self, purpose: &str) {
         let began = tokio::time::Instant::now();
         loop {
             if let Some(status) = self.exited() {
@@ -170,15 +179,17 @@ impl Millstream {
             if self.address.is_none() {
                 self.address = self.lines().iter().find_map(|line| listening(line));
             }
-            if self.address.is_some()
-                && let Ok(answer) = self.send(Method::GET, "/readyz", &[], "").await
-                && answer.status.is_success()
-            {
+            if self.address.is_some() && self.is_ready(purpose).await {
                 return;
             }
             assert!(began.elapsed() < READY_WITHIN, "millstream is not ready:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    async fn is_ready(&self, purpose: &str) -> bool {
+        let answer = self.send(Method::GET, &format!("/readyz?for={purpose}"), &[], "").await;
+        answer.is_ok_and(|answer| answer.status.is_success())
     }
 
     /// Where it listens.

@@ -43,6 +43,8 @@ mod pace;
 
 mod user;
 
+mod token;
+
 mod psql;
 
 mod doctor;
@@ -124,6 +126,9 @@ pub enum Command {
     /// Accounts of the database for people and their tools.
     #[command(subcommand)]
     User(user::Command),
+    /// Tokens of the HTTP endpoint: who may do what.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Opens the database in psql.
     Psql(psql::Args),
     /// Looks into how the controller finds batch size and concurrency.
@@ -191,6 +196,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Positions(command) => positions::run(command, &load()?.config).await,
         Command::Stream(command) => stream::run(command, &load()?.config).await,
         Command::Counters(command) => counters::run(command, &load()?.config).await,
+        Command::Token(command) => token::run(&command, &load()?.config),
         Command::User(command) => user::run(&command, &load()?.config).await,
         Command::Psql(args) => psql::run(&args, &load()?.config).await,
     }

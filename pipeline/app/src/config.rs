@@ -126,6 +126,24 @@ pub struct Http {
     pub body_bytes_max: usize,
     /// Requests that may append at the same time; more are answered 429.
     pub appends_max: usize,
+    /// Open connections; when there are more, the idlest make room.
+    pub connections_max: usize,
+    /// Of those, the most of one peer address (of IPv6, a /64).
+    pub connections_per_peer_max: usize,
+    /// Beyond those, for health probes alone.
+    pub connections_kept: usize,
+    /// Seconds for the head of a request, from its first byte, or from the start of the connection.
+    pub head_seconds_max: u64,
+    /// Seconds between two requests of a connection.
+    pub idle_seconds_max: u64,
+    /// Seconds without a byte of a body that is not complete.
+    pub body_pause_seconds_max: u64,
+    /// Seconds for a whole body.
+    pub body_seconds_max: u64,
+    /// Seconds in which a client takes hardly any of an answer that waits for it.
+    pub answer_seconds_max: u64,
+    /// Bytes that are thrown away after an early answer, so that the client reads it.
+    pub discard_bytes_max: usize,
 }
 
 /// One pipeline.
@@ -401,6 +419,15 @@ impl Default for Http {
             tokens_file: None,
             body_bytes_max: 16 << 20,
             appends_max: 64,
+            connections_max: 512,
+            connections_per_peer_max: 448,
+            connections_kept: 16,
+            head_seconds_max: 20,
+            idle_seconds_max: 75,
+            body_pause_seconds_max: 10,
+            body_seconds_max: 60,
+            answer_seconds_max: 30,
+            discard_bytes_max: 64 << 20,
         }
     }
 }

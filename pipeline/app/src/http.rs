@@ -9,11 +9,14 @@
 
 mod connection;
 
-mod access;
+pub(crate) mod access;
 
 mod problem;
 
+mod asked;
+
 mod ingest;
+mod subscriptions;
 
 mod cursor;
 mod filter;
@@ -25,6 +28,7 @@ mod objects;
 mod health;
 mod look;
 mod metrics;
+mod probe;
 mod process;
 mod status;
 
@@ -55,8 +59,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::node::Node;
 use access::Tokens;
+use connection::Ends;
+use connection::places::Places;
+use connection::visit::Patience;
 use look::Looks;
 use metrics::Counts;
+use probe::Probe;
+use subscriptions::Subscriptions;
 
 /// How long requests in flight may take once the server is told to stop; the drain of the pipelines comes after it, and
 /// supervisors give a process about 30 s in all.
@@ -81,10 +90,15 @@ struct App {
     tokens: Option<Tokens>,
     /// Appends that may be in flight.
     appends: Semaphore,
+    /// How the last of them ended.
+    appends_ended: health::Appends,
     /// Bytes of request bodies that may be held, compressed and not, and of the records that are made of them.
     body_bytes: Arc<Semaphore>,
     counts: Counts,
+    places: Arc<Places>,
+    subscriptions: Subscriptions,
     looks: Looks,
+    probe: Probe,
 }
 
 impl App {
@@ -126,16 +140,26 @@ pub async fn serve(node: Arc<Node>) -> anyhow::Result<Server> {
     let app = Arc::new(App {
         tokens,
         appends: Semaphore::new(http.appends_max),
+        appends_ended: health::Appends::default(),
         body_bytes: Arc::new(Semaphore::new(body_bytes)),
         counts: Counts::new(),
+        places: Places::new(&node.config.http),
+        subscriptions: Subscriptions::default(),
         looks: Looks::new(&node),
+        probe: Probe::new(&node.connector),
         node,
     });
 
     let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
     let looking = look::keep_looking(Arc::clone(&app), stop.clone());
     drop(task::spawn("http look", tasks.track_future(looking)));
-    let accepting = connection::accept(listener, router(app), stop.clone(), abort.clone(), tasks.clone());
+    if app.tokens.is_some() {
+        let reading = access::keep_reading(Arc::clone(&app), stop.clone());
+        drop(task::spawn("http tokens", tasks.track_future(reading)));
+    }
+    let (places, patience) = (Arc::clone(&app.places), Patience::of(&app.node.config.http));
+    let ends = Ends { stop: stop.clone(), abort: abort.clone() };
+    let accepting = connection::accept(listener, router(app), places, patience, ends, tasks.clone());
     drop(task::spawn("http accept", tasks.track_future(accepting)));
     Ok(Server { address, draining, stop, abort, tasks })
 }

@@ -20,6 +20,8 @@ mod pace;
 
 pub mod stream;
 
+mod tokens;
+
 pub mod http;
 
 pub mod bench;

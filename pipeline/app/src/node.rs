@@ -40,6 +40,8 @@ pub struct Node {
     pub stream: Stream,
     /// How to reach the database.
     pub connect: PgConnectOptions,
+    /// Makes connections to it.
+    pub connector: Connector,
     /// Connections for queries; writers have their own.
     pub pool: PgPool,
     /// How the tables are.
@@ -148,6 +150,7 @@ impl Node {
             config,
             stream,
             connect,
+            connector: connector.clone(),
             pool,
             tables,
             pipelines,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::commit::Checkpoint;
 use crate::decode::{Columns, Decode};
+use crate::named::Named;
 use crate::source::{Partition, Position, Record};
 
 /// Records of one partition on their way into a batch.
@@ -112,6 +113,8 @@ pub struct Outcome {
     pub written: u64,
     /// Events that rightly changed nothing, by reason.
     pub filtered: BTreeMap<&'static str, u64>,
+    /// Those of them that have a name; none of them twice.
+    pub named: Named,
     /// Events kept aside in the quarantine table.
     pub quarantined: u64,
     /// Tries that the sink made to find the records that it had to refuse; none where it refused none. No events.

@@ -37,6 +37,7 @@ pub mod retry;
 
 pub mod flood;
 pub mod histogram;
+pub mod named;
 pub mod progress;
 pub mod watchdog;
 
@@ -51,6 +52,7 @@ pub use decode::Decode;
 pub use flood::FloodLimits;
 pub use gate::Gate;
 pub use limits::{BatchLimits, Limits};
+pub use named::Named;
 pub use progress::{Progress, Snapshot, Verdict};
 pub use retry::{Pressure, Recovery};
 pub use run::{Pipeline, Summary, run};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::batch::{Outcome, Receipt};
 use crate::flood::{Flood, FloodLimits};
 use crate::histogram::{Histogram, Reading};
+use crate::named::Named;
 use crate::source::{Partition, Position};
 
 /// The shared counters of one pipeline.
@@ -42,6 +43,7 @@ pub struct Progress {
 #[derive(Debug, Default)]
 struct Inner {
     filtered: BTreeMap<&'static str, u64>,
+    named: Arc<Named>,
     positions: BTreeMap<Partition, Position>,
     as_of_ms: BTreeMap<Partition, i64>,
     halted: BTreeMap<Partition, String>,
@@ -109,6 +111,8 @@ pub struct Snapshot {
     pub written: u64,
     /// Events that rightly changed nothing, by reason.
     pub filtered: BTreeMap<&'static str, u64>,
+    /// Those of them that have a name.
+    pub named: Arc<Named>,
     /// Events set aside.
     pub quarantined: u64,
     /// Tries made to find them.
@@ -195,6 +199,9 @@ impl Progress {
         let mut inner = lock(&self.inner);
         for (reason, events) in &outcome.filtered {
             *inner.filtered.entry(reason).or_default() += events;
+        }
+        if !outcome.named.is_empty() {
+            Arc::make_mut(&mut inner.named).merge(&outcome.named);
         }
         for range in receipt.ranges() {
             inner.positions.insert(range.partition.clone(), range.next.clone());
@@ -286,6 +293,7 @@ impl Progress {
             records: self.records.load(Relaxed),
             written: self.written.load(Relaxed),
             filtered: inner.filtered.clone(),
+            named: Arc::clone(&inner.named),
             quarantined: self.quarantined.load(Relaxed),
             isolating_tries: self.isolating_tries.load(Relaxed),
             transactions: self.transactions.load(Relaxed),

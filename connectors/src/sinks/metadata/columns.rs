@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millstream_engine::Named;
 use millstream_engine::decode::Columns as EngineColumns;
 
 /// A piece of the arena.
@@ -85,6 +86,8 @@ pub struct Columns {
     pub rows: Vec<Row>,
     /// Events to filter, by reason.
     pub filtered: BTreeMap<&'static str, u64>,
+    /// The names of those.
+    pub named: Named,
     /// Events to quarantine.
     pub refused: Vec<Refused>,
 }

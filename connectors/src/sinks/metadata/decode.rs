@@ -49,7 +49,10 @@ impl Columns {
     fn push(&mut self, record: u32, index: u16, store: u16, decoded: Decoded<'_>) {
         match decoded {
             Decoded::Event(event) => self.push_event(record, index, store, &event),
-            Decoded::Filtered { reason, .. } => *self.filtered.entry(reason.as_str()).or_default() += 1,
+            Decoded::Filtered { reason, name } => {
+                *self.filtered.entry(reason.as_str()).or_default() += 1;
+                self.named.add(reason.as_str(), &name, 1);
+            }
             Decoded::Refused(refusal) => {
                 let (reason, detail) = (refusal.reason.as_str(), refusal.detail);
                 self.refused.push(Refused { record, index, reason, detail });

@@ -94,6 +94,7 @@ impl Metadata {
         for (reason, events) in &batch.columns().filtered {
             outcome.filter(reason, *events);
         }
+        outcome.named.clone_from(&batch.columns().named);
         self.pending = Some((batch.ranges().to_vec(), outcome.clone()));
         let committed = commit(connection).await.map_err(Fault::ours);
         if committed.as_ref().is_err_and(Fault::is_too_slow) {

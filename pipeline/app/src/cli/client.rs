@@ -1,7 +1,7 @@
 //! The running process, asked over HTTP.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -13,6 +13,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::config::Config;
+use crate::http::access::{Need, need};
+use crate::tokens::{self, Entry, Scope};
 
 /// Names the address of the process that runs on a data directory.
 const ADDRESS_FILE: &str = "address";
@@ -29,7 +31,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(super) address: SocketAddr,
-    token: Option<String>,
+    tokens_file: Option<PathBuf>,
     connections: Connections<HttpConnector, Full<Bytes>>,
 }
 
@@ -51,12 +53,11 @@ impl Client {
     pub(crate) async fn find(config: &Config) -> anyhow::Result<Option<Client>> {
         let noted = std::fs::read_to_string(config.data_dir.join(ADDRESS_FILE)).ok();
         let noted = noted.and_then(|text| text.trim().parse().ok());
-        let token = token(config)?;
         for address in noted.into_iter().chain([config.http.listen]).map(reachable) {
             let connected = tokio::time::timeout(CONNECT_WITHIN, tokio::net::TcpStream::connect(address)).await;
             if address.port() != 0 && matches!(connected, Ok(Ok(_))) {
                 let connections = Connections::builder(TokioExecutor::new()).build_http();
-                return Ok(Some(Client { address, token, connections }));
+                return Ok(Some(Client { address, tokens_file: config.http.tokens_file.clone(), connections }));
             }
         }
         Ok(None)
@@ -81,11 +82,11 @@ impl Client {
         headers: &[(String, String)],
         body: Bytes,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        let mut request = Request::builder().method(&method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        if let Some(token) = &self.token {
+        if let Some(token) = self.token(&method, path)? {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(Full::new(body))?;
@@ -104,7 +105,7 @@ impl Client {
 
     /// Whether it is ready, as it says itself, part by part. Anything else may listen there, too: it is given up soon.
     pub(super) async fn ready(&self) -> anyhow::Result<Bytes> {
-        let answer = self.send(Method::GET, "/readyz", &[], Bytes::new());
+        let answer = self.send(Method::GET, "/readyz?for=queries", &[], Bytes::new());
         let answered = tokio::time::timeout(READY_WITHIN, answer).await;
         let (_, body) = answered
             .with_context(|| format!("{} did not answer within {} s", self.address, READY_WITHIN.as_secs()))??;
@@ -147,12 +148,35 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The first token that is for every store. Whoever can read the file is trusted with it.
-fn token(config: &Config) -> anyhow::Result<Option<String>> {
-    let Some(path) = &config.http.tokens_file else { return Ok(None) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("read the tokens in {}", path.display()))?;
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let found = lines.map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| words.len() == 1);
-    Ok(found
-        .and_then(|words| words.first().map(|word| word.split_once(':').map_or(*word, |(_, token)| token).to_owned())))
+impl Client {
+    /// The token for a request: one for everything if there is one, else one that may ask. Whoever can read the file is
+    /// trusted with it. It is read each time, because it may change while a command watches.
+    fn token(&self, method: &Method, path: &str) -> anyhow::Result<Option<String>> {
+        let Some(file) = &self.tokens_file else { return Ok(None) };
+        let entries = tokens::read(file)?;
+        let need = need(method.as_str(), path);
+        let may = |entry: &&Entry| match need {
+            Need::Nothing => true,
+            Need::OneOf(duties) => duties.iter().any(|duty| entry.scope.duties.has(*duty)),
+            Need::Everything => entry.scope == Scope::unlimited(),
+        };
+        // These are of all stores; everything else has a part that a limited token may see.
+        let whole =
+            path.starts_with("/v1/controller") || path.starts_with("/v1/pipelines/") && path.contains("/stream");
+        let free = entries.iter().filter(may).find(|entry| !entry.scope.is_limited());
+        let found = free.or_else(|| entries.iter().filter(may).find(|_| !whole));
+        if let Some(entry) = found {
+            return Ok(Some(entry.token.clone()));
+        }
+        let duty = match need {
+            Need::Nothing => return Ok(None),
+            Need::OneOf(duties) => duties.first().map_or("", |duty| duty.as_str()),
+            Need::Everything => "operate",
+        };
+        let limits = if whole { " and no limits" } else { "" };
+        bail!(
+            "no token in {} has the duty {duty}{limits}, which this needs: `millstream token add NAME --duties {duty}` makes one",
+            file.display()
+        )
+    }
 }

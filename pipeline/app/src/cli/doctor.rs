@@ -13,6 +13,8 @@ use crate::config::Loaded;
 
 mod machine;
 
+mod tokens;
+
 mod stream;
 
 mod postgres;
@@ -66,6 +68,7 @@ pub(super) async fn run(args: &Args, loaded: &Loaded) -> anyhow::Result<ExitCode
     let mut checks = vec![Check::good("configuration", format!("valid ({file})"))];
     let running = Client::find(config).await?;
     checks.extend(machine::look(config));
+    checks.extend(tokens::look(config));
     checks.extend(stream::look(config, running.as_ref()).await);
     checks.extend(postgres::look(config).await);
     let failed = checks.iter().filter(|check| check.state == State::Bad).count();

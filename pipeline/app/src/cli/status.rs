@@ -85,6 +85,11 @@ fn shown(client: &Client, status: &Value) -> String {
     for note in notes {
         text += &format!("\n{note}");
     }
+    if let Some(limits) = found(status, "limited_to").and_then(Value::as_object) {
+        let limit = |(name, value): (&String, &Value)| Some(format!("{name} {}", screen::escape(value.as_str()?)));
+        let limits: Vec<String> = limits.iter().filter_map(limit).collect();
+        text += &format!("\nthis command's token is for {} only and sees no more", limits.join(", "));
+    }
     text
 }
 

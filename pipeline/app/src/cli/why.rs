@@ -146,7 +146,14 @@ fn read(args: &Args, config: &Config, pipeline: &Pipeline) -> anyhow::Result<Sca
 }
 
 fn wanted<'a>(args: &'a Args, store_default: &'a str) -> Wanted<'a> {
-    Wanted { bucket: &args.bucket, key: &args.key, store: args.store.as_deref(), store_default, since: args.since }
+    Wanted {
+        bucket: &args.bucket,
+        key: &args.key,
+        store: args.store.as_deref(),
+        store_default,
+        since: args.since,
+        is_wanted: &|| true,
+    }
 }
 
 fn print_rows(args: &Args, rows: &[PgRow]) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Config, Controller, Kafka, Pipeline, StreamKind};
+use super::{Config, Controller, Http, Kafka, Pipeline, StreamKind};
 
 /// Each thread, connection and open file of a topic costs something; one machine gains nothing beyond a few dozen.
 const PARTITIONS_MAX: u32 = 1024;
@@ -20,16 +20,9 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     };
     let partitions = config.stream.partitions;
     refuse(!(1..=PARTITIONS_MAX).contains(&partitions), "stream.partitions", format!("is from 1 to {PARTITIONS_MAX}"));
-    let http = &config.http;
-    refuse(
-        !http.listen.ip().is_loopback() && http.tokens_file.is_none(),
-        "http.listen",
-        format!("is {}, which others can reach: name a file of tokens with http.tokens_file", http.listen),
-    );
-    refuse(http.appends_max == 0, "http.appends_max", "is at least 1".to_owned());
     let limits = &config.limits;
     refuse(
-        http.body_bytes_max < limits.record_bytes_max,
+        config.http.body_bytes_max < limits.record_bytes_max,
         "http.body_bytes_max",
         format!("is at least limits.record_bytes_max, {}", limits.record_bytes_max),
     );
@@ -57,6 +50,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         format!("is less than limits.stall_seconds, {}: the watchdog would not wait for it", limits.stall_seconds),
     );
     refuse(limits.segments_max < 0, "limits.segments_max", "is 0 or more".to_owned());
+    check_http(&config.http, &mut wrong);
     check_controller(&config.controller, &mut wrong);
     check_pipelines(&config.pipeline, &mut wrong);
     for (index, bridge) in config.bridge.iter().enumerate() {
@@ -74,6 +68,35 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         wrong.push((setting.unwrap_or("postgres").to_owned(), message));
     }
     wrong
+}
+
+fn check_http(http: &Http, wrong: &mut Vec<(String, String)>) {
+    let mut refuse = |is_wrong: bool, setting: &str, why: String| {
+        if is_wrong {
+            wrong.push((setting.to_owned(), format!("`{setting}` {why}")));
+        }
+    };
+    refuse(
+        !http.listen.ip().is_loopback() && http.tokens_file.is_none(),
+        "http.listen",
+        format!("is {}, which others can reach: name a file of tokens with http.tokens_file", http.listen),
+    );
+    refuse(http.appends_max == 0, "http.appends_max", "is at least 1".to_owned());
+    refuse(http.connections_max == 0, "http.connections_max", "is at least 1".to_owned());
+    refuse(
+        !(1..=http.connections_max).contains(&http.connections_per_peer_max),
+        "http.connections_per_peer_max",
+        format!("is from 1 to http.connections_max, {}", http.connections_max),
+    );
+    for (setting, seconds) in [
+        ("http.head_seconds_max", http.head_seconds_max),
+        ("http.idle_seconds_max", http.idle_seconds_max),
+        ("http.body_pause_seconds_max", http.body_pause_seconds_max),
+        ("http.body_seconds_max", http.body_seconds_max),
+        ("http.answer_seconds_max", http.answer_seconds_max),
+    ] {
+        refuse(!(1..=86_400).contains(&seconds), setting, "is from 1 to 86400".to_owned());
+    }
 }
 
 fn check_kafka(kafka: &Kafka, wrong: &mut Vec<(String, String)>) {

@@ -1,153 +1,139 @@
-//! Who may do what: bearer tokens, and what a browser may be talked into.
+//! Who may do what: tokens, and what a browser may be talked into.
+//!
+//! What a route needs is in one table, [`need`]; what a token reaches is decided by [`Scope::allows`]. Outside of that the
+//! answer is 403 in the same words, whether the thing is there or not.
 //!
 //! Without tokens the endpoint listens on loopback only, where every local user is trusted but web pages are not: a
 //! page of another site must neither post events (`Origin`) nor read answers through a name that it points at this
 //! machine (`Host`).
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use sha2::{Digest as _, Sha256};
 
 use super::Shared;
+use super::asked;
+use super::connection::visit::Visit;
 use super::problem::Problem;
+use crate::tokens::{Duty, Scope, Thing, is_store};
+
+mod known;
+use known::Shown;
+pub(super) use known::{Standing, Tokens, keep_reading};
 
 /// Answered to anybody: they tell nothing that is in the tables or in the stream.
 const OPEN: [&str; 6] = ["/", "/page.js", "/page.css", "/healthz", "/readyz", "/openapi.json"];
-/// Shorter ones can be guessed.
-const TOKEN_BYTES_MIN: usize = 16;
-/// Compared one by one on every request.
-const TOKENS_MAX: usize = 1000;
 
-/// The tokens that are accepted.
-#[derive(Debug)]
-pub(super) struct Tokens(Vec<Token>);
-
-#[derive(Debug)]
-struct Token {
-    /// Of the token: what is compared has one length, and a memory dump shows no token.
-    digest: [u8; 32],
-    name: Option<String>,
-    store: Option<Arc<str>>,
+/// What a path asks of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing.
+    Nothing,
+    /// One of these duties.
+    OneOf(&'static [Duty]),
+    /// Everything: the path is in no row, so that a route that was forgotten here is shut.
+    Everything,
 }
 
-/// What the client of a request may touch.
+/// What a path asks of a token; for the client, which chooses its token by it, as well.
+pub(crate) fn need(method: &str, path: &str) -> Need {
+    let path = path.split('?').next().unwrap_or_default();
+    let is_below = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    match path {
+        _ if OPEN.contains(&path) => Need::Nothing,
+        "/v1/events" => Need::OneOf(&[Duty::Ingest]),
+        "/v1/why" => Need::OneOf(&[Duty::Read]),
+        _ if is_below("/v1/buckets") => Need::OneOf(&[Duty::Read]),
+        "/v1/controller" if method == "PATCH" => Need::OneOf(&[Duty::Operate]),
+        "/v1/status" | "/v1/decisions" | "/v1/controller" => Need::OneOf(&[Duty::Operate, Duty::Metrics, Duty::Read]),
+        "/metrics" => Need::OneOf(&[Duty::Metrics]),
+        // Records as they came, for commands that move positions and look at the stream.
+        _ if is_below("/v1/pipelines") && path.contains("/stream") => Need::OneOf(&[Duty::Operate, Duty::Read]),
+        _ if is_below("/v1/pipelines") => Need::OneOf(&[Duty::Operate]),
+        _ => Need::Everything,
+    }
+}
+
+/// What the client of a request may do.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
-    store: Option<Arc<str>>,
-}
-
-impl Tokens {
-    /// Reads a file of one token a line, as `[name:]token [store=NAME]`; `#` begins a comment.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Tokens> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read the tokens in {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("read the tokens in {}", path.display()))
-    }
-
-    fn parse(text: &str) -> anyhow::Result<Tokens> {
-        let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.split('#').next().unwrap_or("")));
-        let lines = lines.filter(|(_, line)| !line.trim().is_empty());
-        // The message must not repeat the line: it holds a secret, and messages end up in logs.
-        let tokens = lines.map(|(number, line)| Token::parse(line).with_context(|| format!("line {number}")));
-        let tokens: Vec<Token> = tokens.collect::<anyhow::Result<_>>()?;
-        if tokens.is_empty() || tokens.len() > TOKENS_MAX {
-            bail!("{} tokens found, from 1 to {TOKENS_MAX} are possible", tokens.len());
-        }
-        Ok(Tokens(tokens))
-    }
-
-    /// The token that a request shows, if it is one of these. Takes equally long for every wrong one.
-    fn find(&self, headers: &HeaderMap) -> Option<&Token> {
-        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-        let (scheme, shown) = value.split_at_checked(b"bearer ".len())?;
-        if !scheme.eq_ignore_ascii_case(b"bearer ") {
-            return None;
-        }
-        let digest: [u8; 32] = Sha256::digest(shown.trim_ascii()).into();
-        let same = |token: &Token| token.digest.iter().zip(&digest).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0;
-        self.0.iter().fold(None, |found, token| if same(token) { Some(token) } else { found })
-    }
-}
-
-impl Token {
-    fn parse(line: &str) -> anyhow::Result<Token> {
-        let mut words = line.split_whitespace();
-        let word = words.next().unwrap_or_default();
-        let (name, token) = match word.split_once(':') {
-            Some((name, token)) => (Some(name.to_owned()), token),
-            None => (None, word),
-        };
-        if token.len() < TOKEN_BYTES_MIN {
-            bail!("a token has at least {TOKEN_BYTES_MIN} characters: make one with `openssl rand -hex 24`");
-        }
-        let mut store = None;
-        for word in words {
-            match word.strip_prefix("store=") {
-                Some(name) if is_store(name) => store = Some(Arc::from(name)),
-                Some(_) => bail!("a store is named by 1 to 63 of a-z 0-9 . _ -, beginning with a letter or digit"),
-                None => bail!("only `store=NAME` may follow a token"),
-            }
-        }
-        Ok(Token { digest: Sha256::digest(token).into(), name, store })
-    }
+    pub(super) scope: Scope,
+    /// Whether nobody knows who it is.
+    pub(super) is_anonymous: bool,
 }
 
 impl Access {
-    /// The store that a request speaks of: the one it asks for if it may, the only one it may otherwise.
+    fn all() -> Self {
+        Access { scope: Scope::unlimited(), is_anonymous: false }
+    }
+
+    /// Of a request to an open path, without a token.
+    fn anonymous() -> Self {
+        Access { scope: Scope { duties: crate::tokens::Duties::default(), ..Scope::unlimited() }, is_anonymous: true }
+    }
+
+    /// Whether it may see what concerns all stores.
+    pub(super) fn sees_everything(&self) -> bool {
+        !self.is_anonymous && self.scope.reaches(Thing::Everything)
+    }
+
+    /// Refuses a limited token what concerns everything.
+    pub(super) fn every_store(&self) -> Result<(), Problem> {
+        if self.sees_everything() { Ok(()) } else { Err(forbidden()) }
+    }
+
+    /// Refuses what is out of reach.
+    pub(super) fn check(&self, duty: Duty, thing: Thing<'_>) -> Result<(), Problem> {
+        if self.scope.allows(duty, thing) { Ok(()) } else { Err(forbidden()) }
+    }
+
+    /// The store that a request speaks of: the one it asks for if it may, the token's only one otherwise.
     pub(super) fn store(&self, asked: Option<String>) -> Result<Option<String>, Problem> {
-        if let Some(asked) = &asked
-            && !is_store(asked)
-        {
+        let named = asked.as_deref().unwrap_or("a");
+        if !is_store(named) {
             let detail = "store: 1 to 63 of a-z 0-9 . _ -, beginning with a letter or digit, as in ?store=minio-a";
             return Err(Problem::bad_request(detail));
         }
-        match (&self.store, asked) {
-            (Some(own), Some(asked)) if **own != *asked => {
-                let detail = format!("this token is for store {own} only; leave out ?store= or ask for another token");
-                Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token is for another store", detail))
-            }
+        match (&self.scope.store, asked) {
+            (Some(own), Some(asked)) if **own != *asked => Err(forbidden()),
             (Some(own), _) => Ok(Some(own.to_string())),
             (None, asked) => Ok(asked),
         }
     }
 
-    /// Refuses a token of one store what concerns all of them.
-    pub(super) fn every_store(&self) -> Result<(), Problem> {
-        let Some(own) = &self.store else { return Ok(()) };
-        let detail = format!("this token is for store {own} only; ask for one that is for every store");
-        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token is for one store", detail))
+    /// The prefix of keys that a question may be answered for: the one it asks for, narrowed to the token's own.
+    pub(super) fn prefix(&self, store: &str, bucket: &str, asked: String) -> Result<String, Problem> {
+        let own = self.scope.prefix.as_deref().unwrap_or_default();
+        let prefix = if own.starts_with(&*asked) { own.to_owned() } else { asked };
+        self.check(Duty::Read, Thing::Keys(store, bucket, &prefix))?;
+        Ok(prefix)
     }
 }
 
-/// Whether a text can name a store.
-pub(super) fn is_store(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let inside = |byte: u8| plain(byte) || matches!(byte, b'.' | b'_' | b'-');
-    (1..=63).contains(&name.len()) && name.bytes().next().is_some_and(plain) && name.bytes().all(inside)
+/// The one answer to what a token is not for.
+pub(super) fn forbidden() -> Problem {
+    let detail = "its duties or its limits (store, bucket, prefix) leave this out, whether it is there or not; `millstream token ls` shows both";
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token is not for this", detail)
 }
 
 /// Lets a request pass, with its [`Access`], or refuses it.
 pub(super) async fn check(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
-    let is_open = OPEN.contains(&request.uri().path());
+    let need = need(request.method().as_str(), request.uri().path());
     let access = match &app.tokens {
-        None => local(request.uri(), request.headers()).map(|()| Access { store: None }),
-        Some(tokens) => match tokens.find(request.headers()) {
-            Some(token) => {
-                tracing::trace!(token = token.name, path = request.uri().path(), "request");
-                Ok(Access { store: token.store.clone() })
-            }
-            None if is_open => Ok(Access { store: None }),
-            None => Err(unauthorized()),
-        },
+        None => local(&request, need).map(|()| Access::all()),
+        Some(tokens) => known(tokens, &request, need),
     };
-    match access {
+    match access.and_then(|access| asked::check(request.uri()).map(|()| access)) {
         Ok(access) => {
+            if !access.is_anonymous
+                && let Some(visit) = request.extensions().get::<Arc<Visit>>()
+            {
+                visit.becomes_known();
+            }
             request.extensions_mut().insert(access);
             next.run(request).await
         }
@@ -155,26 +141,67 @@ pub(super) async fn check(State(app): State<Shared>, mut request: Request, next:
     }
 }
 
-fn unauthorized() -> Problem {
-    let detail = "send the header `authorization: Bearer TOKEN` with a token of http.tokens_file";
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "a token is needed", detail)
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"millstream\""))
+/// Who asks, if the token may ask at all.
+fn known(tokens: &Tokens, request: &Request, need: Need) -> Result<Access, Problem> {
+    let Some(shown) = Shown::of(request.headers()) else {
+        return if need == Need::Nothing { Ok(Access::anonymous()) } else { Err(unauthorized()) };
+    };
+    let Some((name, scope)) = tokens.find(&shown) else {
+        return if need == Need::Nothing { Ok(Access::anonymous()) } else { Err(unauthorized()) };
+    };
+    // A browser sends what it was once given for Basic with every request, also one that another site makes it send.
+    if shown.is_basic {
+        same_site(request, need)?;
+    }
+    tracing::trace!(token = name, path = request.uri().path(), "request");
+    let may = match need {
+        Need::Nothing => true,
+        Need::OneOf(duties) => duties.iter().any(|duty| scope.duties.has(*duty)),
+        Need::Everything => scope == Scope::unlimited(),
+    };
+    if may { Ok(Access { scope, is_anonymous: false }) } else { Err(forbidden()) }
 }
 
-/// Refuses what a browser sends on behalf of another site.
-fn local(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-    let forbidden = |detail: &str| Problem::new(StatusCode::FORBIDDEN, "forbidden", "not from this machine", detail);
-    let host = headers.get(header::HOST).map(|value| value.to_str().unwrap_or("?"));
-    let Some(host) = uri.authority().map(|authority| authority.as_str()).or(host) else { return Ok(()) };
+fn unauthorized() -> Problem {
+    let detail = "send the header `authorization: Bearer TOKEN` with a token of http.tokens_file, or Basic with it as the password";
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "a token is needed", detail)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"millstream\""))
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"millstream\", charset=\"UTF-8\""))
+}
+
+/// Refuses what a browser sends on behalf of another site, where there are no tokens.
+fn local(request: &Request, need: Need) -> Result<(), Problem> {
+    let Some(host) = host(request.uri(), request.headers()) else { return Ok(()) };
     if !is_local(host) {
-        return Err(forbidden("without tokens only localhost and addresses are answered; configure http.tokens_file"));
+        return Err(foreign("without tokens only localhost and addresses are answered; configure http.tokens_file"));
     }
-    let origin = headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or("?"));
+    same_site(request, need)
+}
+
+/// The name that the client knows this server by.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let host = headers.get(header::HOST).map(|value| value.to_str().unwrap_or("?"));
+    uri.authority().map(|authority| authority.as_str()).or(host)
+}
+
+/// Refuses what a page of another site makes a browser send: scripts and forms say so in `Origin`, pictures and the like
+/// only in `Sec-Fetch-Site`.
+fn same_site(request: &Request, need: Need) -> Result<(), Problem> {
+    let headers = request.headers();
+    let host = host(request.uri(), headers).unwrap_or_default();
+    let text = |value: &header::HeaderValue| value.to_str().unwrap_or("?").to_owned();
+    let origin = headers.get(header::ORIGIN).map(text);
     let is_own = |origin: &str| origin.split_once("://").is_some_and(|(_, rest)| rest == host);
-    if origin.is_some_and(|origin| !is_own(origin)) {
-        return Err(forbidden("the request comes from a web page of another site"));
+    let site = headers.get("sec-fetch-site").map(text);
+    let crosses = need != Need::Nothing && matches!(site.as_deref(), Some("cross-site" | "same-site"));
+    if origin.is_some_and(|origin| !is_own(&origin)) || crosses {
+        return Err(foreign("the request comes from a web page of another site"));
     }
     Ok(())
+}
+
+fn foreign(detail: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "not from this machine", detail)
 }
 
 /// Whether an authority is an address or localhost, so that nobody else can make it point here.
@@ -191,48 +218,6 @@ fn is_local(authority: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn shown(value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
-    }
-
-    #[test]
-    fn tokens_are_found_with_their_store() {
-        let tokens = Tokens::parse(
-            "# producers\nminio:0123456789abcdef0123 store=minio-a # rotated in May\n\nfedcba98765432100000\n",
-        )
-        .unwrap();
-        let found = tokens.find(&shown("Bearer 0123456789abcdef0123")).unwrap();
-        assert_eq!((found.name.as_deref(), found.store.as_deref()), (Some("minio"), Some("minio-a")));
-        assert!(tokens.find(&shown("bearer fedcba98765432100000")).unwrap().store.is_none());
-        for wrong in
-            ["Bearer 0123456789abcdef012", "Bearer ", "Basic fedcba98765432100000", "fedcba98765432100000", "B"]
-        {
-            assert!(tokens.find(&shown(wrong)).is_none(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_bad_line_is_named_and_not_repeated() {
-        for bad in ["", "# none\n", "short", "0123456789abcdef stor=a", "0123456789abcdef store=A"] {
-            let message = format!("{:#}", Tokens::parse(&format!("\n{bad}")).unwrap_err());
-            assert!(!message.contains("0123456789abcdef"), "{message}");
-            assert!(bad.is_empty() || bad.starts_with('#') || message.contains("line 2"), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_restricted_token_reaches_only_its_store() {
-        let access = Access { store: Some("a".into()) };
-        assert_eq!(access.store(None).unwrap().as_deref(), Some("a"));
-        assert_eq!(access.store(Some("a".into())).unwrap().as_deref(), Some("a"));
-        assert!(access.store(Some("b".into())).is_err());
-        assert!(access.every_store().is_err());
-        let free = Access { store: None };
-        assert_eq!(free.store(Some("b".into())).unwrap().as_deref(), Some("b"));
-        assert!(free.store(Some("B".into())).is_err());
-        assert!(free.every_store().is_ok());
-    }
-
     #[test]
     fn only_names_of_this_machine_are_answered() {
         for local in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "10.0.0.7"] {
@@ -242,14 +227,49 @@ mod tests {
         {
             assert!(!is_local(foreign), "{foreign}");
         }
-        let headers = |origin: &str| {
-            HeaderMap::from_iter([
-                (header::HOST, HeaderValue::from_static("localhost:8080")),
-                (header::ORIGIN, origin.parse().unwrap()),
-            ])
+        let sent = |name: &str, value: &str, need: Need| {
+            let request = Request::builder().uri("/").header("host", "localhost:8080").header(name, value);
+            local(&request.body(axum::body::Body::empty()).unwrap(), need).is_ok()
         };
-        assert!(local(&Uri::from_static("/"), &headers("http://localhost:8080")).is_ok());
-        assert!(local(&Uri::from_static("/"), &headers("http://evil.example")).is_err());
-        assert!(local(&Uri::from_static("/"), &headers("null")).is_err());
+        let read = Need::OneOf(&[Duty::Read]);
+        assert!(sent("origin", "http://localhost:8080", read) && sent("sec-fetch-site", "same-origin", read));
+        assert!(sent("sec-fetch-site", "none", read), "typed into the browser");
+        for (name, value) in [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+            assert!(!sent(name, value, read), "{name}: {value}");
+        }
+        assert!(sent("sec-fetch-site", "cross-site", Need::Nothing), "a link to the page");
+    }
+
+    #[test]
+    fn every_route_has_a_row() {
+        for (path, _) in super::super::routes() {
+            let path = path.replace(['{', '}', '*'], "");
+            assert_ne!(need("GET", &path), Need::Everything, "{path}");
+        }
+        assert_eq!(need("PATCH", "/v1/controller"), Need::OneOf(&[Duty::Operate]));
+        assert_eq!(need("GET", "/v1/bucketsx"), Need::Everything);
+        assert_eq!(need("GET", "/nowhere"), Need::Everything);
+    }
+
+    #[test]
+    fn a_limited_token_reaches_only_its_part() {
+        let access = |line: &str| {
+            let entry = crate::tokens::parse(&format!("0123456789abcdef {line}")).unwrap().remove(0);
+            Access { scope: entry.scope, is_anonymous: false }
+        };
+        let one = access("store=a");
+        assert_eq!(one.store(None).unwrap().as_deref(), Some("a"));
+        assert_eq!(one.store(Some("a".into())).unwrap().as_deref(), Some("a"));
+        assert!(one.store(Some("b".into())).is_err() && !one.sees_everything());
+        let free = access("");
+        assert_eq!(free.store(Some("b".into())).unwrap().as_deref(), Some("b"));
+        assert!(free.store(Some("B".into())).is_err() && free.sees_everything());
+        let below = access("prefix=in/");
+        let narrowed = |asked: &str| below.prefix("s", "b", asked.to_owned()).ok();
+        assert_eq!(
+            [narrowed(""), narrowed("i"), narrowed("in/x")],
+            [Some("in/".into()), Some("in/".into()), Some("in/x".into())]
+        );
+        assert_eq!([narrowed("out/"), narrowed("in"), narrowed("j")], [None, Some("in/".into()), None]);
     }
 }

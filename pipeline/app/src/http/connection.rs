@@ -1,80 +1,129 @@
-//! Connections: a bounded number, each with a limit on how long a client may keep it without saying anything.
+//! Connections: a bounded number, none of which a client can hold without getting on, and of which no peer has all.
+//!
+//! Who is let in is decided in [`places`], before anything is read; how long a client is waited for in [`visit`].
 
+pub(super) mod places;
+pub(super) mod visit;
+
+mod watched;
+
+mod wire;
+
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use millstream_engine::task;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Open connections; more wait to be accepted. Each has a buffer of up to [`BUFFER_BYTES_MAX`] and a file descriptor,
-/// of which processes usually have 1,024: the rest is for the stream and the database.
-const CONNECTIONS_MAX: usize = 512;
-/// How long the head of a request may take, and a connection lie idle. Longer than clients keep theirs in a pool would
-/// be pointless; much shorter cuts slow networks off.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+use super::problem::Problem;
+use places::{Guest, Places};
+use visit::{Patience, Peer};
+use watched::Watched;
+use wire::Wire;
+
 /// The buffer that a head must fit into. Larger heads are answered 431; bodies are read through it, so that much less
 /// would cost more calls per body.
 const BUFFER_BYTES_MAX: usize = 128 << 10;
 /// After an error of `accept`, which as a rule means that descriptors have run out: some will be closed by then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at a connection while the process stops, which has a few seconds for it.
+const STOP_TICK: Duration = Duration::from_millis(200);
+/// What the kept places are for.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
-/// Accepts until told to stop; connections end after the request they are at, or at once on `abort`.
+/// When connections are to end.
+#[derive(Clone, Debug)]
+pub(super) struct Ends {
+    /// After the request they are at.
+    pub(super) stop: CancellationToken,
+    /// At once.
+    pub(super) abort: CancellationToken,
+}
+
+/// Accepts until told to stop.
 pub(super) async fn accept(
     listener: TcpListener,
     router: Router,
-    stop: CancellationToken,
-    abort: CancellationToken,
+    places: Arc<Places>,
+    patience: Patience,
+    ends: Ends,
     tasks: TaskTracker,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let next = async { (Arc::clone(&room).acquire_owned().await, listener.accept().await) };
-        let (permit, accepted) = tokio::select! {
-            next = next => next,
-            () = stop.cancelled() => return,
+        let next = async {
+            places.settle().await;
+            listener.accept().await
+        };
+        let accepted = tokio::select! {
+            accepted = next => accepted,
+            () = ends.stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = serve(stream, router.clone(), stop.clone(), abort.clone());
-                let connection = async move {
-                    connection.await;
-                    drop(permit);
-                };
+            Ok((stream, address)) => {
+                let Some(guest) = places.admit(Peer::of(address.ip())) else { continue };
+                let connection = serve(stream, guest, Arc::clone(&places), router.clone(), patience, ends.clone());
                 drop(task::spawn("http connection", tasks.track_future(connection)));
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
+                tracing::debug!(%error, "a connection was not accepted");
+                places.give_one_up();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, stop: CancellationToken, abort: CancellationToken) {
+async fn serve(stream: TcpStream, guest: Guest, places: Arc<Places>, router: Router, patience: Patience, ends: Ends) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "answers may wait for the client's acknowledgements");
     }
+    let guest = Arc::new(guest);
+    let visit = Arc::clone(&guest.visit);
+    let wire = Wire::new(stream, Arc::clone(&visit), patience.discard_bytes_max);
+    let router = TowerToHyperService::new(router);
+    let answer = service_fn(|request| {
+        let (guest, router) = (Arc::clone(&guest), router.clone());
+        async move { Ok::<_, Infallible>(answer(&guest, &router, request).await) }
+    });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        // The visit knows both, and tells an idle connection from a slow head.
+        .header_read_timeout(None)
+        // A client may shut its sending side once it has asked: nothing says that it has lost interest.
+        .half_close(true)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(wire), answer);
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = abort.cancelled() => return,
+    let mut is_stopping = false;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = visit.leave.cancelled() => return,
+            () = ends.stop.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                visit.stops();
+                connection.as_mut().graceful_shutdown();
+            }
+            () = ends.abort.cancelled() => return,
+            () = tokio::time::sleep(if is_stopping { STOP_TICK } else { patience.tick() }) => {
+                if is_stopping && visit.may_end() {
+                    return;
+                }
+                if let Some(end) = visit.overdue(&patience) {
+                    places.count(end);
+                    return;
+                }
             }
         }
     };
@@ -82,4 +131,44 @@ async fn serve(stream: TcpStream, router: Router, stop: CancellationToken, abort
         // The client went away or spoke nonsense: nothing that an operator could act upon.
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Answers one request, as far as its place allows it and as long as somebody is there to read it.
+async fn answer(guest: &Guest, router: &TowerToHyperService<Router>, request: Request<Incoming>) -> Response {
+    let visit = &guest.visit;
+    visit.asked();
+    let is_placed = guest.is_placed();
+    if !is_placed && !PROBES.contains(&request.uri().path()) {
+        if !request.body().is_end_stream() {
+            visit.left_unread();
+        }
+        visit.answered();
+        return closing(no_place().into_response());
+    }
+    // What only reads ends with its client; what changes something is finished and told to whoever still listens.
+    let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut request = request.map(|body| Watched::new(body, Arc::clone(visit)));
+    request.extensions_mut().insert(Arc::clone(visit));
+    let answering = router.call(request);
+    let response = tokio::select! {
+        response = answering => response.unwrap_or_else(|never| match never {}),
+        () = visit.gone(), if only_reads => gone().into_response(),
+    };
+    visit.answered();
+    if is_placed { response } else { closing(response) }
+}
+
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn no_place() -> Problem {
+    let detail = "every place for a connection is in use; send again, over fewer connections that are kept open";
+    Problem::unavailable("no-place", "too many connections", detail).retry_after(1)
+}
+
+fn gone() -> Problem {
+    let detail = "a question that takes longer than a second is answered only as long as the client keeps its side of the connection open";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "client-gone", "the client has left", detail)
 }

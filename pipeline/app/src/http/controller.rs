@@ -4,9 +4,9 @@
 //! as it is.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Extension, State};
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{MethodRouter, get};
 use millstream_engine::concurrency::Settings;
 use millstream_engine::gate::{Gate, Standing};
@@ -153,24 +153,36 @@ fn chosen<T>(change: Option<Option<T>>, now: T, configured: T) -> T {
 
 /// To look, and to change.
 pub(super) fn route() -> MethodRouter<Shared> {
-    get(look).patch(change).layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+    get(look).patch(change)
 }
 
-async fn look(State(app): State<Shared>) -> Json<Controller> {
-    Json(Controller::of(&app.node.gate))
+async fn look(State(app): State<Shared>, Extension(access): Extension<Access>) -> Result<Json<Controller>, Problem> {
+    access.every_store()?;
+    Ok(Json(Controller::of(&app.node.gate)))
 }
 
 async fn change(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    // A struct would take a list for its members, too.
-    change: Result<Json<Map<String, Value>>, JsonRejection>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<Controller>, Problem> {
     access.every_store()?;
-    let Json(change) = change.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!("at most {BODY_BYTES_MAX} bytes are read")),
-        status => Problem::new(status, "bad-request", "the request cannot be understood", error.body_text()),
-    })?;
+    // What a web page may send without being asked about it is never JSON.
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !(media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json")))
+    {
+        let (title, detail) = (
+            "the media type is not supported",
+            "send application/json, as in `curl -X PATCH -H 'content-type: application/json'`",
+        );
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail));
+    }
+    let body = super::ingest::body::small(&app, body, BODY_BYTES_MAX).await?;
+    // A struct would take a list for its members, too.
+    let change: Map<String, Value> = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("the body is no JSON object: {error}")))?;
     let change: Change =
         serde_json::from_value(Value::Object(change)).map_err(|error| Problem::bad_request(error.to_string()))?;
     let gate = &app.node.gate;

@@ -1,16 +1,16 @@
 //! How many objects: from the counters that the writing transactions keep, where the question allows it, or counted.
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, State};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
 
 use super::access::Access;
+use super::asked::{Asked, Named};
 use super::cursor::Cursor;
-use super::filter::{Filter, Parameters, no_nul};
+use super::filter::{Filter, Parameters, no_nul, prefix_end};
 use super::objects::List;
 use super::problem::Problem;
 use super::{Shared, query};
@@ -58,11 +58,9 @@ pub(super) struct Buckets {
 pub(super) async fn count(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    bucket: Result<Path<String>, PathRejection>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Named(bucket): Named<String>,
+    Asked(mut parameters): Asked<Parameters>,
 ) -> Result<Json<Count>, Problem> {
-    let Path(bucket) = bucket.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let Query(mut parameters) = parameters.map_err(|error| Problem::bad_request(error.body_text()))?;
     if parameters.versions || parameters.limit.is_some() || parameters.cursor.is_some() {
         return Err(Problem::bad_request(
             "versions, limit and cursor belong to a list: a count is of current objects, of all of them",
@@ -123,17 +121,27 @@ async fn from_index(pool: &PgPool, filter: &Filter) -> Result<Count, sqlx::Error
 pub(super) async fn buckets(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    parameters: Result<Query<Buckets>, QueryRejection>,
+    Asked(parameters): Asked<Buckets>,
 ) -> Result<Json<List<Bucket>>, Problem> {
-    let Query(parameters) = parameters.map_err(|error| Problem::bad_request(error.body_text()))?;
     let store = access.store(parameters.store)?;
     no_nul("store", store.as_deref().unwrap_or_default())?;
     let after = parameters.cursor.as_deref().map(Cursor::read).transpose()?;
     let (after_store, after_bucket) = after.map(|after| (after.store, after.bucket)).unwrap_or_default();
+    let (bucket, prefix) = (access.scope.bucket.as_deref(), access.scope.prefix.as_deref());
+    let prefix_end = prefix.and_then(prefix_end);
     let select = async {
         let mut transaction = query::begin(&app.node.pool, query::TIMEOUT).await?;
-        let select = sqlx::query(include_str!("sql/buckets_select.sql")).persistent(false);
-        let select = select.bind(&store).bind(&after_store).bind(&after_bucket).bind(BUCKETS_MAX + 1);
+        // The counters of a bucket would tell of more than its prefix.
+        let sql = if prefix.is_some() {
+            include_str!("sql/buckets_prefix_select.sql")
+        } else {
+            include_str!("sql/buckets_select.sql")
+        };
+        let select = sqlx::query(sql).persistent(false).bind(&store).bind(&after_store).bind(&after_bucket);
+        let mut select = select.bind(BUCKETS_MAX + 1).bind(bucket);
+        if let Some(prefix) = prefix {
+            select = select.bind(prefix).bind(&prefix_end);
+        }
         let rows = select.fetch_all(&mut *transaction).await?;
         let read = |row: &PgRow| {
             let (store, bucket, objects) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);

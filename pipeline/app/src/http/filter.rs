@@ -50,12 +50,13 @@ impl Filter {
         access: &Access,
         store: &str,
     ) -> Result<Self, Problem> {
-        let asked = access.store(parameters.store.take())?;
+        let store = access.store(parameters.store.take())?.unwrap_or_else(|| store.to_owned());
+        let prefix = access.prefix(&store, &bucket, std::mem::take(&mut parameters.prefix))?;
         let mut filter = Filter {
-            store: asked.unwrap_or_else(|| store.to_owned()),
+            store,
             bucket,
-            prefix_end: prefix_end(&parameters.prefix),
-            prefix: std::mem::take(&mut parameters.prefix),
+            prefix_end: prefix_end(&prefix),
+            prefix,
             metadata: parameters.metadata.take(),
             size_min: parameters.size_min,
             size_max: parameters.size_max,
@@ -128,7 +129,7 @@ fn rounded(time: String) -> String {
 
 /// The smallest text that is larger than everything that begins with the prefix. Keys are compared byte by byte, and
 /// UTF-8 sorts like its characters.
-fn prefix_end(prefix: &str) -> Option<String> {
+pub(super) fn prefix_end(prefix: &str) -> Option<String> {
     let mut end: Vec<char> = prefix.chars().collect();
     while let Some(last) = end.pop() {
         // The next character: ranges of characters leave out the surrogates.

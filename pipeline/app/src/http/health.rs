@@ -1,57 +1,137 @@
-//! Whether the process lives, and whether it can do its work.
+//! Whether the process lives, and whether it can do its work: one judge for probes, metrics and commands.
+//!
+//! Taking events needs the stream and nothing else, so `/readyz` never asks the database: whoever obeys it must not take
+//! away the part that was built to outlive the database. Whether questions can be answered is another question.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use super::Shared;
+use super::access::Access;
+use super::asked::Asked;
+use super::problem::Problem;
+use super::{App, Shared};
 
-/// Load balancers ask every few seconds and give up after about one.
-const DATABASE_TIMEOUT: Duration = Duration::from_secs(1);
+/// What the process is to be ready for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Purpose {
+    /// `POST /v1/events`.
+    #[default]
+    Events,
+    /// Everything that is answered from the tables.
+    Queries,
+}
 
+/// How long a failed append counts against a stream that cannot be asked: three probes of ten seconds. Then one post must
+/// try again, or a process that gets none would never be ready again.
+const FAILED_FOR: Duration = Duration::from_secs(30);
+
+/// The last word of a stream that says nothing of itself, Kafka or Kinesis: what an append that failed was told.
+#[derive(Debug, Default)]
+pub(super) struct Appends(Mutex<Option<(Instant, String)>>);
+
+impl Appends {
+    /// An append has ended.
+    pub(super) fn ended(&self, error: Option<&str>) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = error.map(|error| (Instant::now(), error.to_owned()));
+    }
+
+    fn failing(&self) -> Option<String> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| at.elapsed() < FAILED_FOR).map(|(_, error)| error.clone())
+    }
+}
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Parameters {
+    r#for: Purpose,
+}
+
+/// The answer, and what it is made of.
 #[derive(Debug, Serialize)]
 pub(super) struct Health {
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#for: Option<Purpose>,
     checks: BTreeMap<&'static str, Check>,
 }
 
+/// One part.
 #[derive(Debug, Serialize)]
 struct Check {
     ok: bool,
+    /// Whether the answer depends on it.
+    decides: bool,
     detail: String,
 }
 
 /// Answers as long as the process runs its tasks.
 pub(super) async fn alive() -> Json<Health> {
-    Json(Health { status: "ok", checks: BTreeMap::new() })
+    Json(Health { status: "ok", r#for: None, checks: BTreeMap::new() })
 }
 
-/// Each check by name; 503 when one fails.
-pub(super) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Health>) {
+/// Each check by name; 503 when one that decides fails.
+pub(super) async fn ready(
+    State(app): State<Shared>,
+    Extension(access): Extension<Access>,
+    Asked(Parameters { r#for: purpose }): Asked<Parameters>,
+) -> Result<(StatusCode, Json<Health>), Problem> {
+    if purpose == Purpose::Queries {
+        app.looks.heard(app.probe.ask().await);
+    }
+    let mut health = judge(&app, purpose);
+    if !access.sees_everything() {
+        // Names of servers, files and topics are not for everybody.
+        for check in health.checks.values_mut() {
+            check.detail = if check.ok { "ok" } else { "fails; `millstream status` says why" }.to_owned();
+        }
+    }
+    let status = if health.status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(health)))
+}
+
+/// Whether it is ready, from what is known without asking anybody.
+pub(super) fn is_ready(app: &App, purpose: Purpose) -> bool {
+    judge(app, purpose).status == "ok"
+}
+
+fn judge(app: &App, purpose: Purpose) -> Health {
     let node = &app.node;
     let draining = node.draining.is_cancelled();
-    let stopped = node.stream.log().map(|log| log.stopped()).unwrap_or_default();
-    let stream = match stopped.first() {
-        None => "takes appends".to_owned(),
-        Some((topic, partition, cause)) => format!("topic {topic}, partition {partition}: {cause}"),
-    };
-    let asked = tokio::time::timeout(DATABASE_TIMEOUT, sqlx::raw_sql("SELECT 1").execute(&node.pool)).await;
-    let database = match &asked {
-        Ok(Ok(_)) => "answers".to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", DATABASE_TIMEOUT.as_secs()),
-    };
     let lifecycle = if draining { "draining: what is in flight is finished, nothing new is taken" } else { "running" };
+    let stopped = match node.stream.log() {
+        Some(log) => log
+            .stopped()
+            .first()
+            .map(|(topic, partition, cause)| format!("topic {topic}, partition {partition}: {cause}")),
+        None => app.appends_ended.failing(),
+    };
+    let takes_appends = stopped.is_none();
+    let stream = stopped.unwrap_or_else(|| "takes appends".to_owned());
+    let database = app.looks.database();
+    let unready = node.tables.borrow().reason().map(str::to_owned);
+    let answers = match (&database.error, &unready) {
+        (Some(error), _) => error.clone(),
+        (None, Some(reason)) => reason.clone(),
+        (None, None) if database.reachable => "answers".to_owned(),
+        (None, None) => "not asked yet".to_owned(),
+    };
+    let events = purpose == Purpose::Events;
     let checks = BTreeMap::from([
-        ("lifecycle", Check { ok: !draining, detail: lifecycle.to_owned() }),
-        ("stream", Check { ok: stopped.is_empty(), detail: stream }),
-        ("database", Check { ok: matches!(asked, Ok(Ok(_))), detail: database }),
+        ("lifecycle", Check { ok: !draining, decides: true, detail: lifecycle.to_owned() }),
+        ("stream", Check { ok: takes_appends, decides: events, detail: stream }),
+        ("database", Check { ok: database.reachable && unready.is_none(), decides: !events, detail: answers }),
     ]);
-    let ok = checks.values().all(|check| check.ok);
-    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Health { status: if ok { "ok" } else { "unavailable" }, checks }))
+    let ok = checks.values().all(|check| check.ok || !check.decides);
+    Health { status: if ok { "ok" } else { "unavailable" }, r#for: Some(purpose), checks }
 }

@@ -3,7 +3,7 @@
 //! 202 is sent only after the stream has synced every accepted record. When the connection breaks before, the client
 //! does not know, and sends the same again: tables take every event once.
 
-mod body;
+pub(super) mod body;
 
 mod records;
 
@@ -11,8 +11,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -21,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::access::Access;
+use super::asked::Asked;
 use super::problem::{Problem, shortened};
 pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};
@@ -54,26 +53,32 @@ fn is_zero(number: &usize) -> bool {
 pub(super) async fn events(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Asked(parameters): Asked<Parameters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Query(parameters) = parameters.map_err(|error| Problem::bad_request(error.body_text()))?;
     if app.node.draining.is_cancelled() {
         return Err(draining());
     }
-    let stream = stream(&app, parameters.topic.as_deref())?;
     let store = access.store(parameters.store)?;
+    let stream = stream(&app, parameters.topic.as_deref())?;
+    let named = store.clone().unwrap_or_else(|| app.store().to_owned());
     let request = Request::new(&headers, store, app.node.config.limits.record_bytes_max)?;
+    let request = request.held_to(&access.scope, &named);
+    let wants_no_body = request.is_one_cloud_event();
 
     let received = body::receive(&app, &headers, body).await?;
 
     let body_bytes = received.bytes.len() as u64;
     let taken = records::split(request, received).await?;
 
+    if let [only] = &taken.records[..] {
+        app.subscriptions.look(&headers, &only.payload, &named);
+    }
     app.counts.body_bytes.inc_by(body_bytes);
     let (accepted, refused) = (taken.records.len(), taken.refused.len() + taken.refused_more);
     app.counts.refused.inc_by(refused as u64);
+    app.counts.of_store(&named, 0, refused as u64);
     if accepted > 0 {
         let Ok(_permit) = app.appends.try_acquire() else {
             let detail =
@@ -81,17 +86,31 @@ pub(super) async fn events(
             return Err(Problem::too_many(detail));
         };
         match tokio::time::timeout(APPEND_TIMEOUT, stream.append(taken.records)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(not_stored(&error)),
-            Err(_) => return Err(too_slow()),
+            Ok(Ok(())) => app.appends_ended.ended(None),
+            Ok(Err(error)) => {
+                // A record that is refused says nothing of others.
+                if !matches!(error, AppendError::Refused(_)) {
+                    app.appends_ended.ended(Some(&error.to_string()));
+                }
+                return Err(not_stored(&error));
+            }
+            Err(_) => {
+                app.appends_ended.ended(Some("an append was not confirmed in time"));
+                return Err(too_slow());
+            }
         }
     }
     app.counts.accepted.inc_by(accepted as u64);
+    app.counts.of_store(&named, accepted as u64, 0);
     let answer = Answer { accepted, refused: taken.refused, refused_more: taken.refused_more };
     if accepted == 0 {
         let detail = "nothing was stored; `refused` says why, event by event";
         let title = "no event was accepted";
         return Ok(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "nothing-accepted", title, detail).with(answer));
+    }
+    // To a sender of CloudEvents a body is an event in return, which this would be a broken one of.
+    if wants_no_body && accepted == 1 && refused == 0 {
+        return Ok(StatusCode::ACCEPTED.into_response());
     }
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }

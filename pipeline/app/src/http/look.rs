@@ -5,18 +5,21 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use millstream_engine::{Position, Snapshot};
+use millstream_engine::{Named, Position, Snapshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
-use super::query;
+use super::probe::{Answer, Counted, Totals};
 use crate::node::{Node, Running};
 
 const EVERY: Duration = Duration::from_secs(1);
+/// Between two lines of the log about what was filtered, for each pipeline.
+const FILTERED_EVERY: Duration = Duration::from_secs(60);
+/// Names in such a line.
+const FILTERED_SHOWN: usize = 10;
 /// Looks kept for rates: long enough to smooth over batches, short enough that a figure follows what one sees happen.
 const WINDOW_LOOKS: usize = 10;
-/// The counters are a few rows for each bucket.
-const DATABASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What was seen.
 #[derive(Debug)]
@@ -33,20 +36,52 @@ struct Seen {
 struct Pipeline {
     snapshots: VecDeque<Arc<Snapshot>>,
     oldest_unwritten_ms: Option<i64>,
+    /// What was filtered when the log last said so, and when that was.
+    told: Option<(Instant, Arc<Named>)>,
+}
+
+impl Pipeline {
+    /// Says what was filtered by name since the last time, once a minute.
+    fn tell(&mut self, pipeline: &str, named: &Arc<Named>) {
+        let (at, before) = match &self.told {
+            Some((at, before)) => (Some(*at), Arc::clone(before)),
+            None => (None, Arc::default()),
+        };
+        if at.is_some_and(|at| at.elapsed() < FILTERED_EVERY) {
+            return;
+        }
+        let new = named.since(&before);
+        if new.is_empty() {
+            return;
+        }
+        let shown = new.iter().take(FILTERED_SHOWN);
+        let shown: Vec<String> =
+            shown.map(|one| format!("{} {} {}", one.events, one.reason, one.name.escape_debug())).collect();
+        let events: u64 = new.iter().map(|one| one.events).sum();
+        tracing::info!(pipeline, events, names = shown.join(", "), "events that change nothing were filtered");
+        self.told = Some((Instant::now(), Arc::clone(named)));
+    }
 }
 
 /// The database, as it was a moment ago.
-#[derive(Clone, Debug, Default, serde::Serialize)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Database {
+    /// Whether it answered; not before it was asked.
     pub(super) reachable: bool,
-    /// What it, or the network, said.
+    /// What it, or the network, said instead.
     pub(super) error: Option<String>,
-    /// Current objects, of all buckets together.
-    pub(super) objects: i64,
-    /// Their known sizes.
-    pub(super) bytes: Option<Box<serde_json::value::RawValue>>,
-    /// How many have none.
-    pub(super) unknown_size: i64,
+    /// What it last counted.
+    counted: Counted,
+}
+
+impl Database {
+    /// Objects of one store, or of all of them.
+    pub(super) fn totals(&self, store: Option<&str>) -> Totals {
+        match store {
+            Some(store) => self.counted.stores.get(store).cloned().unwrap_or_default(),
+            None => self.counted.all.clone(),
+        }
+    }
 }
 
 impl Looks {
@@ -72,6 +107,15 @@ impl Looks {
     pub(super) fn database(&self) -> Database {
         self.lock().database.clone()
     }
+
+    /// Keeps what the database answered; of a failure, beside what it counted before.
+    pub(super) fn heard(&self, answer: Answer) {
+        let database = &mut self.lock().database;
+        match answer {
+            Ok(counted) => *database = Database { reachable: true, error: None, counted },
+            Err(error) => (database.reachable, database.error) = (false, Some(error)),
+        }
+    }
 }
 
 /// Looks until told to stop.
@@ -83,25 +127,14 @@ pub(super) async fn keep_looking(app: Arc<App>, stop: CancellationToken) {
             let mut seen = app.looks.lock();
             if let Some(pipeline) = seen.pipelines.get_mut(index) {
                 pipeline.oldest_unwritten_ms = oldest_unwritten_ms;
+                pipeline.tell(&running.config.name, &snapshot.named);
                 pipeline.snapshots.push_back(snapshot);
                 if pipeline.snapshots.len() > WINDOW_LOOKS {
                     pipeline.snapshots.pop_front();
                 }
             }
         }
-        let asked = tokio::time::timeout(DATABASE_TIMEOUT, query::totals(&app.node.pool, DATABASE_TIMEOUT)).await;
-        let database = match asked {
-            Ok(Ok((objects, bytes, unknown_size))) => {
-                Database { reachable: true, error: None, objects, bytes: query::number(bytes), unknown_size }
-            }
-            Ok(Err(error)) => Database { error: Some(error.to_string()), ..app.looks.database() },
-            Err(_) => {
-                let error = format!("no answer within {} s", DATABASE_TIMEOUT.as_secs());
-                Database { error: Some(error), ..app.looks.database() }
-            }
-        };
-        let reachable = database.error.is_none();
-        app.looks.lock().database = Database { reachable, ..database };
+        app.looks.heard(app.probe.ask().await);
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,

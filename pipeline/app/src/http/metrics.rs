@@ -1,16 +1,18 @@
 //! `/metrics` as OpenMetrics: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 //!
 //! Names are `millstream_<stage>_<noun>_<unit>[_total]`. Labels take few values: pipelines, partitions, reasons and
-//! outcomes of closed lists, routes and statuses; never a key, a store or a client. Requests are counted as they
+//! outcomes of closed lists, the first names of filtered events, routes and statuses; never a key, a store or a client. Requests are counted as they
 //! happen; everything else is read from the pipelines when somebody asks, so that counting it costs nothing.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::http::{HeaderName, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use millstream_engine::Snapshot;
 use millstream_engine::histogram::Reading;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -22,10 +24,15 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
+use super::access::Access;
+use super::health::{self, Purpose};
 use super::problem::Problem;
 use super::{App, Shared, process, status};
+use crate::node::Running;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Stores that are counted each for itself. A client with a token for all may name any.
+const STORES_MAX: usize = 1000;
 /// From a read in memory to the longest that anything here may take.
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0];
 
@@ -35,6 +42,8 @@ pub(super) struct Counts {
     pub(super) accepted: Counter,
     pub(super) refused: Counter,
     pub(super) body_bytes: Counter,
+    /// Accepted and refused events of a store.
+    stores: Mutex<BTreeMap<String, (u64, u64)>>,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
 }
@@ -55,7 +64,23 @@ impl Counts {
     pub(super) fn new() -> Self {
         let seconds = Family::new_with_constructor((|| Histogram::new(REQUEST_SECONDS)) as fn() -> Histogram);
         let [accepted, refused, body_bytes] = [(); 3].map(|()| Counter::default());
-        Counts { accepted, refused, body_bytes, requests: Family::default(), seconds }
+        Counts { accepted, refused, body_bytes, stores: Mutex::default(), requests: Family::default(), seconds }
+    }
+
+    /// Counts events of a store, for those who see no other.
+    pub(super) fn of_store(&self, store: &str, accepted: u64, refused: u64) {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        if !stores.contains_key(store) && stores.len() >= STORES_MAX {
+            return;
+        }
+        let counts = stores.entry(store.to_owned()).or_default();
+        *counts = (counts.0 + accepted, counts.1 + refused);
+    }
+
+    /// Accepted and refused events of a store.
+    pub(super) fn store(&self, store: &str) -> (u64, u64) {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.get(store).copied().unwrap_or_default()
     }
 }
 
@@ -79,9 +104,16 @@ pub(super) async fn measure(State(app): State<Shared>, request: Request, next: N
 }
 
 /// Everything, as text.
-pub(super) async fn metrics(State(app): State<Shared>) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+pub(super) async fn metrics(
+    State(app): State<Shared>,
+    Extension(access): Extension<Access>,
+) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Everything(app)));
+    if access.sees_everything() {
+        registry.register_collector(Box::new(Everything(app)));
+    } else {
+        registry.register_collector(Box::new(Part(status::Part::of(&app, &access))));
+    }
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)
         .map_err(|error| Problem::unavailable("metrics", "the metrics cannot be written", error.to_string()))?;
@@ -94,6 +126,7 @@ struct Everything(Arc<App>);
 impl Collector for Everything {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(encoder);
+        self.ready(&mut out)?;
         self.requests(&mut out)?;
         self.pipelines(&mut out)?;
         self.controller(&mut out)?;
@@ -105,6 +138,31 @@ impl Collector for Everything {
             out.counter("process_cpu_seconds", "Processor time of the process", [(vec![], seconds)])?;
         }
         Ok(())
+    }
+}
+
+/// What a limited token sees.
+#[derive(Debug)]
+struct Part(status::Part);
+
+impl Collector for Part {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        if let Some(http) = &self.0.http {
+            let outcome = |outcome: &str, count: u64| (vec![("outcome", outcome.to_owned())], count as f64);
+            let events = [outcome("accepted", http.accepted_events), outcome("refused", http.refused_events)];
+            out.counter("millstream_http_events", "Events received for the store of this token", events)?;
+        }
+        if let Some(totals) = &self.0.postgres.totals {
+            let objects = [(vec![], totals.objects as f64)];
+            out.gauge("millstream_store_objects", "Current objects in the store of this token", objects)?;
+        }
+        let ages = self
+            .0
+            .pipelines
+            .iter()
+            .filter_map(|pipeline| Some((vec![("pipeline", pipeline.name.clone())], pipeline.lag_seconds?)));
+        out.gauge("millstream_source_lag_seconds", "Age of the oldest record that is not in the tables", ages)
     }
 }
 
@@ -154,6 +212,26 @@ fn each(
     Ok(())
 }
 
+/// What changed nothing, by reason and by name.
+fn filtered(all: &[(usize, &Running, Snapshot)], out: &mut Out<'_>) -> fmt::Result {
+    let label = |name: &str| ("pipeline", name.to_owned());
+    let filtered = all.iter().flat_map(|(_, running, now)| {
+        now.filtered.iter().map(|(reason, events)| {
+            (vec![label(&running.config.name), ("reason", (*reason).to_owned())], *events as f64)
+        })
+    });
+    out.counter("millstream_sink_filtered_events", "Events that rightly changed nothing", filtered)?;
+    let named = all.iter().flat_map(|(_, running, now)| {
+        now.named.iter().map(|one| {
+            let labels =
+                vec![label(&running.config.name), ("reason", one.reason.to_owned()), ("name", one.name.to_string())];
+            (labels, one.events as f64)
+        })
+    });
+    let help = "Events that rightly changed nothing, by the name that their emitter gives them, for the first names";
+    out.counter("millstream_sink_filtered_named_events", help, named)
+}
+
 /// Every fourth bound, one for each doubling, is enough for a graph and keeps the page short.
 fn reading_encode(reading: &Reading, units: f64, mut metric: MetricEncoder<'_>) -> fmt::Result {
     const STEP: usize = 4;
@@ -189,7 +267,22 @@ impl Everything {
         let bytes = [(vec![], counts.body_bytes.get() as f64)];
         out.counter("millstream_http_body_bytes", "Bytes of request bodies, unpacked", bytes)?;
         let appends = [(vec![], self.0.appends_in_flight() as f64)];
-        out.gauge("millstream_http_appends", "Requests that wait for the stream", appends)
+        out.gauge("millstream_http_appends", "Requests that wait for the stream", appends)?;
+        let (open, most) = self.0.places.open();
+        out.gauge("millstream_http_connections", "Open connections", [(vec![], open as f64)])?;
+        out.gauge("millstream_http_connections_max", "Connections that may be open", [(vec![], most as f64)])?;
+        let ended = self.0.places.ended().map(|(reason, count)| (vec![("reason", reason.to_owned())], count as f64));
+        let help = "Connections that were ended by this side: for lack of places, or because the client took too long";
+        out.counter("millstream_http_connections_ended", help, ended)
+    }
+
+    /// The same judge as `/readyz`.
+    fn ready(&self, out: &mut Out<'_>) -> fmt::Result {
+        let ready = [("events", Purpose::Events), ("queries", Purpose::Queries)];
+        let ready = ready.map(|(name, purpose)| {
+            (vec![("for", name.to_owned())], f64::from(u8::from(health::is_ready(&self.0, purpose))))
+        });
+        out.gauge("millstream_ready", "1 if events are taken, or questions can be answered", ready)
     }
 
     fn controller(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -238,12 +331,7 @@ impl Everything {
             Some((vec![label(&running.config.name)], seconds))
         });
         out.gauge("millstream_source_lag_seconds", "Age of the oldest record that is not in the tables", ages)?;
-        let filtered = all.iter().flat_map(|(_, running, now)| {
-            now.filtered.iter().map(|(reason, events)| {
-                (vec![label(&running.config.name), ("reason", (*reason).to_owned())], *events as f64)
-            })
-        });
-        out.counter("millstream_sink_filtered_events", "Events that rightly changed nothing", filtered)?;
+        filtered(&all, out)?;
         out.counter("millstream_sink_written_events", "Events that changed a table", each(&|now| now.written))?;
         out.counter("millstream_sink_quarantined_events", "Events set aside", each(&|now| now.quarantined))?;
         let tries = each(&|now| now.isolating_tries);

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -14,10 +13,12 @@ use sqlx::query::Query as Statement;
 use sqlx::{PgConnection, Postgres, Row as _};
 
 use super::access::Access;
+use super::asked::{Asked, Named};
 use super::cursor::Cursor;
 use super::filter::{Filter, Parameters, no_nul};
 use super::problem::{Problem, shortened};
 use super::{App, Shared, query};
+use crate::tokens::{Duty, Thing};
 
 const LIMIT_DEFAULT: i64 = 100;
 /// An object may have 128 KiB of metadata and tags; usual ones have less than one.
@@ -100,11 +101,9 @@ impl Object {
 pub(super) async fn list(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    bucket: Result<Path<String>, PathRejection>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    Named(bucket): Named<String>,
+    Asked(mut parameters): Asked<Parameters>,
 ) -> Result<Json<List<Object>>, Problem> {
-    let Path(bucket) = bucket.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let Query(mut parameters) = parameters.map_err(|error| Problem::bad_request(error.body_text()))?;
     let filter = Filter::new(&mut parameters, bucket, &access, app.store())?;
     let limit = parameters.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -206,12 +205,11 @@ fn bind<'a>(
 pub(super) async fn one(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    path: Result<Path<(String, String)>, PathRejection>,
-    parameters: Result<Query<One>, QueryRejection>,
+    Named((bucket, key)): Named<(String, String)>,
+    Asked(parameters): Asked<One>,
 ) -> Result<Json<Object>, Problem> {
-    let Path((bucket, key)) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let Query(parameters) = parameters.map_err(|error| Problem::bad_request(error.body_text()))?;
     let store = access.store(parameters.store)?.unwrap_or_else(|| app.store().to_owned());
+    access.check(Duty::Read, Thing::Keys(&store, &bucket, &key))?;
     let version_id = parameters.version_id;
     no_nul("bucket", &bucket)?;
     no_nul("key", &key)?;

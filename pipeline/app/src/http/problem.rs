@@ -50,6 +50,10 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, name, title, detail).retry_after(5)
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn retry_after(self, seconds: u16) -> Self {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
@@ -95,6 +99,51 @@ impl IntoResponse for Problem {
     }
 }
 
+/// The end of what the HTTP library writes, if that is a refusal of its own, which has no body: how many bytes stand
+/// before it, and the same refusal as a problem document. Answers of ours with these statuses have bodies.
+pub(super) fn bare(written: &[u8]) -> Option<(usize, Vec<u8>)> {
+    const START: &[u8] = b"HTTP/1.";
+    let head = written.strip_suffix(b"\r\n\r\n")?;
+    let start = head.windows(START.len()).rposition(|window| window == START)?;
+    let head = std::str::from_utf8(head.get(start..)?).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?;
+    let (name, title, detail) = match status.split(' ').nth(1)? {
+        "400" => (
+            "bad-request",
+            "the request cannot be understood",
+            "the head is no HTTP/1.1: a method, a target, HTTP/1.1, then `Name: value` lines",
+        ),
+        "414" => (
+            "target-too-long",
+            "the address is too long",
+            "an address has at most 65,534 bytes; ask for less at a time",
+        ),
+        "431" => {
+            ("head-too-large", "the head is too large", "a head has at most 128 KiB and 100 headers; send less in it")
+        }
+        _ => return None,
+    };
+    let others: Vec<&str> = lines.collect();
+    if !others.contains(&"content-length: 0") {
+        return None;
+    }
+    let number = status.split(' ').nth(1)?.parse().ok()?;
+    let document = Document { r#type: format!("urn:millstream:problem:{name}"), title, status: number, detail };
+    let body = serde_json::to_string(&document).ok()?;
+    let mut answer = format!(
+        "{status}\r\ncontent-type: application/problem+json\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for line in others.iter().filter(|line| !line.starts_with("content-length:") && !line.starts_with("connection:")) {
+        answer.push_str(line);
+        answer.push_str("\r\n");
+    }
+    answer.push_str("\r\n");
+    answer.push_str(&body);
+    Some((start, answer.into_bytes()))
+}
+
 pub(super) async fn no_route(uri: Uri) -> Problem {
     let detail = format!("there is nothing at {}; /openapi.json lists what there is", shortened(uri.path()));
     Problem::new(StatusCode::NOT_FOUND, "no-route", "no such path", detail)
@@ -111,5 +160,36 @@ pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(CHARS_MAX) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare;
+
+    #[test]
+    fn bare_refusals_get_a_document_and_nothing_else_does() {
+        let date = "date: Mon, 30 Nov 2026 06:00:00 GMT";
+        let head = format!(
+            "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n{date}\r\n\r\n"
+        );
+        let before = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        for before in ["", before] {
+            let (kept, document) = bare(format!("{before}{head}").as_bytes()).unwrap();
+            assert_eq!(kept, before.len());
+            let text = String::from_utf8(document).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 431 ") && head.contains(date), "{head}");
+            assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["status"], 431);
+        }
+        for other in [
+            before.to_owned(),
+            "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 5\r\n\r\n".to_owned(),
+            String::new(),
+        ] {
+            assert!(bare(other.as_bytes()).is_none(), "{other}");
+        }
     }
 }

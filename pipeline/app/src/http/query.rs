@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use millstream_engine::task;
 use serde_json::value::RawValue;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
 use super::problem::Problem;
 
@@ -65,15 +65,6 @@ pub(super) fn failed(error: &sqlx::Error) -> Problem {
             Problem::unavailable("database", "the database does not answer", detail)
         }
     }
-}
-
-/// Objects, known bytes and objects of unknown size, of all buckets.
-pub(super) async fn totals(pool: &PgPool, timeout: Duration) -> Result<(i64, String, i64), sqlx::Error> {
-    let mut transaction = begin(pool, timeout).await?;
-    let select = sqlx::query(include_str!("sql/totals_select.sql")).persistent(false);
-    let row = select.fetch_one(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
 }
 
 /// A number of any size as JSON has it.

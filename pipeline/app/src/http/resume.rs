@@ -1,12 +1,13 @@
 //! `/v1/pipelines/{pipeline}/resume`: goes on after a flood of bad events, for `millstream resume`.
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::Shared;
 use super::access::Access;
+use super::asked::Named;
 use super::problem::{Problem, shortened};
 
 /// What it changed.
@@ -21,7 +22,7 @@ pub(super) struct Resumed {
 pub(super) async fn resume(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    Path(pipeline): Path<String>,
+    Named(pipeline): Named<String>,
 ) -> Result<Json<Resumed>, Problem> {
     access.every_store()?;
     let running = app.node.pipelines.iter().find(|running| running.config.name == pipeline).ok_or_else(|| {

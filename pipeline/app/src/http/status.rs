@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse as _, Response};
 use millstream_engine::histogram::Reading;
 use millstream_engine::{Snapshot, Verdict};
 use serde::Serialize;
 
+use super::access::{Access, Standing, Tokens};
 use super::controller::Controller;
 use super::damage::Damaged;
-use super::look::Database;
+use super::probe::Totals;
+use super::subscriptions::Pending;
 use super::{App, Shared, process};
 use crate::config::StreamKind;
 use crate::node::Running;
 use crate::stream::{Carried, Carrier};
+
+mod part;
+pub(super) use part::Part;
 
 /// The whole state.
 #[derive(Debug, Serialize)]
@@ -35,12 +41,23 @@ struct Http {
     accepted_events: u64,
     refused_events: u64,
     appends_in_flight: usize,
+    connections: usize,
+    /// By this side, by reason.
+    connections_ended: BTreeMap<&'static str, u64>,
+    /// Of Amazon SNS, which wait for a person.
+    subscriptions: Vec<Pending>,
+    /// Where there are tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<Standing>,
 }
 
 #[derive(Debug, Serialize)]
 struct Postgres {
+    reachable: bool,
+    /// What it, or the network, said.
+    error: Option<String>,
     #[serde(flatten)]
-    database: Database,
+    totals: Totals,
     /// A line to paste into a shell.
     psql: String,
 }
@@ -66,6 +83,8 @@ struct Pipeline {
     written: u64,
     filtered: BTreeMap<&'static str, u64>,
     filtered_total: u64,
+    /// What is filtered, by the names that its emitters give it: the first of them.
+    filtered_names: Vec<FilteredName>,
     quarantined: u64,
     lag_records: u64,
     /// Age of the oldest record that is not in the tables; null when it cannot be told.
@@ -88,6 +107,20 @@ struct Pipeline {
     halted: BTreeMap<String, String>,
     /// Records of its embedded stream that are known to be unreadable.
     damages: Vec<Damaged>,
+}
+
+/// Filtered events of one name.
+#[derive(Debug, Serialize)]
+struct FilteredName {
+    reason: &'static str,
+    name: String,
+    events: u64,
+}
+
+impl FilteredName {
+    fn of(name: &millstream_engine::named::Name) -> Self {
+        FilteredName { reason: name.reason, name: name.name.to_string(), events: name.events }
+    }
 }
 
 /// One partition that this process reads.
@@ -127,11 +160,19 @@ impl Quantiles {
     }
 }
 
-/// Answers from memory: the database was asked by [`super::look`].
-pub(super) async fn status(State(app): State<Shared>) -> Json<Status> {
+/// Answers from memory: the database was asked by [`super::look`]. A limited token sees its part.
+pub(super) async fn status(State(app): State<Shared>, Extension(access): Extension<Access>) -> Response {
+    if access.sees_everything() {
+        Json(everything(&app)).into_response()
+    } else {
+        Json(Part::of(&app, &access)).into_response()
+    }
+}
+
+fn everything(app: &App) -> Status {
     let node = &app.node;
-    let pipelines = node.pipelines.iter().enumerate().map(|(index, running)| pipeline(&app, index, running));
-    Json(Status {
+    let pipelines = node.pipelines.iter().enumerate().map(|(index, running)| pipeline(app, index, running));
+    Status {
         version: env!("CARGO_PKG_VERSION"),
         draining: node.draining.is_cancelled(),
         data_dir: node.config.data_dir.display().to_string(),
@@ -140,12 +181,22 @@ pub(super) async fn status(State(app): State<Shared>) -> Json<Status> {
             accepted_events: app.counts.accepted.get(),
             refused_events: app.counts.refused.get(),
             appends_in_flight: app.appends_in_flight(),
+            connections: app.places.open().0,
+            connections_ended: app.places.ended().collect(),
+            subscriptions: app.subscriptions.pending(),
+            tokens: app.tokens.as_ref().map(Tokens::standing),
         },
-        postgres: Postgres { database: app.looks.database(), psql: node.psql_line.clone() },
+        postgres: postgres(app),
         pipelines: pipelines.collect(),
         controller: Controller::of(&node.gate),
         bridges: node.bridges.iter().map(bridge).collect(),
-    })
+    }
+}
+
+fn postgres(app: &App) -> Postgres {
+    let database = app.looks.database();
+    let totals = database.totals(None);
+    Postgres { reachable: database.reachable, error: database.error, totals, psql: app.node.psql_line.clone() }
 }
 
 fn bridge(carrier: &Carrier) -> Bridge {
@@ -165,6 +216,7 @@ fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
         records: now.records,
         written: now.written,
         filtered_total: now.filtered.values().sum(),
+        filtered_names: now.named.iter().map(FilteredName::of).collect(),
         quarantined: now.quarantined,
         lag_records,
         lag_seconds: lag_seconds(app, index, &now, lag_records),

@@ -2,8 +2,7 @@
 //! `positions`, `consume`, `replay`.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::access::Access;
+use super::asked::{Asked as Parameters, Named};
 use super::damage::Damaged;
 use super::problem::{Problem, shortened};
 
@@ -83,7 +83,7 @@ pub(crate) struct Line {
 pub(in crate::http) async fn describe(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    Path(pipeline): Path<String>,
+    Named(pipeline): Named<String>,
 ) -> Result<Json<Described>, Problem> {
     access.every_store()?;
     let topic = topic(&app, &pipeline)?;
@@ -101,16 +101,20 @@ pub(in crate::http) async fn describe(
 pub(in crate::http) async fn partition(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
-    Path((pipeline, partition)): Path<(String, u32)>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    Named((pipeline, partition)): Named<(String, u32)>,
+    Parameters(asked): Parameters<Asked>,
 ) -> Result<Json<Answer>, Problem> {
     access.every_store()?;
-    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let topic = topic_of(&app, &pipeline, partition)?;
-    let Ok(_permit) = READS.try_acquire() else {
+    let Ok(permit) = READS.try_acquire() else {
         return Err(Problem::too_many("other reads of the stream are under way; ask again"));
     };
-    let answered = tokio::task::spawn_blocking(move || answer(&topic, partition, asked)).await;
+    let answered = tokio::task::spawn_blocking(move || {
+        // It goes on when its client has left.
+        let _permit = permit;
+        answer(&topic, partition, asked)
+    })
+    .await;
     let unreadable = |detail: String| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "stream-unreadable", "the stream cannot be read", detail)
     };

@@ -9,7 +9,7 @@ use crate::config::Config;
 
 /// The stream and PostgreSQL stop in good order when the disk is full, but they stop.
 const FREE_BYTES_MIN: u64 = 1 << 30;
-/// Per partition a segment, a mark and a reader; connections, sockets and libraries beside them.
+/// Per partition a segment, a mark and a reader; connections of HTTP; the database, sockets and libraries beside them.
 const FILES_PER_PARTITION: u64 = 4;
 const FILES_BESIDE: u64 = 256;
 
@@ -71,7 +71,8 @@ fn space(data_dir: &Path) -> Check {
 fn files(config: &Config) -> Check {
     let name = "open files";
     let topics = config.pipeline.len() as u64;
-    let needed = FILES_BESIDE + u64::from(config.stream.partitions) * topics * FILES_PER_PARTITION;
+    let connections = (config.http.connections_max + config.http.connections_kept) as u64;
+    let needed = FILES_BESIDE + connections + u64::from(config.stream.partitions) * topics * FILES_PER_PARTITION;
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < needed => Check::bad(
             name,

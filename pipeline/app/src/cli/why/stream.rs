@@ -82,7 +82,6 @@ pub(crate) struct Fact {
 }
 
 /// Whose events are looked for.
-#[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) bucket: &'a str,
     pub(crate) key: &'a str,
@@ -91,6 +90,14 @@ pub(crate) struct Wanted<'a> {
     pub(crate) store_default: &'a str,
     /// How far back to look.
     pub(crate) since: Duration,
+    /// Whether anybody still waits for it.
+    pub(crate) is_wanted: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl std::fmt::Debug for Wanted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wanted").field("bucket", &self.bucket).field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 impl Wanted<'_> {
@@ -149,7 +156,7 @@ impl Scan {
             if next >= range.end {
                 break Ok(());
             }
-            if Instant::now() > until {
+            if Instant::now() > until || !(wanted.is_wanted)() {
                 self.cut = true;
                 break Ok(());
             }

@@ -11,14 +11,12 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::super::App;
 use super::super::problem::{Problem, shortened};
+use crate::config::Http;
 
-/// Between two pieces of a body; a client that says nothing for longer is gone.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the whole body: 16 MiB at 2.2 Mbit/s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Events of one kind compress 10 to 50 times; gzip reaches 1,030 with a bomb.
 const RATIO_MAX: usize = 200;
 /// Below this no ratio is harmful.
@@ -63,8 +61,7 @@ pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Resul
         return Err(over(bytes_max));
     }
     let mut memory = Memory { all: Arc::clone(&app.body_bytes), held: None };
-    let reading = collect(body, length.unwrap_or(0), bytes_max, &mut memory);
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_| Err(too_slow()))?;
+    let bytes = collect(body, length.unwrap_or(0), bytes_max, &app.node.config.http, &mut memory).await?;
     if !packed {
         return Ok(Received { bytes, memory });
     }
@@ -73,18 +70,27 @@ pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Resul
     unpacked.map_err(|error| Problem::bad_request(format!("the body could not be unpacked: {error}")))?
 }
 
+/// Reads a body that is small and not packed.
+pub(in crate::http) async fn small(app: &App, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let mut memory = Memory { all: Arc::clone(&app.body_bytes), held: None };
+    let read = collect(body, 0, bytes_max, &app.node.config.http, &mut memory).await;
+    read.map_err(|problem| match problem.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!("at most {bytes_max} bytes are read")),
+        _ => problem,
+    })
+}
+
 fn over(bytes_max: usize) -> Problem {
     Problem::too_large(format!(
         "more than {bytes_max} bytes (http.body_bytes_max), compressed or not; send fewer events per request"
     ))
 }
 
-fn too_slow() -> Problem {
+fn too_slow(http: &Http) -> Problem {
     let title = "the body came too slowly";
     let detail = format!(
-        "at most {} s for a body and {} s without a byte of it",
-        BODY_TIMEOUT.as_secs(),
-        PIECE_TIMEOUT.as_secs()
+        "at most {} s for a body (http.body_seconds_max) and {} s without a byte of it (http.body_pause_seconds_max)",
+        http.body_seconds_max, http.body_pause_seconds_max
     );
     Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", title, detail)
 }
@@ -103,11 +109,19 @@ fn is_packed(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
-async fn collect(mut body: Body, length: usize, bytes_max: usize, memory: &mut Memory) -> Result<Bytes, Problem> {
+async fn collect(
+    mut body: Body,
+    length: usize,
+    bytes_max: usize,
+    http: &Http,
+    memory: &mut Memory,
+) -> Result<Bytes, Problem> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
+    let end = Instant::now() + Duration::from_secs(http.body_seconds_max);
     loop {
-        let Ok(frame) = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await else { return Err(too_slow()) };
+        let pause = Instant::now() + Duration::from_secs(http.body_pause_seconds_max);
+        let Ok(frame) = tokio::time::timeout_at(pause.min(end), body.frame()).await else { return Err(too_slow(http)) };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Problem::bad_request(format!("the body ended early: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };

@@ -9,11 +9,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_connectors::sinks::stream::NewRecord;
-use millstream_schemas::{Limits, Piece, RefusalReason, is_structured, split_binary};
+use millstream_schemas::{Decoded, Input, Limits, Piece, RefusalReason, decode, is_structured, split_binary};
 use serde::Serialize;
 
+use super::super::access::forbidden;
 use super::super::problem::{Problem, shortened};
 use super::body::{Memory, Received};
+use crate::tokens::{Duty, Scope, Thing};
 
 /// Above this a body takes about a millisecond to split, so that another thread does it while requests go on.
 const INLINE_BYTES_MAX: usize = 512 << 10;
@@ -36,6 +38,8 @@ pub(super) struct Request {
     attributes: Vec<(String, Bytes)>,
     store: Option<Bytes>,
     limits: Limits,
+    /// What the token is held to, and the store, where events may be outside of it.
+    held_to: Option<(Scope, String)>,
 }
 
 /// A body, taken apart.
@@ -94,7 +98,38 @@ impl Request {
             attributes,
             store: store.map(Bytes::from),
             limits: Limits { record_bytes_max, ..Limits::default() },
+            held_to: None,
         })
+    }
+
+    /// Refuses events outside of the token's bucket and prefix.
+    pub(super) fn held_to(mut self, scope: &Scope, store: &str) -> Self {
+        let can_be_outside = scope.bucket.is_some() || scope.prefix.is_some();
+        self.held_to = can_be_outside.then(|| (scope.clone(), store.to_owned()));
+        self
+    }
+
+    /// Whether the body is one CloudEvent by its own protocol, in binary or structured mode.
+    pub(super) fn is_one_cloud_event(&self) -> bool {
+        let media_type = self.content_type.split(';').next().unwrap_or_default().trim();
+        !self.attributes.is_empty() || media_type.eq_ignore_ascii_case("application/cloudevents+json")
+    }
+
+    /// Looks at what each record will be decoded to, so that nothing means one thing here and another in the pipeline.
+    fn check(&self, records: &[NewRecord]) -> Result<(), Problem> {
+        let Some((scope, store)) = &self.held_to else { return Ok(()) };
+        let published_at_ms = millstream_engine::run::now_ms();
+        let mut is_outside = false;
+        for record in records {
+            let headers: Vec<(&str, &[u8])> = record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let input = Input { payload: &record.payload, headers: &headers, published_at_ms };
+            decode(input, &self.limits, &mut |decoded| {
+                if let Decoded::Event(event) = decoded {
+                    is_outside |= !scope.allows(Duty::Ingest, Thing::Keys(store, &event.bucket, &event.key));
+                }
+            });
+        }
+        if is_outside { Err(forbidden()) } else { Ok(()) }
     }
 
     /// The headers that every record of the request carries.
@@ -174,5 +209,6 @@ fn split_now(request: &Request, received: Received) -> Result<Taken, Problem> {
     for (record, range) in records.iter_mut().zip(key_ranges) {
         record.key = keys.slice(range);
     }
+    request.check(&records)?;
     Ok(Taken { records, refused, refused_more, _memory: memory })
 }

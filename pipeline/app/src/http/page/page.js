@@ -73,13 +73,14 @@ function graph(section, name, rate) {
   set(section.querySelector('[data-caption]'), text);
 }
 
-function showPipeline(pipeline, index) {
+function sectionOf(index) {
   const main = byId('pipelines');
-  let section = main.children[index];
-  if (!section) {
-    main.append(byId('pipeline').content.cloneNode(true));
-    section = main.children[index];
-  }
+  if (!main.children[index]) main.append(byId('pipeline').content.cloneNode(true));
+  return main.children[index];
+}
+
+function showPipeline(pipeline, index) {
+  const section = sectionOf(index);
   const part = (name) => section.querySelector(`[data-${name}]`);
   const [words, kind] = VERDICTS[pipeline.verdict] || [pipeline.verdict, 'bad'];
   set(part('name'), pipeline.name);
@@ -100,6 +101,18 @@ function showPipeline(pipeline, index) {
     ['quarantined', number(pipeline.quarantined), pipeline.quarantined ? 'see millstream quarantine ls' : ''],
   ]);
   graph(section, pipeline.name, recent.records_per_second);
+}
+
+// A token of one store sees how its pipelines keep up, and no figures of others.
+function showLimited(pipeline, index) {
+  const section = sectionOf(index);
+  const part = (name) => section.querySelector(`[data-${name}]`);
+  const [words, kind] = VERDICTS[pipeline.verdict] || [pipeline.verdict, 'bad'];
+  set(part('name'), pipeline.name);
+  set(part('verdict'), words);
+  part('verdict').className = `verdict ${kind}`;
+  tiles(part('tiles'), [['lag', seconds(pipeline.lag_seconds), `goal ${ms(pipeline.freshness_goal_ms)}`]]);
+  part('graph').setAttribute('hidden', '');
 }
 
 // What keeps more from being written, for people.
@@ -144,6 +157,18 @@ function figure(value) {
 
 function showParts(status) {
   const { postgres, http } = status;
+  if (status.limited_to) {
+    const limits = Object.entries(status.limited_to).filter(([, value]) => value !== null);
+    const counted = postgres.objects === undefined ? [] : [['objects', number(postgres.objects), bytes(postgres.bytes)]];
+    const taken = http ? [['accepted over HTTP', number(http.accepted_events), `${number(http.refused_events)} refused`]] : [];
+    tiles(byId('process'), [
+      ['this token sees', limits.map(([name, value]) => `${name} ${value}`).join(', '), ''],
+      ['database', postgres.reachable ? 'reachable' : 'not reachable', ''],
+      ...counted,
+      ...taken,
+    ]);
+    return;
+  }
   const unknown = postgres.unknown_size ? `, ${number(postgres.unknown_size)} of unknown size` : '';
   tiles(byId('process'), [
     ['objects', number(postgres.objects), `${bytes(postgres.bytes)}${unknown}`],
@@ -163,7 +188,7 @@ function showCommands(status) {
   const event = '{"specversion":"1.0","id":"1","source":"/shell","type":"millstream.object.created","time":"'
     + new Date().toISOString() + '","data":{"bucket":"uploads","key":"hello.txt","size":5}}';
   const lines = [
-    status.postgres.psql,
+    ...(status.postgres.psql ? [status.postgres.psql] : []),
     `curl${access} -H 'content-type: application/json' -d '${event}' ${here}/v1/events`,
     `curl${access} '${here}/v1/buckets/uploads/objects?limit=10'`,
     `curl${access} '${here}/v1/buckets/uploads/count'`,
@@ -198,28 +223,73 @@ function summary(status) {
   document.title = words.length ? `${words[0]} - millstream` : 'millstream';
 }
 
+// Without credentials of the browser's own, which would otherwise open its window for names and passwords.
+function ask(path) {
+  const token = sessionStorage.getItem('token');
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  return fetch(path, { headers, cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(5000) });
+}
+
+// Why a token is not taken; empty when none was shown.
+function denied(status) {
+  if (status === 403) return 'This token may not see the state: it needs one of the duties read, metrics, operate.';
+  return sessionStorage.getItem('token') ? 'This token is not accepted.' : '';
+}
+
+let timer;
 async function refresh() {
+  clearTimeout(timer);
   try {
-    const token = sessionStorage.getItem('token');
-    const headers = token ? { authorization: `Bearer ${token}` } : {};
-    const answer = await fetch('v1/status', { headers, cache: 'no-store', signal: AbortSignal.timeout(5000) });
-    byId('access').hidden = answer.status !== 401;
-    if (!answer.ok) throw new Error(answer.status === 401 ? 'a token is needed' : `answer ${answer.status}`);
+    const answer = await ask('v1/status');
+    const refused = answer.status === 401 || answer.status === 403;
+    byId('access').hidden = !refused;
+    if (refused) {
+      set(byId('denied'), denied(answer.status));
+      sessionStorage.removeItem('token');
+      set(byId('summary'), 'no figures: a token is needed');
+      document.title = 'no figures - millstream';
+      // Asked again when there is another token, not before.
+      return;
+    }
+    if (!answer.ok) throw new Error(`answer ${answer.status}`);
     const status = await answer.json();
     summary(status);
-    status.pipelines.forEach(showPipeline);
-    showPace(status.controller);
+    status.pipelines.forEach(status.limited_to ? showLimited : showPipeline);
+    byId('pace').parentElement.hidden = !status.controller;
+    if (status.controller) showPace(status.controller);
     showParts(status);
     showCommands(status);
   } catch (error) {
     set(byId('summary'), `no figures: ${error.message}`);
     document.title = 'no figures - millstream';
   }
-  setTimeout(refresh, REFRESH_MS);
+  timer = setTimeout(refresh, REFRESH_MS);
 }
 
 byId('access').addEventListener('submit', (event) => {
   event.preventDefault();
-  sessionStorage.setItem('token', byId('token').value);
+  sessionStorage.setItem('token', byId('token').value.trim());
+  set(byId('denied'), '');
+  refresh();
 });
+
+// A link carries no token, so the page asks and shows the answer itself.
+for (const link of document.querySelectorAll('[data-ask]')) {
+  link.addEventListener('click', async (event) => {
+    if (!sessionStorage.getItem('token')) return;
+    event.preventDefault();
+    const path = link.getAttribute('href');
+    set(byId('asked'), path);
+    try {
+      const text = await (await ask(path)).text();
+      let shown = text;
+      try { shown = JSON.stringify(JSON.parse(text), null, 1); } catch { /* metrics are no JSON */ }
+      set(byId('text'), shown);
+    } catch (error) {
+      set(byId('text'), `no answer: ${error.message}`);
+    }
+    byId('answer').hidden = false;
+    byId('text').focus();
+  });
+}
 refresh();

@@ -1,0 +1,141 @@
+//! What the process itself asks the database: whether it answers, and how much is in it.
+//!
+//! The probe has a connection of its own, so that clients whose questions fill the pool make nothing look down, and so
+//! that the cause of a failed connection is the server's own word and not that of a pool that waited for it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millstream_postgres::{ConnectError, Connector};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::query;
+
+/// Load balancers ask every few seconds and give up after about one. The counters are a few rows for each bucket.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
+/// Answers are shared for this long, so that many probes at a time ask the database once.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// Objects, their known bytes, and how many have no known size.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Totals {
+    /// Current objects.
+    pub(super) objects: i64,
+    /// Their known sizes.
+    pub(super) bytes: Option<Box<RawValue>>,
+    /// How many have none.
+    pub(super) unknown_size: i64,
+}
+
+/// What the tables hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    /// Of all stores together.
+    pub(super) all: Totals,
+    /// Of the first 1,000 stores.
+    pub(super) stores: BTreeMap<String, Totals>,
+}
+
+/// What was counted, or why nothing was, in words for people.
+pub(super) type Answer = Result<Counted, String>;
+
+/// A connection for these questions alone.
+#[derive(Debug)]
+pub(super) struct Probe {
+    connector: Connector,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    /// Absent while it is asked: what is given up in the middle is not used again.
+    connection: Option<PgConnection>,
+    answered: Option<(Instant, Answer)>,
+}
+
+impl Probe {
+    pub(super) fn new(connector: &Connector) -> Self {
+        Probe { connector: connector.clone().application_name("millstream probe"), last: Mutex::default() }
+    }
+
+    /// Asks the database, or repeats what it said a moment ago. Takes [`TIMEOUT`] at most, and as long again where
+    /// another question is under way.
+    pub(super) async fn ask(&self) -> Answer {
+        let mut last = self.last.lock().await;
+        if let Some((at, answer)) = &last.answered
+            && at.elapsed() < FRESH
+        {
+            return answer.clone();
+        }
+        let connection = last.connection.take();
+        let asked = tokio::time::timeout(TIMEOUT, self.count(connection)).await;
+        let answer = match asked {
+            Ok(Ok((counted, connection))) => {
+                last.connection = Some(connection);
+                Ok(counted)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs())),
+        };
+        last.answered = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    async fn count(&self, open: Option<PgConnection>) -> Result<(Counted, PgConnection), String> {
+        if let Some(mut open) = open {
+            match count(&mut open).await {
+                Ok(counted) => return Ok((counted, open)),
+                Err(error) if error.as_database_error().is_some() => return Err(cause(&error)),
+                // The server has restarted since, as a rule: a new connection tells whether it is back.
+                Err(error) => tracing::debug!(%error, "the probe's connection is gone"),
+            }
+        }
+        let mut connection = self.connector.connect_direct().await.map_err(|error| refused(&error))?;
+        let counted = count(&mut connection).await.map_err(|error| cause(&error))?;
+        Ok((counted, connection))
+    }
+}
+
+async fn count(connection: &mut PgConnection) -> Result<Counted, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN READ ONLY").await?;
+    // A number of ours: SET takes no parameters.
+    let set = format!("SET LOCAL statement_timeout = {}", TIMEOUT.as_millis());
+    sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut *transaction).await?;
+    let rows =
+        sqlx::query(include_str!("sql/totals_select.sql")).persistent(false).fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    let mut counted = Counted::default();
+    for row in rows {
+        let totals =
+            Totals { objects: row.try_get(1)?, bytes: query::number(row.try_get(2)?), unknown_size: row.try_get(3)? };
+        match row.try_get::<Option<String>, _>(0)? {
+            Some(store) => drop(counted.stores.insert(store, totals)),
+            None => counted.all = totals,
+        }
+    }
+    Ok(counted)
+}
+
+/// Why there is no connection, once.
+fn refused(error: &ConnectError) -> String {
+    match error {
+        ConnectError::Refused { why, source } => format!("{why}: {}", cause(source)),
+        other => other.to_string(),
+    }
+}
+
+/// What the server or the network said, without the driver's words around it.
+pub(super) fn cause(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(said) => match said.code() {
+            Some(code) => format!("{} ({code})", said.message()),
+            None => said.message().to_owned(),
+        },
+        sqlx::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
