@@ -20,7 +20,12 @@ fn events(from: u64) -> Vec<Event> {
 }
 
 fn setup(database: &Database) -> Setup {
-    Setup::new(database).set("stream.partitions=2").allow("cannot be read").allow("set aside").allow("halted")
+    Setup::new(database)
+        .set("stream.partitions=2")
+        .allow("cannot be read")
+        .allow("set aside")
+        .allow("halted")
+        .allow("leases are taken again")
 }
 
 async fn post(running: &Millstream, events: &[Event]) {

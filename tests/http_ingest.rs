@@ -63,14 +63,21 @@ async fn accepted(millstream: &Millstream) -> u64 {
     millstream.get("/v1/status").await.json()["http"]["accepted_events"].as_u64().unwrap()
 }
 
+/// Envelopes of AWS around one document.
+const ENVELOPES: [fn(&str) -> Value; 4] = [
+    |inner| json!({ "Type": "Notification", "MessageId": "1", "Message": inner }),
+    |inner| json!({ "Records": [{ "messageId": "m", "receiptHandle": "r", "body": inner, "eventSource": "aws:sqs" }] }),
+    |inner| json!({ "Records": [{ "EventSource": "aws:sns", "Sns": { "Type": "Notification", "Message": inner } }] }),
+    |inner| json!([{ "messageId": "m", "body": inner }]),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_dialect_in_every_packing_arrives() {
     let database = database().await;
     let millstream = Setup::new(&database).start().await;
     let mut all = Vec::new();
     let mut send = async |content_type: &str, more: &[(&str, &str)], body: Vec<u8>, events: Vec<Event>| {
-        let headers: Vec<(&str, &str)> =
-            [("content-type", content_type)].into_iter().chain(more.iter().copied()).collect();
+        let headers = [&[("content-type", content_type)], more].concat();
         let answer = post(&millstream, "/v1/events", &headers, body).await;
         assert_eq!(answer.status, 202, "{content_type}: {}", answer.text());
         // To one CloudEvent a body would be an event in return.
@@ -105,13 +112,8 @@ async fn every_dialect_in_every_packing_arrives() {
     let mut envelope: Value = serde_json::from_slice(&binary.json()).unwrap();
     let data = envelope["data"].take().to_string().into_bytes();
     let time = envelope["time"].as_str().unwrap().to_owned();
-    let attributes = [
-        ("ce-specversion", "1.0"),
-        ("ce-id", "1"),
-        ("ce-source", "/test"),
-        ("ce-type", "millstream.object.created"),
-        ("ce-time", &*time),
-    ];
+    let kind = ("ce-type", "millstream.object.created");
+    let attributes = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/test"), kind, ("ce-time", &*time)];
     send("application/json", &attributes, data, vec![binary]).await;
 
     // The content type says that the body holds the whole event, so that the headers beside it mean nothing.
@@ -120,13 +122,7 @@ async fn every_dialect_in_every_packing_arrives() {
     send("application/cloudevents+json; charset=utf-8", &stray, structured.json(), vec![structured]).await;
 
     let text = |event: &Event| String::from_utf8(event.json()).unwrap();
-    let envelopes: [fn(&str) -> Value; 4] = [
-        |inner| json!({ "Type": "Notification", "MessageId": "1", "Message": inner }),
-        |inner| json!({ "Records": [{ "messageId": "m", "receiptHandle": "r", "body": inner, "eventSource": "aws:sqs" }] }),
-        |inner| json!({ "Records": [{ "EventSource": "aws:sns", "Sns": { "Type": "Notification", "Message": inner } }] }),
-        |inner| json!([{ "messageId": "m", "body": inner }]),
-    ];
-    for (number, envelope) in envelopes.into_iter().enumerate() {
+    for (number, envelope) in ENVELOPES.into_iter().enumerate() {
         let carried = bare(&format!("carried/{number}"), Dialect::Minio);
         send("text/plain", &[], envelope(&text(&carried)).to_string().into_bytes(), vec![carried]).await;
     }
@@ -144,6 +140,8 @@ async fn every_dialect_in_every_packing_arrives() {
     millstream.finish().await;
 }
 
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_is_named_and_not_stored() {
     let database = database().await;
@@ -157,13 +155,7 @@ async fn what_is_refused_is_named_and_not_stored() {
         ("/v1/events", &[JSON], Vec::new(), 422, "nothing-accepted"),
         ("/v1/events", &[JSON], b"[]".to_vec(), 422, "nothing-accepted"),
         ("/v1/events", &[JSON], b"{\"a\":1}".to_vec(), 422, "nothing-accepted"),
-        (
-            "/v1/events",
-            &[("content-type", "application/x-www-form-urlencoded")],
-            good.clone(),
-            415,
-            "unsupported-media-type",
-        ),
+        ("/v1/events", &[FORM], good.clone(), 415, "unsupported-media-type"),
         ("/v1/events", &[("content-type", "image/png")], good.clone(), 415, "unsupported-media-type"),
         ("/v1/events", &[JSON, ("content-encoding", "br")], good.clone(), 415, "unsupported-encoding"),
         ("/v1/events", &[JSON, ("content-encoding", "gzip")], good.clone(), 400, "bad-request"),

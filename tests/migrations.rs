@@ -82,7 +82,8 @@ async fn a_session_in_the_way_is_named_and_waited_for() {
 
     // A process that starts takes events meanwhile, says the same, and goes on by itself.
     let setup = Setup::new(&database).allow("waits for a lock").allow("not ready");
-    let running = setup.start().await;
+    let mut running = setup.spawn();
+    running.ready_for("events").await;
     let event = millstream_tests::Event::create("uploads", "in/k", millstream_tests::generator::DAY_NS, 1);
     assert_eq!(running.post(millstream_tests::event::lines(&[event])).await.unwrap().status, 202);
     running.logged(&named, WITHIN).await;

@@ -71,6 +71,12 @@ fn functions_are_short() {
             if !begins.iter().any(|begin| visible.starts_with(begin)) || words.ends_with(';') {
                 continue;
             }
+            // A declaration of several lines, in a trait.
+            let next =
+                lines.iter().skip(at + 1).find(|later| indent(later) == indent(line) && !later.trim().is_empty());
+            if next.is_some_and(|next| next.trim().starts_with(')') && next.ends_with(';')) {
+                continue;
+            }
             // rustfmt puts the end of a function on a line of its own, indented like its beginning.
             let end = lines.iter().skip(at).position(|later| indent(later) == indent(line) && later.trim() == "}");
             if let Some(length) = end.filter(|length| *length + 1 > FUNCTION_LINES_MAX) {

@@ -65,9 +65,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_rise_by_one_and_floors_never_fall() {
-        for (at, step) in MIGRATIONS.iter().enumerate() {
-            assert_eq!(usize::try_from(step.number), Ok(at + 1), "{}", step.name);
+    fn numbers_rise_and_floors_never_fall() {
+        assert!(MIGRATIONS.windows(2).all(|pair| pair[0].number < pair[1].number));
+        for step in MIGRATIONS {
             assert!((1..=step.number).contains(&step.floor), "{}", step.name);
         }
         assert!(MIGRATIONS.windows(2).all(|pair| pair[0].floor <= pair[1].floor));

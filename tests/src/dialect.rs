@@ -44,7 +44,7 @@ fn minio(event: &Event) -> Value {
         Kind::Create => "s3:ObjectCreated:Put",
         Kind::Marker => "s3:ObjectRemoved:DeleteMarkerCreated",
         Kind::Delete => "s3:ObjectRemoved:Delete",
-        Kind::RemoveKey if event.at_ns % 2 == 0 => "s3:ObjectRemoved:DeleteAllVersions",
+        Kind::RemoveKey if event.at_ns.is_multiple_of(2) => "s3:ObjectRemoved:DeleteAllVersions",
         Kind::RemoveKey => "s3:LifecycleDelMarkerExpiration:Delete",
         Kind::Describe => unreachable!("MinIO does not only describe"),
     };

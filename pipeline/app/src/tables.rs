@@ -66,10 +66,9 @@ pub(crate) async fn prepare(
     let trying = keep_trying(postgres.clone(), connector.clone(), tell, refuse, stop);
     // Ends with the process, or when the tables are ready.
     drop(task::spawn("prepare the tables", trying));
-    match tokio::time::timeout(START_WAIT, refused).await {
-        Ok(Ok(error)) => return Err(error),
-        // The first try has ended otherwise, or takes long.
-        Ok(Err(_)) | Err(_) => {}
+    // Otherwise the first try has ended in another way, or takes long.
+    if let Ok(Ok(error)) = tokio::time::timeout(START_WAIT, refused).await {
+        return Err(error);
     }
     if let Some(reason) = tables.borrow().reason() {
         tracing::warn!(reason, "the tables are not ready: events are taken in and kept, nothing is written yet");
@@ -149,6 +148,8 @@ async fn keep_trying(
 
 async fn try_once(postgres: &Postgres, connector: &Connector) -> anyhow::Result<()> {
     // Only this much is bounded: a step may take as long as it takes.
+    // The account that writes may have to be made first, by the one that owns the tables.
+    let connector = if postgres.is_embedded() { connector.clone() } else { postgres.migrate_connector() };
     let probe = async { connector.connect().await?.close().await.map_err(anyhow::Error::from) };
     match tokio::time::timeout(ANSWER_WAIT, probe).await {
         Ok(answered) => answered?,
@@ -157,7 +158,7 @@ async fn try_once(postgres: &Postgres, connector: &Connector) -> anyhow::Result<
     if !postgres.is_embedded() {
         return elsewhere::prepare(postgres).await;
     }
-    bring_up_to_date(postgres, connector).await
+    bring_up_to_date(postgres, &connector).await
 }
 
 /// Applies the steps that are missing, or, with `postgres.migrate = "never"`, refuses if there are any.

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_time_of_an_object_is_the_nearest_microsecond_of_its_second() {
-        let order = |seconds: u64, fraction: u64| ((seconds << 32 | fraction) ^ (1 << 63)).cast_signed();
+        let order = |seconds: u64, fraction: u64| (((seconds << 32) | fraction) ^ (1 << 63)).cast_signed();
         let fraction = |microseconds: u64| (microseconds << 32) / 1_000_000;
         for (order_time, text) in [
             (order(1_795_435_200, fraction(412_000)), Some("2026-11-23T12:00:00.412000Z")),

@@ -9,8 +9,10 @@ use crate::support::{
     PUBLISHED_AT_MS, created, decode_all, decode_with, event, filtered, fixture, minio, one, refused,
 };
 
+type Wrap = fn(&str) -> String;
+
 /// Envelopes by their names.
-fn envelopes() -> Vec<(&'static str, fn(&str) -> String)> {
+fn envelopes() -> Vec<(&'static str, Wrap)> {
     vec![
         ("sns", |inner| json!({ "Type": "Notification", "MessageId": "1", "Message": inner }).to_string()),
         ("sqs to lambda", |inner| json!({ "Records": [sqs(inner)] }).to_string()),

@@ -322,8 +322,11 @@ pub(crate) fn read_all(topic: &Topic, partition: u32) -> Result<Vec<Record>, Rea
     Ok(all)
 }
 
+/// First offsets, and those after the last, of what cannot be read.
+pub(crate) type Holes = Vec<(u64, u64)>;
+
 /// Reads a partition from its start to its end, over what was set aside. Gives the records, and the ranges passed over.
-pub(crate) fn read_over_holes(topic: &Topic, partition: u32) -> Result<(Vec<Record>, Vec<(u64, u64)>), ReadError> {
+pub(crate) fn read_over_holes(topic: &Topic, partition: u32) -> Result<(Vec<Record>, Holes), ReadError> {
     let range = topic.range(partition);
     let (mut all, mut holes, mut next) = (Vec::<Record>::new(), Vec::new(), range.start);
     while next < range.end {

@@ -341,21 +341,3 @@ fn print_json(
         "streams": streams,
     }))
 }
-
-#[cfg(test)]
-mod tests {
-    use millstream_schemas::Order;
-
-    use super::*;
-
-    #[test]
-    fn a_time_that_is_not_known_is_not_told() {
-        let published = 1_795_478_400_000;
-        let key = |time| Order::place(time, Some("5"), published).unwrap().time_key();
-        assert_eq!(order_time_text(key(None)), None);
-        assert_eq!(order_time_text(key(Some("1970-01-01T00:00:00Z"))), None);
-        assert_eq!(order_time_text(i64::MIN), None);
-        let told = order_time_text(key(Some("2026-03-12T02:07:57.5Z"))).unwrap();
-        assert!(told.starts_with("2026-03-12T02:07:57.5"), "{told}");
-    }
-}

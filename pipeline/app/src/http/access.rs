@@ -52,7 +52,9 @@ pub(crate) fn need(method: &str, path: &str) -> Need {
         "/v1/status" | "/v1/decisions" | "/v1/controller" => Need::OneOf(&[Duty::Operate, Duty::Metrics, Duty::Read]),
         "/metrics" => Need::OneOf(&[Duty::Metrics]),
         // Records as they came, for commands that move positions and look at the stream.
-        _ if method == "GET" && is_below("/v1/pipelines") && path.contains("/stream") => Need::OneOf(&[Duty::Operate, Duty::Read]),
+        _ if method == "GET" && is_below("/v1/pipelines") && path.contains("/stream") => {
+            Need::OneOf(&[Duty::Operate, Duty::Read])
+        }
         _ if is_below("/v1/pipelines") => Need::OneOf(&[Duty::Operate]),
         _ => Need::Everything,
     }

@@ -21,7 +21,7 @@ pub(crate) enum Visit {
     /// Of the embedded log, which no other process may have open.
     Log { log: Log, topic: Topic },
     /// Of the embedded log of a process that runs.
-    Running(Running),
+    Running(Box<Running>),
     /// Of Kafka.
     #[cfg(feature = "kafka")]
     Kafka { inquirer: std::sync::Arc<millstream_connectors::sources::kafka::Inquirer>, incarnation: String },
@@ -36,7 +36,7 @@ impl Visit {
                 if matches!(&opened, Err(error) if is_locked(error))
                     && let Some(running) = Running::find(config, pipeline).await?
                 {
-                    return Ok(Visit::Running(running));
+                    return Ok(Visit::Running(Box::new(running)));
                 }
                 let (log, topic) = opened?;
                 Ok(Visit::Log { log, topic })

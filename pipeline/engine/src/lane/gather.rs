@@ -24,16 +24,7 @@ impl<C: Columns> Lane<'_, C> {
         let mut looked_last = false;
         let mut confirmed = Instant::now();
         loop {
-            if self.is_reassigned() || self.is_decision_due() {
-                return Err(Leave::Reassigned);
-            }
-            if intake.is_empty() && confirmed.elapsed() >= DECISION_LOOK {
-                confirmed = Instant::now();
-                // A database that is away now is met when there is something to write.
-                if let Err(lost @ SinkError::Fenced { .. }) = self.sink.confirm().await {
-                    return Err(Leave::Retake(lost.to_string()));
-                }
-            }
+            self.look_around(intake, &mut confirmed).await?;
             let wants = intake.wants();
             let (records_max, bytes_max) = (self.records_max(), self.limits.batch_bytes());
             let full = intake.records() >= records_max || intake.bytes() >= bytes_max || wants.is_empty();
@@ -94,6 +85,22 @@ impl<C: Columns> Lane<'_, C> {
                 self.state.holds_since(Some(intake.oldest_ms().unwrap_or(i64::MAX)));
             }
         }
+    }
+
+    /// What is looked at between two fetches: whether the lane has other partitions now, and, now and then while there is
+    /// nothing to write, whether its leases are still its own.
+    async fn look_around(&mut self, intake: &Intake, confirmed: &mut Instant) -> Result<(), Leave> {
+        if self.is_reassigned() || self.is_decision_due() {
+            return Err(Leave::Reassigned);
+        }
+        if intake.is_empty() && confirmed.elapsed() >= DECISION_LOOK {
+            *confirmed = Instant::now();
+            // A database that is away now is met when there is something to write.
+            if let Err(lost @ SinkError::Fenced { .. }) = self.sink.confirm().await {
+                return Err(Leave::Retake(lost.to_string()));
+            }
+        }
+        Ok(())
     }
 
     /// How many records a batch may hold just now.
