@@ -1,7 +1,7 @@
 //! Brings the schema of a database up to date, one step at a time, and decides whether this program may write to it.
 //!
 //! A crash leaves whole steps: those in a transaction are there with their record or not at all, the others can be
-//! repeated. No step waits for a lock longer than [`LOCK_WAIT`] before it lets those behind it pass.
+//! repeated. No step waits for a lock longer than two seconds before it lets those behind it pass.
 
 mod standing;
 pub use standing::{Standing, Unfit, standing};
