@@ -224,6 +224,24 @@ async fn segments_beyond_the_limit_are_not_counted_and_that_is_said() {
 }
 
 /// Of so many segments an object each, written with a size that tells the rounds apart.
+/// What a transaction has registered is not there once it is rolled back: the next one registers it again.
+#[tokio::test]
+async fn segments_of_a_transaction_that_was_rolled_back_are_registered_again() {
+    let database = database().await;
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    let event = Event::create("uploads", "in/key", DAY_NS, 1);
+    let batch = writer.batch(&[("0", vec![event.json()])]);
+    // The last statement before COMMIT fails.
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$; \
+        CREATE TRIGGER refuse BEFORE UPDATE ON millstream.lease EXECUTE FUNCTION refuse()";
+    database.execute(refuse).await;
+    writer.write(&batch).await.unwrap_err();
+    database.execute("DROP TRIGGER refuse ON millstream.lease").await;
+    writer.write(&batch).await.unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM millstream.segment WHERE segment = 'in'").await, 1);
+    compare(&database, &Model::of([&event])).await;
+}
+
 fn over_segments(segments: std::ops::Range<u64>, round: u64) -> Vec<Event> {
     let size = 1_000 * round as i64 + 1;
     let object = |number: u64| Event::create("uploads", &format!("s{number}/{round}"), DAY_NS + round, size);

@@ -1,6 +1,8 @@
 //! The order of writing, syncing and acknowledging, seen through the system calls.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use millstream_log::{Options, Retention};
@@ -29,6 +31,51 @@ fn every_write_is_synced_before_the_append_returns() {
             }
         }
     }
+}
+
+/// Appends that wait while another is synced share a write, and that write is synced before any of them returns.
+#[test]
+fn a_group_of_appends_is_synced_before_any_of_them_returns() {
+    const GROUP: usize = 5;
+    let directory = directory();
+    let system = Faulty::default();
+    let log = system.log(directory.path(), Options::default());
+    let topic = log.topic("t", 1).unwrap();
+    append(&topic, vec![record(0, "before")]).unwrap();
+    for round in 0..10_u8 {
+        // The first append is held in its sync until the others wait behind it.
+        let (held, release) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (holds, waits, once) = (Arc::clone(&held), Arc::clone(&release), AtomicBool::new(false));
+        system.rule(move |event| {
+            if event.is_segment() && matches!(event, Event::Sync(_)) && !once.swap(true, SeqCst) {
+                holds.wait();
+                waits.wait();
+            }
+            None
+        });
+        let before = system.events().len();
+        let of_first = topic.clone();
+        let first = std::thread::spawn(move || append(&of_first, vec![record(0, "first")]).unwrap());
+        held.wait();
+        let mut others: Vec<_> = (0..GROUP).map(|_| Box::pin(topic.append(vec![record(0, vec![round; 50])]))).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(others.iter_mut().all(|other| other.as_mut().poll(&mut context).is_pending()), "they wait");
+        release.wait();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for other in others {
+            runtime.block_on(other).unwrap();
+            let events = system.events().split_off(before);
+            let written = events.iter().rposition(|event| event.is_segment() && matches!(event, Event::Write(_)));
+            let synced = events.iter().rposition(|event| event.is_segment() && matches!(event, Event::Sync(_)));
+            assert!(written.is_some() && synced > written, "an append of a group returned before its sync: {events:?}");
+        }
+        first.join().unwrap();
+        system.no_rule();
+        let events = system.events().split_off(before);
+        let writes = events.iter().filter(|event| event.is_segment() && matches!(event, Event::Write(_))).count();
+        assert!(writes < 1 + GROUP, "{GROUP} appends made {writes} writes with the first: no group was formed");
+    }
+    assert_eq!(read_all(&topic, 0).unwrap().len(), 1 + 10 * (1 + GROUP));
 }
 
 #[test]

@@ -423,6 +423,38 @@ mod tests {
         assert_eq!(offsets(&mut buffers, 8), Some((vec![8], 9)));
     }
 
+    /// What the client says of the end before it has gone back is about another place: records may stand before it.
+    #[test]
+    fn an_end_that_was_heard_before_the_seek_says_nothing() {
+        let mut buffers = reading(5);
+        buffers.ends([(3, 8)].into_iter());
+        buffers.ends([(3, 8)].into_iter());
+        assert_eq!(buffers.seeks(), [(3, 5)], "it is asked for once more");
+        buffers.at_end(3);
+        assert_eq!((buffers.positions(), offsets(&mut buffers, 5)), (vec![(3, Some(5))], None));
+        seek(&mut buffers, 5);
+        come(&mut buffers, [5, 6]);
+        assert_eq!(offsets(&mut buffers, 5), Some((vec![5, 6], 7)));
+        buffers.ends([(3, 8)].into_iter());
+        seek(&mut buffers, 7);
+        buffers.at_end(3);
+        assert_eq!(offsets(&mut buffers, 7), Some((vec![], 8)), "the probe that was spoilt is made again");
+    }
+
+    /// After a seek the client may begin anywhere: only the record that was sought is taken without asking again.
+    #[test]
+    fn after_a_seek_the_first_record_must_be_the_one_sought() {
+        for ahead in [1, 2, 7] {
+            let mut buffers = reading(5);
+            come(&mut buffers, [5 + ahead, 6 + ahead]);
+            assert_eq!(buffers.seeks(), [(3, 5)], "{ahead} too far");
+            assert_eq!(offsets(&mut buffers, 5), None, "nothing is skipped");
+            seek(&mut buffers, 5);
+            come(&mut buffers, 5..8);
+            assert_eq!(offsets(&mut buffers, 5), Some((vec![5, 6, 7], 8)));
+        }
+    }
+
     #[test]
     fn a_record_before_the_end_is_no_empty_range() {
         let mut buffers = reading(5);

@@ -6,6 +6,8 @@ use super::*;
 use crate::gate::record::{Line, What};
 use crate::task;
 
+/// Longer than anything that a test waits for. Time is paused, so a turn that is never given back fails at once.
+const PATIENCE: Duration = Duration::from_secs(3600);
 const WORK: Work = Work { records: 10, bytes: 1_000, full: true };
 
 fn settings(concurrency_max: usize) -> Settings {
@@ -34,10 +36,15 @@ fn widen(gate: &Gate, width: usize) {
     gate.tell(&Event::Tick);
 }
 
+/// Waits for a turn, and fails if none is ever given.
+async fn entered(gate: &Arc<Gate>, oldest_ms: i64) -> Turn {
+    tokio::time::timeout(PATIENCE, gate.enter(oldest_ms, WORK)).await.expect("a turn that is given back")
+}
+
 /// Joins the queue and stays in it.
 async fn queued(gate: &Arc<Gate>, oldest_ms: i64) -> std::pin::Pin<Box<dyn Future<Output = Turn> + Send>> {
     let gate = Arc::clone(gate);
-    let mut entering = async move { gate.enter(oldest_ms, WORK).await }.boxed();
+    let mut entering = async move { entered(&gate, oldest_ms).await }.boxed();
     assert!(futures::poll!(&mut entering).is_pending(), "there is no turn");
     entering
 }
@@ -45,7 +52,7 @@ async fn queued(gate: &Arc<Gate>, oldest_ms: i64) -> std::pin::Pin<Box<dyn Futur
 #[tokio::test(start_paused = true)]
 async fn turns_are_given_to_the_oldest_record_first() {
     let gate = gate(1);
-    let first = gate.enter(5, WORK).await;
+    let first = entered(&gate, 5).await;
     let mut waiting = Vec::new();
     for oldest_ms in [30, 10, 20] {
         waiting.push((oldest_ms, queued(&gate, oldest_ms).await));
@@ -70,7 +77,7 @@ async fn turns_are_given_to_the_oldest_record_first() {
 #[tokio::test(start_paused = true)]
 async fn who_leaves_takes_no_turn_along() {
     let gate = gate(1);
-    let turn = gate.enter(1, WORK).await;
+    let turn = entered(&gate, 1).await;
     let (gives_up, served, granted) = (queued(&gate, 1).await, queued(&gate, 2).await, queued(&gate, 3).await);
     drop(gives_up);
     assert_eq!(gate.look().waiting, 2);
@@ -87,7 +94,7 @@ async fn who_leaves_takes_no_turn_along() {
 #[tokio::test(start_paused = true)]
 async fn a_gate_that_shuts_while_nothing_ends_opens_again() {
     let gate = gate(2);
-    let (one, other) = (gate.enter(1, WORK).await, gate.enter(1, WORK).await);
+    let (one, other) = (entered(&gate, 1).await, entered(&gate, 1).await);
     let waiting = queued(&gate, 1).await;
     widen(&gate, 0);
     one.end(Ending::Other);
@@ -112,7 +119,7 @@ async fn no_more_are_under_way_than_may_be_whoever_is_cancelled() {
             let mut written = 0;
             for round in 0..200u64 {
                 let write = async {
-                    let turn = gate.enter(round as i64, WORK).await;
+                    let turn = entered(&gate, round as i64).await;
                     most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
                     let leaves = scopeguard(&inside);
                     tokio::time::sleep(Duration::from_millis(1 + lane % 3)).await;
@@ -146,7 +153,7 @@ fn scopeguard(inside: &AtomicUsize) -> impl Drop {
 async fn a_recording_tells_what_the_controller_heard_in_its_order() {
     let (recorder, mut lines) = Recorder::new();
     let gate = Gate::recorded(settings(1), Some(recorder));
-    let turn = gate.enter(1, WORK).await;
+    let turn = entered(&gate, 1).await;
     let waiting = queued(&gate, 1).await;
     tokio::time::advance(Duration::from_millis(7)).await;
     turn.end(Ending::Overload);
@@ -199,7 +206,7 @@ async fn beside_others_nothing_is_begun_for_as_long_as_the_last_one_took() {
     let gate = beside_others().await;
     let began = Instant::now();
     for round in 0..5u32 {
-        let turn = gate.enter(1, WORK).await;
+        let turn = entered(&gate, 1).await;
         assert_eq!(began.elapsed().as_millis(), u128::from(round) * 200);
         tokio::time::sleep(Duration::from_millis(100)).await;
         turn.end(Ending::Committed);
@@ -217,11 +224,11 @@ async fn beside_others_nothing_is_begun_for_as_long_as_the_last_one_took() {
     assert_eq!(gate.look().in_flight, 0);
 
     // A transaction of any length is followed by a rest of no more than one may take.
-    let turn = gate.enter(1, WORK).await;
+    let turn = entered(&gate, 1).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     turn.end(Ending::Committed);
     let began = Instant::now();
-    drop(gate.enter(1, WORK).await);
+    drop(entered(&gate, 1).await);
     assert_eq!(began.elapsed(), settings(1).transaction_max);
 }
 
@@ -230,7 +237,7 @@ async fn what_is_allowed_changes_at_once_and_what_is_refused_changes_nothing() {
     let gate = Gate::new(settings(8));
     gate.allow(|now, _| Ok::<_, ()>(Settings { concurrency_min: 4, ..now.clone() })).unwrap();
     assert_eq!(gate.pace().concurrency, 4);
-    let turns: Vec<Turn> = futures::future::join_all((0..4).map(|at| gate.enter(at, WORK))).await;
+    let turns: Vec<Turn> = futures::future::join_all((0..4).map(|at| entered(&gate, at))).await;
     let mut next = queued(&gate, 4).await;
     gate.allow(|_, _| Err("no")).unwrap_err();
     assert_eq!(gate.look().settings.concurrency_min, 4);
