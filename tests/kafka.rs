@@ -5,6 +5,8 @@
 
 mod fleet;
 
+mod flood;
+
 mod load;
 
 mod kills;

@@ -14,6 +14,7 @@ mod damaged;
 mod durability;
 mod exactly_once;
 mod fencing;
+mod flood;
 mod http_door;
 mod http_ingest;
 mod http_memory;

@@ -7,8 +7,8 @@ use millstream_log::NewRecord;
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::stream::append;
 use millstream_tests::{
-    Database, Event, Generator, Kind, Millstream, Model, Proxy, Run, Setup, Stream, Writer, compare, database, event,
-    until,
+    Database, Dialect, Event, Generator, Kind, Millstream, Model, Proxy, Run, Setup, Stream, Writer, compare, database,
+    dialect, event, until,
 };
 use rand::Rng as _;
 use serde_json::json;
@@ -175,6 +175,74 @@ async fn good_and_bad_versions_of_one_key_in_one_batch() {
     compare(&database, &Model::of(good.iter().chain([&before]))).await;
 }
 
+/// A notification of several events has a row for each that is refused, and the counter counts the same.
+#[tokio::test]
+async fn each_refused_event_of_a_record_has_a_row_of_its_own() {
+    let database = database().await;
+    refuse(&database).await;
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    let event = |key: &str, size| Event {
+        dialect: Dialect::Aws,
+        description: None,
+        ..Event::create("uploads", key, DAY_NS, size)
+    };
+    let good = [event("in/good", 5), event("in/other", 6)];
+    let records = [
+        dialect::notification(&[event("in/a", -1), good[0].clone(), event("in/b", -2)]),
+        dialect::notification(&[event("in/c", -3), good[1].clone()]),
+        // PostgreSQL refuses one event of this record, and the decoder another.
+        dialect::notification(&[event("in/poison", 1), event("in/d", -4), event("in/e", 7)]),
+    ];
+    let batch = writer.batch(&[("0", records.to_vec())]);
+    let outcome = writer.write(&batch).await.unwrap();
+    let mut connection = database.connect().await;
+    let rows: Vec<(i64, i32, String)> =
+        sqlx::query_as("SELECT position::bigint, index, reason FROM millstream.quarantine ORDER BY 1, 2")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    let row = |position: i64, index: i32| {
+        (position, index, if index < 0 { "refused_by_database" } else { "bad_size" }.to_owned())
+    };
+    // The record that PostgreSQL refuses is kept as a whole: one row for its two events that could have been written.
+    assert_eq!(rows, [row(0, 0), row(0, 2), row(1, 0), row(2, -1), row(2, 1)]);
+    assert_eq!((outcome.written, outcome.quarantined), (2, rows.len() as u64 + 1), "{outcome:?}");
+    assert_eq!(outcome.bad, [0, 1, 2].into());
+    compare(&database, &Model::of(&good)).await;
+}
+
+/// Each record that PostgreSQL refuses has the reason of its own refusal, wherever the two stand in the batch.
+#[tokio::test]
+async fn two_refused_records_of_a_batch_each_have_their_own_reason() {
+    let database = database().await;
+    refuse(&database).await;
+    // Division by zero is 22012, the constraint 23514.
+    database
+        .execute("ALTER TABLE millstream.objects ADD CONSTRAINT divides CHECK (1 / (size - 777) IS NOT NULL)")
+        .await;
+    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
+    let count = 9usize;
+    for (first, second) in [(0, 1), (1, 0), (0, 8), (8, 0), (3, 4), (4, 3), (2, 7), (7, 2), (5, 8)] {
+        let event = |n: usize| match n {
+            n if n == first => Event::create("uploads", &format!("in/{first}-{second}/poison"), DAY_NS, 1),
+            // Sorted by key, this one comes before or after the other.
+            n if n == second => Event::create("uploads", &format!("in/{first}-{second}/{n}"), DAY_NS, 777),
+            n => Event::create("uploads", &format!("in/{first}-{second}/{n}z"), DAY_NS, 1),
+        };
+        let events: Vec<Event> = (0..count).map(event).collect();
+        database.execute("DELETE FROM millstream.quarantine").await;
+        let outcome = writer.put(&events).await;
+        assert_eq!((outcome.written, outcome.quarantined), (count as u64 - 2, 2));
+        let mut connection = database.connect().await;
+        let told = "SELECT payload, sqlstate, detail FROM millstream.quarantine ORDER BY position::bigint";
+        let told: Vec<(Vec<u8>, String, String)> = sqlx::query_as(told).fetch_all(&mut connection).await.unwrap();
+        let of = |event: &Event| told.iter().find(|(payload, ..)| *payload == event.json()).unwrap();
+        let (poison, zero) = (of(&events[first]), of(&events[second]));
+        assert!(poison.1 == "23514" && poison.2.contains("\"picky\""), "{poison:?} at {first}, the other at {second}");
+        assert!(zero.1 == "22012" && zero.2 == "division by zero", "{zero:?} at {second}, the other at {first}");
+    }
+}
+
 /// Connections break and backends are killed while bad records are being narrowed down.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_in_the_middle_blames_no_record() {
@@ -252,7 +320,7 @@ fn good(range: std::ops::Range<u64>) -> Vec<Event> {
 async fn a_flood_of_bad_records_pauses_and_what_waits_behind_it_lands_on_resume() {
     let database = database().await;
     // One partition, so that the good ones are behind the bad ones; a watchdog that would bark within the test.
-    let setup = ["stream.partitions=1", "limits.quarantine_window_events=10000", "limits.stall_seconds=1"];
+    let setup = ["stream.partitions=1", "limits.quarantine_window_records=10000", "limits.stall_seconds=1"];
     let setup = setup.iter().fold(Setup::new(&database), |setup, setting| setup.set(setting));
     let setup = setup.set("pipeline.objects.batch_records_max=50").allow("too many bad events");
     let mut millstream = setup.start().await;
@@ -263,7 +331,7 @@ async fn a_flood_of_bad_records_pauses_and_what_waits_behind_it_lands_on_resume(
 
     let found = paused(&millstream).await;
     let reason = found["reason"].as_str().unwrap();
-    assert!(reason.contains("150 of the last 150 events") && reason.contains("millstream resume objects"), "{reason}");
+    assert!(reason.contains("150 of its last 150 records") && reason.contains("millstream resume objects"), "{reason}");
     // Longer than the watchdog waits.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let waiting = status(&millstream).await;
@@ -299,8 +367,9 @@ async fn a_flood_of_bad_records_pauses_and_what_waits_behind_it_lands_on_resume(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trickle_of_bad_records_does_not_pause() {
     let database = database().await;
-    let setup =
-        Setup::new(&database).set("limits.quarantine_window_events=10000").set("pipeline.objects.batch_records_max=50");
+    let setup = Setup::new(&database)
+        .set("limits.quarantine_window_records=10000")
+        .set("pipeline.objects.batch_records_max=50");
     let millstream = setup.start().await;
     let good = good(0..5_000);
     for part in good.chunks(500) {

@@ -40,6 +40,8 @@ pub const WRITER: &[Grant] = &[
     table("assignment", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     table("gap", &["SELECT", "INSERT"]),
     table("quarantine", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    table("quarantine_change", &["SELECT", "INSERT", "DELETE"]),
+    table("share_pause", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     Grant { kind: Kind::Function, name: "to_time(bigint)", privileges: &["EXECUTE"] },
     Grant { kind: Kind::Function, name: "to_date(bigint)", privileges: &["EXECUTE"] },
     Grant { kind: Kind::Function, name: "from_time(timestamptz)", privileges: &["EXECUTE"] },

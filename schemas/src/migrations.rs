@@ -52,6 +52,8 @@ pub const MIGRATIONS: &[Migration] = &[
     step(9, "key_removals", 9, include_str!("../migrations/0009_key_removals.sql")),
     // An older program would leave metadata where the views show it after it has become too old for its object.
     step(10, "analytics_time", 10, include_str!("../migrations/0010_analytics_time.sql")),
+    // An older program would write records of a share that is put aside.
+    step(11, "shares", 11, include_str!("../migrations/0011_shares.sql")),
 ];
 
 /// The newest step that this program knows.

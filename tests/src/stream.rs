@@ -1,6 +1,6 @@
 //! Pipelines and single writers inside the test, for what needs no process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,7 +236,7 @@ impl Writer {
         }
         let mut intake = Intake::new(starts, usize::MAX);
         intake.accept(fetched);
-        Batch::decode(intake.take(count.max(1), usize::MAX), &self.decoder)
+        Batch::decode(intake.take(count.max(1), usize::MAX), &self.decoder, &BTreeSet::new())
     }
 
     /// A batch of one partition that begins at a position.

@@ -31,6 +31,8 @@ mod transaction;
 
 pub mod redrive;
 
+pub mod shares;
+
 pub mod recount;
 
 mod error;
@@ -40,7 +42,9 @@ pub use decode::{Decoder, STORE_HEADER};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millstream_engine::{Batch, Gap, Held, Outcome, Partition, Range, Receipt, Recovery, Sink, SinkError};
+use millstream_engine::{
+    Batch, Gap, Held, Outcome, Partition, Range, Receipt, Recovery, Share, Sink, SinkError, Standing,
+};
 use millstream_postgres::{Connection, Connector};
 
 use columns::Columns;
@@ -175,5 +179,21 @@ impl Sink for Metadata {
         let pooled = connection.is_pooled();
         self.put_back(connection, recorded.as_ref().err(), pooled).await;
         recorded
+    }
+
+    async fn shares(&mut self) -> Result<Option<Vec<Standing>>, SinkError> {
+        let mut connection = self.connect().await?;
+        let read = shares::read(&mut connection, &self.options.pipeline).await;
+        let pooled = connection.is_pooled();
+        self.put_back(connection, read.as_ref().err(), pooled).await;
+        read.map(Some)
+    }
+
+    async fn put_aside(&mut self, share: &Share, reason: &str) -> Result<(), SinkError> {
+        let mut connection = self.connect().await?;
+        let put = shares::put_aside(&mut connection, &self.options, share, reason).await;
+        let pooled = connection.is_pooled();
+        self.put_back(connection, put.as_ref().err(), pooled).await;
+        put
     }
 }

@@ -108,7 +108,7 @@ pub enum Command {
     /// Events that could not be written: look at them, write them again, remove them.
     #[command(subcommand)]
     Quarantine(quarantine::Command),
-    /// Lets a pipeline of the running process go on that too many bad events have paused.
+    /// Lets a pipeline of the running process, or a store of it, go on that too many bad events have paused.
     Resume(resume::Args),
     /// Tells how the controller of the running process stands; holds it, or bounds it, until that process ends.
     Pace(pace::Args),

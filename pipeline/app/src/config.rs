@@ -15,6 +15,8 @@ pub use template::TEMPLATE;
 
 mod file;
 
+mod renamed;
+
 mod overrides;
 
 mod check;
@@ -286,12 +288,19 @@ pub struct Limits {
     pub segments_max: i32,
     /// Seconds that a transaction may keep a lease locked that another writer wants; then its session is ended.
     pub lease_lock_seconds_max: u64,
-    /// The share of the window below that may go to quarantine before the pipeline pauses; 1 never pauses.
+    /// The part of the window below that may go to quarantine before a store is put aside, or the pipeline pauses where
+    /// there is one store only; 1 does neither.
     pub quarantine_share_max: f64,
-    /// The last so many events are the window; while there were fewer, the missing ones count as good.
-    pub quarantine_window_events: u64,
-    /// Older events are not in the window.
+    /// The last so many records are the window; while there were fewer, the missing ones count as good.
+    pub quarantine_window_records: u64,
+    /// Older records are not in the window.
     pub quarantine_window_seconds: u64,
+    /// Rows of one store that the quarantine may hold.
+    pub quarantine_rows_max: u64,
+    /// The bytes that these rows may keep.
+    pub quarantine_bytes_max: u64,
+    /// Days after which a row of the quarantine is removed.
+    pub quarantine_days: u32,
 }
 
 fn default_store() -> String {
@@ -444,8 +453,11 @@ impl Default for Limits {
             segments_max: 10_000,
             lease_lock_seconds_max: 20,
             quarantine_share_max: flood.share_max,
-            quarantine_window_events: flood.events,
+            quarantine_window_records: flood.records,
             quarantine_window_seconds: flood.time.as_secs(),
+            quarantine_rows_max: flood.share_rows_max,
+            quarantine_bytes_max: flood.share_bytes_max,
+            quarantine_days: 30,
         }
     }
 }

@@ -16,6 +16,8 @@ mod elsewhere;
 
 pub mod node;
 
+pub mod quarantine;
+
 mod pace;
 
 pub mod stream;

@@ -9,19 +9,20 @@ use anyhow::Context as _;
 use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
 use millstream_connectors::sinks::stream::Append;
 use millstream_engine::{
-    BatchLimits, FloodLimits, Gate, Limits, Pipeline, Position, Progress, Sink, Snapshot, Source, Summary, Verdict,
-    run, task,
+    BatchLimits, FloodLimits, Gate, Irrefusable, Limits, Pipeline, Position, Progress, Share, Sink, Snapshot, Source,
+    Summary, Verdict, run, task,
 };
 use millstream_log::{Log, Retention, Topic};
 use millstream_postgres::{Cluster, Connector};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, StreamKind};
 use crate::pace::{self, Recording, Sampler};
+use crate::quarantine::{self, Keeper};
 use crate::stream::{Carrier, Opened, Stream, carry};
 use crate::tables::{self, Tables};
 
@@ -56,6 +57,8 @@ pub struct Node {
     pub cluster: Option<Arc<tokio::sync::Mutex<Option<Cluster>>>>,
     /// How to open a psql, as a line to paste.
     pub psql_line: String,
+    /// Woken when a store was resumed.
+    pub resumed: Arc<Notify>,
     stop: CancellationToken,
     /// When set, `/readyz` answers 503.
     pub draining: CancellationToken,
@@ -76,6 +79,10 @@ pub struct Running {
     pub source: Arc<dyn Source>,
     /// Its counters.
     pub progress: Arc<Progress>,
+    /// What was done to its quarantine.
+    pub quarantine: Arc<quarantine::Counts>,
+    /// How many bad records are too many.
+    pub flood: FloodLimits,
     recent: Mutex<Option<Snapshot>>,
 }
 
@@ -144,6 +151,16 @@ impl Node {
             bridges.push(opened.with_context(|| format!("open queue {}", bridge.from.queue))?);
         }
 
+        let kept = pipelines.iter().map(|running| quarantine::Kept {
+            progress: Arc::clone(&running.progress),
+            counts: Arc::clone(&running.quarantine),
+        });
+        let keeper = Keeper::new(&config, &connector, tables.clone(), kept.collect(), stop.child_token());
+        let resumed = Arc::clone(&keeper.wake);
+        keeper.look().await;
+        // Ends with the process; its result says nothing that was not logged.
+        drop(task::spawn("keep quarantine", keeper.run()));
+
         let cluster = cluster.map(|cluster| Arc::new(tokio::sync::Mutex::new(Some(cluster))));
         let draining = CancellationToken::new();
         let node = Node {
@@ -158,6 +175,7 @@ impl Node {
             bridges,
             cluster,
             psql_line,
+            resumed,
             stop,
             draining,
             tasks: Mutex::new(tasks),
@@ -325,7 +343,7 @@ fn start_pipeline(
 ) -> (Running, JoinHandle<Summary>) {
     let Opened { source, append, topic } = opened;
     let parts = parts(config, pipeline, Arc::clone(&source), gate, connector);
-    let progress = Arc::clone(&parts.progress);
+    let (progress, flood) = (Arc::clone(&parts.progress), parts.limits.flood.clone());
     let (tables, stop, waiting) = (tables.clone(), stop.clone(), Arc::clone(&progress));
     let task = task::spawn("pipeline", async move {
         if tables::ready(tables, &waiting, &stop).await {
@@ -335,9 +353,27 @@ fn start_pipeline(
         parts.source.close().await;
         Summary { drained: true, halted: Vec::new() }
     });
-    let running =
-        Running { config: pipeline.clone(), stream: append, topic, source, progress, recent: Mutex::new(None) };
+    let running = Running {
+        config: pipeline.clone(),
+        stream: append,
+        topic,
+        source,
+        progress,
+        quarantine: Arc::default(),
+        flood,
+        recent: Mutex::new(None),
+    };
     (running, task)
+}
+
+/// The stores whose events come by another way than our endpoint: any where others write to the stream, and those of
+/// bridged queues.
+fn irrefusable(config: &Config, pipeline: &config::Pipeline) -> Irrefusable {
+    if config.stream.kind != StreamKind::Log || !pipeline.reads_stream() {
+        return Irrefusable::All;
+    }
+    let bridges = config.bridge.iter().filter(|bridge| bridge.topic == pipeline.topic());
+    Irrefusable::Only(bridges.map(|bridge| Share::new(bridge.store.as_deref().unwrap_or(&pipeline.store))).collect())
 }
 
 /// A pipeline as it is configured, from a source into the tables.
@@ -365,8 +401,12 @@ pub(crate) fn parts(
         stall: Duration::from_secs(config.limits.stall_seconds),
         flood: FloodLimits {
             share_max: config.limits.quarantine_share_max,
-            events: config.limits.quarantine_window_events,
+            records: config.limits.quarantine_window_records,
             time: Duration::from_secs(config.limits.quarantine_window_seconds),
+            pauses_alone: Some(Share::new(&pipeline.store)),
+            share_rows_max: config.limits.quarantine_rows_max,
+            share_bytes_max: config.limits.quarantine_bytes_max,
+            irrefusable: irrefusable(config, pipeline),
         },
         ..Limits::default()
     };

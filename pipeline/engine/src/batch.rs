@@ -3,11 +3,12 @@
 //! A [`Batch`] knows the exact range of positions it covers in each partition. Only it can mint the [`Receipt`] that
 //! lets those positions move, and only if the outcome accounts for every event. Dropping a batch moves nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::commit::Checkpoint;
 use crate::decode::{Columns, Decode};
 use crate::named::Named;
+use crate::share::{Aside, Share, Shares, Tally};
 use crate::source::{Partition, Position, Record};
 
 /// Records of one partition on their way into a batch.
@@ -40,12 +41,14 @@ pub struct Range {
 pub struct Batch<C> {
     ranges: Vec<Range>,
     records: Vec<Record>,
+    shares: Shares,
     columns: C,
 }
 
 impl<C: Columns> Batch<C> {
-    /// Decodes what was taken and keeps it together with the positions it covers.
-    pub fn decode(taken: Vec<Taken>, decoder: &dyn Decode<Columns = C>) -> Self {
+    /// Decodes what was taken, without the records of shares that are put aside, and keeps it together with the
+    /// positions it covers.
+    pub fn decode(taken: Vec<Taken>, decoder: &dyn Decode<Columns = C>, aside: &Aside) -> Self {
         let mut records = Vec::with_capacity(taken.iter().map(|taken| taken.records.len()).sum());
         let mut ranges = Vec::with_capacity(taken.len());
         for part in taken {
@@ -56,8 +59,9 @@ impl<C: Columns> Batch<C> {
         }
         // Lease rows are locked in this order, so that two writers cannot wait for each other.
         ranges.sort_by(|a, b| a.partition.cmp(&b.partition));
-        let columns = decoder.decode(&records);
-        Batch { ranges, records, columns }
+        let shares = Shares::of(&records, decoder, aside);
+        let columns = decoder.decode(&records, &shares.aside);
+        Batch { ranges, records, shares, columns }
     }
 
     /// The records again with the positions they cover, to be taken once more in other company.
@@ -87,6 +91,21 @@ impl<C: Columns> Batch<C> {
         &self.columns
     }
 
+    /// The share that a record of [`Batch::records`] belongs to.
+    pub fn share_of(&self, record: usize) -> &str {
+        self.shares.name_of(record)
+    }
+
+    /// Whether a record of [`Batch::records`] was put aside undecoded.
+    pub fn is_aside(&self, record: usize) -> bool {
+        self.shares.is_aside(record)
+    }
+
+    /// The shares of which the batch puts records aside. The sink MUST check in its transaction that they still are.
+    pub fn put_aside(&self) -> Vec<&str> {
+        self.shares.put_aside()
+    }
+
     /// The range that a record of [`Batch::records`] belongs to.
     pub fn range_of(&self, record: usize) -> Option<&Range> {
         self.ranges.iter().find(|range| range.records.contains(&record))
@@ -102,7 +121,8 @@ impl<C: Columns> Batch<C> {
             return Err(Unbalanced { events, accounted });
         }
         let published_at_ms = self.records.iter().map(|record| record.published_at_ms).collect();
-        Ok(Receipt { ranges: self.ranges.clone(), records: self.records.len(), published_at_ms, outcome })
+        let tallies = self.shares.tally(&self.records, &outcome.bad);
+        Ok(Receipt { ranges: self.ranges.clone(), records: self.records.len(), published_at_ms, outcome, tallies })
     }
 }
 
@@ -115,8 +135,10 @@ pub struct Outcome {
     pub filtered: BTreeMap<&'static str, u64>,
     /// Those of them that have a name; none of them twice.
     pub named: Named,
-    /// Events kept aside in the quarantine table.
+    /// Events kept in the quarantine table.
     pub quarantined: u64,
+    /// The records of the batch of which an event was quarantined, without those that were put aside.
+    pub bad: BTreeSet<u32>,
     /// Tries that the sink made to find the records that it had to refuse; none where it refused none. No events.
     pub isolating_tries: u64,
 }
@@ -151,6 +173,7 @@ pub struct Receipt {
     records: usize,
     published_at_ms: Vec<i64>,
     outcome: Outcome,
+    tallies: Vec<(Share, Tally)>,
 }
 
 impl Receipt {
@@ -167,6 +190,11 @@ impl Receipt {
     /// When each record was accepted, for freshness.
     pub fn published_at_ms(&self) -> &[i64] {
         &self.published_at_ms
+    }
+
+    /// What it had of each share.
+    pub(crate) fn tallies(&self) -> &[(Share, Tally)] {
+        &self.tallies
     }
 
     /// The positions it covers.

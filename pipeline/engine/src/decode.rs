@@ -11,9 +11,13 @@ pub trait Decode: Send + Sync {
     /// The column vectors of a batch.
     type Columns: Columns;
 
+    /// The share that a record belongs to, told without decoding it. MUST NOT be empty.
+    fn share<'a>(&'a self, record: &'a Record) -> &'a str;
+
     /// Decodes records in order. MUST account for every record: one that holds no event at all is an event that is
-    /// filtered or quarantined.
-    fn decode(&self, records: &[Record]) -> Self::Columns;
+    /// filtered or quarantined. MUST NOT decode the records that `aside` marks, by their place; where it ends, none is
+    /// marked. Each of them is one event, quarantined.
+    fn decode(&self, records: &[Record], aside: &[bool]) -> Self::Columns;
 }
 
 /// What the engine must know of a batch's columns.

@@ -1,139 +1,291 @@
-//! When more than a small share of the events goes to quarantine, something is wrong that is not one record's: a producer
-//! that changed, or a decoder of ours. The pipeline pauses instead of filling the table, until a person says to go on.
+//! When more than a small share of the records goes to quarantine, something is wrong that is not one record's: a
+//! producer that changed, or a decoder of ours. The share that floods is put aside, and the others go on. Where there is
+//! one share only, the pipeline pauses instead of filling the table, until there is another. Either way a person says
+//! how to go on.
 //!
-//! Nothing is lost meanwhile: what is in the stream stays there. A restart begins with an empty window.
+//! Nothing is lost meanwhile: what is in the stream stays there, what is put aside is in quarantine. A restart begins
+//! with an empty window.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many bad events are too many.
+use crate::share::{Share, Standing, Tally};
+
+/// How many bad records are too many, and how many may be kept.
 #[derive(Clone, Debug)]
 pub struct FloodLimits {
-    /// The share of the window that may be bad. 1 never pauses.
+    /// The part of the window that may be bad. 1 never pauses.
     pub share_max: f64,
-    /// The last so many events are the window. While there were fewer, the missing ones count as good: a few bad events
-    /// in a quiet stream are no flood, it takes `share_max * events` of them.
-    pub events: u64,
-    /// Events older than this are no longer in the window: what trickles in over days is no flood either.
+    /// The last so many records are the window. While there were fewer, the missing ones count as good: a few bad records
+    /// in a quiet stream are no flood, it takes `share_max * records` of them.
+    pub records: u64,
+    /// Records older than this are no longer in the window: what trickles in over days is no flood either.
     pub time: Duration,
+    /// The share that pauses the pipeline when it floods alone in the window; `None` for any. One that its records name
+    /// is put aside at once, because where they do that there are others, or will be.
+    pub pauses_alone: Option<Share>,
+    /// Rows of one share that the quarantine may hold. More: a table that nobody looks through. Fewer: a share that was
+    /// put aside overnight is refused in the morning.
+    pub share_rows_max: u64,
+    /// The bytes that they may keep: bounds the disk that one share may fill.
+    pub share_bytes_max: u64,
+    /// Which shares come by ways that cannot be refused, so that the pipeline pauses once their quarantine is full.
+    pub irrefusable: Irrefusable,
 }
 
-impl Default for FloodLimits {
-    /// One in a hundred of the last 100,000 events: 1,000 bad ones within ten minutes. Fewer: one producer's bad minute
-    /// stops everybody. More: more rows to look through, each with its bytes.
-    fn default() -> Self {
-        FloodLimits { share_max: 0.01, events: 100_000, time: Duration::from_secs(600) }
+/// Shares whose records reach the stream by another way than an endpoint of ours, which could refuse them.
+#[derive(Clone, Debug)]
+pub enum Irrefusable {
+    /// Others write to the stream, so that any may.
+    All,
+    /// These alone.
+    Only(BTreeSet<Share>),
+}
+
+impl Irrefusable {
+    pub(crate) fn contains(&self, share: &Share) -> bool {
+        match self {
+            Irrefusable::All => true,
+            Irrefusable::Only(shares) => shares.contains(share),
+        }
     }
 }
 
-/// Entries of the window: one for each second or hundredth of its events, whichever is longer.
+impl Default for FloodLimits {
+    /// One in a hundred of the last 100,000 records: 1,000 bad ones within ten minutes. Fewer: one producer's bad minute
+    /// puts it aside. More: more rows to look through, each with its bytes.
+    fn default() -> Self {
+        FloodLimits {
+            share_max: 0.01,
+            records: 100_000,
+            time: Duration::from_secs(600),
+            pauses_alone: None,
+            share_rows_max: 1_000_000,
+            share_bytes_max: 1 << 30,
+            irrefusable: Irrefusable::All,
+        }
+    }
+}
+
+impl FloodLimits {
+    /// Whether the quarantine holds as much of a share as it may.
+    pub fn is_full(&self, standing: &Standing) -> bool {
+        standing.rows >= self.share_rows_max || standing.bytes >= self.share_bytes_max
+    }
+}
+
+/// Entries of the window: one for each second or hundredth of its records, whichever is longer.
 const STEP: Duration = Duration::from_secs(1);
+/// Shares that are told apart: what comes beyond them counts together. Bounds the memory of a window.
+const SHARES_MAX: usize = 1_000;
 
 /// The window of one pipeline.
 #[derive(Debug, Default)]
 pub(crate) struct Flood {
     entries: VecDeque<Entry>,
-    events: u64,
-    bad: u64,
+    /// Over all entries.
+    records: u64,
+    shares: BTreeMap<Share, Count>,
     /// Since a person said to go on: the flood at hand may pass, and the watch begins again after a whole window.
-    let_pass: Option<Entry>,
+    let_pass: Option<LetPass>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Entry {
     at: Instant,
-    events: u64,
+    records: u64,
+    shares: BTreeMap<Share, Count>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    records: u64,
     bad: u64,
+}
+
+#[derive(Debug)]
+struct LetPass {
+    at: Instant,
+    records: u64,
+}
+
+/// A share of which too much is bad.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Flooding {
+    pub(crate) share: Share,
+    /// How things stand.
+    pub(crate) says: String,
+    /// No other share is in the window.
+    pub(crate) is_only: bool,
 }
 
 impl Flood {
-    /// Counts a batch. Says how things stand if it is time to pause.
-    pub(crate) fn add(&mut self, limits: &FloodLimits, now: Instant, events: u64, bad: u64) -> Option<String> {
-        match self.entries.back_mut() {
-            Some(last) if now - last.at < STEP && last.events < limits.events / 100 => {
-                last.events += events;
-                last.bad += bad;
+    /// Counts a batch. Returns the shares that flood.
+    pub(crate) fn add(&mut self, limits: &FloodLimits, now: Instant, tallies: &[(Share, Tally)]) -> Vec<Flooding> {
+        let records: u64 = tallies.iter().map(|(_, tally)| tally.records).sum();
+        let is_step = |last: &Entry| now - last.at < STEP && last.records < limits.records / 100;
+        if !self.entries.back().is_some_and(is_step) {
+            self.entries.push_back(Entry { at: now, records: 0, shares: BTreeMap::new() });
+        }
+        if let Some(last) = self.entries.back_mut() {
+            last.records += records;
+            self.records += records;
+            for (share, tally) in tallies.iter().filter(|(_, tally)| tally.records > 0) {
+                let is_told_apart = self.shares.contains_key(share) || self.shares.len() < SHARES_MAX;
+                let share = if is_told_apart { share.clone() } else { others() };
+                for count in [&mut last.shares, &mut self.shares].map(|all| all.entry(share.clone()).or_default()) {
+                    count.records += tally.records;
+                    count.bad += tally.bad;
+                }
             }
-            _ => self.entries.push_back(Entry { at: now, events, bad }),
         }
-        self.events += events;
-        self.bad += bad;
-        while let Some(first) = self.entries.front().copied()
-            && (now - first.at > limits.time || self.events - first.events >= limits.events)
+        while let Some(first) = self.entries.front()
+            && (now - first.at > limits.time || self.records - first.records >= limits.records)
         {
-            self.entries.pop_front();
-            self.events -= first.events;
-            self.bad -= first.bad;
+            let Some(first) = self.entries.pop_front() else { break };
+            self.forget_entry(&first);
         }
-        let window = self.events.max(limits.events);
-        let is_flood = self.bad as f64 > limits.share_max * window as f64;
+        let window = self.records.max(limits.records);
+        let is_flood = |count: &Count| count.bad as f64 > limits.share_max * window as f64;
+        let is_any = self.shares.values().any(is_flood);
         if let Some(passed) = &mut self.let_pass {
-            passed.events += events;
-            let is_over = passed.events >= limits.events || now - passed.at >= limits.time;
-            if is_flood || !is_over {
-                return None;
+            passed.records += records;
+            let is_over = passed.records >= limits.records || now - passed.at >= limits.time;
+            if is_any || !is_over {
+                return Vec::new();
             }
             self.let_pass = None;
         }
-        is_flood.then(|| format!("{} of the last {} events went to quarantine", self.bad, self.events))
+        let is_only = self.shares.len() == 1;
+        let flooding = self.shares.iter().filter(|(_, count)| is_flood(count)).map(|(share, count)| Flooding {
+            share: share.clone(),
+            says: format!("{} of its last {} records went to quarantine", count.bad, count.records),
+            is_only: is_only || *share == others(),
+        });
+        flooding.collect()
+    }
+
+    fn forget_entry(&mut self, entry: &Entry) {
+        self.records -= entry.records;
+        for (share, gone) in &entry.shares {
+            let Some(count) = self.shares.get_mut(share) else { continue };
+            count.records -= gone.records;
+            count.bad -= gone.bad;
+            if count.records == 0 {
+                self.shares.remove(share);
+            }
+        }
+    }
+
+    /// Forgets a share: it was put aside, and what comes of it later is another flood.
+    pub(crate) fn forget(&mut self, share: &Share) {
+        self.shares.remove(share);
+        for entry in &mut self.entries {
+            if let Some(gone) = entry.shares.remove(share) {
+                entry.records -= gone.records;
+                self.records -= gone.records;
+            }
+        }
     }
 
     /// Lets the flood at hand pass.
     pub(crate) fn let_pass(&mut self, now: Instant) {
-        self.let_pass = Some(Entry { at: now, events: 0, bad: 0 });
+        self.let_pass = Some(LetPass { at: now, records: 0 });
     }
+}
+
+/// Those beyond [`SHARES_MAX`], under a name that no share has.
+fn others() -> Share {
+    Share::new("")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Batches of `events` with `bad` ones, `every` so often; after how many of them it is time to pause.
-    fn pauses_after(flood: &mut Flood, batches: u64, events: u64, bad: u64, every: Duration) -> Option<u64> {
+    fn of(name: &str, records: u64, bad: u64) -> (Share, Tally) {
+        (Share::new(name), Tally { records, bad, ..Tally::default() })
+    }
+
+    /// Batches of `records` with `bad` ones, `every` so often; after how many of them there is a flood.
+    fn floods_after(flood: &mut Flood, batches: u64, records: u64, bad: u64, every: Duration) -> Option<u64> {
         let begin = flood.entries.back().map_or_else(Instant::now, |last| last.at);
-        (1..=batches).find(|n| flood.add(&FloodLimits::default(), begin + every * *n as u32, events, bad).is_some())
+        let limits = FloodLimits::default();
+        let is_flood = |n: &u64| !flood.add(&limits, begin + every * *n as u32, &[of("a", records, bad)]).is_empty();
+        (1..=batches).find(is_flood)
     }
 
     #[test]
-    fn a_thousand_bad_events_at_once_are_no_flood_and_one_more_is() {
+    fn a_thousand_bad_records_at_once_are_no_flood_and_one_more_is() {
         let mut flood = Flood::default();
-        assert_eq!(pauses_after(&mut flood, 10, 100, 100, Duration::from_millis(10)), None);
-        assert_eq!(pauses_after(&mut flood, 1, 1, 1, Duration::from_millis(10)), Some(1));
+        assert_eq!(floods_after(&mut flood, 10, 100, 100, Duration::from_millis(10)), None);
+        assert_eq!(floods_after(&mut flood, 1, 1, 1, Duration::from_millis(10)), Some(1));
     }
 
     #[test]
     fn one_in_a_hundred_may_be_bad_at_any_rate_and_two_may_not() {
-        for (events, every) in [(100, 1), (2_000, 20), (2_000, 2_000)] {
+        for (records, every) in [(100, 1), (2_000, 20), (2_000, 2_000)] {
             let every = Duration::from_millis(every);
-            let share = |bad| pauses_after(&mut Flood::default(), 5_000, events, bad, every);
-            assert_eq!(share(events / 100), None, "{events} every {every:?}");
-            let after = share(events / 50).map(|batches| batches * events / 50);
-            assert!(after.is_some_and(|bad| (1_001..1_001 + events / 50).contains(&bad)), "{after:?}");
+            let share = |bad| floods_after(&mut Flood::default(), 5_000, records, bad, every);
+            assert_eq!(share(records / 100), None, "{records} every {every:?}");
+            let after = share(records / 50).map(|batches| batches * records / 50);
+            assert!(after.is_some_and(|bad| (1_001..1_001 + records / 50).contains(&bad)), "{after:?}");
         }
     }
 
     #[test]
-    fn bad_events_that_trickle_in_over_days_are_no_flood() {
-        assert_eq!(pauses_after(&mut Flood::default(), 10_000, 1, 1, Duration::from_secs(1)), None);
+    fn bad_records_that_trickle_in_over_days_are_no_flood() {
+        assert_eq!(floods_after(&mut Flood::default(), 10_000, 1, 1, Duration::from_secs(1)), None);
     }
 
     #[test]
     fn a_flood_that_may_pass_does_not_pause_again_and_the_next_one_does() {
         let mut flood = Flood::default();
         let often = Duration::from_millis(10);
-        assert_eq!(pauses_after(&mut flood, 10, 1_000, 1_000, often), Some(2));
+        assert_eq!(floods_after(&mut flood, 10, 1_000, 1_000, often), Some(2));
         flood.let_pass(flood.entries.back().unwrap().at);
-        assert_eq!(pauses_after(&mut flood, 300, 1_000, 1_000, often), None, "it is the one that was looked at");
-        assert_eq!(pauses_after(&mut flood, 300, 1_000, 0, often), None);
-        assert_eq!(pauses_after(&mut flood, 10, 1_000, 1_000, often), Some(2));
+        assert_eq!(floods_after(&mut flood, 300, 1_000, 1_000, often), None, "it is the one that was looked at");
+        assert_eq!(floods_after(&mut flood, 300, 1_000, 0, often), None);
+        assert_eq!(floods_after(&mut flood, 10, 1_000, 1_000, often), Some(2));
     }
 
     #[test]
-    fn the_window_takes_little_memory_at_any_rate() {
+    fn the_share_that_floods_is_named_and_no_other() {
+        let (mut flood, limits, now) = (Flood::default(), FloodLimits::default(), Instant::now());
+        assert_eq!(
+            flood.add(&limits, now, &[of("a", 600, 600), of("b", 600, 600)]),
+            [],
+            "1,200 bad ones of two shares"
+        );
+        let found = flood.add(&limits, now, &[of("a", 500, 500), of("b", 300, 300), of("c", 9_000, 0)]);
+        let says = "1100 of its last 1100 records went to quarantine".to_owned();
+        assert_eq!(found, [Flooding { share: Share::new("a"), says, is_only: false }]);
+        flood.forget(&Share::new("a"));
+        assert_eq!(flood.add(&limits, now, &[of("a", 900, 900), of("b", 1, 0)]), [], "it is counted anew");
+        assert_eq!(flood.add(&limits, now, &[of("a", 101, 101)]).len(), 1, "and floods again");
+        assert_eq!(flood.records, 600 + 300 + 9_000 + 900 + 1 + 101);
+    }
+
+    #[test]
+    fn a_share_alone_in_the_window_is_the_only_one() {
+        let (mut flood, limits, now) = (Flood::default(), FloodLimits::default(), Instant::now());
+        assert!(flood.add(&limits, now, &[of("a", 1_001, 1_001), of("b", 0, 0)])[0].is_only);
+        assert!(!flood.add(&limits, now, &[of("b", 1, 0)])[0].is_only);
+        let later = now + limits.time + Duration::from_secs(1);
+        assert!(flood.add(&limits, later, &[of("a", 1_001, 1_001)])[0].is_only, "the other one is long ago");
+    }
+
+    #[test]
+    fn the_window_takes_little_memory_at_any_rate_and_number_of_shares() {
         let mut flood = Flood::default();
-        pauses_after(&mut flood, 100_000, 1, 0, Duration::from_millis(1));
+        floods_after(&mut flood, 100_000, 1, 0, Duration::from_millis(1));
         assert!(flood.entries.len() <= 200, "{}", flood.entries.len());
+        let now = flood.entries.back().unwrap().at;
+        let many: Vec<_> = (0..10_000).map(|n| of(&n.to_string(), 1, 1)).collect();
+        let found = flood.add(&FloodLimits::default(), now, &many);
+        assert!(flood.shares.len() <= SHARES_MAX + 1, "{}", flood.shares.len());
+        assert!(found.len() == 1 && found[0].is_only, "those beyond the bound are one, which has no name: {found:?}");
     }
 }

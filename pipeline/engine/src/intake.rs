@@ -88,6 +88,18 @@ impl Intake {
             .collect()
     }
 
+    /// What a look beyond the records in hand asks the source for: every partition, from where this lane has read to.
+    pub(crate) fn beyond(&self) -> Vec<Want> {
+        let bytes_max = self.budget_bytes / self.queues.len().max(1);
+        let want = |queue: &Queue| Want { partition: queue.partition.clone(), from: queue.fetched.clone(), bytes_max };
+        self.queues.iter().map(want).collect()
+    }
+
+    /// The records in hand.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Record> {
+        self.queues.iter().flat_map(|queue| &queue.records)
+    }
+
     /// Puts fetched records into their queues. Records of a partition that this lane does not hold are ignored: they
     /// were fetched before it was taken away, and its next owner reads them again.
     pub fn accept(&mut self, fetched: Vec<RecordBatch>) {

@@ -1,7 +1,10 @@
 //! One lane: a group of partitions with a writer of its own. The steps of the loop in [`crate::run()`].
 
+mod aside;
 mod gather;
 mod write;
+
+pub(crate) use aside::look_at_shares;
 
 use std::time::Duration;
 
@@ -88,6 +91,7 @@ impl<C: Columns> Lane<'_, C> {
                 return Err(Leave::Reassigned);
             }
         };
+        self.look_at_shares().await?;
         let mut positions = Vec::with_capacity(held.len());
         for lease in held {
             if let Some(reason) = &lease.halted {
@@ -154,26 +158,9 @@ impl<C: Columns> Lane<'_, C> {
         }
     }
 
-    /// Waits for as long as the pipeline is paused.
-    pub(crate) async fn go_ahead(&mut self) -> Result<(), Leave> {
-        let mut paused = self.progress.paused();
-        if paused.borrow().is_none() {
-            return Ok(());
-        }
-        self.state.set(LaneState::Paused);
-        tokio::select! {
-            _ = paused.wait_for(Option::is_none) => {}
-            () = self.shutdown.cancelled() => return Err(Leave::Interrupted),
-        }
-        self.state.beat();
-        self.state.set(LaneState::Working);
-        Ok(())
-    }
-
     /// Notes everywhere that a batch is in the sink.
     pub(crate) fn landed(&self, intake: &mut Intake, receipt: &Receipt, took: Duration) {
         self.progress.wrote(receipt, took, now_ms());
-        self.progress.watch_flood(&self.limits.flood, receipt.outcome());
         for partition in intake.written(receipt.ranges()) {
             tracing::info!(%partition, "what was too slow in one piece is written");
             self.progress.slow_no_more(&partition);

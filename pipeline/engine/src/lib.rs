@@ -14,6 +14,8 @@ pub mod intake;
 
 pub mod decode;
 
+pub mod share;
+
 pub mod batch;
 
 pub mod sink;
@@ -49,12 +51,13 @@ pub mod testing;
 pub use batch::{Batch, Outcome, Range, Receipt, Unbalanced};
 pub use commit::Checkpoint;
 pub use decode::Decode;
-pub use flood::FloodLimits;
+pub use flood::{FloodLimits, Irrefusable};
 pub use gate::Gate;
 pub use limits::{BatchLimits, Limits};
 pub use named::Named;
 pub use progress::{Progress, Snapshot, Verdict};
 pub use retry::{Pressure, Recovery};
 pub use run::{Pipeline, Summary, run};
+pub use share::{Pause, Share, Standing};
 pub use sink::{Gap, Held, Sink, SinkError};
 pub use source::{Partition, Position, Record, RecordBatch, Source, SourceError, Want};

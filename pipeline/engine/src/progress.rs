@@ -1,5 +1,7 @@
 //! What a pipeline has done and how it stands: counted once per batch, read by status, metrics and the page.
 
+mod shares;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +10,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::batch::{Outcome, Receipt};
-use crate::flood::{Flood, FloodLimits};
+use crate::batch::Receipt;
+use crate::flood::Flood;
 use crate::histogram::{Histogram, Reading};
 use crate::named::Named;
+use crate::share::Standing;
 use crate::source::{Partition, Position};
+use shares::Register;
+pub(crate) use shares::{SHARES_EVERY, Stop, ToPutAside};
 
 /// The shared counters of one pipeline.
 #[derive(Debug)]
@@ -35,8 +40,9 @@ pub struct Progress {
     pub write_time: Histogram,
     inner: Mutex<Inner>,
     flood: Mutex<Flood>,
-    /// Why every lane waits, if a flood of bad events paused the pipeline.
-    paused: watch::Sender<Option<String>>,
+    register: Mutex<Register>,
+    /// Why every lane waits, if a flood of bad records paused the pipeline.
+    paused: watch::Sender<Option<Stop>>,
     lanes: Vec<Lane>,
 }
 
@@ -91,6 +97,11 @@ pub enum Verdict {
         /// What the database said.
         reason: String,
     },
+    /// A share with too many bad records is put aside until a person resumes it; the others keep up or catch up.
+    Flooding {
+        /// Which shares, since when, and the command that resumes them.
+        reason: String,
+    },
     /// Something must be decided by a person.
     Halted {
         /// What happened.
@@ -101,6 +112,8 @@ pub enum Verdict {
 /// The counters at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The pipeline's name.
+    pub pipeline: String,
     /// When it was taken.
     pub at: Instant,
     /// Since the pipeline began.
@@ -135,8 +148,10 @@ pub struct Snapshot {
     pub halted: BTreeMap<Partition, String>,
     /// When the oldest record in hand was accepted.
     pub oldest_ms: Option<i64>,
-    /// Why a flood of bad events paused the pipeline, if it did.
+    /// Why a flood of bad records paused the pipeline, if it did.
     pub paused: Option<String>,
+    /// Shares that are put aside or have rows in quarantine.
+    pub shares: Vec<Standing>,
     braked: Option<String>,
     dead: Option<String>,
 }
@@ -166,6 +181,7 @@ impl Progress {
             write_time: Histogram::default(),
             inner: Mutex::default(),
             flood: Mutex::default(),
+            register: Mutex::default(),
             paused: watch::Sender::new(None),
             lanes: (0..lanes).map(|_| lane()).collect(),
         }
@@ -211,25 +227,11 @@ impl Progress {
         }
     }
 
-    /// Pauses the pipeline when more goes to quarantine than may.
-    pub(crate) fn watch_flood(&self, limits: &FloodLimits, outcome: &Outcome) {
-        let flooded = lock(&self.flood).add(limits, Instant::now(), outcome.total(), outcome.quarantined);
-        let Some(state) = flooded else { return };
-        let name = &self.pipeline;
-        let reason = format!(
-            "{state}: look at them with `millstream quarantine ls`, then go on with `millstream resume {name}`"
-        );
-        let is_new = self.paused.send_if_modified(|paused| paused.replace(reason.clone()).is_none());
-        if is_new {
-            tracing::error!(pipeline = name, %reason, "too many bad events: the pipeline is paused, nothing is lost");
-        }
-    }
-
-    pub(crate) fn paused(&self) -> watch::Receiver<Option<String>> {
+    pub(crate) fn paused(&self) -> watch::Receiver<Option<Stop>> {
         self.paused.subscribe()
     }
 
-    /// Lets a pipeline go on that a flood of bad events paused, and that flood pass. Whether it was paused.
+    /// Lets a pipeline go on that a flood of bad records paused, and that flood pass. Whether it was paused.
     pub fn resume(&self) -> bool {
         lock(&self.flood).let_pass(Instant::now());
         let was_paused = self.paused.send_replace(None).is_some();
@@ -288,6 +290,7 @@ impl Progress {
         let inner = lock(&self.inner);
         let oldest = self.lanes.iter().map(|lane| lane.oldest_ms.load(Relaxed)).filter(|at_ms| *at_ms > 0).min();
         Snapshot {
+            pipeline: self.pipeline.clone(),
             at: Instant::now(),
             uptime: self.started.elapsed(),
             records: self.records.load(Relaxed),
@@ -305,7 +308,8 @@ impl Progress {
             as_of_ms: inner.as_of_ms.clone(),
             halted: inner.halted.clone(),
             oldest_ms: oldest,
-            paused: self.paused.borrow().clone(),
+            paused: self.paused.borrow().as_ref().map(|stop| stop.reason.clone()),
+            shares: self.standings(),
             braked: inner.slow.values().next().cloned().or_else(|| {
                 states.iter().find_map(|state| match state {
                     LaneState::Braked(reason) => Some(reason.clone()),
@@ -321,6 +325,19 @@ impl Progress {
 }
 
 impl Snapshot {
+    /// The shares that are put aside, in words with the command that resumes each.
+    fn flooding(&self) -> Option<String> {
+        let told = self.shares.iter().filter_map(|standing| {
+            let (share, pause) = (&standing.share, standing.pause.as_ref().filter(|pause| !pause.is_resumed)?);
+            Some(format!(
+                "{share} is put aside, {}: `millstream resume {} --store {share}`",
+                pause.reason, self.pipeline
+            ))
+        });
+        let told: Vec<String> = told.collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+
     /// Records passed per second since an earlier snapshot.
     pub fn records_per_second(&self, earlier: &Snapshot) -> f64 {
         let seconds = self.at.saturating_duration_since(earlier.at).as_secs_f64();
@@ -337,12 +354,16 @@ impl Snapshot {
             return Verdict::Braked { reason };
         }
         let age_ms = self.oldest_ms.map_or(0, |at_ms| now_ms.saturating_sub(at_ms).max(0)) as u128;
-        if lag_records == 0 || age_ms <= late.as_millis() {
-            return Verdict::KeepingUp;
-        }
+        let is_late = lag_records > 0 && age_ms > late.as_millis();
         let rate = self.records_per_second(earlier);
-        if rate <= 0.0 {
+        if is_late && rate <= 0.0 {
             return Verdict::Stalled;
+        }
+        if let Some(reason) = self.flooding() {
+            return Verdict::Flooding { reason };
+        }
+        if !is_late {
+            return Verdict::KeepingUp;
         }
         Verdict::CatchingUp { seconds_left: Some((lag_records as f64 / rate).ceil() as u64) }
     }

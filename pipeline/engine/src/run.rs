@@ -13,9 +13,9 @@ use crate::cap::Cap;
 use crate::decode::{Columns, Decode};
 use crate::gate::Gate;
 use crate::intake::Intake;
-use crate::lane::{DECISION_LOOK, Lane, Leave, Written, chain};
+use crate::lane::{DECISION_LOOK, Lane, Leave, Written, chain, look_at_shares};
 use crate::limits::Limits;
-use crate::progress::{LaneState, Progress};
+use crate::progress::{LaneState, Progress, SHARES_EVERY};
 use crate::sink::Sink;
 use crate::source::{Partition, Source};
 use crate::spread::Spread;
@@ -120,7 +120,7 @@ async fn keep<C: Columns>(
         let partitions = share.borrow_and_update().clone();
         if partitions.is_empty() {
             state.set(LaneState::Resting);
-            if changes(&mut share, Duration::MAX, &shutdown).await {
+            if rest(index, &mut share, &mut *sink, &progress, &shutdown).await {
                 continue;
             }
             state.set(LaneState::Ended);
@@ -173,6 +173,25 @@ async fn keep<C: Columns>(
     }
 }
 
+/// Waits for partitions. False if it is time to stop.
+///
+/// The endpoints of this process must know which shares are put aside, also where others read the stream. The first lane
+/// is the last to rest, and one connection is enough.
+async fn rest<C: Columns>(
+    index: usize,
+    share: &mut watch::Receiver<Vec<Partition>>,
+    sink: &mut dyn Sink<Columns = C>,
+    progress: &Progress,
+    shutdown: &CancellationToken,
+) -> bool {
+    let wait = if index == 0 { SHARES_EVERY } else { Duration::MAX };
+    let goes_on = changes(share, wait, shutdown).await;
+    if goes_on && index == 0 {
+        look_at_shares(sink, progress, shutdown).await;
+    }
+    goes_on
+}
+
 /// Whether the stream has records that are not in the sink.
 fn has_lag(source: &dyn Source, progress: &Progress, partitions: &[Partition]) -> bool {
     let positions = progress.snapshot().positions;
@@ -202,7 +221,7 @@ async fn flow<C: Columns>(mut lane: Lane<'_, C>, intake: &mut Intake, decoder: &
         return leave;
     }
     loop {
-        if let Err(leave) = lane.go_ahead().await {
+        if let Err(leave) = lane.go_ahead(intake, decoder).await {
             return leave;
         }
         let (taken, work) = match lane.gather(intake).await {
@@ -211,7 +230,7 @@ async fn flow<C: Columns>(mut lane: Lane<'_, C>, intake: &mut Intake, decoder: &
         };
         lane.state.beat();
 
-        let batch = Batch::decode(taken, decoder);
+        let batch = Batch::decode(taken, decoder, &lane.progress.aside());
 
         let began = Instant::now();
         let written = lane.write(&batch, work, intake).await;
@@ -233,6 +252,12 @@ async fn flow<C: Columns>(mut lane: Lane<'_, C>, intake: &mut Intake, decoder: &
 
         if let Err(error) = lane.source.commit(&receipt.checkpoint()).await {
             tracing::debug!(error = %chain(&error), "the stream was not told our position; lag tools see an older one");
+        }
+
+        for flooding in lane.progress.watch_flood(&lane.limits.flood, &receipt) {
+            if let Err(leave) = lane.put_aside(&flooding).await {
+                return leave;
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::batch::{Batch, Receipt, Unbalanced};
 use crate::concurrency::Ending;
 use crate::decode::Columns;
 use crate::retry::{Pressure, Recovery};
+use crate::share::{Share, Standing};
 use crate::source::{Partition, Position};
 
 /// A partition that this writer now owns.
@@ -72,7 +73,8 @@ pub trait Sink: Send {
     /// MUST NOT have written anything. Where none is stored yet, any beginning is right. MUST be safe to call again with
     /// the same batch, also after an error or an answer that was lost: if the first call did take effect, the second
     /// finds that out from the stored positions and returns its receipt. MUST narrow bad records down and quarantine
-    /// them by itself.
+    /// them by itself. MUST fail with [`SinkError::Resumed`], and write nothing, if a share that the batch puts aside is
+    /// not put aside any more: a redrive counts on finding all of its records.
     async fn write(&mut self, batch: &Batch<Self::Columns>) -> Result<Receipt, SinkError>;
 
     /// Fails with [`SinkError::Fenced`] if another has taken a lease since. Asked while there is nothing to write, so that
@@ -83,6 +85,17 @@ pub trait Sink: Send {
     /// whatever happens to the stream, until a person ends it. Writing the same one again is harmless. Nothing else that
     /// a sink does ends a halt.
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError>;
+
+    /// What is on record of the shares of this pipeline; `None` from a sink that keeps no record of them, where what
+    /// this process decided holds until it ends.
+    async fn shares(&mut self) -> Result<Option<Vec<Standing>>, SinkError> {
+        Ok(None)
+    }
+
+    /// Puts on record that a share is put aside. Doing so again changes nothing, unless the share was resumed since.
+    async fn put_aside(&mut self, _share: &Share, _reason: &str) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 /// Why a batch was not written.
@@ -101,6 +114,12 @@ pub enum SinkError {
         partition: Partition,
         /// Where the tables really are.
         stored: Option<Position>,
+    },
+    /// A share that the batch puts aside was resumed since: its records are to be decoded.
+    #[error("share {share} was resumed")]
+    Resumed {
+        /// The share.
+        share: Share,
     },
     /// The database could not do it.
     #[error("{doing}")]
@@ -125,7 +144,9 @@ impl SinkError {
     pub fn recovery(&self) -> Recovery {
         match self {
             SinkError::Failed { recovery, .. } => *recovery,
-            SinkError::Fenced { .. } | SinkError::Moved { .. } => Recovery::Retry { after: None },
+            SinkError::Fenced { .. } | SinkError::Moved { .. } | SinkError::Resumed { .. } => {
+                Recovery::Retry { after: None }
+            }
             SinkError::Unbalanced(_) => Recovery::Halt,
         }
     }
@@ -138,6 +159,7 @@ impl SinkError {
             SinkError::Failed { pressure: None, .. }
             | SinkError::Fenced { .. }
             | SinkError::Moved { .. }
+            | SinkError::Resumed { .. }
             | SinkError::Unbalanced(_) => Ending::Other,
         }
     }

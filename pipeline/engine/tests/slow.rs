@@ -95,7 +95,11 @@ struct One;
 impl Decode for One {
     type Columns = Count;
 
-    fn decode(&self, records: &[Record]) -> Count {
+    fn share<'a>(&'a self, _: &'a Record) -> &'a str {
+        "all"
+    }
+
+    fn decode(&self, records: &[Record], _: &[bool]) -> Count {
         Count(records.len())
     }
 }

@@ -68,8 +68,8 @@ pub struct DescriptionRow {
 pub struct Refused {
     /// The record it came in.
     pub record: u32,
-    /// Its number within the record.
-    pub index: u16,
+    /// Its number within the record; -1 for the record as a whole.
+    pub index: i32,
     /// Why, in one word.
     pub reason: &'static str,
     /// Why, in a sentence.

@@ -5,8 +5,12 @@ use millstream_schemas::{Decoded, Description, Effect, Input, Limits, ObjectEven
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::columns::{Columns, DescriptionRow, Refused, Row};
+use super::shares;
 
 pub use crate::sinks::stream::STORE_HEADER;
+
+/// Names of stores are far shorter; what is longer cannot stand in an index.
+const STORE_BYTES_MAX: usize = 255;
 
 /// Decodes object events of every dialect.
 #[derive(Clone, Debug)]
@@ -20,7 +24,13 @@ pub struct Decoder {
 impl Decode for Decoder {
     type Columns = Columns;
 
-    fn decode(&self, records: &[Record]) -> Columns {
+    /// The store, unless the header has what can name none; then the pipeline's own, so that its row can be written.
+    fn share<'a>(&'a self, record: &'a Record) -> &'a str {
+        let is_name = |name: &&str| (1..=STORE_BYTES_MAX).contains(&name.len()) && !name.contains('\0');
+        named(record).filter(is_name).unwrap_or(&self.store)
+    }
+
+    fn decode(&self, records: &[Record], aside: &[bool]) -> Columns {
         let mut columns = Columns {
             arena: Vec::with_capacity(records.iter().map(|record| record.payload.len() / 2).sum()),
             rows: Vec::with_capacity(records.len()),
@@ -28,12 +38,15 @@ impl Decode for Decoder {
         };
         let mut headers: Vec<(&str, &[u8])> = Vec::new();
         for (number, record) in records.iter().enumerate() {
+            let is_aside = aside.get(number).copied().unwrap_or_default();
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            if is_aside {
+                columns.put_aside(number);
+                continue;
+            }
             headers.clear();
             headers.extend(record.headers.iter().map(|(name, value)| (&**name, &**value)));
-            let store = headers.iter().find(|(name, _)| *name == STORE_HEADER);
-            let store = store.and_then(|(_, value)| std::str::from_utf8(value).ok()).unwrap_or(&self.store);
-            let store = columns.store_index(store);
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            let store = columns.store_index(named(record).unwrap_or(&self.store));
             let mut index = 0u16;
             let input = Input { payload: &record.payload, headers: &headers, published_at_ms: record.published_at_ms };
             decode(input, &self.limits, &mut |decoded| {
@@ -45,7 +58,18 @@ impl Decode for Decoder {
     }
 }
 
+/// The store that the header of a record names.
+fn named(record: &Record) -> Option<&str> {
+    let header = record.headers.iter().find(|(name, _)| &**name == STORE_HEADER)?;
+    std::str::from_utf8(&header.1).ok()
+}
+
 impl Columns {
+    fn put_aside(&mut self, record: u32) {
+        let detail = "its store was put aside when it came; `millstream resume` writes it".to_owned();
+        self.refused.push(Refused { record, index: -1, reason: shares::PAUSED, detail });
+    }
+
     fn push(&mut self, record: u32, index: u16, store: u16, decoded: Decoded<'_>) {
         match decoded {
             Decoded::Event(event) => self.push_event(record, index, store, &event),
@@ -55,7 +79,7 @@ impl Columns {
             }
             Decoded::Refused(refusal) => {
                 let (reason, detail) = (refusal.reason.as_str(), refusal.detail);
-                self.refused.push(Refused { record, index, reason, detail });
+                self.refused.push(Refused { record, index: index.into(), reason, detail });
             }
         }
     }

@@ -103,6 +103,8 @@ pub(super) fn closes_connection(error: &SinkError) -> bool {
             Some(_) => true,
             None => false,
         },
-        SinkError::Fenced { .. } | SinkError::Moved { .. } | SinkError::Unbalanced(_) => false,
+        SinkError::Fenced { .. } | SinkError::Moved { .. } | SinkError::Resumed { .. } | SinkError::Unbalanced(_) => {
+            false
+        }
     }
 }

@@ -1,13 +1,12 @@
 //! What could not be written, kept with the bytes it came in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_engine::{Batch, Record};
 use millstream_postgres::Connection;
 
 use super::Options;
 use super::columns::Columns;
-use super::decode::STORE_HEADER;
 use super::error::Fault;
 use super::isolate::Refusal;
 
@@ -20,17 +19,26 @@ struct Kept<'a> {
     sqlstate: Option<&'a str>,
 }
 
-/// Writes the quarantine rows of a batch; says how many events they stand for.
+/// What a batch put into quarantine.
+#[derive(Debug)]
+pub(super) struct Quarantined {
+    /// Events that the rows stand for.
+    pub(super) events: u64,
+    /// The records of these events, without those that were put aside.
+    pub(super) bad: BTreeSet<u32>,
+}
+
+/// Writes the quarantine rows of a batch.
 pub(super) async fn write(
     connection: &mut Connection,
     options: &Options,
     batch: &Batch<Columns>,
     refused: &BTreeMap<u32, Refusal>,
-) -> Result<u64, Fault> {
+) -> Result<Quarantined, Fault> {
     let columns = batch.columns();
     let mut kept: Vec<Kept<'_>> = Vec::new();
     for one in &columns.refused {
-        let (record, index) = (one.record as usize, i32::from(one.index));
+        let (record, index) = (one.record as usize, one.index);
         kept.push(Kept { record, index, reason: one.reason, detail: &one.detail, sqlstate: None });
     }
     for (record, refusal) in refused {
@@ -39,8 +47,11 @@ pub(super) async fn write(
     }
     let events = columns.refused.len() as u64
         + columns.rows.iter().filter(|row| refused.contains_key(&row.record)).count() as u64;
+    let bad = columns.refused.iter().map(|one| one.record).chain(refused.keys().copied());
+    let bad = bad.filter(|record| !batch.is_aside(*record as usize)).collect();
+    let quarantined = Quarantined { events, bad };
     if kept.is_empty() {
-        return Ok(events);
+        return Ok(quarantined);
     }
     let with_records: Vec<(Kept<'_>, &Record, &str)> = kept
         .into_iter()
@@ -60,7 +71,7 @@ pub(super) async fn write(
         .bind(with_records.iter().map(|(kept, _, _)| kept.reason).collect::<Vec<_>>())
         .bind(of(|(kept, _, _)| kept.detail.replace('\0', "\\0")))
         .bind(with_records.iter().map(|(kept, _, _)| kept.sqlstate).collect::<Vec<_>>())
-        .bind(with_records.iter().map(|(_, record, _)| store(columns, record)).collect::<Vec<_>>())
+        .bind(with_records.iter().map(|(kept, _, _)| batch.share_of(kept.record)).collect::<Vec<_>>())
         .bind(with_records.iter().map(|(_, record, _)| &*record.key).collect::<Vec<&[u8]>>())
         .bind(of(|(_, record, _)| headers_json(record)))
         .bind(with_records.iter().map(|(_, record, _)| &*record.payload).collect::<Vec<&[u8]>>())
@@ -68,13 +79,7 @@ pub(super) async fn write(
         .execute(connection)
         .await
         .map_err(Fault::ours)?;
-    Ok(events)
-}
-
-fn store(columns: &Columns, record: &Record) -> String {
-    let header = record.headers.iter().find(|(name, _)| &**name == STORE_HEADER);
-    let named = header.and_then(|(_, value)| std::str::from_utf8(value).ok()).filter(|name| !name.contains('\0'));
-    named.or(columns.stores.first().map(|store| &**store)).unwrap_or_default().to_owned()
+    Ok(quarantined)
 }
 
 /// Headers as JSON; values that are no text are shown with replacement characters, for the eye only.

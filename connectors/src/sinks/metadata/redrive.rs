@@ -20,7 +20,7 @@ use super::decode::STORE_HEADER;
 use super::error::Fault;
 use super::lookup::Lookup;
 use super::segments::Segments;
-use super::transaction::{begin, commit, lease_slot, rollback};
+use super::transaction::{begin, commit, enter, lease_slot, leave, rollback};
 
 /// Transactions tried for one set of records while others change the same keys.
 const ATTEMPTS_MAX: u32 = 10;
@@ -108,7 +108,14 @@ impl Redrive {
                     let (left, right) = ids.split_at(ids.len() / 2);
                     open.extend([right.to_vec(), left.to_vec()]);
                 }
-                Some(fault) => redriven.keep(&ids, &fault),
+                Some(fault) => {
+                    let kept = refused_by_database(&ids, &fault);
+                    if !self.dry_run {
+                        note(connection, &kept, &fault).await?;
+                    }
+                    redriven.outcome.quarantined += kept.len() as u64;
+                    redriven.kept.extend(kept);
+                }
             }
         }
         Ok(redriven)
@@ -127,7 +134,7 @@ impl Redrive {
             Some(slot) => slot.clone(),
             None => lease_slot(connection).await.map_err(Fault::Fence)?,
         };
-        let columns = self.decoder.decode(&locked.records);
+        let columns = self.decoder.decode(&locked.records, &[]);
         let applied = apply(connection, &columns, |_| true, Care::Locked, &self.lookup).await?;
         applied.deltas.write(connection, &slot, &mut self.segments).await?;
         let kept = keep_refused(connection, &locked, &columns.refused).await?;
@@ -169,16 +176,35 @@ impl Redriven {
         }
         self.kept.extend(other.kept);
     }
+}
 
-    fn keep(&mut self, ids: &[i64], fault: &Fault) {
-        let detail = match fault {
-            Fault::Data(sqlx::Error::Database(error)) => error.message().to_owned(),
-            fault => format!("{fault:?}"),
-        };
-        let kept = |id: &i64| Kept { id: *id, reason: "refused_by_database".to_owned(), detail: detail.clone() };
-        self.kept.extend(ids.iter().map(kept));
-        self.outcome.quarantined += ids.len() as u64;
-    }
+/// The rows of a record that the database refuses.
+fn refused_by_database(ids: &[i64], fault: &Fault) -> Vec<Kept> {
+    let detail = match fault {
+        Fault::Data(sqlx::Error::Database(error)) => error.message().to_owned(),
+        fault => format!("{fault:?}"),
+    };
+    let kept = |id: &i64| Kept { id: *id, reason: "refused_by_database".to_owned(), detail: detail.clone() };
+    ids.iter().map(kept).collect()
+}
+
+/// Notes in the rows why they stay.
+async fn note(connection: &mut Connection, kept: &[Kept], fault: &Fault) -> Result<(), SinkError> {
+    let told = |error| super::error::failed("note why a record stays in quarantine", error);
+    let sqlstate = match fault {
+        Fault::Data(sqlx::Error::Database(error)) => error.code(),
+        _ => None,
+    };
+    enter(connection).await.map_err(told)?;
+    sqlx::query(include_str!("sql/quarantine_refused_update.sql"))
+        .bind(kept.iter().map(|kept| kept.id).collect::<Vec<_>>())
+        .bind(kept.iter().map(|kept| &*kept.reason).collect::<Vec<_>>())
+        .bind(kept.iter().map(|kept| &*kept.detail).collect::<Vec<_>>())
+        .bind(vec![sqlstate.as_deref(); kept.len()])
+        .execute(&mut *connection)
+        .await
+        .map_err(told)?;
+    leave(connection).await.map_err(told)
 }
 
 async fn lock(connection: &mut Connection, ids: &[i64]) -> Result<Locked, Fault> {
@@ -223,7 +249,7 @@ fn read(row: &PgRow, locked: &mut Locked, last: &mut Option<[String; 4]>) -> Res
 async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[Refused]) -> Result<Vec<Kept>, Fault> {
     let row = |one: &Refused| {
         let of_record = locked.rows.iter().filter(|(record, _, _)| *record == one.record);
-        let own = of_record.clone().find(|(_, index, _)| *index == i32::from(one.index));
+        let own = of_record.clone().find(|(_, index, _)| *index == one.index);
         (own.map(|(_, _, id)| *id), of_record.map(|(_, _, id)| *id).next())
     };
     let (mut kept, mut fresh) = (Vec::new(), Vec::new());
@@ -239,7 +265,7 @@ async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[R
     if !fresh.is_empty() {
         sqlx::query(include_str!("sql/quarantine_refused_insert.sql"))
             .bind(fresh.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-            .bind(fresh.iter().map(|(_, one)| i32::from(one.index)).collect::<Vec<_>>())
+            .bind(fresh.iter().map(|(_, one)| one.index).collect::<Vec<_>>())
             .bind(fresh.iter().map(|(_, one)| one.reason).collect::<Vec<_>>())
             .bind(fresh.iter().map(|(_, one)| one.detail.replace('\0', "\\0")).collect::<Vec<_>>())
             .execute(&mut *connection)
@@ -251,6 +277,7 @@ async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[R
             .bind(kept.iter().map(|kept| kept.id).collect::<Vec<_>>())
             .bind(kept.iter().map(|kept| &*kept.reason).collect::<Vec<_>>())
             .bind(kept.iter().map(|kept| &*kept.detail).collect::<Vec<_>>())
+            .bind(vec![None::<&str>; kept.len()])
             .execute(connection)
             .await
             .map_err(Fault::ours)?;

@@ -11,7 +11,7 @@ use super::counts::Slot;
 use super::error::{Fault, failed};
 use super::isolate::apply_isolating;
 use super::lease::{Fence, random_uuid};
-use super::quarantine;
+use super::{quarantine, shares};
 
 /// Transactions begun for one batch before the engine is asked to wait: each resolves one race or up to 32 savepoints'
 /// worth of bad records.
@@ -79,13 +79,16 @@ impl Metadata {
         // Whatever was sent before, it did not take effect.
         self.pending = None;
 
+        shares::check(connection, &self.options, batch).await?;
+
         let Applied { mut outcome, deltas } =
             apply_isolating(connection, batch.columns(), care, &self.lookup, &mut self.verdicts).await?;
 
         if !self.verdicts.refused.is_empty() {
             outcome.isolating_tries = self.verdicts.tries.into();
         }
-        outcome.quarantined = quarantine::write(connection, &self.options, batch, &self.verdicts.refused).await?;
+        let quarantined = quarantine::write(connection, &self.options, batch, &self.verdicts.refused).await?;
+        (outcome.quarantined, outcome.bad) = (quarantined.events, quarantined.bad);
 
         deltas.write(connection, &slot, &mut self.segments).await?;
 

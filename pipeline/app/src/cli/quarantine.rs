@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use millstream_connectors::sinks::metadata::redrive::{Redrive, Redriven};
+use millstream_connectors::sinks::metadata::shares::chunk;
 use millstream_postgres::Connection;
 use serde_json::json;
 use sqlx::postgres::PgRow;
@@ -14,10 +15,6 @@ use super::database::{Database, Expect};
 use super::screen;
 use crate::config::Config;
 
-/// Records in one transaction of a redrive: enough to share its cost, few enough to hold locks briefly.
-const CHUNK_RECORDS_MAX: usize = 500;
-/// And their bytes, which are in memory at once.
-const CHUNK_BYTES_MAX: i64 = 16 << 20;
 /// Rows that stay are named one by one up to this many.
 const NAMED_MAX: usize = 20;
 
@@ -29,6 +26,9 @@ pub enum Command {
         /// Only this reason.
         #[arg(long)]
         reason: Option<String>,
+        /// Only this store.
+        #[arg(long)]
+        store: Option<String>,
         /// Rows at most.
         #[arg(long, default_value_t = 100)]
         limit: u32,
@@ -67,14 +67,17 @@ pub enum Command {
 
 /// A choice of rows.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 pub struct Which {
     /// By their numbers.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", conflicts_with_all = ["reason", "store", "all"])]
     ids: Vec<i64>,
     /// By their reason.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     reason: Option<String>,
+    /// By their store; with --reason, those of both.
+    #[arg(long, conflicts_with = "all")]
+    store: Option<String>,
     /// All of them.
     #[arg(long)]
     all: bool,
@@ -89,7 +92,9 @@ impl Which {
 pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
     let (database, mut connection) = Database::open(config, Expect::Tables).await?;
     let done = match command {
-        Command::Ls { reason, limit, json } => list(&mut connection, reason.as_deref(), limit, json).await,
+        Command::Ls { reason, store, limit, json } => {
+            list(&mut connection, reason.as_deref(), store.as_deref(), limit, json).await
+        }
         Command::Show { id, json } => show(&mut connection, id, json).await,
         Command::Redrive { which, dry_run, json } => redrive(&mut connection, config, &which, dry_run, json).await,
         Command::Purge { which, dry_run } => purge(&mut connection, &which, dry_run).await,
@@ -98,14 +103,21 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<Exi
     done
 }
 
-async fn list(connection: &mut PgConnection, reason: Option<&str>, limit: u32, json: bool) -> anyhow::Result<ExitCode> {
+async fn list(
+    connection: &mut PgConnection,
+    reason: Option<&str>,
+    store: Option<&str>,
+    limit: u32,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let rows = sqlx::query(include_str!("sql/quarantine_list.sql"))
         .bind(reason)
         .bind(i64::from(limit))
+        .bind(store)
         .fetch_all(&mut *connection)
         .await?;
     let counts: Vec<(String, i64)> =
-        sqlx::query_as(include_str!("sql/quarantine_count.sql")).fetch_all(connection).await?;
+        sqlx::query_as(include_str!("sql/quarantine_count.sql")).bind(store).fetch_all(connection).await?;
     if json {
         let items = rows.iter().map(|row| {
             let key: Vec<u8> = row.try_get("record_key")?;
@@ -228,6 +240,7 @@ async fn redrive(
     let chosen: Vec<(i64, i64)> = sqlx::query_as(include_str!("sql/quarantine_ids.sql"))
         .bind(which.ids())
         .bind(which.reason.as_deref())
+        .bind(which.store.as_deref())
         .fetch_all(&mut *connection)
         .await?;
     if chosen.is_empty() {
@@ -241,16 +254,9 @@ async fn redrive(
     let mut redriven = Redriven::default();
     let mut rest = chosen.as_slice();
     while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = |(_, payload_bytes): &&(i64, i64)| {
-            bytes += payload_bytes;
-            bytes <= CHUNK_BYTES_MAX
-        };
-        let count = rest.iter().take(CHUNK_RECORDS_MAX).take_while(fits).count().max(1);
-        let (chunk, later) = rest.split_at(count);
-        let ids: Vec<i64> = chunk.iter().map(|(id, _)| *id).collect();
+        let ids = chunk(rest);
         redriven.add(redrive.run(connection, &ids).await?);
-        rest = later;
+        rest = rest.get(ids.len()..).unwrap_or_default();
     }
     report(&redriven, dry_run, json)?;
     Ok(if redriven.kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -294,6 +300,7 @@ async fn purge(connection: &mut PgConnection, which: &Which, dry_run: bool) -> a
     let purged = sqlx::query(include_str!("sql/quarantine_purge.sql"))
         .bind(which.ids())
         .bind(which.reason.as_deref())
+        .bind(which.store.as_deref())
         .execute(&mut *transaction)
         .await?
         .rows_affected();

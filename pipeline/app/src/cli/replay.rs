@@ -3,6 +3,7 @@
 //! What the tables know already changes nothing, so a replay does no harm; it brings back what was lost with a restored
 //! database, and what a decoder could not read before. It has leases of its own, which are removed at the end.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressStyle};
 use millstream_engine::{
-    Checkpoint, Partition, Pipeline, Position, RecordBatch, Source, SourceError, Summary, Want, run, task,
+    Checkpoint, Irrefusable, Partition, Pipeline, Position, RecordBatch, Source, SourceError, Summary, Want, run, task,
 };
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -90,7 +91,10 @@ pub(super) async fn run_replay(args: &Args, config: &Config) -> anyhow::Result<E
     let source = Arc::new(Ranges { visit: Mutex::new(visit), incarnation, ranges });
     let connector = database.connector(config);
     let gate = pace::alone(config, &pipeline);
-    let parts = node::parts(config, &pipeline, Arc::clone(&source) as Arc<dyn Source>, &gate, &connector);
+    let mut parts = node::parts(config, &pipeline, Arc::clone(&source) as Arc<dyn Source>, &gate, &connector);
+    // A person reads how many events were bad; nobody could resume what paused here.
+    parts.limits.flood.share_max = 1.0;
+    parts.limits.flood.irrefusable = Irrefusable::Only(BTreeSet::new());
     let progress = Arc::clone(&parts.progress);
     let summary = until_done(parts, &source).await?;
     let counts = progress.snapshot();

@@ -179,6 +179,19 @@ fn note(pipeline: &Value) -> Vec<String> {
             screen::escape(text)
         ));
     }
+    for one in found(pipeline, "paused_stores").and_then(Value::as_array).into_iter().flatten() {
+        let rows = found(one, "rows").and_then(Value::as_u64).map_or_else(dash, screen::grouped);
+        let (store, since) = (text(one, "store"), text(one, "since"));
+        notes.push(match text(one, "state").as_str() {
+            "resuming" => {
+                format!("{name}, store {store} is resumed: {rows} records that were put aside are left to write")
+            }
+            _ => format!(
+                "{name}, store {store} is put aside since {since}, {rows} records wait: {}",
+                text(one, "command")
+            ),
+        });
+    }
     if found(pipeline, "quarantined").and_then(Value::as_u64).is_some_and(|count| count > 0) {
         notes.push(format!("{name}: events are in quarantine: millstream quarantine ls"));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Config, Controller, Http, Kafka, Pipeline, StreamKind};
+use super::{Config, Controller, Http, Kafka, Limits, Pipeline, StreamKind};
 
 /// Each thread, connection and open file of a topic costs something; one machine gains nothing beyond a few dozen.
 const PARTITIONS_MAX: u32 = 1024;
@@ -41,9 +41,6 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     ] {
         refuse(!(1..=86_400).contains(&seconds), setting, "is from 1 to 86400".to_owned());
     }
-    let share = limits.quarantine_share_max;
-    refuse(!(0.0..=1.0).contains(&share), "limits.quarantine_share_max", "is from 0 to 1".to_owned());
-    refuse(limits.quarantine_window_events == 0, "limits.quarantine_window_events", "is at least 1".to_owned());
     refuse(
         config.postgres.statement_timeout_ms.is_some_and(|ms| u64::from(ms) >= limits.stall_seconds * 1000),
         "postgres.statement_timeout_ms",
@@ -51,6 +48,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     );
     refuse(limits.segments_max < 0, "limits.segments_max", "is 0 or more".to_owned());
     check_http(&config.http, &mut wrong);
+    check_quarantine(limits, &mut wrong);
     check_controller(&config.controller, &mut wrong);
     check_pipelines(&config.pipeline, &mut wrong);
     for (index, bridge) in config.bridge.iter().enumerate() {
@@ -97,6 +95,24 @@ fn check_http(http: &Http, wrong: &mut Vec<(String, String)>) {
     ] {
         refuse(!(1..=86_400).contains(&seconds), setting, "is from 1 to 86400".to_owned());
     }
+}
+
+fn check_quarantine(limits: &Limits, wrong: &mut Vec<(String, String)>) {
+    let mut refuse = |is_wrong: bool, setting: &str, why: String| {
+        if is_wrong {
+            wrong.push((setting.to_owned(), format!("`{setting}` {why}")));
+        }
+    };
+    let share = limits.quarantine_share_max;
+    refuse(!(0.0..=1.0).contains(&share), "limits.quarantine_share_max", "is from 0 to 1".to_owned());
+    for (setting, number) in [
+        ("limits.quarantine_window_records", limits.quarantine_window_records),
+        ("limits.quarantine_rows_max", limits.quarantine_rows_max),
+        ("limits.quarantine_bytes_max", limits.quarantine_bytes_max),
+    ] {
+        refuse(number == 0, setting, "is at least 1".to_owned());
+    }
+    refuse(!(1..=36_500).contains(&limits.quarantine_days), "limits.quarantine_days", "is from 1 to 36500".to_owned());
 }
 
 fn check_kafka(kafka: &Kafka, wrong: &mut Vec<(String, String)>) {

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::explain::{explain, meant, missing};
 use super::problem::{Origin, Problem};
-use super::{Config, MISTAKES_MAX};
+use super::{Config, MISTAKES_MAX, renamed};
 
 /// A file that was read.
 #[derive(Debug, Default)]
@@ -55,8 +55,10 @@ pub(super) fn read(path: &Path, text: &str) -> Read {
         });
         return Read { problems: problems.collect(), ..Read::default() };
     }
+    let twice = renamed::rename(&mut table);
     let places = places(&table);
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems: Vec<Problem> =
+        twice.into_iter().map(|twice| Problem { origin: origin(twice.at), message: twice.message }).collect();
     let mut removed: Vec<String> = Vec::new();
     // The reader stops at the first mistake: it is taken out and the rest is read again.
     while problems.len() < MISTAKES_MAX {
@@ -78,7 +80,9 @@ pub(super) fn read(path: &Path, text: &str) -> Read {
     problems.sort_by(|one, other| one.origin.cmp(&other.origin));
     let leaves = places.iter().filter(|place| place.is_leaf);
     let origins = leaves.map(|place| (place.path.clone(), origin(place.value.start))).collect();
-    Read { values: toml::from_str(text).unwrap_or_default(), origins, problems }
+    let mut values = toml::from_str(text).unwrap_or_default();
+    renamed::rename_values(&mut values);
+    Read { values, origins, problems }
 }
 
 impl Place {
@@ -181,6 +185,20 @@ mod tests {
 
     fn problems(text: &str) -> Vec<String> {
         read(Path::new("m.toml"), text).problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_former_name_is_read_and_both_names_are_refused() {
+        let former = read(Path::new("m.toml"), "[limits]\nquarantine_window_events = 5\n");
+        assert!(former.problems.is_empty(), "{:?}", former.problems);
+        assert_eq!(former.values["limits"]["quarantine_window_records"].as_integer(), Some(5));
+        assert!(former.origins.contains_key("limits.quarantine_window_records"), "{:?}", former.origins);
+        let wrong = problems("[limits]\nquarantine_window_events = \"many\"\n");
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert!(wrong[0].starts_with("m.toml:2:28: `limits.quarantine_window_records` takes"), "{wrong:?}");
+        let both = problems("[limits]\nquarantine_window_records = 5\nquarantine_window_events = 5\n");
+        let told = "`limits.quarantine_window_events` is `limits.quarantine_window_records` now: give one of them";
+        assert_eq!(both, [format!("m.toml:3:1: {told}")]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 use super::explain::explain;
 use super::problem::{Origin, Problem};
-use super::{Config, Pipeline};
+use super::{Config, Pipeline, renamed};
 
 /// Variables with this prefix are settings; `MILLSTREAM_LOG` and `MILLSTREAM_PG_BIN` are not.
 const PREFIX: &str = "MILLSTREAM__";
@@ -22,7 +22,8 @@ pub(super) struct Override {
 pub(super) fn environment(variables: impl Iterator<Item = (String, String)>) -> Vec<Override> {
     let setting = |(name, text): (String, String)| {
         let path = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
-        let path = path.split("__").map(str::to_owned).collect();
+        let mut path: Vec<String> = path.split("__").map(str::to_owned).collect();
+        renamed::path(&mut path);
         Some(Override { path, text, origin: Origin::Environment(name) })
     };
     let mut settings: Vec<Override> = variables.filter_map(setting).collect();
@@ -37,7 +38,8 @@ pub(super) fn set(argument: &str) -> Result<Override, Problem> {
         return Err(Problem { origin: Origin::Set(argument.to_owned()), message });
     };
     let origin = Origin::Set(path.trim().to_owned());
-    let path = path.trim().split('.').map(str::to_owned).collect();
+    let mut path: Vec<String> = path.trim().split('.').map(str::to_owned).collect();
+    renamed::path(&mut path);
     Ok(Override { path, text: text.trim().to_owned(), origin })
 }
 

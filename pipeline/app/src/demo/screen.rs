@@ -110,6 +110,7 @@ fn name(verdict: &Verdict) -> String {
         Verdict::CatchingUp { seconds_left: None } => "catching up".to_owned(),
         Verdict::Stalled => "stalled".to_owned(),
         Verdict::Braked { reason } => format!("braked: {}", first_line(reason)),
+        Verdict::Flooding { reason } => format!("flooding: {}", first_line(reason)),
         Verdict::Halted { reason } => format!("halted: {}", first_line(reason)),
     }
 }

@@ -5,6 +5,8 @@
 
 pub(super) mod body;
 
+mod paused;
+
 mod records;
 
 use std::time::Duration;
@@ -21,6 +23,7 @@ use super::Shared;
 use super::access::Access;
 use super::asked::Asked;
 use super::problem::{Problem, shortened};
+use crate::node::Running;
 pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};
 
@@ -61,8 +64,9 @@ pub(super) async fn events(
         return Err(draining());
     }
     let store = access.store(parameters.store)?;
-    let stream = stream(&app, parameters.topic.as_deref())?;
+    let (running, stream) = stream(&app, parameters.topic.as_deref())?;
     let named = store.clone().unwrap_or_else(|| app.store().to_owned());
+    paused::refuse(running, store.as_deref())?;
     let request = Request::new(&headers, store, app.node.config.limits.record_bytes_max)?;
     let request = request.held_to(&access.scope, &named);
     let wants_no_body = request.is_one_cloud_event();
@@ -116,14 +120,13 @@ pub(super) async fn events(
 }
 
 /// The stream of a topic; without one, that of the first pipeline that reads the stream.
-fn stream<'a>(app: &'a Shared, topic: Option<&str>) -> Result<&'a dyn Append, Problem> {
-    let mut streams =
-        app.node.pipelines.iter().filter_map(|running| Some((running.config.topic(), running.stream.as_deref()?)));
+fn stream<'a>(app: &'a Shared, topic: Option<&str>) -> Result<(&'a Running, &'a dyn Append), Problem> {
+    let mut streams = app.node.pipelines.iter().filter_map(|running| Some((running, running.stream.as_deref()?)));
     let found = match topic {
-        Some(wanted) => streams.find(|(topic, _)| *topic == wanted),
+        Some(wanted) => streams.find(|(running, _)| running.config.topic() == wanted),
         None => streams.next(),
     };
-    found.map(|(_, stream)| stream).ok_or_else(|| {
+    found.ok_or_else(|| {
         let known = app.node.pipelines.iter().filter(|running| running.stream.is_some());
         let topics: Vec<&str> = known.map(|running| running.config.topic()).collect();
         let detail =

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Extension, MatchedPath, Request, State};
@@ -314,6 +315,23 @@ impl Everything {
         out.counter("millstream_controller_decisions", "Changes of the pace", decided)
     }
 
+    fn quarantine(&self, out: &mut Out<'_>) -> fmt::Result {
+        let sample = |running: &Running, value: u64| (vec![("pipeline", running.config.name.clone())], value as f64);
+        let all = &self.0.node.pipelines;
+        let each = |value: &dyn Fn(&Running) -> u64| -> Vec<Sample> {
+            all.iter().map(|running| sample(running, value(running))).collect()
+        };
+        let is_paused = |standing: &millstream_engine::Standing| standing.pause.is_some();
+        let paused = each(&|running| running.progress.standings().into_iter().filter(is_paused).count() as u64);
+        out.gauge("millstream_sink_paused_shares", "Stores that are put aside, or are being resumed", paused)?;
+        let kept = each(&|running| running.progress.standings().iter().map(|standing| standing.rows).sum());
+        out.gauge("millstream_sink_quarantine_rows", "Rows in quarantine", kept)?;
+        let redriven = each(&|running| running.quarantine.redriven.load(Relaxed));
+        out.counter("millstream_sink_redriven_rows", "Rows of resumed stores that were written again", redriven)?;
+        let expired = each(&|running| running.quarantine.expired.load(Relaxed));
+        out.counter("millstream_sink_expired_rows", "Rows of the quarantine that were too old and are removed", expired)
+    }
+
     fn pipelines(&self, out: &mut Out<'_>) -> fmt::Result {
         let app = &self.0;
         let all = app.node.pipelines.iter().enumerate();
@@ -345,6 +363,7 @@ impl Everything {
         )?;
         let paused = each(&|now| u64::from(now.paused.is_some()));
         out.gauge("millstream_sink_paused", "1 while too many bad events keep a pipeline paused", paused)?;
+        self.quarantine(out)?;
         out.counter("millstream_commit_transactions", "Committed transactions", each(&|now| now.transactions))?;
         let positions = all.iter().flat_map(|(_, running, now)| {
             now.positions.iter().filter_map(|(partition, next)| {

@@ -3,31 +3,74 @@
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
-use serde::Serialize;
+use millstream_connectors::sinks::metadata::shares;
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
 
 use super::Shared;
 use super::access::Access;
-use super::asked::Named;
+use super::asked::{Asked, Named};
 use super::problem::{Problem, shortened};
+use super::query;
+
+/// What the address says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {
+    store: Option<String>,
+}
 
 /// What it changed.
 #[derive(Debug, Serialize)]
 pub(super) struct Resumed {
     pipeline: String,
-    /// Whether it was paused.
+    /// The store that was resumed, if one was named.
+    store: Option<String>,
+    /// Whether it was paused, or put aside.
     was_paused: bool,
+    /// Records of the store that were put aside and are written from now on.
+    rows: u64,
 }
 
-/// Lets a pipeline go on, and the flood that paused it pass. Doing so twice changes nothing more.
+/// Lets a pipeline go on, and the flood that paused it pass; or a store that was put aside, whose records are then
+/// written. Doing so twice changes nothing more.
 pub(super) async fn resume(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
     Named(pipeline): Named<String>,
+    Asked(parameters): Asked<Parameters>,
 ) -> Result<Json<Resumed>, Problem> {
-    access.every_store()?;
+    let store = access.store(parameters.store)?;
     let running = app.node.pipelines.iter().find(|running| running.config.name == pipeline).ok_or_else(|| {
         let detail = format!("there is no pipeline {:?}; /v1/status lists them", shortened(&pipeline));
         Problem::new(StatusCode::NOT_FOUND, "no-pipeline", "no such pipeline", detail)
     })?;
-    Ok(Json(Resumed { pipeline, was_paused: running.progress.resume() }))
+    let Some(store) = store else {
+        return Ok(Json(Resumed { pipeline, store: None, was_paused: running.progress.resume(), rows: 0 }));
+    };
+    let mut was_paused = resume_share(&app.node.pool, &pipeline, &store).await?;
+    running.progress.resume_share(&store);
+    app.node.resumed.notify_one();
+    // Where it was the only one, it is the pipeline that waits.
+    if running.progress.only_share().is_some_and(|only| only.as_str() == store) {
+        was_paused |= running.progress.resume();
+    }
+    let pause = running.progress.standing(&store).and_then(|standing| standing.pause);
+    let rows = pause.map_or(0, |pause| pause.rows);
+    Ok(Json(Resumed { pipeline, store: Some(store), was_paused, rows }))
+}
+
+async fn resume_share(pool: &PgPool, pipeline: &str, store: &str) -> Result<bool, Problem> {
+    let resumed = async {
+        let mut connection = pool.acquire().await?;
+        shares::resume(&mut connection, pipeline, store).await
+    };
+    match tokio::time::timeout(query::TIMEOUT, resumed).await {
+        Ok(Ok(resumed)) => Ok(resumed),
+        Ok(Err(error)) => Err(query::failed(&error)),
+        Err(_) => {
+            let detail = format!("no answer within {} s; nothing was resumed, ask again", query::TIMEOUT.as_secs());
+            Err(Problem::unavailable("database", "the database does not answer", detail))
+        }
+    }
 }

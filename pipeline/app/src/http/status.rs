@@ -107,6 +107,10 @@ struct Pipeline {
     halted: BTreeMap<String, String>,
     /// Records of its embedded stream that are known to be unreadable.
     damages: Vec<Damaged>,
+    /// Stores that are put aside, or that were resumed and are being written.
+    paused_stores: Vec<PausedStore>,
+    /// Rows in quarantine, as far as is known.
+    quarantine_rows: u64,
 }
 
 /// Filtered events of one name.
@@ -121,6 +125,22 @@ impl FilteredName {
     fn of(name: &millstream_engine::named::Name) -> Self {
         FilteredName { reason: name.reason, name: name.name.to_string(), events: name.events }
     }
+}
+
+/// A store with too many bad events.
+#[derive(Debug, Serialize)]
+struct PausedStore {
+    store: String,
+    /// `paused`, or `resuming` while what was put aside is written.
+    state: &'static str,
+    since: String,
+    reason: String,
+    /// Records that were put aside and are not written yet.
+    rows: u64,
+    /// All of its rows in quarantine.
+    quarantine_rows: u64,
+    /// What a person runs next.
+    command: String,
 }
 
 /// One partition that this process reads.
@@ -233,6 +253,8 @@ fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
         positions: text(
             now.positions.iter().map(|(partition, next)| (partition.to_string(), next.to_string())).collect(),
         ),
+        paused_stores: paused_stores(running, &now),
+        quarantine_rows: now.shares.iter().map(|standing| standing.rows).sum(),
         halted: text(now.halted.iter().map(|(partition, why)| (partition.to_string(), why.clone())).collect()),
         damages: damages(running),
         filtered: now.filtered,
@@ -243,6 +265,20 @@ fn damages(running: &Running) -> Vec<Damaged> {
     let Some(topic) = &running.topic else { return Vec::new() };
     let damages = (0..topic.partitions()).flat_map(|partition| topic.damages(partition));
     damages.map(|damage| Damaged::from(&damage)).collect()
+}
+
+fn paused_stores(running: &Running, now: &Snapshot) -> Vec<PausedStore> {
+    let paused = now.shares.iter().filter_map(|standing| Some((standing, standing.pause.as_ref()?)));
+    let shown = paused.map(|(standing, pause)| PausedStore {
+        store: standing.share.to_string(),
+        state: if pause.is_resumed { "resuming" } else { "paused" },
+        since: crate::time::utc(pause.since_ms),
+        reason: pause.reason.clone(),
+        rows: pause.rows,
+        quarantine_rows: standing.rows,
+        command: format!("millstream resume {} --store {}", running.config.name, standing.share),
+    });
+    shown.collect()
 }
 
 fn partitions(running: &Running, now: &Snapshot) -> Vec<Partition> {

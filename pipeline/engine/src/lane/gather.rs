@@ -87,12 +87,13 @@ impl<C: Columns> Lane<'_, C> {
         }
     }
 
-    /// What is looked at between two fetches: whether the lane has other partitions now, and, now and then while there is
-    /// nothing to write, whether its leases are still its own.
+    /// What is looked at between two fetches: whether the lane has other partitions now, what was put aside, and, now
+    /// and then while there is nothing to write, whether its leases are still its own.
     async fn look_around(&mut self, intake: &Intake, confirmed: &mut Instant) -> Result<(), Leave> {
         if self.is_reassigned() || self.is_decision_due() {
             return Err(Leave::Reassigned);
         }
+        self.look_if_due().await;
         if intake.is_empty() && confirmed.elapsed() >= DECISION_LOOK {
             *confirmed = Instant::now();
             // A database that is away now is met when there is something to write.

@@ -64,7 +64,9 @@ impl<C: Columns> Lane<'_, C> {
                     }
                     return Err(Leave::Retake(error.to_string()));
                 }
-                error @ SinkError::Moved { .. } => return Err(Leave::Retake(error.to_string())),
+                error @ (SinkError::Moved { .. } | SinkError::Resumed { .. }) => {
+                    return Err(Leave::Retake(error.to_string()));
+                }
                 error if slow >= slow_max => {
                     self.progress.retried();
                     self.state.set(LaneState::Working);

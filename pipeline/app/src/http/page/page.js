@@ -8,6 +8,7 @@ const VERDICTS = {
   catching_up: ['catching up', 'busy'],
   braked: ['braked', 'busy'],
   stalled: ['stalled', 'bad'],
+  flooding: ['flooding', 'bad'],
   halted: ['halted', 'bad'],
 };
 const rates = new Map();

@@ -1,6 +1,6 @@
 //! Tables in memory, and the writer and decoder that fill them.
 //!
-//! A payload is a word: `skip..` is filtered, `bad..` is quarantined, anything else is written.
+//! A payload is a word: `skip..` is filtered, `bad..` is quarantined, anything else is written. The key names the share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::batch::{Batch, Outcome, Range, Receipt};
 use crate::decode::{Columns, Decode};
+use crate::share::{Pause, Share, Standing};
 use crate::sink::{Gap, Held, SinkError};
 use crate::source::{Partition, Position, Record};
 
@@ -32,7 +33,11 @@ pub struct Decoder;
 impl Decode for Decoder {
     type Columns = Words;
 
-    fn decode(&self, records: &[Record]) -> Words {
+    fn share<'a>(&'a self, record: &'a Record) -> &'a str {
+        std::str::from_utf8(&record.key).ok().filter(|name| !name.is_empty()).unwrap_or("none")
+    }
+
+    fn decode(&self, records: &[Record], _: &[bool]) -> Words {
         Words { words: records.iter().map(|record| record.payload.clone()).collect() }
     }
 }
@@ -50,8 +55,12 @@ pub struct Contents {
     tokens: u64,
     /// Words, in the order they were written.
     pub written: Vec<Bytes>,
-    /// The places of bad records.
+    /// The places of bad records, and of those that were put aside.
     pub quarantined: BTreeSet<(Partition, Position)>,
+    /// How many of them were put aside, by share.
+    pub aside: BTreeMap<Share, u64>,
+    /// The shares that are put aside, and why.
+    pub paused: BTreeMap<Share, String>,
     /// What can never be read.
     pub gaps: Vec<Gap>,
 }
@@ -82,6 +91,11 @@ impl Tables {
         self.lock().clone()
     }
 
+    /// Resumes a share, as another process would.
+    pub fn resume(&self, share: &Share) {
+        self.lock().paused.remove(share);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Contents> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,15 +124,24 @@ impl Sink {
             let sent = self.pending.as_ref().filter(|(ranges, _)| ranges == batch.ranges());
             return sent.map(|(_, outcome)| outcome.clone()).ok_or_else(|| moved(&tables, batch.ranges()));
         }
+        let resumed = batch.put_aside().into_iter().find(|share| !tables.paused.contains_key(*share));
+        if let Some(share) = resumed {
+            return Err(SinkError::Resumed { share: Share::new(share) });
+        }
         let mut outcome = Outcome::default();
         for range in batch.ranges() {
             let words = batch.columns().words.get(range.records.clone()).unwrap_or_default();
             let records = batch.records().get(range.records.clone()).unwrap_or_default();
-            for (word, record) in words.iter().zip(records) {
-                if word.starts_with(b"skip") {
+            for ((word, record), at) in words.iter().zip(records).zip(range.records.clone()) {
+                if batch.is_aside(at) {
+                    outcome.quarantined += 1;
+                    *tables.aside.entry(Share::new(batch.share_of(at))).or_default() += 1;
+                    tables.quarantined.insert((range.partition.clone(), record.position.clone()));
+                } else if word.starts_with(b"skip") {
                     outcome.filter("skip", 1);
                 } else if word.starts_with(b"bad") {
                     outcome.quarantined += 1;
+                    outcome.bad.extend(u32::try_from(at));
                     tables.quarantined.insert((range.partition.clone(), record.position.clone()));
                 } else {
                     outcome.written += 1;
@@ -207,6 +230,21 @@ impl crate::Sink for Sink {
             tables.gaps.push(gap.clone());
         }
         tables.leases.entry(gap.partition.clone()).or_default().halted = Some(gap.to_string());
+        Ok(())
+    }
+
+    async fn shares(&mut self) -> Result<Option<Vec<Standing>>, SinkError> {
+        let tables = self.tables.lock();
+        let standings = tables.paused.iter().map(|(share, reason)| {
+            let rows = tables.aside.get(share).copied().unwrap_or_default();
+            let pause = Pause { since_ms: 0, reason: reason.clone(), is_resumed: false, rows };
+            Standing { share: share.clone(), pause: Some(pause), rows, bytes: 0 }
+        });
+        Ok(Some(standings.collect()))
+    }
+
+    async fn put_aside(&mut self, share: &Share, reason: &str) -> Result<(), SinkError> {
+        self.tables.lock().paused.entry(share.clone()).or_insert_with(|| reason.to_owned());
         Ok(())
     }
 }

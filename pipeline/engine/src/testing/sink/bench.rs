@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{Fixture, Stored};
 use crate::batch::{Batch, Outcome, Taken};
 use crate::run::now_ms;
+use crate::share::Aside;
 use crate::{Decode, Held, Partition, Position, Record, Recovery, Sink, SinkError};
 
 /// Attempts at a write that the sink asks to try again; after a dropped call the database may still be clearing up.
@@ -127,7 +128,7 @@ impl<'a, F: Fixture> Bench<'a, F> {
                 records: part.words.iter().zip(part.from..).map(record).collect(),
             }
         });
-        Batch::decode(taken.collect(), &*self.decoder)
+        Batch::decode(taken.collect(), &*self.decoder, &Aside::new())
     }
 
     fn payload(&self, word: Word) -> Bytes {

@@ -1,0 +1,242 @@
+//! What a process knows of the shares of a pipeline: which are put aside, and how much of each is in quarantine.
+//!
+//! The sink keeps the record; it is read when leases are taken and every [`SHARES_EVERY`] after that, so that what
+//! another process decided is known here soon. Between two looks this process adds what it wrote itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Progress, lock};
+use crate::batch::Receipt;
+use crate::flood::FloodLimits;
+use crate::run::now_ms;
+use crate::share::{Aside, Pause, Share, Standing, Tally};
+
+/// How often the record of shares is read: one small query of one lane. Longer: a share that another process put aside
+/// is written, and its posts are taken, for longer. Shorter: more queries that find nothing new.
+pub(crate) const SHARES_EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Default)]
+pub(super) struct Register {
+    standings: BTreeMap<Share, Standing>,
+    aside: Arc<Aside>,
+    looked: Option<Instant>,
+    /// Counts what was decided here: a look that began before does not undo it.
+    decisions: u64,
+}
+
+/// Why every lane of a pipeline waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    pub(crate) reason: String,
+    /// The share that floods, if it was the only one in the window: as soon as there is another, this one is put aside.
+    pub(crate) only: Option<Share>,
+}
+
+/// A share that floods beside others, and why it is put aside.
+#[derive(Debug)]
+pub(crate) struct ToPutAside {
+    pub(crate) share: Share,
+    pub(crate) reason: String,
+}
+
+impl Register {
+    fn standing(&mut self, share: &Share) -> &mut Standing {
+        let fresh = || Standing { share: share.clone(), pause: None, rows: 0, bytes: 0 };
+        self.standings.entry(share.clone()).or_insert_with(fresh)
+    }
+
+    fn decided(&mut self) {
+        self.decisions += 1;
+        self.derive();
+    }
+
+    fn derive(&mut self) {
+        let is_aside = |standing: &&Standing| standing.pause.as_ref().is_some_and(|pause| !pause.is_resumed);
+        let aside: Aside = self.standings.values().filter(is_aside).map(|standing| standing.share.clone()).collect();
+        if *self.aside != aside {
+            self.aside = Arc::new(aside);
+        }
+    }
+
+    fn wrote(&mut self, share: &Share, tally: &Tally) {
+        if tally.bad + tally.aside == 0 {
+            return;
+        }
+        let standing = self.standing(share);
+        standing.rows += tally.bad + tally.aside;
+        standing.bytes += tally.kept_bytes;
+        if let Some(pause) = &mut standing.pause {
+            pause.rows += tally.aside;
+        }
+    }
+}
+
+impl Progress {
+    /// The shares that are put aside.
+    pub(crate) fn aside(&self) -> Arc<Aside> {
+        Arc::clone(&lock(&self.register).aside)
+    }
+
+    /// What is known of a share.
+    pub fn standing(&self, share: &str) -> Option<Standing> {
+        lock(&self.register).standings.get(share).cloned()
+    }
+
+    /// Everything that is known of shares: those that are put aside or have rows in quarantine.
+    pub fn standings(&self) -> Vec<Standing> {
+        lock(&self.register).standings.values().cloned().collect()
+    }
+
+    /// Begins a look at the record of shares if it is time for one.
+    pub(crate) fn look_due(&self) -> bool {
+        let mut register = lock(&self.register);
+        let is_due = register.looked.is_none_or(|at| at.elapsed() >= SHARES_EVERY);
+        if is_due {
+            register.looked = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// Counts the decisions made here, for [`Progress::looked`].
+    pub(crate) fn decisions(&self) -> u64 {
+        lock(&self.register).decisions
+    }
+
+    /// Takes over what was read of the record before any lane began.
+    pub fn begin_with(&self, standings: Vec<Standing>) {
+        self.looked(0, standings);
+    }
+
+    /// Takes over what is on record, unless something was decided here since the look began.
+    pub(crate) fn looked(&self, decisions: u64, standings: Vec<Standing>) {
+        let aside = {
+            let mut register = lock(&self.register);
+            if register.decisions != decisions {
+                return;
+            }
+            register.standings = standings.into_iter().map(|standing| (standing.share.clone(), standing)).collect();
+            register.derive();
+            Arc::clone(&register.aside)
+        };
+        // Another process has put aside the share for which this pipeline waits.
+        self.paused.send_if_modified(|stop| {
+            let is_aside = |stop: &Stop| stop.only.as_ref().is_some_and(|only| aside.contains(only));
+            stop.as_ref().is_some_and(is_aside) && stop.take().is_some()
+        });
+    }
+
+    /// A share is put aside, and that is on record. A pipeline that waits because of it alone goes on.
+    pub(crate) fn put_aside(&self, to: &ToPutAside) {
+        lock(&self.flood).forget(&to.share);
+        {
+            let mut register = lock(&self.register);
+            let standing = register.standing(&to.share);
+            if standing.pause.as_ref().is_none_or(|pause| pause.is_resumed) {
+                let rows = standing.pause.as_ref().map_or(0, |pause| pause.rows);
+                standing.pause = Some(Pause { since_ms: now_ms(), reason: to.reason.clone(), is_resumed: false, rows });
+                register.decided();
+                tracing::error!(
+                    pipeline = self.pipeline,
+                    share = %to.share,
+                    reason = %to.reason,
+                    "too many bad events of one share: it is put aside, the others go on"
+                );
+            }
+        }
+        let share = Some(&to.share);
+        self.paused.send_if_modified(|stop| {
+            stop.as_ref().is_some_and(|stop| stop.only.as_ref() == share) && stop.take().is_some()
+        });
+    }
+
+    /// A share is resumed, and that is on record: its records are decoded and written again.
+    pub fn resume_share(&self, share: &str) {
+        let mut register = lock(&self.register);
+        if let Some(pause) = register.standings.get_mut(share).and_then(|standing| standing.pause.as_mut()) {
+            pause.is_resumed = true;
+        }
+        register.decided();
+    }
+
+    /// Some records of a resumed share that were put aside are written.
+    pub fn rewrote(&self, share: &str, rows: u64) {
+        let mut register = lock(&self.register);
+        if let Some(pause) = register.standings.get_mut(share).and_then(|standing| standing.pause.as_mut()) {
+            pause.rows = pause.rows.saturating_sub(rows);
+        }
+    }
+
+    /// None of them is left, and the pause is off the record.
+    pub fn share_resumed(&self, share: &str) {
+        let mut register = lock(&self.register);
+        if let Some(standing) = register.standings.get_mut(share)
+            && standing.pause.as_ref().is_some_and(|pause| pause.is_resumed)
+        {
+            standing.pause = None;
+        }
+        register.decided();
+    }
+
+    /// The share whose flood alone paused the pipeline, if that is why it waits.
+    pub fn only_share(&self) -> Option<Share> {
+        self.paused.borrow().as_ref()?.only.clone()
+    }
+
+    /// Counts a batch in the window. Returns the shares that flood beside others; pauses the pipeline where one is alone,
+    /// and where the quarantine of a share that cannot be refused is full.
+    pub(crate) fn watch_flood(&self, limits: &FloodLimits, receipt: &Receipt) -> Vec<ToPutAside> {
+        let flooding = lock(&self.flood).add(limits, Instant::now(), receipt.tallies());
+        let (aside, full) = {
+            let mut register = lock(&self.register);
+            receipt.tallies().iter().for_each(|(share, tally)| register.wrote(share, tally));
+            let grew = receipt.tallies().iter().filter(|(_, tally)| tally.bad + tally.aside > 0);
+            let full = grew
+                .filter_map(|(share, _)| register.standings.get(share))
+                .find(|standing| limits.is_full(standing) && limits.irrefusable.contains(&standing.share));
+            (Arc::clone(&register.aside), full.cloned())
+        };
+        if let Some(Standing { share, rows, bytes, .. }) = full {
+            let reason = format!(
+                "the quarantine of {share} is full, with {rows} rows of {bytes} bytes: look at them with `millstream quarantine ls --store {share}`, purge or redrive them, then go on with `millstream resume {}`",
+                self.pipeline
+            );
+            self.pause(Stop { reason, only: None });
+        }
+        let may_pause = |share: &Share| limits.pauses_alone.as_ref().is_none_or(|own| own == share);
+        let mut others = Vec::new();
+        for flood in flooding {
+            let (share, name) = (flood.share, &self.pipeline);
+            if aside.contains(&share) {
+                // A batch that was decoded before; what is counted of it is another flood only after this one.
+                lock(&self.flood).forget(&share);
+            } else if (flood.is_only && aside.is_empty() && may_pause(&share)) || share.as_str().is_empty() {
+                let reason = format!(
+                    "{}: look at them with `millstream quarantine ls`, then go on with `millstream resume {name}`",
+                    flood.says
+                );
+                let only = Some(share).filter(|share| !share.as_str().is_empty());
+                self.pause(Stop { reason, only });
+            } else {
+                others.push(ToPutAside { share, reason: flood.says });
+            }
+        }
+        others
+    }
+
+    /// Pauses the pipeline unless it is paused.
+    fn pause(&self, stop: Stop) {
+        let (name, reason) = (&self.pipeline, stop.reason.clone());
+        let is_new = self.paused.send_if_modified(|paused| {
+            let is_new = paused.is_none();
+            paused.get_or_insert(stop);
+            is_new
+        });
+        if is_new {
+            tracing::error!(pipeline = name, %reason, "too many bad events: the pipeline is paused, nothing is lost");
+        }
+    }
+}
