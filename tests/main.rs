@@ -11,6 +11,7 @@ mod contracts;
 mod convergence;
 mod counters;
 mod damaged;
+mod demo_screen;
 mod durability;
 mod exactly_once;
 mod fencing;

@@ -49,6 +49,9 @@ pub use bouncer::Bouncer;
 
 pub mod parts;
 
+pub mod tmux;
+pub use tmux::Tmux;
+
 pub mod tls;
 pub use tls::Authority;
 

@@ -95,6 +95,16 @@ impl Log {
         })))
     }
 
+    /// Whether somebody has the log of a directory open: then why it cannot be opened. A directory without a log is not
+    /// in use, and nothing is made there.
+    #[must_use]
+    pub fn in_use(directory: &Path) -> Option<Error> {
+        if !directory.join("lock").exists() {
+            return None;
+        }
+        Lock::take(directory).err().filter(|error| matches!(error, Error::Locked { .. }))
+    }
+
     /// Gives the topic, creating it durably if there is none of that name. Blocks.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ mod tune;
 
 pub(crate) mod client;
 mod database;
-mod screen;
+pub(crate) mod screen;
 
 /// What `sysexits.h` calls EX_CONFIG; supervisors do not restart on it.
 const EXIT_CONFIGURATION: u8 = 78;

@@ -5,15 +5,18 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
+use millstream_engine::{Summary, task};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::client;
 use crate::config::Config;
 use crate::http;
 use crate::node::Node;
@@ -24,6 +27,7 @@ mod keys;
 mod model;
 mod row_by_row;
 mod screen;
+mod terminal;
 mod tree;
 
 /// Options of the demo.
@@ -69,8 +73,12 @@ struct Shared {
     address: std::net::SocketAddr,
     sent: AtomicU64,
     poison_sent: AtomicU64,
+    /// Whether the other shape is being measured.
+    row_by_row: AtomicBool,
     /// Lines for the screen: what a key did and what to look at.
     notes: std::sync::Mutex<Vec<String>>,
+    /// Told of each new one.
+    noted: tokio::sync::Notify,
 }
 
 impl Shared {
@@ -79,6 +87,8 @@ impl Shared {
         notes.push(text.into());
         let extra = notes.len().saturating_sub(4);
         notes.drain(..extra);
+        drop(notes);
+        self.noted.notify_one();
     }
 }
 
@@ -89,6 +99,9 @@ impl Shared {
 pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
     let name = if args.check { "check" } else { "demo" };
     config.data_dir = config.data_dir.join(name);
+    if let Some(error) = millstream_log::Log::in_use(&config.data_dir.join("stream")) {
+        return Err(runs_already(&config, error));
+    }
     if (args.fresh || args.check) && config.data_dir.exists() {
         std::fs::remove_dir_all(&config.data_dir).with_context(|| format!("remove {}", config.data_dir.display()))?;
     }
@@ -97,30 +110,29 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
         config.http.listen.set_port(0);
     }
     let files = tree::files(&args.tree)?;
+    screen::say(&format!(
+        "millstream demo: starting the stream and PostgreSQL in {}; the first time this takes some seconds",
+        config.data_dir.display()
+    ));
     let node = Arc::new(Node::start(config).await?);
-    let server = http::serve(Arc::clone(&node)).await?;
+    let server = match http::serve(Arc::clone(&node)).await {
+        Ok(server) => server,
+        Err(error) => {
+            drop(node.drain().await);
+            return Err(error);
+        }
+    };
+    client::note_address(&node.config.data_dir, server.address);
     let shared = Arc::new(Shared {
         node: Arc::clone(&node),
         address: server.address,
         sent: AtomicU64::new(0),
         poison_sent: AtomicU64::new(0),
+        row_by_row: AtomicBool::new(false),
         notes: std::sync::Mutex::default(),
+        noted: tokio::sync::Notify::new(),
     });
-    let stop = CancellationToken::new();
-    let (wishes, wished) = mpsc::channel(8);
-    screen::introduce(&shared, args.duration);
-    let emitting = millstream_engine::task::spawn(
-        "emitter",
-        emitter::emit(args.clone(), files, Arc::clone(&shared), wished, stop.clone()),
-    );
-    let keyboard = if args.check { None } else { keys::listen(wishes.clone()) };
-    let screen = screen::show(Arc::clone(&shared), stop.clone(), keyboard.is_some());
-    let screen = millstream_engine::task::spawn("screen", screen);
-    wait(args.duration, &wishes, args.check).await?;
-    stop.cancel();
-    let model = emitting.await??;
-    screen.await?;
-    drop(keyboard);
+    let model = live(&args, files, &shared).await?;
     screen::say(&format!("stopped sending after {} events; draining", shared.sent.load(Relaxed)));
     let equal = if args.check {
         catch_up(&node).await?;
@@ -128,15 +140,77 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
     } else {
         true
     };
-    server.stop().await;
-    let summary = node.drain().await;
+    let mut again = Signals::new()?;
+    let summary = tokio::select! {
+        summary = async { server.stop().await; node.drain().await } => summary,
+        // A second signal: leave at once. What was in flight is read again at the next start.
+        () = again.any() => Summary::default(),
+    };
+    client::forget_address(&node.config.data_dir);
     screen::summarize(&shared, &summary);
     Ok(if equal && summary.drained && summary.halted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Sends and shows until the end; what was sent.
+async fn live(args: &Args, files: Vec<tree::File>, shared: &Arc<Shared>) -> anyhow::Result<model::Model> {
+    let (stop, gone) = (CancellationToken::new(), CancellationToken::new());
+    let (wishes, wished) = mpsc::channel(8);
+    let emitting = emitter::emit(args.clone(), files, Arc::clone(shared), wished, stop.clone());
+    let mut emitting = task::spawn("emitter", emitting);
+    let keyboard = if args.check { None } else { keys::listen(wishes.clone()) };
+    let screen = screen::show(Arc::clone(shared), args.duration, keyboard.is_some(), stop.clone(), gone.clone());
+    let screen = task::spawn("screen", screen);
+    let early = tokio::select! {
+        ended = wait(args.duration, &wishes, args.check) => { ended?; None }
+        () = gone.cancelled() => None,
+        // It has no reason to end by itself: what it says is why.
+        ended = &mut emitting => Some(ended),
+    };
+    stop.cancel();
+    // The screen first: what comes after is said below what was there before the demo.
+    screen.await??;
+    drop(keyboard);
+    match early {
+        Some(ended) => ended?,
+        None => emitting.await?,
+    }
+}
+
+/// Why a second demo does not start in the same place.
+fn runs_already(config: &Config, error: millstream_log::Error) -> anyhow::Error {
+    let next = "take another place with --data-dir DIR";
+    let error = anyhow::Error::new(error);
+    match client::noted_address(&config.data_dir) {
+        Some(address) => error.context(format!("a demo runs already: open http://{address}/, or {next}")),
+        None => {
+            error.context(format!("{} is in use: wait until that process ends, or {next}", config.data_dir.display()))
+        }
+    }
+}
+
+/// What asks the demo to end: Ctrl-C, SIGTERM, and a terminal that was closed.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Signals([interrupt?, terminate?, hangup?]))
+    }
+
+    async fn any(&mut self) {
+        let Signals([interrupt, terminate, hangup]) = self;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
 /// Waits for the end. A checking run also presses the keys by itself: faults are part of what it proves.
 async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bool) -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut signals = Signals::new()?;
     let end = async {
         match duration.or(check.then_some(Duration::from_secs(30))) {
             Some(duration) if check => {
@@ -153,8 +227,7 @@ async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bo
     };
     tokio::select! {
         () = end => {}
-        result = tokio::signal::ctrl_c() => result?,
-        _ = terminate.recv() => {}
+        () = signals.any() => {}
     }
     Ok(())
 }

@@ -161,22 +161,6 @@ impl Poster {
         let status = response.status();
         Ok((status, response.into_body().collect().await?.to_bytes()))
     }
-
-    /// Posts again while the endpoint asks to wait.
-    pub(crate) async fn post_patiently(&mut self, path: &str, body: Bytes) -> anyhow::Result<()> {
-        let mut waits = 0;
-        loop {
-            let (status, answer) = self.post(path, body.clone()).await?;
-            match status {
-                StatusCode::ACCEPTED => return Ok(()),
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if waits < 100 => {
-                    waits += 1;
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                _ => anyhow::bail!("{status}: {}", String::from_utf8_lossy(&answer)),
-            }
-        }
-    }
 }
 
 fn body(generator: &mut Generator, events: u64) -> Bytes {

@@ -36,7 +36,7 @@ pub(crate) struct Client {
 }
 
 /// Leaves a note for [`Client::find`]; it is a hint, so failing to write it stops nothing.
-pub(super) fn note_address(data_dir: &Path, address: SocketAddr) {
+pub(crate) fn note_address(data_dir: &Path, address: SocketAddr) {
     let path = data_dir.join(ADDRESS_FILE);
     if let Err(error) = std::fs::write(&path, format!("{address}\n")) {
         tracing::warn!(%error, path = %path.display(), "commands will not find this process by its data directory");
@@ -44,15 +44,19 @@ pub(super) fn note_address(data_dir: &Path, address: SocketAddr) {
 }
 
 /// Takes the note away.
-pub(super) fn forget_address(data_dir: &Path) {
+pub(crate) fn forget_address(data_dir: &Path) {
     std::fs::remove_file(data_dir.join(ADDRESS_FILE)).ok();
+}
+
+/// The address that a process left there.
+pub(crate) fn noted_address(data_dir: &Path) -> Option<SocketAddr> {
+    std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?.trim().parse().ok()
 }
 
 impl Client {
     /// Finds the process that runs on the data directory, or else at the configured address.
     pub(crate) async fn find(config: &Config) -> anyhow::Result<Option<Client>> {
-        let noted = std::fs::read_to_string(config.data_dir.join(ADDRESS_FILE)).ok();
-        let noted = noted.and_then(|text| text.trim().parse().ok());
+        let noted = noted_address(&config.data_dir);
         for address in noted.into_iter().chain([config.http.listen]).map(reachable) {
             let connected = tokio::time::timeout(CONNECT_WITHIN, tokio::net::TcpStream::connect(address)).await;
             if address.port() != 0 && matches!(connected, Ok(Ok(_))) {
@@ -130,7 +134,7 @@ impl Client {
 }
 
 /// What a problem document says, for people.
-pub(super) fn problem(body: &[u8]) -> String {
+pub(crate) fn problem(body: &[u8]) -> String {
     let Ok(document) = serde_json::from_slice::<serde_json::Value>(body) else { return String::new() };
     let text = |name: &str| document.get(name).and_then(|text| text.as_str()).map(super::screen::escape);
     match (text("title"), text("detail")) {

@@ -58,7 +58,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// Text of strangers for a terminal: nothing in it moves the cursor, changes colours, or turns the direction of reading.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     escape_bytes(text.as_bytes())
 }
 

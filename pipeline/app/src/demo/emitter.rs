@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -17,6 +19,7 @@ use super::model::{Meaning, Model, Upload};
 use super::tree::File;
 use super::{Args, Shared, Wish, row_by_row};
 use crate::bench::client::Poster;
+use crate::cli::client::problem;
 use crate::time::utc;
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -29,6 +32,11 @@ const SHUFFLE: usize = 50;
 const KEPT: usize = 1_000;
 /// Seconds between bursts.
 const BURST_EVERY: u64 = 15;
+/// How long to wait before a post is made again, how often before it is said on the screen, and how often at most once
+/// the demo is to end.
+const WAIT: Duration = Duration::from_millis(100);
+const NOTED_AFTER: u32 = 20;
+const WAITS_MAX: u32 = 50;
 
 struct Emitter {
     random: SmallRng,
@@ -68,7 +76,7 @@ pub(super) async fn emit(
             () = tokio::time::sleep_until(due) => {}
             wish = wishes.recv() => {
                 if let Some(wish) = wish {
-                    emitter.grant(wish, &mut poster, &shared).await?;
+                    emitter.grant(wish, &mut poster, &shared, &stop).await?;
                 }
                 continue;
             }
@@ -78,22 +86,51 @@ pub(super) async fn emit(
         let rate = args.rate.max(1) * if burst { 5 } else { 1 };
         due += Duration::from_secs_f64(POST as f64 / rate as f64);
         let body = emitter.body();
-        send(&mut poster, &shared, body, POST as u64).await?;
+        send(&mut poster, &shared, &stop, body, POST as u64).await?;
     }
     // What still waits is sent, so that the model and the stream hold the same.
     while !emitter.waiting.is_empty() {
         let count = emitter.waiting.len().min(POST);
         let body = emitter.waiting.drain(..count).collect::<Vec<_>>().join(&b'\n');
-        send(&mut poster, &shared, body, count as u64).await?;
+        if !send(&mut poster, &shared, &stop, body, count as u64).await? {
+            anyhow::ensure!(!args.check, "the endpoint took no events any more");
+            break;
+        }
     }
     Ok(emitter.model)
 }
 
-/// Posts until it is accepted: the endpoint may ask to wait.
-async fn send(poster: &mut Poster, shared: &Shared, body: Vec<u8>, events: u64) -> anyhow::Result<()> {
-    poster.post_patiently("/v1/events", body.into()).await?;
-    shared.sent.fetch_add(events, Relaxed);
-    Ok(())
+/// Posts, and says whether the events were accepted. The endpoint may ask to wait: then again, until the demo ends and a
+/// while beyond that.
+async fn send(
+    poster: &mut Poster,
+    shared: &Shared,
+    stop: &CancellationToken,
+    body: Vec<u8>,
+    events: u64,
+) -> anyhow::Result<bool> {
+    let body = Bytes::from(body);
+    let mut waits = 0;
+    loop {
+        let (status, answer) = poster.post("/v1/events", body.clone()).await?;
+        match status {
+            StatusCode::ACCEPTED => {
+                shared.sent.fetch_add(events, Relaxed);
+                return Ok(true);
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                waits += 1;
+                if waits == NOTED_AFTER {
+                    shared.note(format!("events are not taken at the moment ({status}){}", problem(&answer)));
+                }
+                if stop.is_cancelled() && waits > WAITS_MAX {
+                    return Ok(false);
+                }
+                tokio::time::sleep(WAIT).await;
+            }
+            _ => anyhow::bail!("the endpoint answers {status}{}", problem(&answer)),
+        }
+    }
 }
 
 impl Emitter {
@@ -149,42 +186,34 @@ impl Emitter {
         bytes
     }
 
-    async fn grant(&mut self, wish: Wish, poster: &mut Poster, shared: &Arc<Shared>) -> anyhow::Result<()> {
+    async fn grant(
+        &mut self,
+        wish: Wish,
+        poster: &mut Poster,
+        shared: &Arc<Shared>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         match wish {
             Wish::Duplicates => {
                 let events: Vec<Vec<u8>> = self.kept.iter().cloned().collect();
-                let count = events.len() as u64;
+                let count = events.len();
                 for chunk in events.chunks(200) {
-                    send(poster, shared, chunk.join(&b'\n'), chunk.len() as u64).await?;
+                    send(poster, shared, stop, chunk.join(&b'\n'), chunk.len() as u64).await?;
                 }
                 shared.note(format!("sent {count} events again: `filtered` grows, objects and bytes stay"));
             }
             Wish::Poison => {
                 let poison = poison();
                 let count = poison.len() as u64;
-                send(poster, shared, poison.join(&b'\n'), count).await?;
-                shared.poison_sent.fetch_add(count, Relaxed);
+                if send(poster, shared, stop, poison.join(&b'\n'), count).await? {
+                    shared.poison_sent.fetch_add(count, Relaxed);
+                }
                 let data_dir = shared.node.config.data_dir.display();
                 shared.note(format!(
                     "sent {count} poisoned events: `quarantined` grows, the rest goes on; see `millstream --data-dir {data_dir} quarantine ls`"
                 ));
             }
-            Wish::KillPostgres => {
-                let pid = match &shared.node.cluster {
-                    Some(cluster) => cluster.lock().await.as_ref().and_then(millstream_postgres::Cluster::server_pid),
-                    None => None,
-                };
-                match pid.and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) {
-                    Some(pid) => {
-                        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
-                        shared.note(format!(
-                            "killed PostgreSQL (pid {}): lag grows, then falls to 0; nothing is lost",
-                            pid.as_raw_nonzero()
-                        ));
-                    }
-                    None => shared.note("no private PostgreSQL of this process to kill"),
-                }
-            }
+            Wish::KillPostgres => shared.note(kill_postgres(shared)),
             Wish::RowByRow => {
                 let shared = Arc::clone(shared);
                 // Its end is told on the screen.
@@ -192,6 +221,24 @@ impl Emitter {
             }
         }
         Ok(())
+    }
+}
+
+/// Kills the server, if it runs; what came of it.
+fn kill_postgres(shared: &Shared) -> String {
+    let Some(cluster) = &shared.node.cluster else {
+        return "PostgreSQL is not ours to kill: it runs elsewhere".to_owned();
+    };
+    // Whoever holds it is starting the server: waiting for that would hold up the events.
+    let Ok(cluster) = cluster.try_lock() else { return "PostgreSQL is just being started again".to_owned() };
+    let pid = cluster.as_ref().and_then(millstream_postgres::Cluster::server_pid);
+    let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+    let Some(pid) = pid else { return "PostgreSQL is dead already; it is started again within a second".to_owned() };
+    match rustix::process::kill_process(pid, rustix::process::Signal::KILL) {
+        Ok(()) => {
+            format!("killed PostgreSQL (pid {}): lag grows, then falls to 0; nothing is lost", pid.as_raw_nonzero())
+        }
+        Err(error) => format!("PostgreSQL (pid {}) was not killed: {error}", pid.as_raw_nonzero()),
     }
 }
 

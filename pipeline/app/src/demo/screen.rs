@@ -1,106 +1,156 @@
 //! What the demo shows.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use millstream_engine::{Summary, Verdict};
+use millstream_engine::{Snapshot, Summary, Verdict};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::terminal::{Terminal, View};
 
-/// One line to standard output.
-pub(super) fn say(text: &str) {
-    crate::bench::print(text);
+/// Between two frames, and between two lines where there is no terminal.
+const FRAME_EVERY: Duration = Duration::from_millis(500);
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// A count that is older is not shown as the present one.
+const COUNT_AGE_MAX: Duration = Duration::from_secs(2);
+/// The database is asked for its count so long at most: a screen that waits for it would stand still.
+const COUNT_WITHIN: Duration = Duration::from_secs(5);
+
+/// One line to standard output; false once nobody reads it any more.
+pub(super) fn say(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
 }
 
 /// Where things are, and two lines to paste.
-pub(super) fn introduce(shared: &Shared, duration: Option<Duration>) {
+fn places(shared: &Shared) -> Vec<String> {
     let (node, address) = (&shared.node, shared.address);
+    vec![
+        format!("data   {}   (remove the directory to remove everything)", node.config.data_dir.display()),
+        format!("page   http://{address}/"),
+        format!(
+            "psql   {} -c \"SELECT bucket, objects, pg_size_pretty(bytes) FROM analytics.object_counts WHERE segment IS NULL\"",
+            node.psql_line
+        ),
+        format!(
+            "post   curl -sS http://{address}/v1/events -H 'content-type: application/json' -d '{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"me\",\"type\":\"millstream.object.created\",\"time\":\"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'\",\"data\":{{\"bucket\":\"mine\",\"key\":\"hello.txt\",\"size\":5}}}}' && sleep 1 && curl -sS http://{address}/v1/buckets/mine/objects/hello.txt"
+        ),
+    ]
+}
+
+fn title(duration: Option<Duration>) -> String {
     let ends = duration.map_or("Ctrl-C drains and leaves".to_owned(), |duration| format!("ends after {duration:?}"));
-    say(&format!(
-        "millstream demo: uploads -> stream -> PostgreSQL; {ends}\n\n\
-         data   {}   (remove the directory to remove everything)\n\
-         page   http://{address}/\n\
-         psql   {} -c \"SELECT bucket, objects, pg_size_pretty(bytes) FROM analytics.object_counts WHERE segment IS NULL\"\n\
-         post   curl -sS http://{address}/v1/events -H 'content-type: application/json' -d '{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"me\",\"type\":\"millstream.object.created\",\"time\":\"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'\",\"data\":{{\"bucket\":\"mine\",\"key\":\"hello.txt\",\"size\":5}}}}' && sleep 1 && curl -sS http://{address}/v1/buckets/mine/objects/hello.txt\n",
-        node.config.data_dir.display(),
-        node.psql_line,
-    ));
+    format!("millstream demo: uploads -> stream -> PostgreSQL; {ends}")
 }
 
-/// Shows the state twice a second on a terminal, else a line every five seconds.
-pub(super) async fn show(shared: Arc<Shared>, stop: CancellationToken, keys: bool) {
-    let terminal = std::io::stdout().is_terminal();
-    let period = if terminal { Duration::from_millis(500) } else { Duration::from_secs(5) };
-    let Some(pipeline) = shared.node.pipelines.first() else { return };
+/// Shows the state until it is told to stop: a screen on a terminal, else a line now and then. Ends `gone` where nobody
+/// reads these lines any more.
+pub(super) async fn show(
+    shared: Arc<Shared>,
+    duration: Option<Duration>,
+    keys: bool,
+    stop: CancellationToken,
+    gone: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut terminal = std::io::stdout().is_terminal().then(Terminal::enter);
+    let mut view = View { title: title(duration), places: places(&shared), ..View::default() };
+    if keys {
+        view.keys = vec!["keys", "d duplicates", "p poison", "k kill PostgreSQL", "r row by row", "Ctrl-C drain"];
+    }
+    if terminal.is_none() && !say(&format!("{}\n\n{}\n", view.title, view.places.join("\n"))) {
+        gone.cancel();
+    }
+    let counted = Arc::new(Counted::default());
+    drop(millstream_engine::task::spawn("demo count", count(Arc::clone(&shared), Arc::clone(&counted), stop.clone())));
+    let mut resized = signal(SignalKind::window_change())?;
+    let Some(pipeline) = shared.node.pipelines.first() else { return Ok(()) };
     let mut earlier = pipeline.progress.snapshot();
-    let mut drawn = 0;
+    let mut next = Instant::now();
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(period) => {}
-            () = stop.cancelled() => return,
-        }
-        let (now, lag, verdict) = pipeline.look();
-        let recent = now.freshness.since(&earlier.freshness);
-        let batches = now.batch_records.since(&earlier.batch_records);
-        let age = now.oldest_ms.map_or(0, |at_ms| (millstream_engine::run::now_ms() - at_ms).max(0));
-        let ms = |share| recent.quantile_ms(share).map_or("-".to_owned(), |ms| format!("{ms} ms"));
-        let counted: Result<(i64, String), _> = sqlx::query_as(
-            "SELECT coalesce(sum(objects), 0)::bigint, pg_size_pretty(coalesce(sum(bytes), 0)) FROM millstream.bucket_count",
-        )
-        .fetch_one(&shared.node.pool)
-        .await;
-        let counted =
-            counted.map_or("database away".to_owned(), |(objects, bytes)| format!("{objects} objects, {bytes}"));
-        let filtered: u64 = now.filtered.values().sum();
-        let mut lines = vec![
-            format!("{:<14}{}", "verdict", name(&verdict)),
-            format!("{:<14}{:.0}/s (sent {})", "events", now.records_per_second(&earlier), shared.sent.load(Relaxed)),
-            format!("{:<14}p50 {} records", "batch", batches.quantile_ms(0.5).unwrap_or(0)),
-            format!("{:<14}{:.1} s, {lag} records", "lag", if lag == 0 { 0.0 } else { age as f64 / 1000.0 }),
-            format!("{:<14}p50 {}, p99 {}", "freshness", ms(0.5), ms(0.99)),
-            format!("{:<14}{counted}", "counted"),
-            format!("{:<14}{} written, {filtered} filtered, {} quarantined", "so far", now.written, now.quarantined),
-        ];
-        if terminal {
-            if keys {
-                lines.push(String::new());
-                lines.push(
-                    "keys: d duplicates   p poison   k kill PostgreSQL   r row per transaction   Ctrl-C drain"
-                        .to_owned(),
-                );
+        if Instant::now() >= next {
+            next += if terminal.is_some() { FRAME_EVERY } else { LINE_EVERY };
+            let now = pipeline.look();
+            view.figures = figures(&shared, &earlier, &now, &counted.shown());
+            earlier = now.0;
+            if terminal.is_none() && !say(&line(&view)) {
+                gone.cancel();
             }
-            let notes = shared.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            lines.extend(notes.iter().map(|note| format!("  {note}")));
-            draw(&lines, &mut drawn);
-        } else {
-            say(&lines
-                .iter()
-                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-                .collect::<Vec<_>>()
-                .join("; "));
         }
-        earlier = now;
+        view.notes.clone_from(&shared.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(terminal) = &mut terminal {
+            terminal.draw(&view);
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            _ = resized.recv() => {}
+            () = shared.noted.notified() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
     }
 }
 
-/// Draws lines over the ones drawn before.
-fn draw(lines: &[String], drawn: &mut usize) {
-    let mut out = std::io::stdout().lock();
-    let mut text = String::new();
-    if *drawn > 0 {
-        text.push_str(&format!("\x1b[{drawn}A"));
+fn figures(
+    shared: &Shared,
+    earlier: &Snapshot,
+    (now, lag, verdict): &(Snapshot, u64, Verdict),
+    counted: &str,
+) -> Vec<(&'static str, String)> {
+    let recent = now.freshness.since(&earlier.freshness);
+    let batches = now.batch_records.since(&earlier.batch_records);
+    let age = now.oldest_ms.map_or(0, |at_ms| (millstream_engine::run::now_ms() - at_ms).max(0));
+    let ms = |share| recent.quantile_ms(share).map_or("-".to_owned(), |ms| format!("{ms} ms"));
+    let filtered: u64 = now.filtered.values().sum();
+    vec![
+        ("verdict", name(verdict)),
+        ("events", format!("{:.0}/s (sent {})", now.records_per_second(earlier), shared.sent.load(Relaxed))),
+        ("batch", format!("p50 {} records", batches.quantile_ms(0.5).unwrap_or(0))),
+        ("lag", format!("{:.1} s, {lag} records", if *lag == 0 { 0.0 } else { age as f64 / 1000.0 })),
+        ("freshness", format!("p50 {}, p99 {}", ms(0.5), ms(0.99))),
+        ("counted", counted.to_owned()),
+        ("so far", format!("{} written, {filtered} filtered, {} quarantined", now.written, now.quarantined)),
+    ]
+}
+
+/// The figures in one line.
+fn line(view: &View) -> String {
+    let figures: Vec<String> = view.figures.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    crate::cli::screen::escape(&figures.join("; "))
+}
+
+/// What the tables hold, as they were last asked.
+#[derive(Debug, Default)]
+struct Counted(Mutex<Option<(Instant, String)>>);
+
+impl Counted {
+    fn shown(&self) -> String {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((at, text)) if at.elapsed() <= COUNT_AGE_MAX => text.clone(),
+            Some((at, text)) => format!("{text} {} s ago; PostgreSQL does not answer", at.elapsed().as_secs()),
+            None => "PostgreSQL has not answered yet".to_owned(),
+        }
     }
-    for line in lines {
-        text.push_str(&format!("\x1b[2K{line}\n"));
+}
+
+async fn count(shared: Arc<Shared>, counted: Arc<Counted>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let question = sqlx::query_as::<_, (i64, String)>(
+            "SELECT coalesce(sum(objects), 0)::bigint, pg_size_pretty(coalesce(sum(bytes), 0)) FROM millstream.bucket_count",
+        );
+        let answer = tokio::time::timeout(COUNT_WITHIN, question.fetch_one(&shared.node.pool)).await;
+        if let Ok(Ok((objects, bytes))) = answer {
+            let text = format!("{objects} objects, {bytes}");
+            *counted.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), text));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FRAME_EVERY) => {}
+            () = stop.cancelled() => {}
+        }
     }
-    text.push_str("\x1b[J");
-    *drawn = lines.len();
-    // A terminal that went away takes the screen with it, not the demo.
-    out.write_all(text.as_bytes()).ok();
-    out.flush().ok();
 }
 
 fn name(verdict: &Verdict) -> String {
@@ -115,8 +165,8 @@ fn name(verdict: &Verdict) -> String {
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(100).collect()
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// The last lines.
