@@ -42,4 +42,5 @@ mod sqs_straight;
 mod tidy;
 mod tokens;
 mod tune;
+mod upgrades;
 mod versions;

@@ -36,7 +36,7 @@ struct Server {
 /// A fresh database with the product's schema, dropped with its handle unless the test failed.
 #[derive(Debug)]
 pub struct Database {
-    /// Its name in the cluster.
+    /// Its name in the cluster; empty where it is not of the tests' own cluster.
     pub name: String,
     options: PgConnectOptions,
 }
@@ -54,6 +54,23 @@ pub async fn database() -> Database {
 }
 
 impl Database {
+    /// The private cluster of a millstream that runs.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn private(data_dir: &Path) -> Database {
+        let file = data_dir.join("postgres/data/postmaster.pid");
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("read {}: {error}", file.display()));
+        let line = |number: usize| text.lines().nth(number).unwrap_or_default().trim();
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(line(4))
+            .port(line(3).parse().expect("a port"))
+            .username("millstream")
+            .database("millstream")
+            .ssl_mode(PgSslMode::Disable);
+        Database { name: String::new(), options }
+    }
+
     /// How to connect, over the socket.
     pub fn options(&self) -> PgConnectOptions {
         self.options.clone()
@@ -128,7 +145,8 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // What a failed test leaves behind is evidence, for as long as the run lasts.
-        if !std::thread::panicking()
+        if !self.name.is_empty()
+            && !std::thread::panicking()
             && let Ok(mut holder) = server().holder.lock()
         {
             writeln!(holder, "{}", self.name).ok();

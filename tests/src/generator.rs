@@ -36,6 +36,11 @@ impl Generator {
         let named = std::env::var("MILLSTREAM_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = named.unwrap_or_else(|| rand::rng().random_range(0..u64::from(u32::MAX)));
         println!("{name}: MILLSTREAM_SEED={seed}");
+        Generator::seeded(seed)
+    }
+
+    /// A generator that always makes the same.
+    pub fn seeded(seed: u64) -> Self {
         Generator {
             rng: SmallRng::seed_from_u64(seed),
             seed,

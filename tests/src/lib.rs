@@ -20,6 +20,8 @@ pub use event::{Description, Event, Kind, Order};
 pub mod dialect;
 pub use dialect::Dialect;
 
+pub mod archive;
+
 pub mod generator;
 pub use generator::Generator;
 

@@ -60,6 +60,13 @@ impl Setup {
         self
     }
 
+    /// In another data directory.
+    #[must_use]
+    pub fn at(mut self, data_dir: &Path) -> Self {
+        data_dir.clone_into(&mut self.data_dir);
+        self
+    }
+
     /// Adds an argument as it is.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
