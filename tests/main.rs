@@ -16,6 +16,7 @@ mod durability;
 mod exactly_once;
 mod fencing;
 mod flood;
+mod handbook;
 mod http_door;
 mod http_ingest;
 mod http_memory;

@@ -32,7 +32,8 @@ pub enum Error {
     /// The programs of the major version that made the cluster have gone. A cluster belongs to one major version.
     #[error(
         "PostgreSQL {made} made this cluster, and only PostgreSQL {here} is here ({}). \
-         Install PostgreSQL {made}, or choose another --data-dir",
+         Install PostgreSQL {made} (apt.postgresql.org keeps every version): the data can then be moved to {here}, as \
+         pipeline/docs/postgresql-major-version.md says",
         dir.display()
     )]
     OtherMajor {

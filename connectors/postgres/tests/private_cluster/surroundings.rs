@@ -61,7 +61,7 @@ fn the_programs_of_another_major_version_are_not_used() {
     fs::write(home.path().join("data/PG_VERSION"), "9\n").unwrap();
     let said = home.program().unset("MILLSTREAM_PG_BIN").start().refused();
     assert!(said.starts_with("PostgreSQL 9 made this cluster, and only PostgreSQL "), "{said}");
-    assert!(said.contains("Install PostgreSQL 9, or choose another --data-dir"), "{said}");
+    assert!(said.contains("Install PostgreSQL 9 (") && said.contains("postgresql-major-version.md"), "{said}");
 }
 
 #[test]
