@@ -36,6 +36,7 @@ mod postgres_errors;
 mod readiness;
 mod restored;
 mod search;
+mod seeded;
 mod shutdown;
 mod sqs_bridge;
 mod sqs_process;
