@@ -10,8 +10,15 @@ use crate::damage::Damage;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process, or another [`crate::Log`] in this one, has the directory open.
-    #[error("the log in {} is in use{}", .directory.display(), .pid.map(|pid| format!(" by process {pid}")).unwrap_or_default())]
-    Locked { directory: PathBuf, pid: Option<u32> },
+    #[error("{}", locked(.lock, *.pid, *.lives))]
+    Locked {
+        /// The lock file.
+        lock: PathBuf,
+        /// The process that noted its number there when it took the lock.
+        pid: Option<u32>,
+        /// Whether there is such a process, as far as it can be seen from here.
+        lives: bool,
+    },
     /// A topic's description or a whole partition is damaged. Nothing was changed.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
@@ -68,6 +75,18 @@ impl Fault {
     pub fn is_space(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    }
+}
+
+fn locked(lock: &Path, pid: Option<u32>, lives: bool) -> String {
+    let file = lock.display();
+    match pid {
+        Some(pid) if lives => format!("{file} is held by process {pid}, which has the log open: stop it first"),
+        Some(pid) => format!(
+            "{file} is held by another process (millstream noted {pid}, which is gone): `fuser {file}` names it; if it \
+             names none, another container has this volume"
+        ),
+        None => format!("{file} is held by another process: `fuser {file}` names it"),
     }
 }
 

@@ -13,10 +13,11 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::damage::Damage;
 use crate::error::{Cause, During, Error, Fault};
@@ -64,7 +65,7 @@ impl Log {
     pub fn open_on(system: Arc<dyn System>, directory: &Path, options: Options) -> Result<Self, Error> {
         let options = options.clamped();
         let topics_directory = directory.join("topics");
-        std::fs::create_dir_all(directory).during("create", directory)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).during("create", directory)?;
         let lock_file = Lock::take(directory)?;
         match system.create_dir(&topics_directory) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -226,16 +227,19 @@ struct Lock(std::fs::File);
 impl Lock {
     fn take(directory: &Path) -> Result<Self, Error> {
         let path = directory.join("lock");
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = opened.during("open", &path)?;
+        // A lock can be taken by whoever can read the file.
+        let mut how = OpenOptions::new();
+        how.read(true).write(true).create(true).truncate(false).mode(0o600);
+        how.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let mut file = how.open(&path).during("open", &path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
                 // Only a hint for the message: whoever holds the lock may be just writing it.
                 let read = (&file).take(32).read_to_string(&mut text);
-                let pid = read.ok().and_then(|_| text.trim().parse().ok());
-                return Err(Error::Locked { directory: directory.to_owned(), pid });
+                let pid: Option<u32> = read.ok().and_then(|_| text.trim().parse().ok());
+                return Err(Error::Locked { lock: path, pid, lives: pid.is_some_and(lives) });
             }
             Err(errno) => return Err(Fault::new("lock", &path, errno.into()).into()),
         }
@@ -252,6 +256,13 @@ impl Drop for Lock {
             tracing::warn!(%error, "the directory was not unlocked");
         }
     }
+}
+
+/// Whether a process of that number is seen from here; one in another container is not.
+fn lives(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    // It may belong to somebody else, who does not let us signal it.
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 fn is_name(name: &str) -> bool {

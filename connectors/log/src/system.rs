@@ -3,11 +3,13 @@
 //! Tests put a decorator around [`Os`] to fail, tear, reorder and record these calls.
 //! Nothing else in this package touches the file system, except the lock of [`crate::Log::open`].
 
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::OFlags;
 
 /// Files, directories and the clock.
 ///
@@ -48,7 +50,7 @@ pub trait File: Send + Sync + std::fmt::Debug {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// The real thing.
+/// The real thing. What it makes only its own account reads, and no link is followed at the end of a path.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Os;
 
@@ -59,16 +61,17 @@ impl System for Os {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)
+        DirBuilder::new().mode(0o700).create(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
         Ok(Box::new(OsFile(file)))
     }
 
     fn open(&self, path: &Path, write: bool) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new().read(true).write(write).open(path)?;
+        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
+        let file = OpenOptions::new().read(true).write(write).custom_flags(nofollow).open(path)?;
         Ok(Box::new(OsFile(file)))
     }
 

@@ -15,10 +15,11 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::Error;
 use crate::error::Doing;
+use crate::{Error, scram};
 
 pub use binaries::Binaries;
 pub(crate) use binaries::PLACES;
@@ -28,6 +29,9 @@ mod binaries;
 mod home;
 
 mod owner;
+
+mod trust;
+pub use trust::Trust;
 
 mod create;
 
@@ -114,6 +118,21 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Asks the server's program, if there is one, about settings, without making or starting anything.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::ServerSetting`].
+    pub fn check_settings(options: &ClusterOptions) -> Result<(), Error> {
+        tuning::check(&options.settings)?;
+        let made = std::fs::read_to_string(options.home.join("data/PG_VERSION")).ok();
+        let major = made.and_then(|text| text.trim().parse().ok());
+        match Binaries::find(major, &options.home.join("postgres")) {
+            Ok(found) => tuning::ask(&found, &options.settings),
+            // That there is none is told by whoever needs it.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// How to connect: the role and the database `millstream`, over the socket.
     #[must_use]
     pub fn options(&self) -> PgConnectOptions {
@@ -126,6 +145,7 @@ impl Cluster {
             .database(NAME)
             .application_name(NAME)
             .ssl_mode(PgSslMode::Disable)
+            .disable_statement_logging()
     }
 
     /// Returns once the server takes connections, whoever started it.
@@ -136,6 +156,7 @@ impl Cluster {
     /// # Errors
     /// As [`open`](Cluster::open). May be called again afterwards.
     pub async fn ensure(&mut self) -> Result<(), Error> {
+        self.reap_dead();
         if self.prepared && session::answers(&self.options()).await? {
             return Ok(());
         }
@@ -150,6 +171,8 @@ impl Cluster {
                 && let Some(lock) = self.home.unused()?
             {
                 let (child, start) = server::start(&self.home, &self.owner, &self.run, &self.asked, lock).await?;
+                // The lock is free, so the one before has ended or is just about to.
+                self.reap();
                 self.child = Some(child);
                 started = Some(start);
             }
@@ -217,11 +240,14 @@ impl Cluster {
         {
             return Err(Error::OtherPort { asked });
         }
-        let password = match self.asked.pg_port {
-            Some(_) => Some(password::keep(&self.home, &self.owner)?),
+        let verifier = match self.asked.pg_port {
+            Some(_) => {
+                let password = password::keep(&self.home, &self.owner)?;
+                Some(scram::verifier(&password).doing(|| "read /dev/urandom".to_owned())?)
+            }
             None => None,
         };
-        self.prepared = session::prepare(&options, password.as_deref()).await?;
+        self.prepared = session::prepare(&options, verifier.as_deref()).await?;
         Ok(self.prepared)
     }
 
@@ -235,6 +261,13 @@ impl Cluster {
                 .map_err(|errno| Error::Io { doing: "stop PostgreSQL".to_owned(), source: errno.into() })?;
         }
         Ok(last)
+    }
+
+    /// Takes the exit status of our own server if it has died, whoever starts the next one.
+    fn reap_dead(&mut self) {
+        if self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)))) {
+            self.child = None;
+        }
     }
 
     /// Takes the exit status of our own server, which would stay a zombie otherwise.

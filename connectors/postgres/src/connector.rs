@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
 use crate::settings::{Error, Postgres};
 use crate::sqlstate::{Load, load};
@@ -94,13 +94,14 @@ impl Connector {
         self
     }
 
-    /// The options of the next connection.
+    /// The options of the next connection. The driver logs no statement of it, not even a slow one: a statement may hold
+    /// what people wrote into it, and one that is slow is told by the time that a batch took.
     ///
     /// # Errors
     /// What is wrong with the settings, files and environment.
     pub fn options(&self) -> Result<PgConnectOptions, Error> {
         let options = match &self.to {
-            To::Fixed(options) => PgConnectOptions::clone(options),
+            To::Fixed(options) => PgConnectOptions::clone(options).disable_statement_logging(),
             To::Url(section) => section.connect_options()?,
             To::Migrate(section) => section.migrate_options()?,
         };

@@ -77,7 +77,9 @@ pub enum Error {
     /// We are root, and the account that PostgreSQL runs as cannot reach its own files.
     #[error(
         "PostgreSQL will not run as root, so it runs as user id {uid}, which {} shuts out. \
-         Choose a directory outside it (as root: /var/lib/millstream), or run millstream as a normal user",
+         Choose a directory outside it (as root: /var/lib/millstream), let that account pass (chmod o+x {}), \
+         or run millstream as a normal user",
+        dir.display(),
         dir.display()
     )]
     ShutOut {
@@ -140,6 +142,19 @@ pub enum Error {
         why: &'static str,
     },
 
+    /// A server setting that the server refuses.
+    #[error("PostgreSQL {major} refuses postgres.settings.{name} = {value:?}: {said}")]
+    ServerSetting {
+        /// The setting's name.
+        name: String,
+        /// Its value.
+        value: String,
+        /// The major version that was asked.
+        major: u32,
+        /// In the server's words.
+        said: String,
+    },
+
     /// A variable of the environment that the driver reads whatever it is told.
     #[error(
         "the environment sets {name}, which would change every connection: start millstream without it (env -u {name} ..)"
@@ -149,8 +164,46 @@ pub enum Error {
         name: &'static str,
     },
 
+    /// Root met a directory, a file or a link of somebody else, who could make it read or overwrite anything.
+    #[error(
+        "{0} belongs to user id {owner}, and root opens only what is its own or belongs to millstream, postgres or nobody. \
+         Run millstream as that user (setpriv --reuid {owner} --clear-groups millstream ..), or give it to root, \
+         if you trust what is in it: chown -hR root {0}",
+        path.display()
+    )]
+    NotTrusted {
+        /// What was met.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+
+    /// A part of our directory is a link, which is followed by nobody.
+    #[error(
+        "{0} is a link, and no link inside a data directory is followed. \
+         Move there what it leads to, or mount it there: mount --bind PLACE {0}",
+        path.display()
+    )]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+
+    /// A server runs that does not answer, or something else has its lock.
+    #[error(
+        "something holds {0}, so no server was started beside it (waited {waited_s} s). `fuser {0}` names it; \
+         if it names none, another container has this volume",
+        lock.display()
+    )]
+    Held {
+        /// The lock file.
+        lock: PathBuf,
+        /// How long we waited, in seconds.
+        waited_s: u64,
+    },
+
     /// Another process has been starting or stopping the cluster for too long.
-    #[error("another process holds {} for more than {waited_s} s", lock.display())]
+    #[error("another process has held {0} for {waited_s} s: `fuser {0}` names it", lock.display())]
     Busy {
         /// The lock file.
         lock: PathBuf,

@@ -13,6 +13,8 @@ mod connection;
 
 pub mod pooler;
 
+pub mod scram;
+
 pub mod cluster;
 
 #[cfg(feature = "fetch")]

@@ -179,7 +179,9 @@ pub enum Error {
         mode: TlsMode,
     },
     /// This program was built without TLS.
-    #[error("{host} needs TLS (mode `{mode}`), and this program was built without it (cargo feature `tls`)")]
+    #[error(
+        "{host} needs TLS (mode `{mode}`), and this program was built without it: build it with the cargo feature `tls`, which is on by default"
+    )]
     NoTls {
         /// The server.
         host: String,
@@ -234,6 +236,17 @@ impl Postgres {
     pub fn may_be_pooler(&self) -> bool {
         let port = self.url.as_ref().and_then(|url| Address::parse(&url.0).ok()).map(|address| address.port);
         !self.pgbouncer && port == Some(POOLER_PORT)
+    }
+
+    /// Settings of the private cluster with which a power cut can ruin it.
+    #[must_use]
+    pub fn unsafe_settings(&self) -> Vec<&str> {
+        let off =
+            |value: &str| matches!(value.trim().to_ascii_lowercase().as_str(), "off" | "of" | "false" | "no" | "0");
+        let unsafe_ones = self.settings.iter().filter(|(name, value)| {
+            matches!(name.to_ascii_lowercase().as_str(), "fsync" | "full_page_writes") && off(value)
+        });
+        unsafe_ones.map(|(name, _)| name.as_str()).collect()
     }
 
     /// Looks for settings that exclude each other, without looking at files or servers.

@@ -7,13 +7,16 @@
 //! The kernel frees all three however their holders end, in whichever container, and no pid is involved: pids are
 //! used again, zombies keep them, and other namespaces do not see them.
 
-use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+
 use super::NAME;
 use super::owner::Owner;
+use super::trust::Trust;
 use crate::Error;
 use crate::error::Doing;
 
@@ -32,16 +35,24 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Makes the directory if it is not there, so that the account which PostgreSQL runs as can enter it.
+    /// Makes the directory if it is not there: nobody else lists it, and the account that PostgreSQL runs as, if it is
+    /// another one than ours, passes through it.
     pub(crate) fn open(dir: &Path) -> Result<Home, Error> {
-        let made = !dir.exists();
-        fs::create_dir_all(dir).doing(|| format!("make {}", dir.display()))?;
-        if made && rustix::process::geteuid().is_root() {
-            // Root's umask may be 077.
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).doing(|| format!("open {}", dir.display()))?;
+        let trust = Trust::here();
+        trust.directory(dir)?;
+        if !dir.exists() {
+            let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+            let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
+            // Said twice, because root's umask may be 077.
+            let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(mode)));
+            made.doing(|| format!("make {}", dir.display()))?;
         }
         let dir = dir.canonicalize().doing(|| format!("find {}", dir.display()))?;
-        Ok(Home { dir })
+        let home = Home { dir };
+        for part in [home.data(), home.dir.join("run"), home.log(), home.password(), home.fetched()] {
+            trust.part(&part)?;
+        }
+        Ok(home)
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -60,13 +71,17 @@ impl Home {
         self.dir.join("password")
     }
 
+    pub(crate) fn server_lock(&self) -> PathBuf {
+        self.dir.join("server.lock")
+    }
+
     /// Versions of PostgreSQL that were fetched.
     pub(crate) fn fetched(&self) -> PathBuf {
         self.dir.join("postgres")
     }
 
     pub(crate) fn users(&self) -> Result<File, Error> {
-        lock_file(&self.dir.join("users.lock"))
+        self.file(&self.dir.join("users.lock"))
     }
 
     /// `run`, or a directory in /tmp where that path is too long for a socket. The inode names it because two
@@ -107,24 +122,39 @@ impl Home {
     }
 
     fn turn_now(&self) -> Result<Option<File>, Error> {
-        try_lock(&self.dir.join("start.lock"))
+        self.try_lock(&self.dir.join("start.lock"))
     }
 
     /// The lock that every process of a server holds, if none does: it is free when the last of them has ended.
     pub(crate) fn unused(&self) -> Result<Option<File>, Error> {
-        try_lock(&self.dir.join("server.lock"))
+        self.try_lock(&self.server_lock())
     }
-}
 
-fn lock_file(path: &Path) -> Result<File, Error> {
-    File::options().create(true).truncate(false).write(true).open(path).doing(|| format!("open {}", path.display()))
-}
+    /// Opens or makes a file of ours to append to. Nobody else reads it: a lock can be taken by whoever reads the file.
+    pub(crate) fn file(&self, path: &Path) -> Result<File, Error> {
+        let mut how = File::options();
+        how.append(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let open = || match how.open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let file = how.clone().create(true).open(path)?;
+                // Made by root in the directory of another account, whose programs use it, too.
+                let home = fs::metadata(&self.dir)?;
+                if file.metadata()?.uid() == 0 && home.uid() != 0 {
+                    fchown(&file, Some(home.uid()), Some(home.gid()))?;
+                }
+                Ok(file)
+            }
+            opened => opened,
+        };
+        open().doing(|| format!("open {}", path.display()))
+    }
 
-fn try_lock(path: &Path) -> Result<Option<File>, Error> {
-    let file = lock_file(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(Error::Io { doing: format!("lock {}", path.display()), source }),
+    fn try_lock(&self, path: &Path) -> Result<Option<File>, Error> {
+        let file = self.file(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(Error::Io { doing: format!("lock {}", path.display()), source }),
+        }
     }
 }

@@ -34,18 +34,13 @@ impl Owner {
         if me != 0 {
             return Ok(Owner { uid: me, gid: rustix::process::getegid().as_raw(), drop: false });
         }
-        let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        [NAME, "postgres", "nobody"].iter().find_map(|name| account(&accounts, name)).ok_or(Error::NoAccount)
+        accounts().into_iter().next().ok_or(Error::NoAccount)
     }
 
     /// A program that runs as this account, in a directory it can enter, with no PostgreSQL settings of ours.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        // Debian's server is built with systemd and would announce itself on NOTIFY_SOCKET as if it were us.
-        command.current_dir("/").stdin(Stdio::null()).env("LC_ALL", "C").env_remove("NOTIFY_SOCKET");
-        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("PG")) {
-            command.env_remove(key);
-        }
+        without_settings(&mut command);
         if self.drop {
             // std clears the supplementary groups too.
             command.uid(self.uid).gid(self.gid);
@@ -100,6 +95,21 @@ impl Owner {
             Error::Io { doing: "start a program of PostgreSQL".to_owned(), source }
         }
     }
+}
+
+/// Lets a program of PostgreSQL know nothing of our environment that it would take for its own, and speak English.
+pub(crate) fn without_settings(command: &mut Command) {
+    // Debian's server is built with systemd and would announce itself on NOTIFY_SOCKET as if it were us.
+    command.current_dir("/").stdin(Stdio::null()).env("LC_ALL", "C").env_remove("NOTIFY_SOCKET");
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("PG")) {
+        command.env_remove(key);
+    }
+}
+
+/// The accounts of this machine that root may start PostgreSQL as, the preferred one first.
+pub(crate) fn accounts() -> Vec<Owner> {
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    [NAME, "postgres", "nobody"].iter().filter_map(|name| account(&accounts, name)).collect()
 }
 
 /// The ids in the line `name:password:uid:gid:..` of /etc/passwd.

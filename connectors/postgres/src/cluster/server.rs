@@ -45,6 +45,7 @@ pub(crate) async fn start(
     let made = data.join("PG_VERSION");
     let major = fs::read_to_string(&made).ok().and_then(|text| text.trim().parse().ok());
     let found = Binaries::find(major, &home.fetched())?;
+    tuning::ask(&found, &options.settings)?;
     owner.can_enter(home.dir())?;
     owner.can_enter(&found.dir)?;
     owner.private_dir(run)?;
@@ -85,10 +86,7 @@ pub(crate) fn no_answer(
     let why = match (exit, started) {
         (Some(status), _) => status.to_string(),
         (None, Some(_)) => format!("waited {} s", waited.as_secs()),
-        (None, None) => format!(
-            "waited {} s for another server on this cluster, in another container or still ending",
-            waited.as_secs()
-        ),
+        (None, None) => return Error::Held { lock: home.server_lock(), waited_s: waited.as_secs() },
     };
     Error::NoAnswer { why, log: home.log(), said }
 }
@@ -109,7 +107,7 @@ fn open_log(home: &Home) -> Result<(File, u64), Error> {
     if fs::metadata(&path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
         fs::rename(&path, home.dir().join("log.1")).doing(|| format!("put aside {}", path.display()))?;
     }
-    let log = File::options().create(true).append(true).open(&path).doing(|| format!("open {}", path.display()))?;
+    let log = home.file(&path)?;
     let bytes = log.metadata().map_or(0, |log| log.len());
     Ok((log, bytes))
 }

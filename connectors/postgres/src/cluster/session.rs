@@ -36,28 +36,25 @@ pub(crate) async fn answers(options: &PgConnectOptions) -> Result<bool, Error> {
     }
 }
 
-/// Makes the database, and sets the password if there is one. False if the server went away meanwhile.
-pub(crate) async fn prepare(options: &PgConnectOptions, password: Option<&str>) -> Result<bool, Error> {
-    match prepared(options, password).await {
+/// Makes the database, and sets the password of TCP, as its verifier, if there is one. False if the server went away
+/// meanwhile.
+pub(crate) async fn prepare(options: &PgConnectOptions, verifier: Option<&str>) -> Result<bool, Error> {
+    match prepared(options, verifier).await {
         Ok(()) => Ok(true),
         Err(error) => later(error, "make the database"),
     }
 }
 
-async fn prepared(options: &PgConnectOptions, password: Option<&str>) -> sqlx::Result<()> {
+async fn prepared(options: &PgConnectOptions, verifier: Option<&str>) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect_with(&options.clone().database("postgres")).await?;
     let there =
         sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1").bind(NAME).fetch_optional(&mut connection).await?;
     if there.is_none() {
         sqlx::query("CREATE DATABASE millstream").execute(&mut connection).await?;
     }
-    if let Some(password) = password {
-        // ALTER ROLE takes no parameters, so the server quotes the word; and it must not reach the server's log.
-        sqlx::query("SET log_statement = 'none'").execute(&mut connection).await?;
-        let alter: String = sqlx::query_scalar("SELECT format('ALTER ROLE millstream PASSWORD %L', $1::text)")
-            .bind(password)
-            .fetch_one(&mut connection)
-            .await?;
+    if let Some(verifier) = verifier {
+        // ALTER ROLE takes no parameters. A verifier has no character that would need quoting.
+        let alter = format!("ALTER ROLE {NAME} PASSWORD '{verifier}'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(alter)).execute(&mut connection).await?;
     }
     connection.close().await

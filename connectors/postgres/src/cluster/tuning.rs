@@ -1,6 +1,11 @@
 //! The settings that a private server is started with.
 
+use std::process::Command;
+
+use super::binaries::Binaries;
+use super::owner;
 use crate::Error;
+use crate::error::Doing;
 
 /// What a small box wants, each with its reason. The caller's settings come after these and win.
 const DEFAULTS: [(&str, &str); 13] = [
@@ -47,6 +52,30 @@ pub(crate) fn check(settings: &[(String, String)]) -> Result<(), Error> {
         }
         if let Some((_, why)) = OURS.iter().find(|(ours, _)| ours.eq_ignore_ascii_case(name)) {
             return refuse(why);
+        }
+    }
+    Ok(())
+}
+
+/// Asks the server's own program about each of the caller's settings. It starts nothing, and needs no cluster.
+pub(crate) fn ask(found: &Binaries, settings: &[(String, String)]) -> Result<(), Error> {
+    for (name, value) in settings {
+        let mut command = Command::new(found.dir.join("postgres"));
+        // -C comes first, or root is refused; the directory is only looked at.
+        command
+            .arg("-C")
+            .arg(name)
+            .args(["-D", "/", "-c", "config_file=/dev/null", "-c"])
+            .arg(format!("{name}={value}"));
+        owner::without_settings(&mut command);
+        let answer = command.output().doing(|| format!("ask {} about {name}", found.dir.join("postgres").display()))?;
+        if !answer.status.success() {
+            let said = String::from_utf8_lossy(&answer.stderr);
+            let words = said.lines().filter_map(|line| {
+                line.split_once("FATAL:  ").or_else(|| line.split_once("HINT:  ")).map(|(_, words)| words)
+            });
+            let said = words.collect::<Vec<_>>().join("; ");
+            return Err(Error::ServerSetting { name: name.clone(), value: value.clone(), major: found.major, said });
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
@@ -70,7 +71,8 @@ impl Address {
             .host(&self.host)
             .port(self.port)
             .username(&self.user)
-            .database(&self.database);
+            .database(&self.database)
+            .disable_statement_logging();
         if self.is_socket() { options.socket(&self.host) } else { options }
     }
 

@@ -51,15 +51,32 @@ fn nobody_needs_nothing() {
     assert_eq!(works(&home, home.program().under(nobody)), nobody);
 }
 
+/// Whose directory root opens could make it read, or overwrite, anything.
 #[test]
-fn root_may_open_a_users_cluster_and_the_user_again() {
+fn root_opens_no_cluster_of_another_user() {
     let (true, Some(games)) = (is_root(), account("games")) else { return skip("needs root and the account games") };
     let home = Home::made().given_to(games);
     assert_eq!(works(&home, home.program().under(games)), games);
-    assert_eq!(works(&home, home.program()), games);
-    assert_eq!(works(&home, home.program().under(games)), games);
+    let said = home.start().refused();
+    assert!(said.contains(&format!("{} belongs to user id {games}", home.path().display())), "{said}");
+    // Of a part alone, too.
+    std::os::unix::fs::chown(home.path(), Some(0), Some(0)).unwrap();
+    let said = home.start().refused();
+    assert!(said.contains(&format!("{} belongs to user id {games}", home.path().join("data").display())), "{said}");
+}
+
+#[test]
+fn root_opens_a_cluster_of_the_account_it_would_use_and_that_again() {
+    let (true, Some(nobody)) = (is_root(), account("nobody")) else { return skip("needs root and the account nobody") };
+    let home = Home::made().given_to(nobody);
+    assert_eq!(works(&home, home.program().under(nobody)), nobody);
+    assert_eq!(works(&home, home.program()), nobody);
+    assert_eq!(works(&home, home.program().under(nobody)), nobody);
+    // Files that root makes there are that account's, too.
+    std::fs::remove_file(home.path().join("log")).unwrap();
+    assert_eq!(works(&home, home.program()), nobody);
     // And both at once.
-    let mut user = home.program().under(games).start();
+    let mut user = home.program().under(nobody).start();
     let server = user.opened();
     let mut root = home.start();
     assert_eq!(root.opened(), server);

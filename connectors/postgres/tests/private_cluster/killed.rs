@@ -48,6 +48,27 @@ fn a_killed_server_is_mended_under_one_program() {
 }
 
 #[test]
+fn a_killed_server_leaves_no_zombie() {
+    let home = Home::made();
+    let mut program = home.start();
+    program.opened();
+    for _ in 0..3 {
+        home.kill_server();
+        program.ensure();
+        assert_eq!(program.zombies(), 0);
+    }
+    // Also where another program starts the next one.
+    let mut other = home.start();
+    other.opened();
+    home.kill_server();
+    other.ensure();
+    program.ensure();
+    assert_eq!((program.zombies(), other.zombies()), (0, 0));
+    assert!(!program.close());
+    assert!(other.close());
+}
+
+#[test]
 fn a_killed_server_is_mended_once_under_two_programs() {
     let home = Home::made();
     let (mut first, mut second) = (home.start(), home.start());

@@ -263,6 +263,16 @@ impl Program {
         self.lines.recv_timeout(ANSWER_WITHIN).expect("the program says something")
     }
 
+    /// Children of it that have ended and that it has not taken the exit status of.
+    pub(crate) fn zombies(&self) -> usize {
+        let stats = fs::read_dir("/proc").unwrap().flatten();
+        let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+        let parent = self.child.id().to_string();
+        // Behind the name: the state, and the parent.
+        let rest = |stat: &String| stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+        stats.filter(|stat| rest(stat).starts_with(&format!("Z {parent} "))).count()
+    }
+
     /// Waits until it has opened the cluster. The server's process, or 0 where it cannot be seen.
     pub(crate) fn opened(&self) -> i32 {
         let line = self.line();
