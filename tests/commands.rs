@@ -354,18 +354,48 @@ async fn an_analyst_reads_the_views_and_nothing_else() {
         "SET default_transaction_read_only = off",
         "DELETE FROM millstream.objects",
         "CREATE TABLE analytics.t (x int)",
+        // What everybody may do elsewhere, and what fills a disk.
+        "CREATE TEMP TABLE t (x int)",
+        "SELECT lo_create(0)",
+        "SELECT lo_from_bytea(0, 'x')",
+        "SET ROLE millstream",
     ] {
         let ran = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await;
         refused.push(ran.err().map(|error| error.as_database_error().unwrap().code().unwrap().into_owned()));
     }
     let (denied, read_only) = (Some("42501".to_owned()), Some("25006".to_owned()));
-    let expected = [None, None, None, denied.clone(), denied.clone(), read_only, None, denied.clone(), denied];
+    let mut expected = vec![None, None, None, denied.clone(), denied.clone(), read_only, None];
+    expected.resize(refused.len(), denied);
     assert_eq!(refused, expected);
 
-    let psql = ["psql", "--role", "analyst", "--", "-XAtc", "SHOW transaction_read_only", "-c", "SELECT current_user"];
+    let psql = ["psql", "--role", "analyst", "--", "-XAtc", "SHOW transaction_read_only", "-c", "SELECT session_user"];
     let ran = command(&database, &here, &psql);
     assert_eq!((ran.code, ran.out.as_str()), (0, "on\nmillstream_analyst\n"), "{ran:#?}");
-    database.execute(&format!("DROP OWNED BY {name}; DROP ROLE {name}")).await;
+    let ran = command(&database, &here, &["psql", "--role", "analyst", "--", "-XAtc", "SET ROLE millstream"]);
+    assert!(ran.code != 0 && ran.err.contains("permission denied to set role"), "{ran:#?}");
+
+    // Listed with what it set for itself; given another password; removed with its session, and nobody else is.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("ALTER ROLE {name} SET statement_timeout = 0")))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let listed = command(&database, &here, &["user", "ls", "--json"]).json();
+    let listed = listed["users"].as_array().unwrap().iter().find(|user| user["name"] == *name).unwrap().clone();
+    assert_eq!((&listed["sessions"], &listed["connections_max"]), (&Value::from(1), &Value::from(8)), "{listed}");
+    assert!(listed["settings"].as_array().unwrap().contains(&Value::from("statement_timeout=0")), "{listed}");
+    assert!(command(&database, &here, &["user", "ls"]).out.contains(&name));
+    let changed = command(&database, &here, &["user", "passwd", &name, "--json"]).json();
+    assert_ne!(changed["password"], *password);
+    for other in ["nobody_there", "millstream", "Ana"] {
+        for what in ["rm", "passwd"] {
+            let ran = command(&database, &here, &["user", what, other]);
+            assert_eq!(ran.code, 1, "{ran:#?}");
+        }
+    }
+    let removed = command(&database, &here, &["user", "rm", &name, "--json"]).json();
+    assert_eq!((&removed["removed"], &removed["sessions_ended"]), (&Value::from(&*name), &Value::from(1)));
+    assert!(sqlx::raw_sql("SELECT 1").execute(&mut connection).await.is_err(), "its session goes on");
+    assert_eq!(database.number(&format!("SELECT count(*) FROM pg_roles WHERE rolname = '{name}'")).await, 0);
 }
 
 #[tokio::test]
@@ -439,4 +469,19 @@ async fn doctor_names_what_is_wrong_and_what_mends_it() {
     let ran = millstream(here.scratch(), &[], &["doctor", "--json", "--set", &nowhere, "--listen", &listen]);
     let text = ran.out;
     assert!(ran.code == 1 && text.contains("choose an address with --listen") && text.contains("--data-dir"), "{text}");
+}
+
+/// Whoever may read can take the lock of migrations, and hold nobody up for longer than is said.
+#[tokio::test]
+async fn a_lock_of_a_reader_is_waited_for_and_named() {
+    let (database, here) = (database().await, Setup::embedded());
+    let mut reader = database.connect().await;
+    sqlx::raw_sql("SELECT pg_advisory_lock(x'6d696c6c7374726d'::bigint)").execute(&mut reader).await.unwrap();
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut reader).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let name = format!("late_{}", std::process::id());
+    let added = command(&database, &here, &["user", "add", &name, "--role", "analyst"]);
+    assert!(added.code == 1 && began.elapsed() < Duration::from_secs(25), "{:?}: {added:#?}", began.elapsed());
+    assert!(added.err.contains(&format!("session {pid} of millstream")), "{added:#?}");
+    assert!(added.err.contains(&format!("pg_terminate_backend({pid})")), "{added:#?}");
 }

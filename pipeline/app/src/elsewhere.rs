@@ -41,12 +41,19 @@ pub(crate) async fn give(postgres: &Postgres, owner: &mut Connection) -> anyhow:
         return Ok(());
     }
     let account = postgres.connect_options()?;
+    let connector = postgres.migrate_connector().application_name("millstream migrate");
     let given = async {
         migrate::begin(owner).await?;
         grants::give(owner, &account).await?;
-        sqlx::raw_sql("COMMIT").execute(&mut *owner).await.map(drop)
+        sqlx::raw_sql("COMMIT").execute(&mut *owner).await?;
+        anyhow::Ok(())
     };
-    given.await.with_context(|| {
+    let given = migrate::name_blockers(&connector, given).await;
+    if given.is_err() {
+        // The session may be gone, and its transaction with it.
+        sqlx::raw_sql("ROLLBACK").execute(&mut *owner).await.ok();
+    }
+    given.with_context(|| {
         format!(
             "make or grant the account {} as that of postgres.migrate_url, which must own the tables and have CREATEROLE \
              (or say postgres.roles = \"existing\", and have an owner run what `millstream migrate --grants` prints)",

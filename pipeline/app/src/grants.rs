@@ -1,6 +1,6 @@
 //! What the account of `postgres.url` needs: printed, given, or found missing, all from one list.
 
-use millstream_postgres::Connection;
+use millstream_postgres::{Connection, scram};
 use millstream_schemas::grants::{Grant, WRITER, quoted};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
@@ -11,9 +11,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _};
 /// Of the database: the account of the connection may not, for instance.
 pub(crate) async fn give(connection: &mut Connection, account: &PgConnectOptions) -> Result<(), sqlx::Error> {
     let role = account.get_username();
+    // What cannot be read from the kernel is a failure of the machine.
+    let verifier = password(account).map(|password| scram::verifier(&password)).transpose()?;
     let create: Option<String> = sqlx::query_scalar(include_str!("sql/role_create.sql"))
         .bind(role)
-        .bind(password(account))
+        .bind(verifier)
         .fetch_optional(&mut *connection)
         .await?;
     if let Some(create) = create {

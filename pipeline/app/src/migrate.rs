@@ -160,6 +160,68 @@ pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Err
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map(drop)
 }
 
+/// Does something else that takes turns with migrations: begins as they do, and commits. While somebody's lock is in the
+/// way it is tried again, for `within`.
+///
+/// # Errors
+/// Those of the work; where a lock was in the way to the end, with the session that has it. Nothing is changed then.
+pub(crate) async fn in_turn<T>(
+    connector: &Connector,
+    connection: &mut Connection,
+    within: Duration,
+    work: impl AsyncFn(&mut Connection) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        let (done, seen) = watched(connector, attempt_of(connection, &work)).await;
+        let error = match done {
+            Err(error) if is_lock_timeout(&error) => error,
+            done => return done,
+        };
+        let blocked = seen.unwrap_or_default();
+        if Instant::now() >= deadline {
+            let waited =
+                format!("waited {} s for a lock in the database{blocked}; nothing was changed", within.as_secs());
+            return Err(error.context(waited));
+        }
+        tracing::warn!("waiting for a lock in the database{blocked}");
+    }
+}
+
+/// Runs something that begins as migrations do. Where a lock was in the way, the error names the session that has it.
+///
+/// # Errors
+/// Those of the step.
+pub(crate) async fn name_blockers<T>(
+    connector: &Connector,
+    step: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let (done, seen) = watched(connector, step).await;
+    match done {
+        Err(error) if is_lock_timeout(&error) => {
+            let blocked = seen.unwrap_or_default();
+            let waited = LOCK_WAIT.as_secs();
+            Err(error.context(format!("waited {waited} s for a lock in the database{blocked}; nothing was changed")))
+        }
+        done => done,
+    }
+}
+
+async fn attempt_of<T>(
+    connection: &mut Connection,
+    work: &impl AsyncFn(&mut Connection) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let done = match begin(connection).await {
+        Ok(()) => work(&mut *connection).await,
+        Err(error) => Err(error.into()),
+    };
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = sqlx::raw_sql(end).execute(&mut *connection).await;
+    let done = done?;
+    ended?;
+    Ok(done)
+}
+
 /// Whether somebody else's lock was in the way.
 pub(crate) fn is_lock_timeout(error: &anyhow::Error) -> bool {
     let code = |error: &sqlx::Error| error.as_database_error().and_then(|said| said.code().map(String::from));

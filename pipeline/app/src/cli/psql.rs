@@ -4,22 +4,23 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use millstream_postgres::cluster::Binaries;
 use millstream_postgres::settings::Roles;
-use sqlx::ConnectOptions as _;
+use millstream_postgres::{Connection, scram};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::database::{Database, Expect};
-use super::user::{Role, grant_analyst};
+use super::user::{Role, TURN_WITHIN, grant_analyst, password};
 use crate::config::Config;
-use crate::grants;
+use crate::{grants, migrate};
 
 /// Options of `psql`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// As which role: `analyst` reads the views of schema analytics and can change nothing.
+    /// As which role: `analyst` logs in as millstream_analyst, which reads the views of schema analytics.
     #[arg(long, value_enum)]
     role: Option<Role>,
     /// Arguments for psql, such as `-- -c 'SELECT ..'`.
@@ -30,24 +31,54 @@ pub struct Args {
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     let (database, mut connection) = Database::open(config, Expect::Server).await?;
     let program = program(&config.data_dir)?;
-    if args.role.is_some() && config.postgres.roles == Roles::Create {
-        grant_analyst(&mut connection).await?;
-    }
     let mut psql = command(&program, &database);
     if args.role.is_some() {
-        // Settings of a role come with logging in, not with SET ROLE.
-        psql.env(
-            "PGOPTIONS",
-            "-c role=millstream_analyst -c default_transaction_read_only=on -c statement_timeout=60s -c search_path=analytics",
-        );
+        let prepared = as_analyst(config, &database, &mut connection, &mut psql).await;
+        if prepared.is_err() {
+            database.close(connection).await?;
+            return prepared.map(|()| ExitCode::FAILURE);
+        }
     }
-    psql.args(&args.arguments);
+    psql.args(&args.arguments).kill_on_drop(true);
     // Ctrl-C is for psql, which ends a statement with it; we only wait.
     let _interrupts = signal(SignalKind::interrupt())?;
     let status = psql.status().await.with_context(|| format!("start {}", program.display()));
     database.close(connection).await?;
     let code = status?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
+}
+
+/// Lets psql log in as the role of analysts: a session that only changed to it could change back.
+async fn as_analyst(
+    config: &Config,
+    database: &Database,
+    connection: &mut Connection,
+    psql: &mut Command,
+) -> anyhow::Result<()> {
+    if config.postgres.roles == Roles::Existing {
+        bail!(
+            "postgres.roles is \"existing\", so nobody is let in as an analyst: have an owner run what \
+             `millstream user add NAME --role analyst` prints, and connect as NAME"
+        );
+    }
+    psql.env("PGUSER", "millstream_analyst").env_remove("PGPASSWORD");
+    // A private server's socket asks for no password; other servers do. This one is good for a minute, and only to log in.
+    let mut statement: Option<String> = None;
+    if database.cluster.is_none() {
+        let password = password();
+        let made = sqlx::query_scalar(include_str!("sql/analyst_session.sql")).bind(scram::verifier(&password)?);
+        statement = Some(made.fetch_one(&mut *connection).await?);
+        psql.env("PGPASSWORD", password);
+    }
+    let connector = database.migrate_connector(config).application_name("millstream command");
+    let let_in = migrate::in_turn(&connector, connection, TURN_WITHIN, async |connection| {
+        grant_analyst(connection).await?;
+        if let Some(statement) = &statement {
+            sqlx::raw_sql(AssertSqlSafe(&**statement)).execute(&mut *connection).await?;
+        }
+        Ok(())
+    });
+    let_in.await.context("let the role millstream_analyst log in")
 }
 
 /// psql with all that it needs to know. The password is in its environment, where other users cannot read it.
