@@ -1,14 +1,15 @@
-//! `millstream produce`: lines of JSON to the running process, which answers once they are on disk.
+//! `millstream produce`: JSON documents to the running process, which answers once they are on disk.
 //!
-//! What is not answered is sent again: tables take every event once.
+//! What is not answered is sent again: tables take every event once. What can never be taken is not sent again.
 
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use indicatif::{ProgressBar, ProgressStyle};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,8 +19,12 @@ use super::client::{Client, problem};
 use super::screen;
 use crate::config::Config;
 
-/// Lines in a request: more gain nothing, since the endpoint syncs what arrives together anyway.
-const BATCH_LINES_MAX: usize = 1000;
+mod documents;
+
+use documents::{Documents, Next};
+
+/// Documents in a request: more gain nothing, since the endpoint syncs what arrives together anyway.
+const BATCH_DOCUMENTS_MAX: usize = 1000;
 /// Bytes in a request: far below the usual limit of a body, many times what a sync costs.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Attempts for one request while the process is busy or restarts: about two minutes.
@@ -33,14 +38,28 @@ pub struct Args {
     /// The topic; without it that of the first pipeline.
     #[arg(short, long)]
     topic: Option<String>,
-    /// A header of each request, `name=value`; `ce-..` headers make each line the data of one CloudEvent.
-    #[arg(short = 'H', long = "header", value_name = "NAME=VALUE")]
-    headers: Vec<String>,
+    /// A header of each request, `name=value`; `ce-..` headers make each document the data of one CloudEvent.
+    #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
     /// Which object store the events speak of; without it the pipeline's.
     #[arg(long)]
     store: Option<String>,
-    /// Files of one JSON document a line; `-` or none is standard input.
+    /// Files of JSON documents, one a line, several on a line or each over many lines, also packed with gzip; `-` or none
+    /// is standard input.
     files: Vec<PathBuf>,
+}
+
+/// A header that a request can have.
+fn header(text: &str) -> Result<(String, String), String> {
+    let Some((name, value)) = text.split_once('=') else { return Err("a header is written name=value".to_owned()) };
+    let name = name.trim().to_ascii_lowercase();
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err(format!("{name:?} cannot name a header: use letters, digits and !#$%&'*+-.^_`|~"));
+    }
+    if HeaderValue::from_str(value).is_err() {
+        return Err(format!("the value of the header {name} has characters that no header may have"));
+    }
+    Ok((name, value.to_owned()))
 }
 
 /// What the endpoint says of a request.
@@ -59,19 +78,19 @@ struct Refused {
     detail: String,
 }
 
-/// Lines on their way.
+/// Documents on their way.
 #[derive(Debug, Default)]
 struct Batch {
     body: Vec<u8>,
-    lines: usize,
-    first_line: u64,
+    /// The line where each begins.
+    lines: Vec<u64>,
 }
 
 struct Producer {
     client: Client,
     path: String,
     headers: Vec<(String, String)>,
-    lines_max: usize,
+    documents_max: usize,
     bytes_max: usize,
     bar: ProgressBar,
     accepted: u64,
@@ -85,10 +104,9 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     for file in files {
         let name = file.display().to_string();
         let sent = if name == "-" {
-            producer.send_lines("standard input", &mut BufReader::new(std::io::stdin())).await
+            producer.send_all("standard input", std::io::stdin()).await
         } else {
-            let opened = std::fs::File::open(file).with_context(|| format!("open {name}"))?;
-            producer.send_lines(&name, &mut BufReader::new(opened)).await
+            producer.send_all(&name, std::fs::File::open(file).with_context(|| format!("open {name}"))?).await
         };
         sent.with_context(|| format!("{} events were accepted before this", producer.accepted))?;
     }
@@ -103,11 +121,7 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
 
 impl Producer {
     async fn new(args: &Args, config: &Config) -> anyhow::Result<Producer> {
-        let mut headers = Vec::new();
-        for header in &args.headers {
-            let Some((name, value)) = header.split_once('=') else { bail!("--header {header}: write name=value") };
-            headers.push((name.trim().to_ascii_lowercase(), value.to_owned()));
-        }
+        let mut headers = args.headers.clone();
         let binary = headers.iter().any(|(name, _)| name.starts_with("ce-"));
         if !headers.iter().any(|(name, _)| name == "content-type") {
             let kind = if binary { "application/json" } else { "application/x-ndjson" };
@@ -123,7 +137,7 @@ impl Producer {
             client: Client::expect(config).await?,
             path: format!("/v1/events{question}{}", parameters.join("&")),
             headers,
-            lines_max: if binary { 1 } else { BATCH_LINES_MAX },
+            documents_max: if binary { 1 } else { BATCH_DOCUMENTS_MAX },
             bytes_max: BATCH_BYTES_MAX.min(config.http.body_bytes_max),
             bar: ProgressBar::new_spinner().with_style(style),
             accepted: 0,
@@ -131,40 +145,34 @@ impl Producer {
         })
     }
 
-    async fn send_lines(&mut self, name: &str, input: &mut impl BufRead) -> anyhow::Result<()> {
+    async fn send_all(&mut self, name: &str, input: impl Read + 'static) -> anyhow::Result<()> {
+        let reading = || format!("read {name}");
+        let mut documents = Documents::of(input, self.bytes_max).with_context(reading)?;
         let mut batch = Batch::default();
-        let mut line = Vec::new();
-        let mut number = 0;
         loop {
-            let read = read_line(input, &mut line, self.bytes_max).with_context(|| format!("read {name}"))?;
-            number += 1;
-            match read {
-                Line::End => return self.send(name, &mut batch).await,
-                Line::TooLong => {
-                    self.refuse(&format!("{name}:{number}: longer than {} bytes", self.bytes_max));
+            let (line, document) = match documents.next().with_context(reading)? {
+                Next::Document(line, document) => (line, document),
+                Next::TooLong(line) => {
+                    self.refuse(&format!("{name}:{line}: longer than {} bytes", self.bytes_max));
                     continue;
                 }
-                Line::Whole if line.trim_ascii().is_empty() => continue,
-                Line::Whole => {}
-            }
-            if batch.lines >= self.lines_max || batch.body.len() + line.len() >= self.bytes_max {
+                Next::End => return self.send(name, &mut batch).await,
+            };
+            if batch.lines.len() >= self.documents_max || batch.body.len() + document.len() >= self.bytes_max {
                 self.send(name, &mut batch).await?;
             }
-            if batch.lines == 0 {
-                batch.first_line = number;
-            }
-            batch.lines += 1;
-            if batch.lines > 1 {
+            if !batch.lines.is_empty() {
                 batch.body.push(b'\n');
             }
-            batch.body.extend_from_slice(line.trim_ascii());
+            batch.lines.push(line);
+            batch.body.extend_from_slice(&document);
         }
     }
 
     /// Sends a batch until it is answered.
     async fn send(&mut self, name: &str, batch: &mut Batch) -> anyhow::Result<()> {
         let batch = std::mem::take(batch);
-        if batch.lines == 0 {
+        if batch.lines.is_empty() {
             return Ok(());
         }
         let body = Bytes::from(batch.body);
@@ -172,18 +180,17 @@ impl Producer {
         for attempt in 0..ATTEMPTS_MAX {
             match self.client.send(Method::POST, &self.path, &self.headers, body.clone()).await {
                 Ok((StatusCode::ACCEPTED | StatusCode::UNPROCESSABLE_ENTITY, answer)) => {
-                    // One CloudEvent that was taken whole has no more to be said of it.
-                    let answer = match &answer[..] {
-                        [] => Answer { accepted: 1, ..Answer::default() },
-                        answer => serde_json::from_slice(answer).context("read the answer")?,
-                    };
-                    self.count(name, batch.first_line, &answer);
+                    self.count(name, &batch.lines, &answer)?;
                     return Ok(());
                 }
-                Ok((status @ (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE), answer)) => {
+                Ok((status, answer)) if is_lasting(status) => {
+                    bail!("{} answers {status}{}", self.client.address, problem(&answer))
+                }
+                Ok((status, answer)) => {
                     last = anyhow::anyhow!("{} answers {status}{}", self.client.address, problem(&answer));
                 }
-                Ok((status, answer)) => bail!("{} answers {status}{}", self.client.address, problem(&answer)),
+                // A request that cannot even be written down.
+                Err(error) if error.is::<hyper::http::Error>() => return Err(error),
                 Err(error) => last = error,
             }
             self.bar.set_message("waiting");
@@ -192,16 +199,33 @@ impl Producer {
         Err(last.context(format!("gave up after {ATTEMPTS_MAX} attempts")))
     }
 
-    fn count(&mut self, name: &str, first_line: u64, answer: &Answer) {
+    fn count(&mut self, name: &str, lines: &[u64], answer: &[u8]) -> anyhow::Result<()> {
+        // One CloudEvent that is wholly accepted is answered without a body.
+        let answer: Answer = if answer.trim_ascii().is_empty() {
+            Answer { accepted: lines.len() as u64, ..Answer::default() }
+        } else {
+            serde_json::from_slice(answer).context("read the answer")?
+        };
         self.accepted += answer.accepted;
         self.bar.set_position(self.accepted);
+        let events = answer.accepted + answer.refused.len() as u64 + answer.refused_more;
         for refused in &answer.refused {
             let Refused { index, reason, detail } = refused;
-            // A line may hold several events, so the number of the event is not that of its line.
-            let place = format!("{name}, event {index} of those from line {first_line} on");
+            let line = usize::try_from(*index).ok().and_then(|index| lines.get(index));
+            let place = match (line, lines) {
+                (_, [only]) => format!("{name}:{only}"),
+                // Each document is one event.
+                (Some(line), _) if events == lines.len() as u64 => format!("{name}:{line}"),
+                // One may hold several, so the number of the event is not that of its document.
+                (_, lines) => {
+                    let first = lines.first().copied().unwrap_or_default();
+                    format!("{name}, event {} of the request that begins at line {first}", index + 1)
+                }
+            };
             self.refuse(&format!("{place}: {}: {}", screen::escape(reason), screen::escape(detail)));
         }
         self.refused += answer.refused_more;
+        Ok(())
     }
 
     fn refuse(&mut self, message: &str) {
@@ -212,59 +236,7 @@ impl Producer {
     }
 }
 
-enum Line {
-    Whole,
-    /// It was passed over.
-    TooLong,
-    End,
-}
-
-/// Reads a line of bounded length.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, bytes_max: usize) -> std::io::Result<Line> {
-    line.clear();
-    let (mut too_long, mut any) = (false, false);
-    loop {
-        let buffer = input.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(if !any {
-                Line::End
-            } else if too_long {
-                Line::TooLong
-            } else {
-                Line::Whole
-            });
-        }
-        any = true;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
-        too_long |= line.len() + part.len() > bytes_max;
-        if !too_long {
-            line.extend_from_slice(part);
-        }
-        let used = end.map_or(buffer.len(), |end| end + 1);
-        input.consume(used);
-        if end.is_some() {
-            return Ok(if too_long { Line::TooLong } else { Line::Whole });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_read_up_to_a_limit() {
-        let mut input = BufReader::with_capacity(4, &b"one\nlonger than that\n\nlast"[..]);
-        let mut line = Vec::new();
-        let mut read = Vec::new();
-        loop {
-            match read_line(&mut input, &mut line, 8).unwrap() {
-                Line::End => break,
-                Line::TooLong => read.push("too long".to_owned()),
-                Line::Whole => read.push(String::from_utf8(line.clone()).unwrap()),
-            }
-        }
-        assert_eq!(read, ["one", "too long", "", "last"]);
-    }
+/// Whether the same request will be answered so again: the mistake is the client's, and not one of time.
+fn is_lasting(status: StatusCode) -> bool {
+    !status.is_server_error() && !matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
