@@ -176,6 +176,7 @@ fn settings_that_do_not_go_together_are_refused() {
         ("pipeline.objects.name=a b", "`pipeline.a b.name` has letters"),
         ("postgres.embedded=false", "--set postgres.embedded: postgres.embedded is false, and neither"),
         ("postgres.pg_port=0", "--set postgres.pg_port: postgres.pg_port: PostgreSQL cannot choose a port"),
+        ("http.drain_notice_seconds=601", "`http.drain_notice_seconds` is at most 600"),
         ("limits.memory_bytes=5", "--set limits.memory_bytes: `limits.memory_bytes` is at least four times"),
         ("nothing", "--set nothing: `nothing` has no `=`"),
     ] {
@@ -243,9 +244,21 @@ fn exit_codes_tell_what_is_to_be_mended() {
     let data = data.to_str().unwrap();
     for (code, arguments) in [
         (0, &["--version"][..]),
-        (0, &["completions", "bash"]),
+        (2, &["completions", "bash"]),
         (2, &["no-such-command"]),
         (2, &["quarantine", "redrive"]),
+        // None at all is no limit.
+        (2, &["quarantine", "ls", "--limit", "0"]),
+        (2, &["consume", "--count", "0"]),
+        (2, &["why", "b", "k", "--since", "0s"]),
+        (2, &["demo", "--rate", "0"]),
+        (2, &["demo", "--for", "0s"]),
+        // What would change nothing is refused.
+        (2, &["bench", "append"]),
+        (2, &["tune", "--simulate"]),
+        (2, &["tune", "--replay", "file", "--seeds", "2"]),
+        (2, &["init"]),
+        (1, &["validate", "one.toml", "--config", "other.toml"]),
         (78, &["validate", "no-such-file.toml"]),
         (78, &["run", "--config", "no-such-file.toml"]),
         (78, &["run", "--set", "postgres.url_file=no-such-file"]),
@@ -259,4 +272,62 @@ fn exit_codes_tell_what_is_to_be_mended() {
     }
     // What cannot be done without tables does not make any.
     assert!(!Path::new(data).join("postgres").exists());
+}
+
+#[test]
+fn what_is_nearly_a_setting_of_the_environment_is_told() {
+    let here = tempfile::tempdir().unwrap();
+    let ran = millstream(here.path(), &[("MILLSTREAM_HTTP_LISTEN", "127.0.0.1:9000")], &["validate"]);
+    let told = "environment MILLSTREAM_HTTP_LISTEN: `MILLSTREAM_HTTP_LISTEN` would change nothing; \
+                did you mean `MILLSTREAM__HTTP__LISTEN`?";
+    assert!(ran.code == 78 && ran.err.contains(told), "{ran:#?}");
+    // As Kubernetes sets them for a service of that name.
+    let ran = millstream(here.path(), &[("MILLSTREAM_HTTP_PORT", "tcp://10.0.0.1:80")], &["validate"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let help = millstream(here.path(), &[], &["help"]);
+    assert!(
+        help.code == 0 && help.out.contains("MILLSTREAM_LOG") && help.out.contains("MILLSTREAM_PG_BIN"),
+        "{help:#?}"
+    );
+}
+
+/// What the server refuses is told in its words, before anything is made.
+#[test]
+fn settings_of_the_server_are_asked_of_the_server() {
+    let here = tempfile::tempdir().unwrap();
+    let data = here.path().join("data");
+    let common = ["--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    for (set, told) in [
+        ("postgres.settings.shared_bufers=1GB", "unrecognized configuration parameter \"shared_bufers\""),
+        ("postgres.settings.shared_buffers=1XB", "Valid units for this parameter are"),
+        ("postgres.settings.max_connections=0", "is outside the valid range"),
+    ] {
+        for command in ["validate", "run"] {
+            let ran = millstream(here.path(), &[], &[&[command, "--set", set], &common[..]].concat());
+            assert!(ran.code == 78 && ran.err.contains(told), "{ran:#?}");
+        }
+    }
+    assert!(!data.join("postgres/data").exists());
+    let ran = millstream(here.path(), &[], &["validate", "--set", "postgres.settings.fsync=off"]);
+    assert!(ran.code == 0 && ran.out.contains("postgres.settings.fsync is off"), "{ran:#?}");
+}
+
+/// What stands in the way of listening is found before a cluster is made.
+#[test]
+fn a_taken_port_and_bad_tokens_are_found_first() {
+    let here = tempfile::tempdir().unwrap();
+    let data = here.path().join("data");
+    let tokens = here.path().join("tokens");
+    std::fs::write(&tokens, "short\n").unwrap();
+    let tokens = format!("http.tokens_file={}", tokens.display());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    for (arguments, told) in
+        [(["--listen", &*listen], "another process listens there"), (["--set", &*tokens], "line 1")]
+    {
+        let common = ["run", "--data-dir", data.to_str().unwrap()];
+        let ran = millstream(here.path(), &[], &[&common, &arguments[..]].concat());
+        assert!(ran.code == 1 && ran.err.contains(told), "{ran:#?}");
+        assert!(!data.exists());
+    }
 }

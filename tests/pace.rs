@@ -10,8 +10,6 @@ use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 
-use crate::commands::command;
-
 const WITHIN: Duration = Duration::from_secs(90);
 
 async fn post(running: &Millstream, events: &[Event]) {
@@ -80,7 +78,8 @@ async fn a_stall_is_answered_explained_and_can_be_replayed() {
     assert!(shown.out.contains("transactions at a time, of at most") && shown.out.contains(", stall"), "{shown:#?}");
     running.finish().await;
 
-    let replayed = command(&database, &setup, &["tune", "--replay", "controller.jsonl", "--json"]);
+    let replay = ["tune", "--replay", "controller.jsonl", "--json"];
+    let replayed = crate::config::millstream(setup.scratch(), &[], &replay);
     assert_eq!(replayed.code, 0, "the same controller decides the same: {replayed:#?}");
     let replayed = replayed.json();
     assert_eq!(

@@ -50,7 +50,8 @@ impl Setup {
             data_dir: scratch.path().join("data"),
             scratch,
         };
-        setup.set("http.listen=127.0.0.1:0")
+        // No balancer is told of an end, but where a test asks for it.
+        setup.set("http.listen=127.0.0.1:0").set("http.drain_notice_seconds=0")
     }
 
     /// Adds `--set section.key=value`.

@@ -92,7 +92,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Prints to standard output: the result of a command, not a log line. A reader that has gone (`| head`) is no error.
+/// Prints to standard output: the result of a command, not a log line.
 pub(crate) fn print(text: &str) {
-    writeln!(std::io::stdout(), "{text}").ok();
+    crate::cli::screen::print(text);
 }

@@ -11,8 +11,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Layers, Problems};
+use crate::data_dir;
 
 mod run;
+pub(crate) mod signals;
 
 mod init;
 mod settings;
@@ -55,12 +57,24 @@ pub(crate) mod client;
 mod database;
 pub(crate) mod screen;
 
+/// What the environment says beside settings, below the help.
+const ENVIRONMENT: &str = "\
+Environment:
+  MILLSTREAM__SECTION__KEY  One setting, such as MILLSTREAM__HTTP__LISTEN=127.0.0.1:9000; --set wins over it
+  MILLSTREAM_LOG            What is logged: error, warn, info, debug, trace, or parts of it, such as
+                            info,millstream_engine=debug (default of run: info; of other commands: warn)
+  MILLSTREAM_PG_BIN         The directory of postgres and initdb for the private cluster
+  NO_COLOR                  Log lines without colours";
+
 /// What `sysexits.h` calls EX_CONFIG; supervisors do not restart on it.
 const EXIT_CONFIGURATION: u8 = 78;
 
+/// How long a command's threads may take to end after it.
+const LEAVE_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Every state change is a stream event; millstream turns those events into Postgres tables that are always right.
 #[derive(Debug, Parser)]
-#[command(name = "millstream", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "millstream", version, propagate_version = true, after_help = ENVIRONMENT)]
 pub struct Cli {
     /// Changes one setting, such as `http.listen=127.0.0.1:9000`; may be given several times.
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE", help_heading = "Configuration")]
@@ -155,12 +169,17 @@ pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MILLSTREAM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    let ended = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(Box::pin(dispatch(cli))));
+    // A terminal that is gone takes the log with it, not the drain: to complain of it there would panic.
+    let log = tracing_subscriber::fmt().log_internal_errors(false);
+    log.with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
+        |runtime| {
+            let ended = runtime.block_on(Box::pin(dispatch(cli)));
+            // What still blocks a thread, such as a read of standard input, has nothing left to do.
+            runtime.shutdown_timeout(LEAVE_WITHIN);
+            ended
+        },
+    );
     ended.unwrap_or_else(|error| {
         let code = if is_configuration(&error) { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::FAILURE };
         match error.downcast_ref::<Problems>() {
@@ -172,8 +191,44 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    refuse_unused(&cli);
+    let keeps_interrupts = matches!(cli.command, Command::Psql(_) | Command::Replay(_) | Command::Consume(_));
+    match cli.command {
+        Command::Run(_) | Command::Demo(_) => Box::pin(execute(cli)).await,
+        _ => signals::or_leave(Box::pin(execute(cli)), keeps_interrupts).await,
+    }
+}
+
+/// Refuses the options of every command where a command has no use for them.
+fn refuse_unused(cli: &Cli) {
+    let (name, reads_file) = match cli.command {
+        Command::Completions { .. } => ("completions", false),
+        Command::Tune(_) => ("tune", false),
+        Command::Bench(_) => ("bench", false),
+        Command::Init(_) => ("init", true),
+        _ => return,
+    };
+    let given = [
+        ("--set", !cli.set.is_empty()),
+        ("--config", cli.config.is_some() && !reads_file),
+        ("--data-dir", cli.data_dir.is_some()),
+        ("--listen", cli.listen.is_some()),
+    ];
+    if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+        let message =
+            format!("`millstream {name}` reads no configuration, so {flag} would change nothing: leave it out");
+        <Cli as clap::CommandFactory>::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit();
+    }
+}
+
+async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     let layers = layers(&cli)?;
-    let load = || config::load(&layers);
+    let read = || config::load(&layers);
+    let load = || {
+        let loaded = read()?;
+        data_dir::check(&loaded.config.data_dir)?;
+        anyhow::Ok(loaded)
+    };
     match cli.command {
         Command::Init(args) => init::run(&args, layers.file.as_deref()),
         Command::Completions { shell } => completions(shell),
@@ -182,8 +237,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => Box::pin(crate::bench::run(args)).await,
         Command::Demo(args) => crate::demo::run(args, load()?.config).await,
         Command::Run(_) => run::run(load()?.config).await,
-        Command::Config(command) => settings::show(&command, &load()?),
-        Command::Doctor(args) => doctor::run(&args, &load()?).await,
+        Command::Config(command) => settings::show(&command, &read()?),
+        Command::Doctor(args) => doctor::run(&args, &read()?).await,
         Command::Migrate(args) => migrate::run(&args, &load()?.config).await,
         Command::Produce(args) => produce::run(&args, &load()?.config).await,
         Command::Replay(args) => replay::run_replay(&args, &load()?.config).await,
@@ -232,6 +287,10 @@ fn is_configuration(error: &anyhow::Error) -> bool {
         let log = cause.downcast_ref::<millstream_log::Error>();
         cause.is::<Problems>()
             || cause.is::<millstream_postgres::settings::Error>()
+            || matches!(
+                cause.downcast_ref(),
+                Some(millstream_postgres::Error::Setting { .. } | millstream_postgres::Error::ServerSetting { .. })
+            )
             || matches!(cause.downcast_ref(), Some(millstream_postgres::ConnectError::Setting(_)))
             || matches!(log, Some(millstream_log::Error::Partitions { .. } | millstream_log::Error::TopicName { .. }))
     })

@@ -24,6 +24,9 @@ mod check;
 mod load;
 pub use load::{FILE_NAME, Layers, Loaded, load};
 
+mod bounds;
+pub use bounds::{at_least_one, some_time};
+
 mod explain;
 
 mod problem;
@@ -146,6 +149,8 @@ pub struct Http {
     pub answer_seconds_max: u64,
     /// Bytes that are thrown away after an early answer, so that the client reads it.
     pub discard_bytes_max: usize,
+    /// Seconds of a shutdown in which `/readyz` answers 503 and requests are still taken; `None` is 0 on a terminal, else 5.
+    pub drain_notice_seconds: Option<u64>,
 }
 
 /// One pipeline.
@@ -437,6 +442,7 @@ impl Default for Http {
             body_seconds_max: 60,
             answer_seconds_max: 30,
             discard_bytes_max: 64 << 20,
+            drain_notice_seconds: None,
         }
     }
 }

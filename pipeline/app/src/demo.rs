@@ -34,7 +34,7 @@ mod tree;
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Args {
     /// How long to run; without it until Ctrl-C.
-    #[arg(long = "for", value_name = "DURATION", value_parser = crate::config::duration::parse)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::config::some_time)]
     pub duration: Option<Duration>,
     /// Runs without a terminal in a directory of its own, and exits 0 only if the tables equal the model.
     #[arg(long)]
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long)]
     pub fresh: bool,
     /// Uploads per second, with bursts of five times as many.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: u64,
     /// The file tree whose names and sizes the uploads take.
     #[arg(long, default_value = "/usr")]
@@ -114,8 +114,9 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
         "millstream demo: starting the stream and PostgreSQL in {}; the first time this takes some seconds",
         config.data_dir.display()
     ));
+    let door = http::open(&config)?;
     let node = Arc::new(Node::start(config).await?);
-    let server = match http::serve(Arc::clone(&node)).await {
+    let server = match http::serve(Arc::clone(&node), door).await {
         Ok(server) => server,
         Err(error) => {
             drop(node.drain().await);
@@ -225,6 +226,7 @@ async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bo
             None => std::future::pending().await,
         }
     };
+    // Whatever the signal is: the demo has nothing to read again.
     tokio::select! {
         () = end => {}
         () = signals.any() => {}

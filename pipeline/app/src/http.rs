@@ -52,11 +52,12 @@ use anyhow::{Context as _, bail};
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
 use millstream_engine::task;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::Config;
 use crate::node::Node;
 use access::Tokens;
 use connection::Ends;
@@ -71,12 +72,16 @@ use subscriptions::Subscriptions;
 /// supervisors give a process about 30 s in all.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Connections that the kernel holds until they are accepted; as the library's default.
+const BACKLOG: u32 = 1024;
+
 /// A running endpoint.
 #[derive(Debug)]
 pub struct Server {
     /// Where it listens: the real port when 0 was asked for.
     pub address: SocketAddr,
     draining: CancellationToken,
+    closing: CancellationToken,
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
@@ -112,12 +117,20 @@ impl App {
     }
 }
 
-/// Starts to listen and to answer.
+/// The address and the tokens, taken before anything else is started.
+#[derive(Debug)]
+pub struct Door {
+    /// Bound, so that nobody else can listen there, and not listening: clients are refused until there is an answer.
+    socket: TcpSocket,
+    tokens: Option<Tokens>,
+}
+
+/// Takes the address.
 ///
 /// # Errors
 /// When the address is taken or may not be used without tokens, or the tokens cannot be read.
-pub async fn serve(node: Arc<Node>) -> anyhow::Result<Server> {
-    let http = &node.config.http;
+pub fn open(config: &Config) -> anyhow::Result<Door> {
+    let http = &config.http;
     let tokens = http.tokens_file.as_deref().map(Tokens::read).transpose()?;
     if tokens.is_none() && !http.listen.ip().is_loopback() {
         bail!(
@@ -125,17 +138,34 @@ pub async fn serve(node: Arc<Node>) -> anyhow::Result<Server> {
             http.listen
         );
     }
-    let listener = TcpListener::bind(http.listen).await.map_err(|error| {
-        let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-        let next = if taken {
-            ": another process listens there; choose a port with --set http.listen=127.0.0.1:0"
-        } else {
-            ""
-        };
-        anyhow::Error::new(error).context(format!("listen on {}{next}", http.listen))
-    })?;
+    let bind = || {
+        let socket = if http.listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Connections of a process that has just ended are no listener.
+        socket.set_reuseaddr(true)?;
+        socket.bind(http.listen)?;
+        Ok(socket)
+    };
+    let socket = bind().map_err(|error| not_listening(http.listen, error))?;
+    Ok(Door { socket, tokens })
+}
+
+fn not_listening(listen: SocketAddr, error: std::io::Error) -> anyhow::Error {
+    let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+    let next =
+        if taken { ": another process listens there; choose a port with --set http.listen=127.0.0.1:0" } else { "" };
+    anyhow::Error::new(error).context(format!("listen on {listen}{next}"))
+}
+
+/// Starts to listen and to answer.
+///
+/// # Errors
+/// Of the operating system.
+pub async fn serve(node: Arc<Node>, door: Door) -> anyhow::Result<Server> {
+    let http = &node.config.http;
+    let Door { socket, tokens } = door;
+    let listener = socket.listen(BACKLOG).map_err(|error| not_listening(http.listen, error))?;
     let address = listener.local_addr().context("read the address that was given")?;
-    let draining = node.draining.clone();
+    let (draining, closing) = (node.draining.clone(), node.closing.clone());
     let body_bytes = ingest::memory_bytes_max(http.body_bytes_max).clamp(1, Semaphore::MAX_PERMITS);
     let app = Arc::new(App {
         tokens,
@@ -161,13 +191,14 @@ pub async fn serve(node: Arc<Node>) -> anyhow::Result<Server> {
     let ends = Ends { stop: stop.clone(), abort: abort.clone() };
     let accepting = connection::accept(listener, router(app), places, patience, ends, tasks.clone());
     drop(task::spawn("http accept", tasks.track_future(accepting)));
-    Ok(Server { address, draining, stop, abort, tasks })
+    Ok(Server { address, draining, closing, stop, abort, tasks })
 }
 
 impl Server {
     /// Takes no more requests and lets those in flight finish, for five seconds at most.
     pub async fn stop(&self) {
         self.draining.cancel();
+        self.closing.cancel();
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {

@@ -14,6 +14,8 @@ mod grants;
 
 mod elsewhere;
 
+mod data_dir;
+
 pub mod node;
 
 pub mod quarantine;

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, StreamKind};
+use crate::data_dir;
 use crate::pace::{self, Recording, Sampler};
 use crate::quarantine::{self, Keeper};
 use crate::stream::{Carrier, Opened, Stream, carry};
@@ -60,8 +61,12 @@ pub struct Node {
     /// Woken when a store was resumed.
     pub resumed: Arc<Notify>,
     stop: CancellationToken,
-    /// When set, `/readyz` answers 503.
+    /// When set, `/readyz` answers 503; events are still taken.
     pub draining: CancellationToken,
+    /// When set, no event is taken any more.
+    pub closing: CancellationToken,
+    /// Counts how often a person asked to read again what can be read again. Who holds something of a file subscribes.
+    pub reloads: watch::Sender<u64>,
     tasks: Mutex<Vec<JoinHandle<Summary>>>,
     recording: Mutex<Option<Recording>>,
 }
@@ -118,8 +123,7 @@ impl Node {
     /// # Errors
     /// Says which part could not be started, and why.
     pub async fn start(config: Config) -> anyhow::Result<Node> {
-        std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("make the data directory {}", config.data_dir.display()))?;
+        data_dir::prepare(&config)?;
 
         let stream = Stream::open(&config)?;
 
@@ -162,7 +166,7 @@ impl Node {
         drop(task::spawn("keep quarantine", keeper.run()));
 
         let cluster = cluster.map(|cluster| Arc::new(tokio::sync::Mutex::new(Some(cluster))));
-        let draining = CancellationToken::new();
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let node = Node {
             config,
             stream,
@@ -178,6 +182,8 @@ impl Node {
             resumed,
             stop,
             draining,
+            closing,
+            reloads: watch::Sender::new(0),
             tasks: Mutex::new(tasks),
             recording: Mutex::new(recording),
         };
@@ -222,12 +228,13 @@ impl Node {
         if !connector.reads_files() {
             return;
         }
-        let (stop, pool) = (self.stop.clone(), self.pool.clone());
+        let (stop, pool, mut reloads) = (self.stop.clone(), self.pool.clone(), self.reloads.subscribe());
         // Ends with the process; its result says nothing that was not logged.
         drop(task::spawn("keep secrets", async move {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(SECRETS_EVERY) => {}
+                    Ok(()) = reloads.changed() => {}
                     () = stop.cancelled() => return,
                 }
                 match connector.options() {
@@ -237,6 +244,11 @@ impl Node {
                 }
             }
         }));
+    }
+
+    /// Has everything read again that can be: tokens, and the passwords of connections that are made from now on.
+    pub fn reload(&self) {
+        self.reloads.send_modify(|count| *count += 1);
     }
 
     /// The pipeline that reads a topic.
@@ -251,11 +263,21 @@ impl Node {
 
     /// Stops taking in, finishes what is in flight, commits, and closes what was opened.
     pub async fn drain(&self) -> Summary {
+        self.drain_by(self.drain_deadline()).await
+    }
+
+    /// When a drain that begins now leaves what is not finished to the next start.
+    pub fn drain_deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + Duration::from_secs(self.config.limits.drain_seconds)
+    }
+
+    /// The same with a deadline that was set when the drain began.
+    pub async fn drain_by(&self, deadline: tokio::time::Instant) -> Summary {
         self.draining.cancel();
+        self.closing.cancel();
         self.stop.cancel();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let mut summary = Summary { drained: true, halted: Vec::new() };
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(self.config.limits.drain_seconds);
         for bridge in &self.bridges {
             if tokio::time::timeout_at(deadline, bridge.ended()).await.is_err() {
                 summary.drained = false;
@@ -327,6 +349,9 @@ pub(crate) async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Clu
         return Ok((None, connector, line));
     }
     let options = config.postgres.cluster_options(&config.data_dir.join("postgres"))?;
+    for setting in config.postgres.unsafe_settings() {
+        tracing::warn!(setting, "postgres.settings switches off what keeps the tables whole when the power fails");
+    }
     let cluster = Cluster::open(&options).await.context("start the private PostgreSQL")?;
     let (connect, line) = (cluster.options(), cluster.psql_line());
     Ok((Some(cluster), connect.into(), line))

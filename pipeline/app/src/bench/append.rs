@@ -16,13 +16,13 @@ use crate::node::Node;
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
     /// How many events.
-    #[arg(long, default_value_t = 500_000)]
+    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
     /// Events in a post.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     post: u64,
     /// Connections that post at the same time.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
     #[command(flatten)]
     common: Common,
@@ -37,7 +37,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         pipeline.concurrency = Concurrency { min: 0, max: 0 };
     }
     let node = Arc::new(Node::start(config).await?);
-    let server = http::serve(Arc::clone(&node)).await?;
+    let server = http::serve(Arc::clone(&node), http::open(&node.config)?).await?;
     let cpu = machine::own_cpu_seconds();
     let seen = client::start(server.address, args.events, args.post, args.connections, 0, args.common.seed).await?;
     let cpu = machine::own_cpu_seconds() - cpu;

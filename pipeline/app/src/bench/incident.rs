@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "20,200,2000,20000", value_parser = rate)]
     rates: Vec<f64>,
     /// How long each run is measured.
-    #[arg(long = "for", default_value = "20s", value_parser = crate::config::duration::parse)]
+    #[arg(long = "for", default_value = "20s", value_parser = crate::config::some_time)]
     duration: Duration,
     /// How long each run goes on before that.
     #[arg(long, default_value = "3s", value_parser = crate::config::duration::parse)]

@@ -20,22 +20,22 @@ use crate::node::Node;
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
     /// How many events.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
     /// Events per second instead of as fast as it goes.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["events", "statements", "source", "endpoint"], value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) rate: Option<u64>,
     /// How long, with --rate.
-    #[arg(long = "for", default_value = "60s", value_parser = crate::config::duration::parse)]
+    #[arg(long = "for", default_value = "60s", requires = "rate", value_parser = crate::config::some_time)]
     pub(super) duration: Duration,
     /// Events in a post, with --rate.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, requires = "rate", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) post: u64,
     /// Rows in a transaction.
-    #[arg(long)]
+    #[arg(long, value_parser = crate::config::at_least_one)]
     batch: Option<usize>,
     /// Transactions at a time, at most.
-    #[arg(long)]
+    #[arg(long, value_parser = crate::config::at_least_one)]
     concurrency: Option<usize>,
     /// Also prints where PostgreSQL's time went, by statement. Costs a little itself.
     #[arg(long)]

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "4GB", value_parser = parse_bytes, value_name = "BYTES")]
     backlog: u64,
     /// How long to drain it at most.
-    #[arg(long = "for", default_value = "5m", value_parser = crate::config::duration::parse)]
+    #[arg(long = "for", default_value = "5m", value_parser = crate::config::some_time)]
     duration: Duration,
     #[command(flatten)]
     common: Common,

@@ -58,10 +58,10 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "1,2,3,4,6,8", value_parser = at_least_one)]
     concurrency: Vec<usize>,
     /// How long a cell of the grid is measured.
-    #[arg(long, default_value = "10s", value_parser = crate::config::duration::parse)]
+    #[arg(long, default_value = "10s", value_parser = crate::config::some_time)]
     cell: Duration,
     /// How long millstream itself is run, and the best cell before and after it.
-    #[arg(long, default_value = "30s", value_parser = crate::config::duration::parse)]
+    #[arg(long, default_value = "30s", value_parser = crate::config::some_time)]
     hold: Duration,
     /// How long the neighbour stays; 0s leaves it out.
     #[arg(long, default_value = "30s", value_parser = crate::config::duration::parse)]
@@ -70,7 +70,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     clients: u32,
     /// Events of the backlog: it must not end before the longest run does.
-    #[arg(long, default_value_t = 8_000_000)]
+    #[arg(long, default_value_t = 8_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
     /// A folder for plots over time; made if it is not there.
     #[arg(long, value_name = "FOLDER")]

@@ -21,16 +21,16 @@ use crate::node::Node;
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
     /// How many good events.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
     /// Bad ones beside a thousand good ones.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     bad_per_thousand: u32,
     /// Rows in a transaction.
-    #[arg(long)]
+    #[arg(long, value_parser = crate::config::at_least_one)]
     batch: Option<usize>,
     /// Transactions at a time, at most.
-    #[arg(long)]
+    #[arg(long, value_parser = crate::config::at_least_one)]
     concurrency: Option<usize>,
     #[command(flatten)]
     common: Common,

@@ -21,7 +21,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (_directory, mut config) = scratch(&args.common.work_dir)?;
     args.adjust(&mut config);
     let node = Arc::new(Node::start(config).await?);
-    let server = http::serve(Arc::clone(&node)).await?;
+    let server = http::serve(Arc::clone(&node), http::open(&node.config)?).await?;
     let mut connection = PgConnection::connect_with(&node.connect).await?;
     let postmaster = postmaster(&mut connection).await?;
     connection.close().await?;

@@ -13,11 +13,14 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::config::Config;
+use crate::data_dir;
 use crate::http::access::{Need, need};
 use crate::tokens::{self, Entry, Scope};
 
 /// Names the address of the process that runs on a data directory.
 const ADDRESS_FILE: &str = "address";
+/// What stands in its place, before a process id, once that process listens no more.
+const DRAINING: &str = "draining ";
 /// A process on this machine takes a connection at once or not at all.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// The endpoint waits 30 s for a disk.
@@ -37,10 +40,36 @@ pub(crate) struct Client {
 
 /// Leaves a note for [`Client::find`]; it is a hint, so failing to write it stops nothing.
 pub(crate) fn note_address(data_dir: &Path, address: SocketAddr) {
+    note(data_dir, &format!("{address}\n"));
+}
+
+/// Leaves a note for commands that come when nobody listens any more.
+pub(super) fn note_draining(data_dir: &Path) {
+    note(data_dir, &format!("{DRAINING}{}\n", std::process::id()));
+}
+
+fn note(data_dir: &Path, text: &str) {
     let path = data_dir.join(ADDRESS_FILE);
-    if let Err(error) = std::fs::write(&path, format!("{address}\n")) {
+    if let Err(error) = data_dir::note(&path, text) {
         tracing::warn!(%error, path = %path.display(), "commands will not find this process by its data directory");
     }
+}
+
+/// Takes away the note of a process that was killed while it drained, whose number may be ours now.
+pub(super) fn forget_drain(data_dir: &Path) {
+    let note = data_dir::noted(&data_dir.join(ADDRESS_FILE));
+    let drains = draining(data_dir).is_some_and(|pid| pid != std::process::id());
+    if !drains && note.is_some_and(|note| note.starts_with(DRAINING)) {
+        forget_address(data_dir);
+    }
+}
+
+/// The process that drains on the data directory and listens no more.
+pub(super) fn draining(data_dir: &Path) -> Option<u32> {
+    let pid: i32 = data_dir::noted(&data_dir.join(ADDRESS_FILE))?.strip_prefix(DRAINING)?.trim().parse().ok()?;
+    let lives = rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid)?);
+    // It may belong to somebody else, who does not let us signal it.
+    (lives != Err(rustix::io::Errno::SRCH)).then_some(pid.unsigned_abs())
 }
 
 /// Takes the note away.
@@ -50,7 +79,7 @@ pub(crate) fn forget_address(data_dir: &Path) {
 
 /// The address that a process left there.
 pub(crate) fn noted_address(data_dir: &Path) -> Option<SocketAddr> {
-    std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?.trim().parse().ok()
+    crate::data_dir::noted(&data_dir.join(ADDRESS_FILE))?.trim().parse().ok()
 }
 
 impl Client {
@@ -69,6 +98,12 @@ impl Client {
 
     /// The same, where nothing can be done without it.
     pub(super) async fn expect(config: &Config) -> anyhow::Result<Client> {
+        if let Some(pid) = draining(&config.data_dir) {
+            bail!(
+                "process {pid} drains on {}: it finishes what is in flight, takes no more requests, and ends",
+                config.data_dir.display()
+            );
+        }
         Client::find(config).await?.with_context(|| {
             format!(
                 "no millstream answers at {} or runs on {}: start it with `millstream run`, or say where it is with --listen or --data-dir",

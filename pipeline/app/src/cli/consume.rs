@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(short, long, default_value = "beginning", allow_hyphen_values = true)]
     offset: String,
     /// Ends after so many records.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Ends at the end of every partition instead of waiting for more.
     #[arg(short, long)]

@@ -7,7 +7,7 @@ use millstream_postgres::{Cluster, Connection, Connector};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::config::Config;
-use crate::{elsewhere, migrate, node};
+use crate::{data_dir, elsewhere, migrate, node};
 
 /// A database that is open. It is to be closed: a private server without another user stops then.
 #[derive(Debug)]
@@ -39,8 +39,7 @@ impl Database {
             );
         }
         if expect == Expect::Nothing {
-            std::fs::create_dir_all(&config.data_dir)
-                .with_context(|| format!("make the data directory {}", config.data_dir.display()))?;
+            data_dir::prepare(config)?;
         }
         let (cluster, connect, psql_line) = node::open_postgres(config).await?;
         // Behind a pooler commands go around it: they need a session.

@@ -10,8 +10,10 @@ use serde_json::json;
 use super::client::Client;
 use super::screen;
 use crate::config::Loaded;
+use crate::data_dir;
 
 mod machine;
+mod secrets;
 
 mod tokens;
 
@@ -66,11 +68,22 @@ pub(super) async fn run(args: &Args, loaded: &Loaded) -> anyhow::Result<ExitCode
     let config = &loaded.config;
     let file = loaded.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |file| file.display().to_string());
     let mut checks = vec![Check::good("configuration", format!("valid ({file})"))];
-    let running = Client::find(config).await?;
-    checks.extend(machine::look(config));
-    checks.extend(tokens::look(config));
-    checks.extend(stream::look(config, running.as_ref()).await);
-    checks.extend(postgres::look(config).await);
+    checks.extend(secrets::look(loaded));
+    match data_dir::check(&config.data_dir) {
+        Ok(()) => {
+            let running = Client::find(config).await?;
+            checks.extend(machine::look(config));
+            checks.extend(tokens::look(config));
+            checks.extend(stream::look(config, running.as_ref()).await);
+            checks.extend(postgres::look(config).await);
+        }
+        // Nothing in it is looked at.
+        Err(error) => {
+            let message = format!("{error:#}");
+            let (found, mend) = message.split_once(". ").unwrap_or((&message, "name another with --data-dir"));
+            checks.push(Check::bad("data directory", found, mend));
+        }
+    }
     let failed = checks.iter().filter(|check| check.state == State::Bad).count();
     if args.json {
         let shown = checks.iter().map(|check| {

@@ -30,7 +30,7 @@ pub enum Command {
         #[arg(long)]
         store: Option<String>,
         /// Rows at most.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
         /// For programs.
         #[arg(long)]

@@ -3,14 +3,20 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_engine::Summary;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::client;
+use super::signals::{Ask, Signals};
 use crate::config::Config;
-use crate::http;
+use crate::http::{self, Server};
 use crate::node::Node;
+
+/// How long `/readyz` answers 503 before the listener closes, where nothing else is configured and nobody sits at a
+/// terminal. Balancers ask every second or two and take two or three refusals for an answer; of the 30 s that
+/// supervisors give a process, the drain needs the rest.
+const NOTICE: Duration = Duration::from_secs(5);
 
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
@@ -22,9 +28,18 @@ pub struct Args {
 
 /// Starts, waits for a signal, drains.
 pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let node = Arc::new(Node::start(config).await?);
-    let server = match http::serve(Arc::clone(&node)).await {
+    let mut signals = Signals::listen()?;
+    client::forget_drain(&config.data_dir);
+    // A port that is taken, or tokens that cannot be read, are found before a cluster is made for nothing.
+    let door = http::open(&config)?;
+    let node = tokio::select! {
+        node = Node::start(config) => Arc::new(node?),
+        () = signals.again() => {
+            tracing::info!("stopped before it was running");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let server = match http::serve(Arc::clone(&node), door).await {
         Ok(server) => server,
         Err(error) => {
             // What has begun in the meantime is finished; the summary would only hide why.
@@ -34,27 +49,40 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     };
     client::note_address(&node.config.data_dir, server.address);
     tracing::info!(listen = %server.address, data_dir = %node.config.data_dir.display(), psql = node.psql_line, "running");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        result = tokio::signal::ctrl_c() => result?,
+    while signals.next().await == Ask::Reload {
+        tracing::info!("SIGHUP: tokens and passwords are read again");
+        node.reload();
     }
-    client::forget_address(&node.config.data_dir);
-    tracing::info!("draining");
     let summary = tokio::select! {
-        summary = async { server.stop().await; node.drain().await } => summary,
+        summary = drain(&node, &server, signals.on_terminal()) => summary,
         // A second signal: leave at once. What was in flight is read again at the next start.
-        _ = terminate.recv() => Summary::default(),
-        _ = tokio::signal::ctrl_c() => Summary::default(),
+        () = signals.again() => Summary::default(),
     };
+    client::forget_address(&node.config.data_dir);
     let counted = node.pipelines.iter().map(|pipeline| pipeline.progress.snapshot());
     for counts in counted {
         tracing::info!(
             records = counts.records,
             written = counts.written,
+            filtered = counts.filtered.values().sum::<u64>(),
             quarantined = counts.quarantined,
             transactions = counts.transactions,
             "drained"
         );
     }
     Ok(if summary.drained && summary.halted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Lets balancers see that it leaves, takes no more requests, finishes what is in flight.
+async fn drain(node: &Node, server: &Server, terminal: bool) -> Summary {
+    let configured = node.config.http.drain_notice_seconds.map(Duration::from_secs);
+    let notice = configured.unwrap_or(if terminal { Duration::ZERO } else { NOTICE });
+    node.draining.cancel();
+    tracing::info!(notice_s = notice.as_secs(), "draining");
+    tokio::time::sleep(notice).await;
+    client::note_draining(&node.config.data_dir);
+    // Requests that take their time leave less of it to the pipelines: supervisors wait for both together.
+    let deadline = node.drain_deadline();
+    server.stop().await;
+    node.drain_by(deadline).await
 }

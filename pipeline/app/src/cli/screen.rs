@@ -6,12 +6,17 @@ use std::io::Write as _;
 use serde_json::Value;
 
 /// Prints a result. A reader that has gone (`| head`) is no error.
-pub(super) fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let line_end = if text.ends_with('\n') { "" } else { "\n" };
-    if write!(out, "{text}{line_end}").and_then(|()| out.flush()).is_err() {
+pub(crate) fn print(text: &str) {
+    if !is_read(text) {
         tracing::debug!("standard output was closed");
     }
+}
+
+/// Prints a result; false if nobody reads any more.
+pub(crate) fn is_read(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    let line_end = if text.ends_with('\n') { "" } else { "\n" };
+    write!(out, "{text}{line_end}").and_then(|()| out.flush()).is_ok()
 }
 
 /// Prints without ending the line.

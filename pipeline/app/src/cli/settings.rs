@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use millstream_postgres::POOLER_MEND;
+use millstream_postgres::{Cluster, POOLER_MEND};
 use toml::Value;
 
 use super::screen;
@@ -32,8 +32,16 @@ pub enum Config {
 
 /// Checks the file together with what the environment and the command line say.
 pub(super) fn validate(args: ValidateArgs, layers: Layers) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.file.is_none() || layers.file.is_none(),
+        "two files are named: leave out --config, or the file after `validate`"
+    );
     let file = args.file.or(layers.file);
     let loaded = config::load(&Layers { file, ..layers })?;
+    if loaded.config.postgres.is_embedded() && !loaded.config.postgres.settings.is_empty() {
+        let home = loaded.config.data_dir.join("postgres");
+        Cluster::check_settings(&loaded.config.postgres.cluster_options(&home)?)?;
+    }
     screen::print(&match &loaded.file {
         Some(path) => format!("ok: {}", path.display()),
         None => format!("ok: no {} here; the environment and the command line are fine", config::FILE_NAME),
@@ -42,6 +50,11 @@ pub(super) fn validate(args: ValidateArgs, layers: Layers) -> anyhow::Result<Exi
         screen::print(&format!(
             "note: postgres.url names port 6432, where PgBouncer usually is; if it pools transactions, {POOLER_MEND} \
              (`millstream doctor` finds out)"
+        ));
+    }
+    for setting in loaded.config.postgres.unsafe_settings() {
+        screen::print(&format!(
+            "note: postgres.settings.{setting} is off: when the power fails, the tables may be lost"
         ));
     }
     Ok(ExitCode::SUCCESS)

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::screen::{dash, found, text};
 use super::{pace, screen};
 use crate::config::Config;
@@ -33,6 +33,16 @@ pub struct Args {
 }
 
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+    if let Some(pid) = client::draining(&config.data_dir) {
+        if args.json {
+            screen::print_json(&json!({ "draining": true, "process": pid }))?;
+        } else {
+            screen::print(&format!(
+                "draining: process {pid} finishes what is in flight, takes no more requests, and ends"
+            ));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let client = Client::expect(config).await?;
     loop {
         let status = client.get("/v1/status").await?;
@@ -77,7 +87,11 @@ fn shown(client: &Client, status: &Value) -> String {
         rows.push(row(pipeline));
         notes.extend(note(pipeline));
     }
-    let mut text = format!("millstream at {}\n\n{}", client.address, screen::table(&rows));
+    let mut text = format!("millstream at {}\n", client.address);
+    if found(status, "draining").and_then(Value::as_bool) == Some(true) {
+        text += "draining: it leaves soon; events are still taken\n";
+    }
+    text += &format!("\n{}", screen::table(&rows));
     text += &format!("\n{}", database(status));
     if let Some(controller) = found(status, "controller") {
         text += &format!("\n{}", pace::shown(controller));

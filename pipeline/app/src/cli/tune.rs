@@ -17,10 +17,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
     /// How many runs of each, with other random numbers.
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 20, value_name = "N", conflicts_with = "replay", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
     /// The first of these random numbers. The controller was tuned on 1 to 20, and is not to be judged by those.
-    #[arg(long, default_value_t = 1001, value_name = "N")]
+    #[arg(long, default_value_t = 1001, value_name = "N", conflicts_with = "replay")]
     first_seed: u64,
     /// Only this simulated database.
     #[arg(long, value_name = "NAME", conflicts_with = "replay")]

@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long)]
     store: Option<String>,
     /// How far back the stream is looked through.
-    #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = crate::config::duration::parse)]
+    #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = crate::config::some_time)]
     since: Duration,
     /// For programs.
     #[arg(long)]

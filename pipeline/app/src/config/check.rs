@@ -9,6 +9,8 @@ use super::{Config, Controller, Http, Kafka, Limits, Pipeline, StreamKind};
 const PARTITIONS_MAX: u32 = 1024;
 /// PostgreSQL takes 100 connections as it comes.
 const CONCURRENCY_MAX: usize = 64;
+/// Kubernetes and systemd are told of longer times by those who need them, but nobody waits for ten minutes.
+const DRAIN_NOTICE_SECONDS_MAX: u64 = 600;
 
 /// What is wrong, each with the setting to look at.
 pub(super) fn check(config: &Config) -> Vec<(String, String)> {
@@ -81,6 +83,11 @@ fn check_http(http: &Http, wrong: &mut Vec<(String, String)>) {
     );
     refuse(http.appends_max == 0, "http.appends_max", "is at least 1".to_owned());
     refuse(http.connections_max == 0, "http.connections_max", "is at least 1".to_owned());
+    refuse(
+        http.drain_notice_seconds.is_some_and(|seconds| seconds > DRAIN_NOTICE_SECONDS_MAX),
+        "http.drain_notice_seconds",
+        format!("is at most {DRAIN_NOTICE_SECONDS_MAX}: supervisors end a process that takes longer to leave"),
+    );
     refuse(
         !(1..=http.connections_max).contains(&http.connections_per_peer_max),
         "http.connections_per_peer_max",

@@ -50,6 +50,7 @@ pub fn load(layers: &Layers) -> Result<Loaded, Problems> {
 
     let file = read_file(layers.file.as_deref(), &mut values, &mut origins, &mut problems);
 
+    problems.extend(overrides::misspelt(layers.environment.iter().cloned()));
     let mut settings = overrides::environment(layers.environment.iter().cloned());
     for argument in &layers.set {
         match overrides::set(argument) {
@@ -147,6 +148,15 @@ impl Loaded {
             ends.rev().find_map(|end| self.origins.get(setting.get(..end)?))
         };
         part.map(|(_, origin)| origin).or_else(whole).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// Whether the file says something that is not to be shown.
+    pub fn file_has_secrets(&self) -> bool {
+        let mut settings = Vec::new();
+        list("", &Value::Table(self.values.clone()), &mut settings);
+        settings.into_iter().any(|(name, value)| {
+            matches!(self.origin(&name), Origin::File { .. }) && super::secret::masked(&name, value.clone()) != value
+        })
     }
 
     /// Every setting that has a value, with the value and where it was said. Secrets are masked.

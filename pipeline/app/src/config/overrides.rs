@@ -5,9 +5,9 @@ use toml::{Table, Value};
 
 use super::explain::explain;
 use super::problem::{Origin, Problem};
-use super::{Config, Pipeline, renamed};
+use super::{Config, Pipeline, renamed, template};
 
-/// Variables with this prefix are settings; `MILLSTREAM_LOG` and `MILLSTREAM_PG_BIN` are not.
+/// Variables with this prefix are settings; `MILLSTREAM_LOG` and `MILLSTREAM_PG_BIN` are not (see `millstream --help`).
 const PREFIX: &str = "MILLSTREAM__";
 
 /// One setting and where it was said.
@@ -29,6 +29,35 @@ pub(super) fn environment(variables: impl Iterator<Item = (String, String)>) -> 
     let mut settings: Vec<Override> = variables.filter_map(setting).collect();
     settings.sort_by(|one, other| one.origin.cmp(&other.origin));
     settings
+}
+
+/// Variables that were meant to be settings, and have one underscore where two belong. Only what a setting is called is
+/// refused: orchestrators put variables of their own beside ours (`MILLSTREAM_HTTP_PORT`).
+pub(super) fn misspelt(variables: impl Iterator<Item = (String, String)>) -> Vec<Problem> {
+    let settings = template::settings();
+    let problem = |(name, _): (String, String)| {
+        let said = name.strip_prefix("MILLSTREAM_").filter(|_| !name.starts_with(PREFIX))?;
+        let said = said.to_ascii_lowercase().replace("__", "_");
+        let meant = settings.iter().find_map(|setting| meant(setting, &said))?.to_ascii_uppercase();
+        let message = format!(
+            "`{name}` would change nothing; did you mean `{PREFIX}{meant}`? Two underscores stand before a section and \
+             before a key"
+        );
+        Some(Problem { origin: Origin::Environment(name), message })
+    };
+    let mut problems: Vec<Problem> = variables.filter_map(problem).collect();
+    problems.sort_by(|one, other| one.origin.cmp(&other.origin));
+    problems
+}
+
+/// A setting as a variable names it, if that is what was said. Between `pipeline` and its key stands a name.
+fn meant(setting: &str, said: &str) -> Option<String> {
+    if setting.replace('.', "_") == said {
+        return Some(setting.replace('.', "__"));
+    }
+    let key = setting.strip_prefix("pipeline.")?;
+    let name = said.strip_prefix("pipeline_")?.strip_suffix(&key.replace('.', "_"))?.strip_suffix('_')?;
+    (!name.is_empty()).then(|| format!("pipeline__{name}__{}", key.replace('.', "__")))
 }
 
 /// One `--set section.key=value`.
@@ -154,6 +183,21 @@ mod tests {
 
     #[test]
     fn only_two_underscores_make_a_setting() {
+        let given = |name: &str| vec![(name.to_owned(), "x".to_owned())].into_iter();
+        for (name, meant) in [
+            ("MILLSTREAM_HTTP_LISTEN", "`MILLSTREAM__HTTP__LISTEN`"),
+            ("MILLSTREAM_HTTP__LISTEN", "`MILLSTREAM__HTTP__LISTEN`"),
+            ("MILLSTREAM_DATA_DIR", "`MILLSTREAM__DATA_DIR`"),
+            ("MILLSTREAM_POSTGRES_POOL_CONNECTIONS_MAX", "`MILLSTREAM__POSTGRES__POOL__CONNECTIONS_MAX`"),
+            ("MILLSTREAM_PIPELINE_MY_OBJECTS_FREEZE", "`MILLSTREAM__PIPELINE__MY_OBJECTS__FREEZE`"),
+        ] {
+            let told = misspelt(given(name)).pop().unwrap().message;
+            assert!(told.contains(meant), "{told}");
+        }
+        for other in ["MILLSTREAM_LOG", "MILLSTREAM_HTTP_PORT", "MILLSTREAM_STREAM", "MILLSTREAM__HTTP__LISTEN", "HOME"]
+        {
+            assert!(misspelt(given(other)).is_empty(), "{other}");
+        }
         let variables = [("MILLSTREAM_LOG", "debug"), ("MILLSTREAM__HTTP__LISTEN", "x"), ("HOME", "/")];
         let found = environment(variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(found.len(), 1);

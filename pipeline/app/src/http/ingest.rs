@@ -60,7 +60,7 @@ pub(super) async fn events(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if app.node.draining.is_cancelled() {
+    if app.node.closing.is_cancelled() {
         return Err(draining());
     }
     let store = access.store(parameters.store)?;

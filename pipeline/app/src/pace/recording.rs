@@ -12,6 +12,8 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::data_dir;
+
 /// Lines that are written in one go.
 const LINES_AT_ONCE: usize = 1_000;
 /// How long the last lines may take.
@@ -27,7 +29,8 @@ pub(crate) struct Recording {
 impl Recording {
     /// Begins a file, in place of one that is there; it ends before it has more than `bytes_max`.
     pub(crate) async fn begin(path: &Path, bytes_max: u64) -> anyhow::Result<(Recording, Recorder)> {
-        let file = File::create(path).await.with_context(|| format!("make {}", path.display()))?;
+        let file = data_dir::create(path).with_context(|| format!("make {}", path.display()))?;
+        let file = File::from_std(file);
         let (recorder, lines) = Recorder::new();
         let end = CancellationToken::new();
         let out = Out { file, path: path.to_owned(), left: bytes_max };

@@ -126,9 +126,10 @@ fn log(config: &Config) -> Vec<Check> {
         Ok(log) => log,
         Err(error) => {
             let mend = match error.downcast_ref::<Error>() {
-                Some(Error::Locked { pid: Some(pid), .. }) => {
+                Some(Error::Locked { pid: Some(pid), lives: true, .. }) => {
                     format!("process {pid} has it open but does not answer over HTTP: look at it, or kill {pid}")
                 }
+                Some(Error::Locked { lock, .. }) => format!("fuser {}", lock.display()),
                 Some(Error::Corrupt(_)) => "restore the file from a copy; nothing was changed".to_owned(),
                 _ => format!("ls -la {}", directory.display()),
             };

@@ -143,9 +143,11 @@ fn stamp(path: &Path) -> Option<Stamp> {
 
 /// Looks at the file until told to stop.
 pub(in crate::http) async fn keep_reading(app: Arc<App>, stop: CancellationToken) {
+    let mut reloads = app.node.reloads.subscribe();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
+            Ok(()) = reloads.changed() => {}
             () = stop.cancelled() => return,
         }
         let app = Arc::clone(&app);
