@@ -2,7 +2,6 @@
 //!
 //! The generator is a process of its own, so that its CPU is not counted. fsync and synchronous_commit are on.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
