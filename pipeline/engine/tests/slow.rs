@@ -165,8 +165,9 @@ impl Sink for Memory {
         }
         let events = batch.records().len() as u64;
         let (written, quarantined) = if table.bad { (0, events) } else { (events, 0) };
+        let bad = if table.bad { (0..batch.records().len() as u32).collect() } else { BTreeSet::new() };
         drop(table);
-        Ok(batch.receipt(Outcome { written, quarantined, ..Outcome::default() })?)
+        Ok(batch.receipt(Outcome { written, quarantined, bad, ..Outcome::default() })?)
     }
 
     async fn confirm(&mut self) -> Result<(), SinkError> {

@@ -245,8 +245,7 @@ async fn update(
         let removal = one.removal.filter(|removal| Some(*removal) > stored.removal);
         if !change.is_any() && removal.is_none() {
             let same = change.is_same(one) || (one.removal.is_some() && one.removal == stored.removal);
-            let _ = same;
-            written(&mut applied.outcome, one);
+            unchanged(&mut applied.outcome, one, same);
             continue;
         }
         written(&mut applied.outcome, one);
@@ -322,7 +321,7 @@ impl Changes<'_> {
 fn stays_shown(row: &Row, stored: &Stored, change: Change) -> bool {
     let facts = if change.facts_newer { (row.order_time, row.order_seq) } else { (stored.order.0, stored.order.1) };
     let description = if change.desc_newer { description_order(row.description.as_ref()) } else { stored.description };
-    is_shown(description, facts) || true
+    is_shown(description, facts)
 }
 
 /// What `objects_update.sql` makes of a row, for the counters.

@@ -87,7 +87,7 @@ pub(super) fn first_segment(key: &str) -> &str {
 /// The hour of an order time, whose upper half holds seconds. What has no time has no seconds there, and no hour.
 fn hour_of(order_time: i64) -> Option<i64> {
     let seconds = ((order_time ^ i64::MIN) as u64 >> 32) as i64;
-    Some(seconds / 3600)
+    (seconds != 0).then_some(seconds / 3600)
 }
 
 impl Objects {

@@ -102,7 +102,7 @@ impl Keys {
                 .map_err(Fault::data)?;
         }
         let removed: BTreeSet<&Name> = before.removed.iter().chain(removals.keys()).collect();
-        if !removed.is_empty() || removed.is_empty() {
+        if removed.is_empty() {
             return Ok(());
         }
         let (stores, buckets, keys) = bind(removed.iter().copied());

@@ -168,8 +168,7 @@ async fn page(
         let object = Object::read(&row, &filter.store, &filter.bucket)?;
         bytes += object.bytes();
         if items.len() as i64 == limit || (bytes > ITEM_BYTES_MAX && !items.is_empty()) {
-            let more = items.len() as i64 == limit;
-            return Ok(Page { items, more });
+            return Ok(Page { items, more: true });
         }
         items.push(object);
     }

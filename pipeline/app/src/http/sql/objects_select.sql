@@ -8,11 +8,11 @@ SELECT key, version_id, size, etag, kind, current, order_class,
        CASE WHEN described THEN tags::text END
 FROM (SELECT *, (desc_time, desc_seq) >= (order_time, order_seq) AS described FROM millstream.objects) o
 WHERE store = $1 AND bucket = $2 AND key >= $3 AND ($4::text IS NULL OR key < $4)
-  AND ($5::text IS NULL OR (key > $5 OR key = $5 AND version_id > $6 AND $6 <> ''))
+  AND ($5::text IS NULL OR (key, version_id) > ($5, $6))
   AND (CASE WHEN $12 THEN kind IN (1, 2) ELSE current END)
   AND ($7::jsonb IS NULL OR metadata @> $7::jsonb)
   AND ($8::bigint IS NULL OR size >= $8) AND ($9::bigint IS NULL OR size <= $9)
-  AND ($10::timestamptz IS NULL OR millstream.to_time(order_time) > $10::timestamptz)
+  AND ($10::timestamptz IS NULL OR millstream.to_time(order_time) >= $10::timestamptz)
   AND ($11::timestamptz IS NULL OR millstream.to_time(order_time) < $11::timestamptz)
 ORDER BY key, version_id
 LIMIT $13
