@@ -13,8 +13,13 @@ use serde_json::{Value, json};
 use crate::dialect::Dialect;
 use crate::event::{Description, Event, Kind};
 
-const KINDS: [(&str, Kind); 4] =
-    [("describe", Kind::Describe), ("create", Kind::Create), ("marker", Kind::Marker), ("delete", Kind::Delete)];
+const KINDS: [(&str, Kind); 5] = [
+    ("describe", Kind::Describe),
+    ("create", Kind::Create),
+    ("marker", Kind::Marker),
+    ("delete", Kind::Delete),
+    ("remove_key", Kind::RemoveKey),
+];
 const DIALECTS: [(&str, Dialect); 4] = [
     ("minio", Dialect::Minio),
     ("aws", Dialect::Aws),
