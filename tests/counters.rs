@@ -238,7 +238,7 @@ async fn segments_of_a_transaction_that_was_rolled_back_are_registered_again() {
     writer.write(&batch).await.unwrap_err();
     database.execute("DROP TRIGGER refuse ON millstream.lease").await;
     writer.write(&batch).await.unwrap();
-    assert_eq!(database.number("SELECT count(*) FROM millstream.segment WHERE segment = 'in'").await, 1);
+    assert_eq!(database.number("SELECT count(*) FROM millstream.segment WHERE segment = 'in/'").await, 1);
     compare(&database, &Model::of([&event])).await;
 }
 
