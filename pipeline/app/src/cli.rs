@@ -147,7 +147,7 @@ pub enum Command {
     Psql(psql::Args),
     /// Looks into how the controller finds batch size and concurrency.
     Tune(tune::Args),
-    /// Measures; see the README for what the figures mean.
+    /// Measures this machine; pipeline/docs/figures.md explains the figures.
     Bench(crate::bench::Args),
     /// Prints a completion script for a shell.
     Completions {
