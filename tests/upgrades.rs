@@ -78,13 +78,22 @@ async fn rows(database: &Database, known: Option<&BTreeMap<String, Rows>>) -> BT
     }
     let mut found = BTreeMap::new();
     for (table, columns) in tables {
-        let list = columns.join("\", \"");
+        let list: Vec<_> = columns.iter().map(|column| shown(&table, column, known.is_some())).collect();
+        let list = list.join(", ");
         let select =
-            format!("SELECT row_to_json(t)::text FROM (SELECT \"{list}\" FROM millstream.\"{table}\") t ORDER BY 1");
+            format!("SELECT row_to_json(t)::text FROM (SELECT {list} FROM millstream.\"{table}\") t ORDER BY 1");
         let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(select)).fetch_all(&mut connection).await.unwrap();
         found.insert(table, Rows { columns, rows });
     }
     found
+}
+
+/// What holds now what a column of an earlier program held: metadata that is older than the facts has moved.
+fn shown(table: &str, column: &str, is_migrated: bool) -> String {
+    if is_migrated && (table, column) == ("objects", "metadata") {
+        return "coalesce(metadata, older_metadata) AS metadata".to_owned();
+    }
+    format!("\"{column}\"")
 }
 
 #[derive(Debug, PartialEq)]

@@ -18,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 const PARTITIONS: u32 = 3;
 /// So small that a partition has several segments, and retention something to remove.
 const SEGMENT_BYTES: u64 = 6_000;
-const KEPT_BYTES: u64 = 15_000;
+const KEPT_BYTES: u64 = 40_000;
 /// Events that are in the stream before the program starts; the others are posted, a thousand at once.
 const FIRST: usize = 600;
 /// Objects with a first path segment each.
