@@ -177,7 +177,7 @@ fn settings_that_do_not_go_together_are_refused() {
         ("postgres.embedded=false", "--set postgres.embedded: postgres.embedded is false, and neither"),
         ("postgres.pg_port=0", "--set postgres.pg_port: postgres.pg_port: PostgreSQL cannot choose a port"),
         ("http.drain_notice_seconds=601", "`http.drain_notice_seconds` is at most 600"),
-        ("limits.memory_bytes=5", "--set limits.memory_bytes: `limits.memory_bytes` is at least four times"),
+        ("limits.memory_bytes=5", "--set limits.memory_bytes: `limits.memory_bytes` is 5; it must be at least"),
         ("nothing", "--set nothing: `nothing` has no `=`"),
     ] {
         let ran = millstream(here.path(), &[], &["validate", "--set", set]);

@@ -9,7 +9,7 @@ use hyper::Method;
 use millstream_tests::client::Http;
 use millstream_tests::database::program;
 use millstream_tests::event::lines;
-use millstream_tests::{Generator, Millstream, Setup, database, has_program, until};
+use millstream_tests::{Generator, Millstream, OUTLIVES_PARENT, Setup, database, has_program, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::time::Instant;
 
@@ -199,7 +199,7 @@ impl Terminal {
         );
         let mut command = Command::new("script");
         command.args(["--quiet", "--command", &line, "/dev/null"]).current_dir(setup.scratch());
-        command.env("MILLSTREAM_LOG", "info").env("NO_COLOR", "1").env("TERM", "xterm");
+        command.env(OUTLIVES_PARENT, "1").env("MILLSTREAM_LOG", "info").env("NO_COLOR", "1").env("TERM", "xterm");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Terminal { script: command.spawn().unwrap(), log }
     }

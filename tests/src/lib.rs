@@ -66,6 +66,9 @@ pub use kinesis_faults::{Fate, Faults};
 pub mod wait;
 pub use wait::until;
 
+/// A variable of the environment: the program under test does not end with its parent.
+pub const OUTLIVES_PARENT: &str = "OUTLIVES_PARENT";
+
 /// Whether the long versions of tests are asked for, with `MILLSTREAM_SOAK=1`.
 pub fn soak() -> bool {
     std::env::var_os("MILLSTREAM_SOAK").is_some_and(|value| value == "1")

@@ -11,12 +11,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use millstream_engine::{Summary, task};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::client;
+use crate::cli::signals::Signals;
 use crate::config::Config;
 use crate::http;
 use crate::node::Node;
@@ -97,6 +97,8 @@ impl Shared {
 /// # Errors
 /// Says which part could not be started.
 pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
+    // From before there is a server that would be left behind.
+    let mut signals = Signals::listen()?;
     let name = if args.check { "check" } else { "demo" };
     config.data_dir = config.data_dir.join(name);
     if let Some(error) = millstream_log::Log::in_use(&config.data_dir.join("stream")) {
@@ -133,7 +135,7 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
         notes: std::sync::Mutex::default(),
         noted: tokio::sync::Notify::new(),
     });
-    let model = live(&args, files, &shared).await?;
+    let model = live(&args, files, &shared, &mut signals).await?;
     screen::say(&format!("stopped sending after {} events; draining", shared.sent.load(Relaxed)));
     let equal = if args.check {
         catch_up(&node).await?;
@@ -141,11 +143,10 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
     } else {
         true
     };
-    let mut again = Signals::new()?;
     let summary = tokio::select! {
         summary = async { server.stop().await; node.drain().await } => summary,
         // A second signal: leave at once. What was in flight is read again at the next start.
-        () = again.any() => Summary::default(),
+        () = signals.again() => Summary::default(),
     };
     client::forget_address(&node.config.data_dir);
     screen::summarize(&shared, &summary);
@@ -153,7 +154,12 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Sends and shows until the end; what was sent.
-async fn live(args: &Args, files: Vec<tree::File>, shared: &Arc<Shared>) -> anyhow::Result<model::Model> {
+async fn live(
+    args: &Args,
+    files: Vec<tree::File>,
+    shared: &Arc<Shared>,
+    signals: &mut Signals,
+) -> anyhow::Result<model::Model> {
     let (stop, gone) = (CancellationToken::new(), CancellationToken::new());
     let (wishes, wished) = mpsc::channel(8);
     let emitting = emitter::emit(args.clone(), files, Arc::clone(shared), wished, stop.clone());
@@ -162,7 +168,7 @@ async fn live(args: &Args, files: Vec<tree::File>, shared: &Arc<Shared>) -> anyh
     let screen = screen::show(Arc::clone(shared), args.duration, keyboard.is_some(), stop.clone(), gone.clone());
     let screen = task::spawn("screen", screen);
     let early = tokio::select! {
-        ended = wait(args.duration, &wishes, args.check) => { ended?; None }
+        () = wait(args.duration, &wishes, args.check, signals) => None,
         () = gone.cancelled() => None,
         // It has no reason to end by itself: what it says is why.
         ended = &mut emitting => Some(ended),
@@ -189,29 +195,8 @@ fn runs_already(config: &Config, error: millstream_log::Error) -> anyhow::Error 
     }
 }
 
-/// What asks the demo to end: Ctrl-C, SIGTERM, and a terminal that was closed.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        let [interrupt, terminate, hangup] =
-            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-        Ok(Signals([interrupt?, terminate?, hangup?]))
-    }
-
-    async fn any(&mut self) {
-        let Signals([interrupt, terminate, hangup]) = self;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
-}
-
 /// Waits for the end. A checking run also presses the keys by itself: faults are part of what it proves.
-async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bool) -> anyhow::Result<()> {
-    let mut signals = Signals::new()?;
+async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bool, signals: &mut Signals) {
     let end = async {
         match duration.or(check.then_some(Duration::from_secs(30))) {
             Some(duration) if check => {
@@ -229,9 +214,8 @@ async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bo
     // Whatever the signal is: the demo has nothing to read again.
     tokio::select! {
         () = end => {}
-        () = signals.any() => {}
+        _ = signals.next() => {}
     }
-    Ok(())
 }
 
 /// Waits until the tables have all that the stream holds.

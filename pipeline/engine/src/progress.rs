@@ -234,6 +234,7 @@ impl Progress {
     /// Lets a pipeline go on that a flood of bad records paused, and that flood pass. Whether it was paused.
     pub fn resume(&self) -> bool {
         lock(&self.flood).let_pass(Instant::now());
+        self.recount();
         let was_paused = self.paused.send_replace(None).is_some();
         if was_paused {
             tracing::info!(pipeline = self.pipeline, "the pipeline goes on");

@@ -32,7 +32,11 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     refuse(
         limits.memory_bytes / 4 < limits.record_bytes_max,
         "limits.memory_bytes",
-        format!("is at least four times limits.record_bytes_max, {}", limits.record_bytes_max),
+        format!(
+            "is {}; it must be at least {}, four times limits.record_bytes_max",
+            limits.memory_bytes,
+            limits.record_bytes_max.saturating_mul(4)
+        ),
     );
     for (setting, seconds) in [
         ("limits.retry_seconds_max", limits.retry_seconds_max),

@@ -155,7 +155,8 @@ async fn answer(guest: &Guest, router: &TowerToHyperService<Router>, request: Re
         () = visit.gone(), if only_reads => gone().into_response(),
     };
     visit.answered();
-    if is_placed { response } else { closing(response) }
+    // A connection ends behind a body that is not read: a client that is not told so would send its next request into it.
+    if is_placed && !visit.is_unread() { response } else { closing(response) }
 }
 
 fn closing(mut response: Response) -> Response {

@@ -12,6 +12,7 @@ use super::access::Access;
 use super::asked::{Asked, Named};
 use super::problem::{Problem, shortened};
 use super::query;
+use crate::tokens::{Duty, Thing};
 
 /// What the address says.
 #[derive(Debug, Deserialize)]
@@ -40,7 +41,13 @@ pub(super) async fn resume(
     Named(pipeline): Named<String>,
     Asked(parameters): Asked<Parameters>,
 ) -> Result<Json<Resumed>, Problem> {
-    let store = access.store(parameters.store)?;
+    let store = match parameters.store {
+        None => access.every_store().map(|()| None)?,
+        asked => access.store(asked)?,
+    };
+    if let Some(store) = &store {
+        access.check(Duty::Operate, Thing::Store(store))?;
+    }
     let running = app.node.pipelines.iter().find(|running| running.config.name == pipeline).ok_or_else(|| {
         let detail = format!("there is no pipeline {:?}; /v1/status lists them", shortened(&pipeline));
         Problem::new(StatusCode::NOT_FOUND, "no-pipeline", "no such pipeline", detail)

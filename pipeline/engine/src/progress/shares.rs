@@ -26,6 +26,8 @@ pub(super) struct Register {
     looked: Option<Instant>,
     /// Counts what was decided here: a look that began before does not undo it.
     decisions: u64,
+    /// Somebody resumed the pipeline, who may have made room first: what is kept was not counted since.
+    uncounted: bool,
 }
 
 /// Why every lane of a pipeline waits.
@@ -91,6 +93,13 @@ impl Progress {
         lock(&self.register).standings.values().cloned().collect()
     }
 
+    /// The pipeline is resumed: the record of shares is read again before the quarantine is found full.
+    pub(super) fn recount(&self) {
+        let mut register = lock(&self.register);
+        register.decisions += 1;
+        (register.looked, register.uncounted) = (None, true);
+    }
+
     /// Begins a look at the record of shares if it is time for one.
     pub(crate) fn look_due(&self) -> bool {
         let mut register = lock(&self.register);
@@ -118,6 +127,7 @@ impl Progress {
             if register.decisions != decisions {
                 return;
             }
+            register.uncounted = false;
             register.standings = standings.into_iter().map(|standing| (standing.share.clone(), standing)).collect();
             register.derive();
             Arc::clone(&register.aside)
@@ -195,6 +205,7 @@ impl Progress {
             receipt.tallies().iter().for_each(|(share, tally)| register.wrote(share, tally));
             let grew = receipt.tallies().iter().filter(|(_, tally)| tally.bad + tally.aside > 0);
             let full = grew
+                .filter(|_| !register.uncounted)
                 .filter_map(|(share, _)| register.standings.get(share))
                 .find(|standing| limits.is_full(standing) && limits.irrefusable.contains(&standing.share));
             (Arc::clone(&register.aside), full.cloned())

@@ -202,6 +202,11 @@ impl Visit {
         self.moment().unread = true;
     }
 
+    /// Whether a part of the last request's body was not read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.moment().unread
+    }
+
     /// Nobody waits for what an answered client still sends.
     pub(super) fn stops(&self) {
         self.moment().unread = false;
