@@ -39,7 +39,7 @@ pub fn write(path: &Path, events: &[Event]) {
 /// Reads them back.
 ///
 /// # Panics
-/// If the file is not one of [`write`].
+/// If the file is not one of [`write()`].
 pub fn read(path: &Path) -> Vec<Event> {
     let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("open {}: {error}", path.display()));
     let lines = BufReader::new(GzDecoder::new(file)).lines().map(|line| line.expect("a line of text"));
