@@ -134,6 +134,7 @@ async fn every_key_and_every_size_leaves_a_right_screen() {
 
         tmux.press(&["C-c"]);
         let code = tmux.ended().await;
+        tmux.shows("all committed", SOON).await;
         let left = tmux.lines().join("\n");
         assert_eq!(code, "0", "{left}");
         // The screen from before is back, with what was said outside of the frames.

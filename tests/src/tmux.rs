@@ -9,6 +9,9 @@ use crate::wait::until;
 /// The farewell of a program that drains.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
+/// tmux 3.3 loses the exit code of a program now and then. What Ctrl-C asks of the program ends the shell only after it.
+const NOTES_ITS_CODE: &str = r#"trap : INT; "$@"; echo $? >"$0""#;
+
 /// A terminal of a tmux of its own. Dropped, it takes its program along.
 #[derive(Debug)]
 pub struct Tmux {
@@ -30,9 +33,14 @@ impl Tmux {
         std::fs::write(directory.path().join("settings"), settings).expect("write settings");
         let tmux = Tmux { directory, columns };
         let (columns, rows) = (columns.to_string(), rows.to_string());
-        let begin = ["new-session", "-d", "-x", &columns, "-y", &rows, "--"];
+        let code = tmux.code().display().to_string();
+        let begin = ["new-session", "-d", "-x", &columns, "-y", &rows, "--", "sh", "-c", NOTES_ITS_CODE, &code];
         tmux.run(&[&begin, words].concat());
         Some(tmux)
+    }
+
+    fn code(&self) -> std::path::PathBuf {
+        self.directory.path().join("code")
     }
 
     fn command(&self, arguments: &[&str]) -> Output {
@@ -108,18 +116,10 @@ impl Tmux {
     /// If it does not end in time.
     pub async fn ended(&self) -> String {
         until("the program in the terminal to end", ENDS_WITHIN, || async {
-            let told = self.run(&["display-message", "-p", "#{pane_dead} #{pane_dead_status}"]);
-            told.trim().strip_prefix("1 ").map(str::to_owned)
+            let code = std::fs::read_to_string(self.code()).ok()?;
+            code.strip_suffix('\n').map(str::to_owned)
         })
         .await
-    }
-
-    /// The process in the terminal.
-    ///
-    /// # Panics
-    /// If the terminal is gone.
-    pub fn pid(&self) -> u32 {
-        self.run(&["display-message", "-p", "#{pane_pid}"]).trim().parse().expect("a process id")
     }
 
     /// Closes the terminal while its program runs: the program is sent SIGHUP.
