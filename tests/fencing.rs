@@ -185,7 +185,11 @@ async fn an_owner_that_was_stopped_wakes_after_another_took_over() {
     let mut generator = Generator::new("stopped owner");
     let database = database().await;
     let setup = || {
-        let setup = Setup::new(&database).allow("leases are taken again").allow("the sink asks to wait");
+        let setup = Setup::new(&database)
+            .allow("leases are taken again")
+            .allow("braked")
+            .allow("database away")
+            .allow("stalled");
         setup.allow("must be mended").allow("kept leases locked for too long")
     };
     let (frozen, second) = (setup(), setup());
@@ -229,7 +233,7 @@ async fn an_owner_that_was_stopped_inside_a_copy_is_ended_by_whoever_wants_its_p
     let proxy = Proxy::start(&database).await;
     let setup = |setup: Setup| {
         let setup = setup.set("limits.lease_lock_seconds_max=2").allow("leases are taken again");
-        setup.allow("the sink asks to wait").allow("kept leases locked for too long")
+        setup.allow("braked").allow("database away").allow("stalled").allow("kept leases locked for too long")
     };
     let frozen = setup(Setup::embedded().set(&format!("postgres.url={}", proxy.url())));
     let second = setup(Setup::new(&database));

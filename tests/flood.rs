@@ -16,7 +16,7 @@ use sqlx::Row as _;
 
 const WITHIN: Duration = Duration::from_secs(60);
 /// What is logged of a flood on purpose, and when a store is resumed between a look and a write.
-const EXPECTED: [&str; 2] = ["too many bad events", "leases are taken again"];
+const EXPECTED: [&str; 3] = ["judge::tell: flooding", "too many bad events", "leases are taken again"];
 
 fn good(store: &str, range: std::ops::Range<u64>) -> Vec<Event> {
     let event = |n| Event { store: store.to_owned(), ..Event::create("uploads", &format!("in/{n}"), DAY_NS + n, 1) };

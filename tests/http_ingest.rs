@@ -405,10 +405,10 @@ async fn a_request_in_flight_is_finished_while_stopping() {
 }
 
 /// A file system of its own, so that it can really be full. `None` without the right to mount one.
-struct SmallDisk(std::path::PathBuf);
+pub(crate) struct SmallDisk(pub(crate) std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(at: std::path::PathBuf, bytes: &str) -> Option<Self> {
+    pub(crate) fn mount(at: std::path::PathBuf, bytes: &str) -> Option<Self> {
         std::fs::create_dir_all(&at).unwrap();
         let mut mount = std::process::Command::new("mount");
         mount
@@ -428,7 +428,7 @@ impl Drop for SmallDisk {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_named_and_appends_go_on_when_there_is_room_again() {
     let database = database().await;
-    let setup = Setup::new(&database).set("stream.partitions=1").allow("append failed").allow("partition");
+    let setup = Setup::new(&database).set("stream.partitions=1").allow("partition");
     let Some(disk) = SmallDisk::mount(setup.data_dir().join("stream"), "4m") else {
         println!("skipped: no right to mount a file system");
         return;

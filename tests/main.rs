@@ -27,6 +27,7 @@ mod kinesis_process;
 mod leases;
 mod lookup;
 mod migrations;
+mod operator;
 mod order_vectors;
 mod pace;
 mod parts;

@@ -294,7 +294,7 @@ async fn a_compression_bomb_over_http_is_refused_and_nothing_stops() {
 }
 
 /// Bytes that the pipeline can do nothing with, as NDJSON for the endpoint, which takes them.
-fn poison(count: usize) -> Vec<u8> {
+pub(crate) fn poison(count: usize) -> Vec<u8> {
     let (_, payload) = bad_payloads().into_iter().find(|(reason, _)| *reason == "bad_time").unwrap();
     [payload, b"\n".to_vec()].concat().repeat(count)
 }
@@ -322,7 +322,11 @@ async fn a_flood_of_bad_records_pauses_and_what_waits_behind_it_lands_on_resume(
     // One partition, so that the good ones are behind the bad ones; a watchdog that would bark within the test.
     let setup = ["stream.partitions=1", "limits.quarantine_window_records=10000", "limits.stall_seconds=1"];
     let setup = setup.iter().fold(Setup::new(&database), |setup, setting| setup.set(setting));
-    let setup = setup.set("pipeline.objects.batch_records_max=50").allow("too many bad events");
+    let setup = setup
+        .set("pipeline.objects.batch_records_max=50")
+        .allow("too many bad events")
+        .allow("halted")
+        .allow("flooding");
     let mut millstream = setup.start().await;
     let answer = millstream.post(poison(1_000)).await.unwrap();
     assert_eq!(answer.status, 202, "{}", answer.text());

@@ -10,7 +10,9 @@ use super::fleet::{Fleet, PATIENCE};
 use super::load::Load;
 
 /// What processes say of brokers that are away.
-const BROKEN: [&str; 5] = [
+const BROKEN: [&str; 6] = [
+    // The stream may be away for longer than its last acknowledged append.
+    "stream stopped",
     "the client that reads gets no answers",
     "the stream does not answer",
     "it is not known whether the topic is still there",

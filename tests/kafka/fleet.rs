@@ -15,13 +15,15 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) const SESSION: Duration = Duration::from_secs(6);
 
 /// What such a process says when others come and go.
-const EXPECTED: [&str; 7] = [
+const EXPECTED: [&str; 9] = [
     // A question that is given up while its COMMIT is under way is rolled back after it.
     "there is no transaction in progress",
     // A partition that was just made may have no leader yet.
     "the stream does not answer",
     "leases are taken again",
-    "the sink asks to wait",
+    "braked",
+    "database away",
+    "stalled",
     "kept leases locked for too long",
     "it is not known who owns the partitions now",
     "the group was not told our position",

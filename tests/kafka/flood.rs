@@ -23,7 +23,13 @@ async fn post(process: &Millstream, events: &[Event]) -> u16 {
 async fn every_process_puts_a_store_aside_that_one_of_them_sees_flooding() {
     let Some(kafka) = Kafka::shared().await else { return };
     let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 4).await;
-    let setup = || fleet.setup().allow("too many bad events").set("limits.quarantine_window_records=20000");
+    let setup = || {
+        fleet
+            .setup()
+            .allow("too many bad events")
+            .allow("judge::tell: flooding")
+            .set("limits.quarantine_window_records=20000")
+    };
     let processes = [setup().start().await, setup().start().await];
     let (mine, theirs) = (events("a", 0..20, 1), events("b", 0..200, 1));
     assert_eq!(post(&processes[0], &theirs[..100]).await, 202);

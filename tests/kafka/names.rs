@@ -14,7 +14,7 @@ async fn of_two_processes_with_one_name_one_gives_in_and_nothing_is_written_twic
     let fleet = Arc::new(Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await);
     let setup = || {
         let setup = fleet.setup().set("stream.kafka.instance=twin").allow("the group knows another member by our name");
-        setup.allow("another process has our name in the group").allow("the lane is halted").allow("kafka client:")
+        setup.allow("another process has our name in the group").allow("judge::tell: halted").allow("kafka client:")
     };
     let twins = [setup().start().await, setup().start().await];
     let load = Load::start(&fleet, Generator::new("kafka twins"), 1_000);

@@ -14,7 +14,9 @@ async fn a_rotated_password_is_waited_for_and_nothing_is_lost() {
     let running = setup
         .clone()
         .allow("the database must be mended")
-        .allow("the sink asks to wait")
+        .allow("braked")
+        .allow("database away")
+        .allow("stalled")
         .allow("a question was not answered")
         .allow("error occurred while testing the connection")
         .start()

@@ -25,7 +25,7 @@ async fn more_clients_than_server_connections_write_and_read() {
     let setup = setup.set("controller.record=controller.jsonl");
     // On a busy machine a look at a connection that goes back has met a limit of time.
     let driver = "error occurred while testing the connection";
-    let running = setup.clone().allow("the sink asks to wait").allow(driver).start().await;
+    let running = setup.clone().allow("braked").allow("database away").allow("stalled").allow(driver).start().await;
     database.execute(&format!("GRANT pg_monitor TO {}_app", database.name)).await;
     let mut generator = Generator::new("pooler");
     let events = generator.events(4_000);
@@ -57,7 +57,12 @@ async fn more_clients_than_server_connections_write_and_read() {
     sqlx::raw_sql("BEGIN; LOCK TABLE millstream.bucket_count").execute(&mut holder).await.unwrap();
     let late = generator.events(200);
     post(&running, &late).await;
-    running.logged("lock timeout", WITHIN).await;
+    until("the word of the database", WITHIN, || async {
+        let status = running.get("/v1/status").await.json();
+        let reason = status["reason"].as_str().unwrap_or_default();
+        (status["state"] == "braked" && reason.contains("lock timeout")).then_some(())
+    })
+    .await;
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
     running.caught_up(WITHIN).await;
     compare(&database, &Model::of(events.iter().chain(&late))).await;
@@ -88,7 +93,14 @@ async fn futures(running: &Millstream, paths: &[&str; 4]) -> [millstream_tests::
 async fn a_pooler_that_is_killed_under_load_loses_and_doubles_nothing() {
     let Some((database, mut bouncer, setup)) = behind(3).await else { return };
     let driver = "error occurred while testing the connection";
-    let running = setup.allow("the sink asks to wait").allow("a question was not answered").allow(driver).start().await;
+    let running = setup
+        .allow("braked")
+        .allow("database away")
+        .allow("stalled")
+        .allow("a question was not answered")
+        .allow(driver)
+        .start()
+        .await;
     let mut generator = Generator::new("pooler killed");
     let events = generator.events(3_000);
     let (mut there, mut cut) = (0, 0);

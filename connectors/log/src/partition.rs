@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -28,6 +29,8 @@ use crate::{SEGMENT_SUFFIX, lock, segment_path};
 const GROUP_FRAMES_MAX: usize = 8;
 /// The committer's work is shallow; the rest of the default 2 MiB would only be reserved.
 const STACK_BYTES: usize = 512 << 10;
+/// Between two lines of the log about the same failure: a full disk fails an append as often as it is tried.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -46,6 +49,8 @@ pub(crate) struct Partition {
     thread: Mutex<Option<JoinHandle<()>>>,
     progress: watch::Sender<u64>,
     group_bytes_max: usize,
+    /// When appends began to fail, and when the log was told of it last.
+    failing: Mutex<Option<(Instant, Instant)>>,
 }
 
 impl Partition {
@@ -90,6 +95,7 @@ impl Partition {
             thread: Mutex::new(None),
             progress,
             group_bytes_max,
+            failing: Mutex::default(),
         };
         if recovered.is_damaged {
             partition.examine(base)?;
@@ -174,17 +180,42 @@ impl Partition {
         match appended {
             Ok(offsets) => {
                 self.queue.resume();
+                self.tell_success();
                 self.progress.send_modify(|moves| *moves = moves.wrapping_add(1));
                 group.into_iter().zip(offsets).for_each(|(chunk, offset)| chunk.ticket.durable(offset));
             }
             Err(fault) => {
-                let cause_text = fault.source.to_string();
-                tracing::error!(error = %fault, cause = cause_text, "partition stopped, appends to it fail");
+                self.tell_failure(&fault);
                 let retry = fault.is_space();
                 let cause = Cause::Fault(fault);
                 self.queue.stop(&cause, retry);
                 group.into_iter().for_each(|chunk| chunk.ticket.fail(&cause));
             }
+        }
+    }
+}
+
+impl Partition {
+    fn tell_failure(&self, fault: &Fault) {
+        let now = Instant::now();
+        let mut failing = lock(&self.failing);
+        let (since, is_due) = match *failing {
+            Some((since, told)) => (since, now.duration_since(told) >= TELL_AGAIN),
+            None => (now, true),
+        };
+        if is_due {
+            let (cause, for_s) = (fault.source.to_string(), now.duration_since(since).as_secs());
+            tracing::error!(error = %fault, cause, for_s, "partition stopped, appends to it fail");
+            *failing = Some((since, now));
+        }
+    }
+
+    fn tell_success(&self) {
+        if let Some((since, _)) = lock(&self.failing).take() {
+            tracing::info!(
+                partition = self.place.partition, directory = %self.directory.display(), after_s = since.elapsed().as_secs(),
+                "the partition takes appends again"
+            );
         }
     }
 }

@@ -137,7 +137,7 @@ impl Writer {
             self.roll(index)?;
         }
         self.broken = None;
-        tracing::info!(file = %self.path.display(), offset = self.end, "partition mended, appends go on");
+        tracing::debug!(file = %self.path.display(), offset = self.end, "partition mended, appends are tried again");
         Ok(())
     }
 

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod advice;
+pub use advice::{Said, from_anywhere, quoted};
+
 mod template;
 pub use template::TEMPLATE;
 
@@ -62,6 +65,9 @@ pub struct Config {
     pub controller: Controller,
     /// Bounds.
     pub limits: Limits,
+    /// What a command needs beside the data directory to mean the same things.
+    #[serde(skip)]
+    pub said: Said,
 }
 
 /// The stream between producers and tables.
@@ -326,6 +332,7 @@ impl Default for Config {
             bridge: Vec::new(),
             controller: Controller::default(),
             limits: Limits::default(),
+            said: Said::default(),
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) async fn give(connection: &mut Connection, account: &PgConnectOptions
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *connection).await?;
         tracing::info!(role, "made the account that writes");
     }
-    if missing(connection, Some(role)).await?.is_empty() {
+    if missing(&mut *connection, Some(role)).await?.is_empty() {
         return Ok(());
     }
     let statements = statements(account).join("\n");
@@ -36,7 +36,7 @@ pub(crate) async fn give(connection: &mut Connection, account: &PgConnectOptions
 /// # Errors
 /// Of the database.
 pub(crate) async fn missing(
-    connection: &mut Connection,
+    connection: impl sqlx::PgExecutor<'_>,
     role: Option<&str>,
 ) -> Result<Vec<&'static Grant>, sqlx::Error> {
     let wanted: Vec<(&'static Grant, &str)> =
@@ -46,6 +46,7 @@ pub(crate) async fn missing(
         .bind(wanted.iter().map(|(grant, _)| grant.kind.word()).collect::<Vec<_>>())
         .bind(wanted.iter().map(|(grant, _)| grant.name).collect::<Vec<_>>())
         .bind(wanted.iter().map(|(_, privilege)| *privilege).collect::<Vec<_>>())
+        .persistent(false)
         .fetch_all(connection)
         .await?;
     let mut missing: Vec<&'static Grant> = lacking

@@ -26,6 +26,7 @@ mod count;
 mod objects;
 
 mod health;
+mod judge;
 mod look;
 mod metrics;
 mod probe;
@@ -103,12 +104,19 @@ struct App {
     places: Arc<Places>,
     subscriptions: Subscriptions,
     looks: Looks,
+    /// Since when everything stands as it does.
+    known: judge::Known,
     probe: Probe,
 }
 
 impl App {
     fn appends_in_flight(&self) -> usize {
         self.node.config.http.appends_max.saturating_sub(self.appends.available_permits())
+    }
+
+    /// Transactions that were committed, by all pipelines.
+    fn transactions(&self) -> u64 {
+        self.node.pipelines.iter().map(|running| running.progress.transactions()).sum()
     }
 
     /// The store of requests that name none: that of the first pipeline, where their events go.
@@ -176,7 +184,8 @@ pub async fn serve(node: Arc<Node>, door: Door) -> anyhow::Result<Server> {
         places: Places::new(&node.config.http),
         subscriptions: Subscriptions::default(),
         looks: Looks::new(&node),
-        probe: Probe::new(&node.connector),
+        known: judge::Known::default(),
+        probe: Probe::new(&node.connector, node.config.postgres.is_embedded()),
         node,
     });
 

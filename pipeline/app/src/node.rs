@@ -30,6 +30,9 @@ use crate::tables::{self, Tables};
 /// How long the farewell of idle connections may take at the end: a round trip each, where there is somebody to answer.
 const POOL_CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How far back rates are told from: longer than a transaction takes.
+const LOOK_BACK: Duration = Duration::from_secs(5);
+
 /// How old a password may be that a query is made with. A small file is read so often.
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
 
@@ -88,7 +91,8 @@ pub struct Running {
     pub quarantine: Arc<quarantine::Counts>,
     /// How many bad records are too many.
     pub flood: FloodLimits,
-    recent: Mutex<Option<Snapshot>>,
+    /// Two earlier looks, the older of them to compare with.
+    recent: Mutex<Option<(Snapshot, Snapshot)>>,
 }
 
 impl Running {
@@ -102,16 +106,16 @@ impl Running {
         self.source.assignment().borrow().iter().filter_map(lag).sum()
     }
 
-    /// The counters, and whether it keeps up compared with a look at least a second ago.
+    /// The counters, and whether it keeps up compared with a look some seconds ago, if there was one.
     pub fn look(&self) -> (Snapshot, u64, Verdict) {
         let now = self.progress.snapshot();
         let lag = self.lag_records(&now);
         let mut recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let earlier = recent.get_or_insert_with(|| now.clone());
+        let (earlier, later) = recent.get_or_insert_with(|| (now.clone(), now.clone()));
         let late = self.config.freshness * 4;
         let verdict = now.verdict(earlier, lag, late, millstream_engine::run::now_ms());
-        if now.at.saturating_duration_since(earlier.at) > Duration::from_secs(5) {
-            *earlier = now.clone();
+        if now.at.saturating_duration_since(later.at) > LOOK_BACK {
+            *earlier = std::mem::replace(later, now.clone());
         }
         (now, lag, verdict)
     }

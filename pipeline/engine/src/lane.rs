@@ -154,7 +154,7 @@ impl<C: Columns> Lane<'_, C> {
             self.progress.pipeline,
         );
         if self.progress.halt(partition, format!("{reason}; {go_on}")) {
-            tracing::error!(%partition, reason, go_on, "records were lost: the partition is halted");
+            tracing::error!(%partition, reason, "records were lost: the partition is halted");
         }
     }
 
@@ -180,13 +180,15 @@ impl<C: Columns> Lane<'_, C> {
                 self.progress.retried();
                 let asked = if let Recovery::Retry { after: Some(after) } = recovery { after } else { Duration::ZERO };
                 let wait = asked.max(backoff.next_wait());
-                tracing::warn!(doing, error = %cause, attempt = backoff.attempts(), wait_ms = wait.as_millis() as u64, "the sink asks to wait");
+                // The log of the whole process tells of what lasts.
+                tracing::debug!(doing, error = %cause, attempt = backoff.attempts(), wait_ms = wait.as_millis() as u64, "the sink asks to wait");
                 self.brake(cause, wait).await
             }
             Recovery::Alarm => {
                 self.progress.retried();
-                tracing::error!(doing, error = %cause, "the database must be mended; no record is lost, the pipeline waits");
-                self.brake(cause, self.limits.retry_cap).await
+                tracing::debug!(doing, error = %cause, "the database must be mended");
+                self.brake(format!("the database must be mended, nothing is lost: {cause}"), self.limits.retry_cap)
+                    .await
             }
             Recovery::Quarantine | Recovery::Halt => Err(Leave::Halted(cause)),
         }
@@ -198,8 +200,8 @@ impl<C: Columns> Lane<'_, C> {
             return Err(Leave::Halted(cause));
         }
         self.progress.retried();
-        tracing::warn!(error = %cause, attempt = backoff.attempts(), "the stream does not answer");
-        self.brake(cause, backoff.next_wait()).await
+        tracing::debug!(error = %cause, attempt = backoff.attempts(), "the stream does not answer");
+        self.brake(format!("the stream does not answer: {cause}"), backoff.next_wait()).await
     }
 
     async fn brake(&mut self, reason: String, wait: Duration) -> Result<(), Leave> {
@@ -211,8 +213,52 @@ impl<C: Columns> Lane<'_, C> {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line. A cause that the line has already, as many errors repeat theirs, is left out.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let said = cause.to_string();
+        if !line.contains(&said) {
+            line = format!("{line}: {said}");
+        }
+    }
+    without_place(&line)
+}
+
+/// Without the line of the database's own source that its driver adds, which is of no file that anybody here has.
+fn without_place(line: &str) -> String {
+    let mut parts = line.split(" at line ");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        if rest.len() == part.len() || !(rest.is_empty() || rest.starts_with(':')) {
+            kept += " at line ";
+            kept += part;
+        } else {
+            kept += rest;
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Said(&'static str, #[source] Option<Box<Said>>);
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let of = |outer, inner| chain(&Said(outer, Some(Box::new(Said(inner, None)))));
+        assert_eq!(
+            of("write a batch: refused (os error 111)", "refused (os error 111)"),
+            "write a batch: refused (os error 111)"
+        );
+        assert_eq!(of("write a batch", "no room"), "write a batch: no room");
+        let denied = "denied for table objects at line 3655";
+        assert_eq!(of(denied, "denied for table objects"), "denied for table objects");
+        assert_eq!(of("bad JSON at line 2 column 3", "bad"), "bad JSON at line 2 column 3");
+    }
 }

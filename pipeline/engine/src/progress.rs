@@ -19,6 +19,9 @@ use crate::source::{Partition, Position};
 use shares::Register;
 pub(crate) use shares::{SHARES_EVERY, Stop, ToPutAside};
 
+/// No rate is told of less time than this: a transaction may take as long.
+const RATE_WINDOW_MIN: Duration = Duration::from_secs(2);
+
 /// The shared counters of one pipeline.
 #[derive(Debug)]
 pub struct Progress {
@@ -285,6 +288,11 @@ impl Progress {
         self.stalls.fetch_add(1, Relaxed);
     }
 
+    /// Committed so far.
+    pub fn transactions(&self) -> u64 {
+        self.transactions.load(Relaxed)
+    }
+
     /// The counters now.
     pub fn snapshot(&self) -> Snapshot {
         let states: Vec<LaneState> = self.lanes.iter().map(|lane| lock(&lane.state).clone()).collect();
@@ -347,7 +355,8 @@ impl Snapshot {
 
     /// The verdict, given an earlier snapshot, how many records wait, and how late is late.
     pub fn verdict(&self, earlier: &Snapshot, lag_records: u64, late: Duration, now_ms: i64) -> Verdict {
-        let halted = self.dead.as_ref().or(self.paused.as_ref()).or_else(|| self.halted.values().next());
+        // The lane of a halted partition only says that it is.
+        let halted = self.paused.as_ref().or_else(|| self.halted.values().next()).or(self.dead.as_ref());
         if let Some(reason) = halted.cloned() {
             return Verdict::Halted { reason };
         }
@@ -357,6 +366,9 @@ impl Snapshot {
         let age_ms = self.oldest_ms.map_or(0, |at_ms| now_ms.saturating_sub(at_ms).max(0)) as u128;
         let is_late = lag_records > 0 && age_ms > late.as_millis();
         let rate = self.records_per_second(earlier);
+        if is_late && self.at.saturating_duration_since(earlier.at) < RATE_WINDOW_MIN {
+            return Verdict::CatchingUp { seconds_left: None };
+        }
         if is_late && rate <= 0.0 {
             return Verdict::Stalled;
         }

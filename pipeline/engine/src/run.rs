@@ -144,7 +144,8 @@ async fn keep<C: Columns>(
             left = flow(lane, &mut intake, &*decoder) => left,
             () = watchdog::stalled(state, has_lag, limits.stall) => {
                 progress.stalled();
-                tracing::warn!(lane = index, stall_s = limits.stall.as_secs(), "no progress although there is work: the lane is restarted");
+                // Persons hear of it where everything is judged, once for all lanes; so, too, of a halt.
+                tracing::info!(lane = index, stall_s = limits.stall.as_secs(), "no progress although there is work: the lane is restarted");
                 source.revive();
                 continue;
             }
@@ -158,7 +159,7 @@ async fn keep<C: Columns>(
             }
             Leave::Halted(reason) => {
                 if state.halt(&reason) {
-                    tracing::error!(lane = index, %reason, "the lane is halted");
+                    tracing::info!(lane = index, %reason, "the lane is halted");
                 }
                 // Somebody may have said how to go on.
                 if !changes(&mut share, DECISION_LOOK, &shutdown).await {

@@ -25,7 +25,7 @@ const DRAINING: &str = "draining ";
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// The endpoint waits 30 s for a disk.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// It asks its database for this answer, and waits a second or two for it.
+/// It asks its database for readiness, and waits a second or two for it; the state it answers from memory.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// No answer that a command asks for comes near it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -96,7 +96,13 @@ impl Client {
         Ok(None)
     }
 
-    /// The same, where nothing can be done without it.
+    /// The address of a process that ran on the data directory and does not listen any more, though it did not take
+    /// leave: one that ends in order takes its note away.
+    pub(super) fn gone(config: &Config) -> Option<SocketAddr> {
+        noted_address(&config.data_dir)
+    }
+
+    /// The same as [`Client::find`], where nothing can be done without it.
     pub(super) async fn expect(config: &Config) -> anyhow::Result<Client> {
         if let Some(pid) = draining(&config.data_dir) {
             bail!(
@@ -146,9 +152,22 @@ impl Client {
     pub(super) async fn ready(&self) -> anyhow::Result<Bytes> {
         let answer = self.send(Method::GET, "/readyz?for=queries", &[], Bytes::new());
         let answered = tokio::time::timeout(READY_WITHIN, answer).await;
-        let (_, body) = answered
-            .with_context(|| format!("{} did not answer within {} s", self.address, READY_WITHIN.as_secs()))??;
+        let (_, body) = answered.map_err(|_| self.is_silent())??;
         Ok(body)
+    }
+
+    /// How everything stands, as the process judges it. One that stands still takes the connection and says nothing.
+    pub(super) async fn state(&self) -> anyhow::Result<serde_json::Value> {
+        let asked = tokio::time::timeout(READY_WITHIN, self.get("/v1/status")).await;
+        asked.map_err(|_| self.is_silent())?
+    }
+
+    fn is_silent(&self) -> anyhow::Error {
+        anyhow::anyhow!(
+            "{} takes connections and does not answer within {} s: the process may be stopped (SIGSTOP), or the machine too busy",
+            self.address,
+            READY_WITHIN.as_secs()
+        )
     }
 
     /// Reads a JSON document.

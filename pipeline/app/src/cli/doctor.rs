@@ -4,12 +4,13 @@
 //! as long as it is looked at.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::client::Client;
 use super::screen;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::data_dir;
 
 mod machine;
@@ -22,6 +23,9 @@ mod stream;
 mod postgres;
 
 mod elsewhere;
+
+/// How long a look at a server may take, and at a private one that has to be started for it.
+const POSTGRES_WITHIN: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
 
 /// Options of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -72,10 +76,11 @@ pub(super) async fn run(args: &Args, loaded: &Loaded) -> anyhow::Result<ExitCode
     match data_dir::check(&config.data_dir) {
         Ok(()) => {
             let running = Client::find(config).await?;
+            // First, for what it says of itself is what counts.
+            checks.extend(stream::look(config, running.as_ref()).await);
             checks.extend(machine::look(config));
             checks.extend(tokens::look(config));
-            checks.extend(stream::look(config, running.as_ref()).await);
-            checks.extend(postgres::look(config).await);
+            checks.extend(database(config, running.is_some()).await);
         }
         // Nothing in it is looked at.
         Err(error) => {
@@ -101,6 +106,18 @@ pub(super) async fn run(args: &Args, loaded: &Loaded) -> anyhow::Result<ExitCode
         });
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks the database, which may take connections and say nothing.
+async fn database(config: &Config, runs: bool) -> Vec<Check> {
+    let within = if config.postgres.is_embedded() && !runs { POSTGRES_WITHIN.1 } else { POSTGRES_WITHIN.0 };
+    match tokio::time::timeout(within, postgres::look(config)).await {
+        Ok(found) => found,
+        Err(_) => {
+            let found = format!("PostgreSQL does not answer within {} s", within.as_secs());
+            vec![Check::bad("postgres", found, "is its process stopped, or its machine? look at its log")]
+        }
+    }
 }
 
 fn word(state: State) -> &'static str {

@@ -81,8 +81,8 @@ pub(super) fn shown(controller: &Value) -> String {
     let count = |path: &str| found(controller, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
     let linger = found(controller, "linger_ms").and_then(Value::as_f64).unwrap_or_default();
     let mut line = format!(
-        "{}: {} of {} to {} transactions at a time, of at most {} records, after at most {}",
-        text(controller, "limited_by").replace('_', " "),
+        "pace: {}. {} transactions at a time (may be {} to {}), batches of up to {} records, sent after {} at the latest",
+        limit(&text(controller, "limited_by")),
         count("concurrency"),
         count("concurrency_min"),
         count("concurrency_max"),
@@ -115,6 +115,27 @@ pub(super) fn shown(controller: &Value) -> String {
         );
     }
     line + "\n"
+}
+
+/// What is the limit, in words.
+fn limit(name: &str) -> String {
+    let known = match name {
+        "application_limited" => "limited by what arrives",
+        "partition_limited" => "limited by the lanes: there is a backlog, and no more lanes or partitions for it",
+        "database_limited" => "limited by the database, which writes no more however much it is given",
+        "concurrency_limited" => "limited by the number of transactions that is allowed",
+        "capped" => "limited by the cap on rows per second",
+        "braked" => "braked, because the database was overloaded, refused or did not answer",
+        "frozen" => "held where it is by the operator",
+        "halted" => "nothing is written until you decide",
+        "database_away" => "nothing is written, the database is away",
+        "stream_stopped" => "nothing arrives, the stream is stopped",
+        "flooding" => "a store is put aside, the others go on",
+        "stalled" => "nothing is written, although something waits",
+        "draining" => "what is in flight is finished",
+        other => return other.replace('_', " "),
+    };
+    known.to_owned()
 }
 
 fn figures(decision: &Value) -> String {

@@ -1,4 +1,5 @@
-//! `millstream status`: how the running process stands, in a table or as the JSON it answers.
+//! `millstream status`: how the running process stands, in a table or as the JSON it answers. Exits 1 if somebody has to
+//! do something.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ pub struct Args {
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     if let Some(pid) = client::draining(&config.data_dir) {
         if args.json {
-            screen::print_json(&json!({ "draining": true, "process": pid }))?;
+            screen::print_json(&json!({ "state": "draining", "well": true, "draining": true, "process": pid }))?;
         } else {
             screen::print(&format!(
                 "draining: process {pid} finishes what is in flight, takes no more requests, and ends"
@@ -45,7 +46,7 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     }
     let client = Client::expect(config).await?;
     loop {
-        let status = client.get("/v1/status").await?;
+        let status = client.state().await?;
         if args.watch && std::io::stdout().is_terminal() {
             screen::print_part(CLEAR);
         }
@@ -58,7 +59,8 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
             }
         }
         if !args.watch {
-            return Ok(ExitCode::SUCCESS);
+            let is_well = found(&status, "well").and_then(Value::as_bool).unwrap_or(false);
+            return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         tokio::select! {
             () = tokio::time::sleep(WATCH_EVERY) => {}
@@ -85,13 +87,9 @@ fn shown(client: &Client, status: &Value) -> String {
     let pipelines = status.get("pipelines").and_then(Value::as_array);
     for pipeline in pipelines.into_iter().flatten() {
         rows.push(row(pipeline));
-        notes.extend(note(pipeline));
+        notes.extend(note(status, pipeline));
     }
-    let mut text = format!("millstream at {}\n", client.address);
-    if found(status, "draining").and_then(Value::as_bool) == Some(true) {
-        text += "draining: it leaves soon; events are still taken\n";
-    }
-    text += &format!("\n{}", screen::table(&rows));
+    let mut text = format!("millstream at {}: {}\n\n{}", client.address, state(status), screen::table(&rows));
     text += &format!("\n{}", database(status));
     if let Some(controller) = found(status, "controller") {
         text += &format!("\n{}", pace::shown(controller));
@@ -105,6 +103,24 @@ fn shown(client: &Client, status: &Value) -> String {
         text += &format!("\nthis command's token is for {} only and sees no more", limits.join(", "));
     }
     text
+}
+
+/// The whole in words: the state, since when, why, and what to do next.
+fn state(status: &Value) -> String {
+    let mut words = text(status, "state").replace('_', " ");
+    if let Some(left) = found(status, "seconds_left").and_then(Value::as_f64) {
+        words += &format!(", {} left", screen::seconds(left));
+    }
+    if let Some(lasts) = found(status, "for_seconds").and_then(Value::as_f64) {
+        words += &format!(" for {}, since {}", screen::seconds(lasts), text(status, "since"));
+    }
+    if found(status, "reason").is_some() {
+        words += &format!("\n{}", text(status, "reason"));
+    }
+    if found(status, "next").is_some() {
+        words += &format!("\nnext: {}", text(status, "next"));
+    }
+    words
 }
 
 /// One line for each partition of each pipeline.
@@ -130,7 +146,7 @@ fn partitions(status: &Value) -> String {
 
 fn database(status: &Value) -> String {
     if found(status, "postgres.reachable").and_then(Value::as_bool) == Some(false) {
-        return format!("the database does not answer: {}", text(status, "postgres.error"));
+        return format!("no figures of the tables: {}", text(status, "postgres.error"));
     }
     let count = |path| found(status, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
     let memory = found(status, "process.resident_bytes").and_then(Value::as_u64);
@@ -159,12 +175,8 @@ fn row(pipeline: &Value) -> Vec<String> {
 
 /// The verdict in words, with the time left.
 fn verdict(pipeline: &Value) -> String {
-    let word = match found(pipeline, "verdict") {
-        Some(Value::String(word)) => screen::escape(word),
-        Some(object) => text(object, "verdict"),
-        None => return dash(),
-    };
-    let left = found(pipeline, "verdict.seconds_left").or_else(|| found(pipeline, "seconds_left"));
+    let word = text(pipeline, "verdict");
+    let left = found(pipeline, "seconds_left");
     match left.and_then(Value::as_f64) {
         Some(left) => format!("{}, {} left", word.replace('_', " "), screen::seconds(left)),
         None => word.replace('_', " "),
@@ -172,16 +184,21 @@ fn verdict(pipeline: &Value) -> String {
 }
 
 /// What a person should know beside the numbers, with the command that helps.
-fn note(pipeline: &Value) -> Vec<String> {
+fn note(status: &Value, pipeline: &Value) -> Vec<String> {
     let name = text(pipeline, "name");
     let mut notes = Vec::new();
-    let reason = found(pipeline, "verdict.reason").or_else(|| found(pipeline, "reason")).and_then(Value::as_str);
-    if let Some(reason) = reason {
-        notes.push(format!("{name}: {}", screen::escape(reason)));
+    // What is true of everything was said above.
+    if found(pipeline, "reason").is_some() && found(pipeline, "reason") != found(status, "reason") {
+        notes.push(format!("{name}: {}", text(pipeline, "reason")));
+        if found(pipeline, "next").is_some() {
+            notes.push(format!("{name}, next: {}", text(pipeline, "next")));
+        }
     }
-    for (partition, reason) in found(pipeline, "halted").and_then(Value::as_object).into_iter().flatten() {
-        let reason = reason.as_str().map(screen::escape).unwrap_or_default();
-        notes.push(format!("{name}, partition {} is halted: {reason}", screen::escape(partition)));
+    let halted: Vec<String> = found(pipeline, "halted")
+        .and_then(Value::as_object)
+        .map_or_else(Vec::new, |halted| halted.keys().map(|partition| screen::escape(partition)).collect());
+    if !halted.is_empty() {
+        notes.push(format!("{name}: halted are partitions {}", halted.join(", ")));
     }
     let damages = found(pipeline, "damages").and_then(|damages| Vec::<Damaged>::deserialize(damages).ok());
     // A halted one has said so above.

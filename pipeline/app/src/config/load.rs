@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::overrides::{self, Override};
 use super::problem::{Origin, Problem, Problems};
-use super::{Config, check, file, template};
+use super::{Config, Said, check, file, template};
 
 /// The file that is read if it is there and no other is named.
 pub const FILE_NAME: &str = "millstream.toml";
@@ -83,7 +83,8 @@ pub fn load(layers: &Layers) -> Result<Loaded, Problems> {
     if let Ok(pipelines) = Value::try_from(&config.pipeline) {
         values.insert("pipeline".to_owned(), pipelines);
     }
-    let loaded = Loaded { config, file, values, origins };
+    let mut loaded = Loaded { config, file, values, origins };
+    loaded.config.said = Said::of(&loaded);
     let wrong = check::check(&loaded.config);
     if wrong.is_empty() {
         return Ok(loaded);

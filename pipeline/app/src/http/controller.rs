@@ -9,14 +9,15 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{MethodRouter, get};
 use millstream_engine::concurrency::Settings;
-use millstream_engine::gate::{Gate, Standing};
+use millstream_engine::gate::Standing;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::Shared;
 use super::access::Access;
 use super::decisions::{self, Decision};
+use super::judge;
 use super::problem::Problem;
+use super::{App, Shared};
 
 /// As many decisions as one reads at a glance.
 const DECISIONS: usize = 5;
@@ -27,7 +28,7 @@ const BODY_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug, Serialize)]
 pub(super) struct Controller {
     /// What keeps the process from writing more.
-    limited_by: Standing,
+    limited_by: Limit,
     /// Transactions at a time.
     concurrency: usize,
     /// The fewest and the most: this process's part, where processes share a bound.
@@ -95,12 +96,30 @@ impl From<&Settings> for Limits {
     }
 }
 
+/// What keeps the process from writing more: the pace, or what is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Limit {
+    Pace(Standing),
+    State(judge::State),
+}
+
+/// Where something is wrong, that is the limit, whatever the controller sees; and who is behind has something to write.
+fn limited_by(state: judge::State, standing: Standing) -> Limit {
+    match (state, standing) {
+        (judge::State::CatchingUp, Standing::ApplicationLimited) => Limit::Pace(Standing::PartitionLimited),
+        (judge::State::KeepingUp | judge::State::CatchingUp | judge::State::Frozen, standing) => Limit::Pace(standing),
+        (state, _) => Limit::State(state),
+    }
+}
+
 impl Controller {
-    pub(super) fn of(gate: &Gate) -> Self {
+    pub(super) fn of(app: &App) -> Self {
+        let gate = &app.node.gate;
         let look = gate.look();
         let [limits, configured] = [&look.settings, &look.configured].map(Limits::from);
         Controller {
-            limited_by: look.standing,
+            limited_by: limited_by(judge::whole(app).state, look.standing),
             concurrency: look.pace.concurrency,
             concurrency_min: look.limits.0,
             concurrency_max: look.limits.1,
@@ -158,7 +177,7 @@ pub(super) fn route() -> MethodRouter<Shared> {
 
 async fn look(State(app): State<Shared>, Extension(access): Extension<Access>) -> Result<Json<Controller>, Problem> {
     access.every_store()?;
-    Ok(Json(Controller::of(&app.node.gate)))
+    Ok(Json(Controller::of(&app)))
 }
 
 async fn change(
@@ -196,7 +215,7 @@ async fn change(
             "the operator has set the controller's limits"
         );
     }
-    Ok(Json(Controller::of(gate)))
+    Ok(Json(Controller::of(&app)))
 }
 
 #[cfg(test)]

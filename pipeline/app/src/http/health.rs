@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::access::Access;
 use super::asked::Asked;
+use super::judge;
 use super::problem::Problem;
 use super::{App, Shared};
 
@@ -44,7 +45,7 @@ impl Appends {
         *last = error.map(|error| (Instant::now(), error.to_owned()));
     }
 
-    fn failing(&self) -> Option<String> {
+    pub(super) fn failing(&self) -> Option<String> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().filter(|(at, _)| at.elapsed() < FAILED_FOR).map(|(_, error)| error.clone())
     }
@@ -63,6 +64,12 @@ pub(super) struct Health {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     r#for: Option<Purpose>,
+    /// How everything stands, in the word of `/v1/status`; it decides nothing here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<judge::State>,
+    /// Whether nobody has to do anything, as there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    well: Option<bool>,
     checks: BTreeMap<&'static str, Check>,
 }
 
@@ -77,7 +84,7 @@ struct Check {
 
 /// Answers as long as the process runs its tasks.
 pub(super) async fn alive() -> Json<Health> {
-    Json(Health { status: "ok", r#for: None, checks: BTreeMap::new() })
+    Json(Health { status: "ok", r#for: None, state: None, well: None, checks: BTreeMap::new() })
 }
 
 /// Each check by name; 503 when one that decides fails.
@@ -87,9 +94,9 @@ pub(super) async fn ready(
     Asked(Parameters { r#for: purpose }): Asked<Parameters>,
 ) -> Result<(StatusCode, Json<Health>), Problem> {
     if purpose == Purpose::Queries {
-        app.looks.heard(app.probe.ask().await);
+        app.looks.heard(app.probe.ask().await, app.transactions());
     }
-    let mut health = judge(&app, purpose);
+    let mut health = checked(&app, purpose);
     if !access.sees_everything() {
         // Names of servers, files and topics are not for everybody.
         for check in health.checks.values_mut() {
@@ -102,20 +109,14 @@ pub(super) async fn ready(
 
 /// Whether it is ready, from what is known without asking anybody.
 pub(super) fn is_ready(app: &App, purpose: Purpose) -> bool {
-    judge(app, purpose).status == "ok"
+    checked(app, purpose).status == "ok"
 }
 
-fn judge(app: &App, purpose: Purpose) -> Health {
+fn checked(app: &App, purpose: Purpose) -> Health {
     let node = &app.node;
     let draining = node.draining.is_cancelled();
     let lifecycle = if draining { "draining: what is in flight is finished, nothing new is taken" } else { "running" };
-    let stopped = match node.stream.log() {
-        Some(log) => log
-            .stopped()
-            .first()
-            .map(|(topic, partition, cause)| format!("topic {topic}, partition {partition}: {cause}")),
-        None => app.appends_ended.failing(),
-    };
+    let stopped = judge::stopped(app).map(|stopped| stopped.reason);
     let takes_appends = stopped.is_none();
     let stream = stopped.unwrap_or_else(|| "takes appends".to_owned());
     let database = app.looks.database();
@@ -133,5 +134,12 @@ fn judge(app: &App, purpose: Purpose) -> Health {
         ("database", Check { ok: database.reachable && unready.is_none(), decides: !events, detail: answers }),
     ]);
     let ok = checks.values().all(|check| check.ok || !check.decides);
-    Health { status: if ok { "ok" } else { "unavailable" }, r#for: Some(purpose), checks }
+    let judged = judge::whole(app);
+    Health {
+        status: if ok { "ok" } else { "unavailable" },
+        r#for: Some(purpose),
+        state: Some(judged.state),
+        well: Some(judged.well),
+        checks,
+    }
 }

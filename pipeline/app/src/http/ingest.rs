@@ -16,13 +16,13 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use millstream_connectors::sinks::stream::{Append, AppendError};
+use millstream_connectors::sinks::stream::{Append, AppendError, NewRecord};
 use serde::{Deserialize, Serialize};
 
-use super::Shared;
 use super::access::Access;
 use super::asked::Asked;
 use super::problem::{Problem, shortened};
+use super::{App, Shared};
 use crate::node::Running;
 pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};
@@ -84,25 +84,10 @@ pub(super) async fn events(
     app.counts.refused.inc_by(refused as u64);
     app.counts.of_store(&named, 0, refused as u64);
     if accepted > 0 {
-        let Ok(_permit) = app.appends.try_acquire() else {
-            let detail =
-                format!("{} requests append already (http.appends_max); send again", app.node.config.http.appends_max);
-            return Err(Problem::too_many(detail));
-        };
-        match tokio::time::timeout(APPEND_TIMEOUT, stream.append(taken.records)).await {
-            Ok(Ok(())) => app.appends_ended.ended(None),
-            Ok(Err(error)) => {
-                // A record that is refused says nothing of others.
-                if !matches!(error, AppendError::Refused(_)) {
-                    app.appends_ended.ended(Some(&error.to_string()));
-                }
-                return Err(not_stored(&error));
-            }
-            Err(_) => {
-                app.appends_ended.ended(Some("an append was not confirmed in time"));
-                return Err(too_slow());
-            }
-        }
+        append(&app, stream, taken.records).await.inspect_err(|_| {
+            app.counts.refused.inc_by(accepted as u64);
+            app.counts.of_store(&named, 0, accepted as u64);
+        })?;
     }
     app.counts.accepted.inc_by(accepted as u64);
     app.counts.of_store(&named, accepted as u64, 0);
@@ -117,6 +102,32 @@ pub(super) async fn events(
         return Ok(StatusCode::ACCEPTED.into_response());
     }
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+/// Returns once they are on disk.
+async fn append(app: &App, stream: &dyn Append, records: Vec<NewRecord>) -> Result<(), Problem> {
+    let Ok(_permit) = app.appends.try_acquire() else {
+        let detail =
+            format!("{} requests append already (http.appends_max); send again", app.node.config.http.appends_max);
+        return Err(Problem::too_many(detail));
+    };
+    match tokio::time::timeout(APPEND_TIMEOUT, stream.append(records)).await {
+        Ok(Ok(())) => {
+            app.appends_ended.ended(None);
+            Ok(())
+        }
+        Ok(Err(error)) => {
+            // A record that is refused says nothing of others.
+            if !matches!(error, AppendError::Refused(_)) {
+                app.appends_ended.ended(Some(&error.to_string()));
+            }
+            Err(not_stored(&error))
+        }
+        Err(_) => {
+            app.appends_ended.ended(Some("an append was not confirmed in time"));
+            Err(too_slow())
+        }
+    }
 }
 
 /// The stream of a topic; without one, that of the first pipeline that reads the stream.
@@ -152,7 +163,8 @@ fn too_slow() -> Problem {
 }
 
 fn not_stored(error: &AppendError) -> Problem {
-    tracing::warn!(%error, "an append failed");
+    // The log tells of a stream that is stopped, once for all requests.
+    tracing::debug!(%error, "an append failed");
     let again = "send all events again once it is mended: those that were stored already do no harm";
     match error {
         AppendError::Closed => draining(),

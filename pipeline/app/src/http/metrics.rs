@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use super::access::Access;
 use super::health::{self, Purpose};
+use super::judge::{self, State as Judged};
 use super::problem::Problem;
 use super::{App, Shared, process, status};
 use crate::node::Running;
@@ -283,7 +284,28 @@ impl Everything {
         let ready = ready.map(|(name, purpose)| {
             (vec![("for", name.to_owned())], f64::from(u8::from(health::is_ready(&self.0, purpose))))
         });
-        out.gauge("millstream_ready", "1 if events are taken, or questions can be answered", ready)
+        out.gauge("millstream_ready", "1 if events are taken, or questions can be answered", ready)?;
+        let app = &self.0;
+        let is = |states: &dyn Fn(Judged) -> Vec<(&'static str, String)>, now: Judged| {
+            Judged::ALL.map(|state| (states(state), f64::from(u8::from(state == now))))
+        };
+        let now = judge::whole(app);
+        let whole = is(&|state| vec![("state", state.as_str().to_owned())], now.state);
+        out.gauge("millstream_state", "1 for the state in which everything is", whole)?;
+        let pipelines = app.node.pipelines.iter().enumerate().flat_map(|(index, running)| {
+            let (now, lag_records, verdict) = running.look();
+            let judged = judge::pipeline(app, index, running, (&now, lag_records, verdict));
+            let label = ("pipeline", running.config.name.clone());
+            is(&|state| vec![label.clone(), ("state", state.as_str().to_owned())], judged.state)
+        });
+        out.gauge("millstream_pipeline_state", "1 for the state in which a pipeline is", pipelines)?;
+        let help = "1 if nobody has to do anything: it keeps up, catches up, is held by the operator, or drains";
+        out.gauge("millstream_well", help, [(vec![], f64::from(u8::from(now.well)))])?;
+        let help = "1 if the stream takes no events";
+        let stopped = f64::from(u8::from(judge::stopped(app).is_some()));
+        out.gauge("millstream_stream_stopped", help, [(vec![], stopped)])?;
+        let reachable = f64::from(u8::from(app.looks.database().reachable));
+        out.gauge("millstream_database_reachable", "1 if the database answered last", [(vec![], reachable)])
     }
 
     fn controller(&self, out: &mut Out<'_>) -> fmt::Result {

@@ -14,11 +14,15 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::query;
+use crate::grants;
 
 /// Load balancers ask every few seconds and give up after about one. The counters are a few rows for each bucket.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 /// Answers are shared for this long, so that many probes at a time ask the database once.
 const FRESH: Duration = Duration::from_millis(500);
+/// How often it is asked whether the account still has its grants: a person who revokes one, or forgets one, hears of it
+/// before the next event does, and the catalogue is asked for a few dozen privileges.
+const GRANTS_EVERY: Duration = Duration::from_secs(5);
 
 /// Objects, their known bytes, and how many have no known size.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -38,15 +42,37 @@ pub(super) struct Counted {
     pub(super) all: Totals,
     /// Of the first 1,000 stores.
     pub(super) stores: BTreeMap<String, Totals>,
+    /// What the account lacks to write, as the statement that gives it.
+    pub(super) lacking: Option<String>,
 }
 
-/// What was counted, or why nothing was, in words for people.
-pub(super) type Answer = Result<Counted, String>;
+/// What was counted, or why nothing was.
+pub(super) type Answer = Result<Counted, Failure>;
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// In words for people.
+    pub(super) said: String,
+    /// Whether the database answers, and refuses: the account may not ask, or the tables are not what they were.
+    pub(super) is_refusal: bool,
+}
+
+impl Failure {
+    fn of(error: &sqlx::Error, said: String) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code());
+        // A server that starts, stops or was told to end this answers in SQLSTATE class 57, and is away all the same.
+        let is_refusal = code.is_some_and(|code| !code.starts_with("57"));
+        Failure { said, is_refusal }
+    }
+}
 
 /// A connection for these questions alone.
 #[derive(Debug)]
 pub(super) struct Probe {
     connector: Connector,
+    /// The account of a server elsewhere; the private one is ours.
+    account: Option<String>,
     last: Mutex<Last>,
 }
 
@@ -55,11 +81,19 @@ struct Last {
     /// Absent while it is asked: what is given up in the middle is not used again.
     connection: Option<PgConnection>,
     answered: Option<(Instant, Answer)>,
+    /// When the grants were looked at, and what was lacking.
+    grants: Option<(Instant, Option<String>)>,
 }
 
 impl Probe {
-    pub(super) fn new(connector: &Connector) -> Self {
-        Probe { connector: connector.clone().application_name("millstream probe"), last: Mutex::default() }
+    /// For a server elsewhere, or for the private one.
+    pub(super) fn new(connector: &Connector, is_embedded: bool) -> Self {
+        let account = connector.options().ok().filter(|_| !is_embedded);
+        Probe {
+            account: account.map(|account| account.get_username().to_owned()),
+            connector: connector.clone().application_name("millstream probe"),
+            last: Mutex::default(),
+        }
     }
 
     /// Asks the database, or repeats what it said a moment ago. Takes [`TIMEOUT`] at most, and as long again where
@@ -72,32 +106,67 @@ impl Probe {
             return answer.clone();
         }
         let connection = last.connection.take();
-        let asked = tokio::time::timeout(TIMEOUT, self.count(connection)).await;
+        let grants = last.grants.take();
+        let asked = tokio::time::timeout(TIMEOUT, self.look(connection, grants)).await;
         let answer = match asked {
-            Ok(Ok((counted, connection))) => {
+            Ok(Ok((counted, connection, grants))) => {
                 last.connection = Some(connection);
+                last.grants = grants;
                 Ok(counted)
             }
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs())),
+            Err(_) => {
+                let said = format!("no answer within {} s", TIMEOUT.as_secs());
+                Err(Failure { said, is_refusal: false })
+            }
         };
         last.answered = Some((Instant::now(), answer.clone()));
         answer
     }
 
-    async fn count(&self, open: Option<PgConnection>) -> Result<(Counted, PgConnection), String> {
+    /// Counts, and now and then looks at the grants.
+    async fn look(
+        &self,
+        open: Option<PgConnection>,
+        grants: Option<(Instant, Option<String>)>,
+    ) -> Result<(Counted, PgConnection, Option<(Instant, Option<String>)>), Failure> {
+        let (mut counted, mut connection) = self.count(open).await?;
+        let Some(account) = &self.account else { return Ok((counted, connection, None)) };
+        let grants = match grants {
+            Some((at, None)) if at.elapsed() < GRANTS_EVERY => (at, None),
+            _ => {
+                let lacking = lacking(&mut connection, account).await;
+                (Instant::now(), lacking.map_err(|error| Failure::of(&error, cause(&error)))?)
+            }
+        };
+        counted.lacking.clone_from(&grants.1);
+        Ok((counted, connection, Some(grants)))
+    }
+
+    async fn count(&self, open: Option<PgConnection>) -> Result<(Counted, PgConnection), Failure> {
         if let Some(mut open) = open {
             match count(&mut open).await {
                 Ok(counted) => return Ok((counted, open)),
-                Err(error) if error.as_database_error().is_some() => return Err(cause(&error)),
+                Err(error) if error.as_database_error().is_some() => return Err(Failure::of(&error, cause(&error))),
                 // The server has restarted since, as a rule: a new connection tells whether it is back.
                 Err(error) => tracing::debug!(%error, "the probe's connection is gone"),
             }
         }
         let mut connection = self.connector.connect_direct().await.map_err(|error| refused(&error))?;
-        let counted = count(&mut connection).await.map_err(|error| cause(&error))?;
+        let counted = count(&mut connection).await.map_err(|error| Failure::of(&error, cause(&error)))?;
         Ok((counted, connection))
     }
+}
+
+/// What the account lacks, as the first of the statements that give it.
+async fn lacking(connection: &mut PgConnection, account: &str) -> Result<Option<String>, sqlx::Error> {
+    // In a transaction, for the sake of poolers.
+    let mut transaction = connection.begin_with("BEGIN READ ONLY").await?;
+    let missing = grants::missing(&mut *transaction, None).await?;
+    transaction.commit().await?;
+    let more = missing.len().saturating_sub(1);
+    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    Ok(missing.first().map(|grant| format!("{}{more}", grant.statement(account))))
 }
 
 async fn count(connection: &mut PgConnection) -> Result<Counted, sqlx::Error> {
@@ -121,10 +190,10 @@ async fn count(connection: &mut PgConnection) -> Result<Counted, sqlx::Error> {
 }
 
 /// Why there is no connection, once.
-fn refused(error: &ConnectError) -> String {
+fn refused(error: &ConnectError) -> Failure {
     match error {
-        ConnectError::Refused { why, source } => format!("{why}: {}", cause(source)),
-        other => other.to_string(),
+        ConnectError::Refused { why, source } => Failure::of(source, format!("{why}: {}", cause(source))),
+        other => Failure { said: other.to_string(), is_refusal: false },
     }
 }
 

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse as _, Response};
+use millstream_engine::Snapshot;
 use millstream_engine::histogram::Reading;
-use millstream_engine::{Snapshot, Verdict};
 use serde::Serialize;
 
 use super::access::{Access, Standing, Tokens};
 use super::controller::Controller;
 use super::damage::Damaged;
+use super::judge::{self, Judgement, State as Judged};
 use super::probe::Totals;
 use super::subscriptions::Pending;
 use super::{App, Shared, process};
@@ -26,6 +27,9 @@ pub(super) use part::Part;
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
     version: &'static str,
+    /// How everything stands, in one word; with since when, why, and what to do next.
+    #[serde(flatten)]
+    state: Judgement,
     draining: bool,
     data_dir: String,
     process: process::Usage,
@@ -76,8 +80,10 @@ struct Pipeline {
     name: String,
     topic: String,
     store: String,
+    /// The state, by its old name.
+    verdict: Judged,
     #[serde(flatten)]
-    verdict: Verdict,
+    judgement: Judgement,
     uptime_seconds: f64,
     records: u64,
     written: u64,
@@ -194,8 +200,9 @@ fn everything(app: &App) -> Status {
     let pipelines = node.pipelines.iter().enumerate().map(|(index, running)| pipeline(app, index, running));
     Status {
         version: env!("CARGO_PKG_VERSION"),
+        state: judge::whole(app),
         draining: node.draining.is_cancelled(),
-        data_dir: node.config.data_dir.display().to_string(),
+        data_dir: data_dir(&node.config.data_dir),
         process: process::usage(),
         http: Http {
             accepted_events: app.counts.accepted.get(),
@@ -208,9 +215,14 @@ fn everything(app: &App) -> Status {
         },
         postgres: postgres(app),
         pipelines: pipelines.collect(),
-        controller: Controller::of(&node.gate),
+        controller: Controller::of(app),
         bridges: node.bridges.iter().map(bridge).collect(),
     }
+}
+
+/// As it can be found from any directory.
+fn data_dir(path: &std::path::Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 fn postgres(app: &App) -> Postgres {
@@ -225,13 +237,15 @@ fn bridge(carrier: &Carrier) -> Bridge {
 
 fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
     let (now, lag_records, verdict) = running.look();
+    let judgement = judge::pipeline(app, index, running, (&now, lag_records, verdict));
     let recent = recent(&now, app.looks.earlier(index).as_deref());
     let text = |map: BTreeMap<_, _>| map.into_iter().collect();
     Pipeline {
         name: running.config.name.clone(),
         topic: running.config.topic().to_owned(),
         store: running.config.store.clone(),
-        verdict,
+        verdict: judgement.state,
+        judgement,
         uptime_seconds: now.uptime.as_secs_f64(),
         records: now.records,
         written: now.written,
@@ -306,12 +320,13 @@ fn partitions(running: &Running, now: &Snapshot) -> Vec<Partition> {
 
 /// Age of the oldest record that is not in the tables.
 pub(super) fn lag_seconds(app: &App, index: usize, now: &Snapshot, lag_records: u64) -> Option<f64> {
+    let age = |at_ms: i64| millstream_engine::run::now_ms().saturating_sub(at_ms).max(0) as f64 / 1000.0;
     if lag_records == 0 {
-        return Some(0.0);
+        // An alert must not fall silent because nobody can say how much waits.
+        return Some(app.looks.blind_since_ms(index).map_or(0.0, age));
     }
     let oldest_ms = now.oldest_ms.into_iter().chain(app.looks.oldest_unwritten_ms(index)).min()?;
-    let age_ms = millstream_engine::run::now_ms().saturating_sub(oldest_ms).max(0);
-    Some(age_ms as f64 / 1000.0)
+    Some(age(oldest_ms))
 }
 
 fn recent(now: &Snapshot, earlier: Option<&Snapshot>) -> Recent {

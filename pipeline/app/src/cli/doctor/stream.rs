@@ -1,10 +1,13 @@
 //! The embedded stream and the HTTP endpoint, through the process that runs them if there is one.
 
-use millstream_log::Error;
+use std::path::Path;
 
-use super::Check;
-use crate::cli::client::Client;
-use crate::config::{Config, StreamKind};
+use millstream_log::Error;
+use serde_json::Value;
+
+use super::{Check, State};
+use crate::cli::client::{self, Client};
+use crate::config::{Config, StreamKind, quoted};
 use crate::http::damage::Damaged;
 use crate::http::stream::Described;
 use crate::node;
@@ -13,7 +16,14 @@ use crate::stream::Visit;
 pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check> {
     match running {
         Some(client) => {
-            let mut checks = ask(client).await;
+            let mut checks = state(config, client).await;
+            let is_judged = checks.iter().any(|check| check.name == "state");
+            let answers = ask(client, is_judged).await;
+            if answers.iter().any(|check| check.state == State::Bad) && !is_judged {
+                // That says why nothing is known of it, too.
+                checks.clear();
+            }
+            checks.extend(answers);
             match config.stream.kind {
                 StreamKind::Log => checks.extend(damages_there(config, client).await),
                 StreamKind::Kafka => checks.extend(kafka(config).await),
@@ -22,19 +32,69 @@ pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check
             checks
         }
         None => {
+            if let Some(pid) = client::draining(&config.data_dir) {
+                let found = format!("draining: process {pid} finishes what is in flight, and ends");
+                return vec![Check::good("state", found)];
+            }
             let mut checks = match config.stream.kind {
                 StreamKind::Log => log(config),
                 StreamKind::Kafka => kafka(config).await,
                 StreamKind::Kinesis => Vec::new(),
             };
             checks.push(port(config).await);
+            if let Some(address) = Client::gone(config) {
+                let found = format!("it answered at {address} and has ended without a drain");
+                checks.insert(0, Check::bad("running process", found, config.command("run")));
+            }
             checks
         }
     }
 }
 
-/// What the process says of itself.
-async fn ask(client: &Client) -> Vec<Check> {
+/// How the process judges itself; and whether it is the one that was meant.
+async fn state(config: &Config, client: &Client) -> Vec<Check> {
+    let name = "running process";
+    let status = match client.state().await {
+        Ok(status) => status,
+        // A token that may not ask, or no millstream: the next question tells.
+        Err(error) => {
+            let mend = config.command("status");
+            return vec![Check::note(name, format!("its state is not known: {error:#}"), mend)];
+        }
+    };
+    let text = |name: &str| status.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut checks = Vec::new();
+    let theirs = text("data_dir");
+    if !theirs.is_empty() && !is_same(Path::new(&theirs), &config.data_dir) {
+        let found =
+            format!("the millstream at {} runs on {theirs}, not on {}", client.address, config.data_dir.display());
+        let mend =
+            format!("--data-dir {} looks at that one; --listen chooses an address of one's own", quoted(&theirs));
+        checks.push(Check::bad(name, found, mend));
+    }
+    let said = [text("state").replace('_', " "), text("reason")];
+    let said = said.iter().filter(|text| !text.is_empty()).map(String::as_str).collect::<Vec<_>>().join(": ");
+    let next = match text("next") {
+        // This one.
+        next if next.is_empty() || next.starts_with("millstream doctor") => "see what fails below".to_owned(),
+        next => next,
+    };
+    checks.push(judged(&status, said, next));
+    checks
+}
+
+fn judged(document: &Value, said: String, next: impl Into<String>) -> Check {
+    let is_well = document.get("well").and_then(Value::as_bool).unwrap_or(false);
+    if is_well { Check::good("state", said) } else { Check::bad("state", said, next) }
+}
+
+fn is_same(theirs: &Path, ours: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    matches!((real(theirs), real(ours)), (Ok(theirs), Ok(ours)) if theirs == ours)
+}
+
+/// What the process says of its parts; and how it stands as a whole, if that is not known.
+async fn ask(client: &Client, is_judged: bool) -> Vec<Check> {
     let name = "running process";
     let mend = "look at what it logs; is it another program? choose an address with --listen";
     let answer = match client.ready().await {
@@ -50,11 +110,20 @@ async fn ask(client: &Client) -> Vec<Check> {
         )];
     };
     let mut found = vec![Check::good(name, format!("answers at {}", client.address))];
+    if let Some(state) = document.get("state").and_then(Value::as_str).filter(|_| !is_judged) {
+        found.push(judged(&document, state.replace('_', " "), "see what fails below"));
+    }
     for (part, check) in checks {
         let ok = check.get("ok").and_then(serde_json::Value::as_bool).unwrap_or(false);
         let detail = check.get("detail").and_then(|detail| detail.as_str()).unwrap_or_default();
         let text = format!("{part}: {detail}");
-        found.push(if ok { Check::good(name, text) } else { Check::bad(name, text, "millstream status") });
+        // A drain is on purpose.
+        let is_fault = !ok && part != "lifecycle";
+        found.push(match (ok, is_fault) {
+            (true, _) => Check::good(name, text),
+            (false, false) => Check::note(name, text, "wait for its end"),
+            (false, true) => Check::bad(name, text, "see the state above"),
+        });
     }
     found
 }

@@ -2,11 +2,17 @@
 // Shows /v1/status once a second. Text is only ever set as text, because names in it come from events.
 
 const REFRESH_MS = 1000;
+// What is older than this is shown as old: a look that takes so long has missed two others.
+const OLD_MS = 3000;
 const GRAPH_POINTS_MAX = 120;
 const VERDICTS = {
   keeping_up: ['keeping up', 'good'],
   catching_up: ['catching up', 'busy'],
-  braked: ['braked', 'busy'],
+  frozen: ['held by the operator', 'busy'],
+  draining: ['shutting down', 'busy'],
+  braked: ['braked', 'bad'],
+  database_away: ['the database is away', 'bad'],
+  stream_stopped: ['the stream takes no events', 'bad'],
   stalled: ['stalled', 'bad'],
   flooding: ['flooding', 'bad'],
   halted: ['halted', 'bad'],
@@ -29,13 +35,14 @@ function bytes(value) {
 }
 
 function ms(value) {
-  if (value === null || value === undefined) return 'none yet';
+  if (value === null || value === undefined) return 'none in the last 10 s';
   return value >= 10000 ? `${number(value / 1000)} s` : `${whole.format(value)} ms`;
 }
 
 function seconds(value) {
   if (value === null || value === undefined) return 'unknown';
-  if (value < 120) return `${number(value)} s`;
+  if (value === 0 || value >= 1 && value < 120) return `${number(value)} s`;
+  if (value < 1) return `${Math.round(value * 1000)} ms`;
   return value < 7200 ? `${number(value / 60)} min` : `${number(value / 3600)} h`;
 }
 
@@ -93,10 +100,10 @@ function showPipeline(pipeline, index) {
   const filtered = Object.entries(pipeline.filtered).map(([reason, count]) => `${number(count)} ${reason}`);
   tiles(part('tiles'), [
     ['events per second', number(recent.records_per_second), `${number(pipeline.records)} since the start`],
-    ['batch size', recent.batch_records.p50 === null ? 'none now' : number(recent.batch_records.p50), `${number(recent.transactions_per_second)} transactions/s`],
+    ['records in a batch, measured', recent.batch_records.p50 === null ? 'none now' : number(recent.batch_records.p50), `${number(recent.transactions_per_second)} transactions/s`],
     ['lag', seconds(pipeline.lag_seconds), `${number(pipeline.lag_records)} records`],
     ['freshness p50', ms(recent.freshness_ms.p50), `goal ${ms(pipeline.freshness_goal_ms)}`],
-    ['freshness p99', ms(recent.freshness_ms.p99), `worst so far ${ms(pipeline.freshness_ms.max)}`],
+    ['freshness p99', ms(recent.freshness_ms.p99), pipeline.freshness_ms.max === null ? '' : `worst so far ${ms(pipeline.freshness_ms.max)}`],
     ['written', number(pipeline.written), `${number(pipeline.retries)} retries`],
     ['filtered', number(pipeline.filtered_total), filtered.join(', ')],
     ['quarantined', number(pipeline.quarantined), pipeline.quarantined ? 'see millstream quarantine ls' : ''],
@@ -118,13 +125,19 @@ function showLimited(pipeline, index) {
 
 // What keeps more from being written, for people.
 const LIMITS = {
-  application_limited: 'Nothing more is there to be written.',
+  application_limited: 'All caught up: events are written as they arrive.',
   partition_limited: 'There is more, but in partitions whose lanes are busy.',
   database_limited: 'The database writes no more, however much it is given.',
   concurrency_limited: 'More at a time would write more: the limit is the configured number of transactions, or what was set while it runs.',
   capped: 'The cap on rows per second holds it back.',
   braked: 'Slowed down, because the database was overloaded, or did not answer.',
   frozen: 'Held where it is by the operator.',
+  halted: 'Nothing is written until you decide.',
+  database_away: 'Nothing is written, because the database is away.',
+  stream_stopped: 'Nothing arrives, because the stream takes no events.',
+  stalled: 'Nothing is written, although something waits.',
+  flooding: 'The events of a store are put aside, the others go on.',
+  draining: 'What is in flight is finished.',
 };
 
 function spaced(name) {
@@ -137,8 +150,8 @@ function showPace(pace) {
   const bears = pace.ceiling === null ? '' : `, the database bears ${number(pace.ceiling)}`;
   tiles(byId('pace-tiles'), [
     ['transactions at a time', number(pace.concurrency), `${number(pace.concurrency_min)} to ${number(pace.concurrency_max)}${bears}`],
-    ['records in each', number(pace.records), `at most ${number(pace.records_max)}`],
-    ['wait for company', ms(Math.round(pace.linger_ms)), pace.rests ? 'rests as long as it writes' : ''],
+    ['records allowed in each', number(pace.records), `configured are at most ${number(pace.records_max)}`],
+    ['waits for more records', `at most ${ms(Math.round(pace.linger_ms))}`, pace.rests ? 'rests as long as it writes' : ''],
     ['under way', number(pace.in_flight), `${number(pace.waiting)} batches wait`],
     ['processes', number(pace.processes), 'that write to this database'],
   ]);
@@ -175,8 +188,7 @@ function showParts(status) {
     ['objects', number(postgres.objects), `${bytes(postgres.bytes)}${unknown}`],
     ['database', postgres.reachable ? 'reachable' : 'not reachable', postgres.error || ''],
     ['accepted over HTTP', number(http.accepted_events), `${number(http.refused_events)} refused`],
-    ['memory', bytes(status.process.resident_bytes), ''],
-    ['processor time', seconds(status.process.cpu_seconds), ''],
+    ['memory', bytes(status.process.resident_bytes), `processor time ${seconds(status.process.cpu_seconds)}`],
     ['data', status.data_dir, `version ${status.version}`],
   ]);
 }
@@ -202,27 +214,69 @@ function showCommands(status) {
     code.tabIndex = 0;
     button.textContent = 'Copy';
     button.type = 'button';
-    button.addEventListener('click', async () => {
-      try {
-        await navigator.clipboard.writeText(line);
-        button.textContent = 'Copied';
-      } catch {
-        getSelection().selectAllChildren(code);
-        button.textContent = 'Selected';
-      }
-    });
+    button.addEventListener('click', () => copy(line, button, code));
     item.append(code, button);
     list.append(item);
   }
 }
 
+// The first thing to read: the state, why, since when, and what to do next.
 function summary(status) {
-  const worst = status.pipelines.filter((pipeline) => pipeline.verdict !== 'keeping_up');
-  const words = worst.map((pipeline) => `${pipeline.name} ${(VERDICTS[pipeline.verdict] || [pipeline.verdict])[0]}`);
-  const state = words.length ? words.join(', ') : 'all pipelines keep up';
-  set(byId('summary'), status.draining ? 'shutting down' : state);
-  document.title = words.length ? `${words[0]} - millstream` : 'millstream';
+  const [words, kind] = VERDICTS[status.state] || [spaced(status.state), 'bad'];
+  const left = status.seconds_left ? `, ${seconds(status.seconds_left)} left` : '';
+  lastWords = words + left;
+  set(byId('summary'), lastWords);
+  document.title = status.state === 'keeping_up' ? 'millstream' : `${words} - millstream`;
+  byId('banner').className = kind;
+  const lasts = status.since ? `since ${status.since.slice(0, 10)} ${status.since.slice(11, 19)} UTC, for ${seconds(status.for_seconds)}` : '';
+  set(byId('since'), lasts);
+  set(byId('why'), status.reason || '');
+  byId('next').hidden = !status.next;
+  set(byId('next-command'), status.next || '');
+  byId('stale').hidden = true;
+  document.body.classList.remove('old');
 }
+
+// Nothing that is shown is known any more: it goes grey and says how old it is.
+const startedAt = Date.now();
+let seenAt = 0;
+let lastWords = '';
+let failure = '';
+function unknown() {
+  document.body.classList.add('old');
+  const age = seenAt ? `last seen ${Math.max(1, Math.round((Date.now() - seenAt) / 1000))} s ago` : 'never seen';
+  set(byId('stale'), `No answer${failure ? ` (${failure})` : ''}, ${age}. What is below is old. Is the process there? millstream status`);
+  byId('stale').hidden = false;
+  set(byId('summary'), seenAt ? `not known, was: ${lastWords}` : 'not known');
+  document.title = 'no answer - millstream';
+}
+
+// A look may hang; the age is told all the same.
+setInterval(() => {
+  if (byId('access').hidden && Date.now() - (seenAt || startedAt) > OLD_MS) unknown();
+}, REFRESH_MS);
+
+// Nobody may see it without a token.
+function withheld() {
+  document.body.classList.add('old');
+  byId('stale').hidden = true;
+  for (const id of ['why', 'since', 'next-command']) set(byId(id), '');
+  byId('next').hidden = true;
+  set(byId('summary'), 'no figures: a token is needed');
+  document.title = 'no figures - millstream';
+}
+
+async function copy(line, button, code) {
+  try {
+    await navigator.clipboard.writeText(line);
+    button.textContent = 'Copied';
+  } catch {
+    getSelection().selectAllChildren(code);
+    button.textContent = 'Selected';
+  }
+}
+
+byId('next-copy').addEventListener('click', () => copy(byId('next-command').textContent, byId('next-copy'), byId('next-command')));
 
 // Without credentials of the browser's own, which would otherwise open its window for names and passwords.
 function ask(path) {
@@ -247,13 +301,14 @@ async function refresh() {
     if (refused) {
       set(byId('denied'), denied(answer.status));
       sessionStorage.removeItem('token');
-      set(byId('summary'), 'no figures: a token is needed');
-      document.title = 'no figures - millstream';
+      withheld();
       // Asked again when there is another token, not before.
       return;
     }
     if (!answer.ok) throw new Error(`answer ${answer.status}`);
     const status = await answer.json();
+    seenAt = Date.now();
+    failure = '';
     summary(status);
     status.pipelines.forEach(status.limited_to ? showLimited : showPipeline);
     byId('pace').parentElement.hidden = !status.controller;
@@ -261,8 +316,8 @@ async function refresh() {
     showParts(status);
     showCommands(status);
   } catch (error) {
-    set(byId('summary'), `no figures: ${error.message}`);
-    document.title = 'no figures - millstream';
+    failure = error.name === 'TimeoutError' ? 'none within 5 s' : error.message;
+    unknown();
   }
   timer = setTimeout(refresh, REFRESH_MS);
 }

@@ -3,10 +3,10 @@
 //! Totals, errors, paths and addresses are of all stores together, and so of none of them alone.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::super::App;
 use super::super::access::Access;
+use super::super::judge::{self, State};
 use super::super::probe::Totals;
 use super::super::subscriptions::Pending;
 use crate::tokens::Thing;
@@ -15,6 +15,9 @@ use crate::tokens::Thing;
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct Part {
     version: &'static str,
+    /// The word alone, as for each pipeline.
+    state: State,
+    well: bool,
     draining: bool,
     limited_to: Limits,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +53,7 @@ pub(in crate::http) struct Postgres {
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct Pipeline {
     pub(in crate::http) name: String,
-    verdict: Value,
+    verdict: State,
     pub(in crate::http) lag_seconds: Option<f64>,
     freshness_goal_ms: u64,
 }
@@ -67,16 +70,18 @@ impl Part {
         });
         let pipelines = takes.map(|(index, running)| {
             let (now, lag_records, verdict) = running.look();
-            let verdict = serde_json::to_value(&verdict).unwrap_or_default();
             Pipeline {
                 name: running.config.name.clone(),
                 // The word alone: reasons name servers, partitions and other stores.
-                verdict: verdict.get("verdict").cloned().unwrap_or_default(),
+                verdict: judge::pipeline(app, index, running, (&now, lag_records, verdict)).state,
                 lag_seconds: super::lag_seconds(app, index, &now, lag_records),
                 freshness_goal_ms: running.config.freshness.as_millis().try_into().unwrap_or(u64::MAX),
             }
         });
+        let state = judge::whole(app).state;
         Part {
+            state,
+            well: state.is_well(),
             version: env!("CARGO_PKG_VERSION"),
             draining: app.node.draining.is_cancelled(),
             limited_to: Limits { store: text(&scope.store), bucket: text(&scope.bucket), prefix: text(&scope.prefix) },

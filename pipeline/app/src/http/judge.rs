@@ -1,0 +1,344 @@
+//! How everything stands, judged in one place: the state, since when, why, and what to do next.
+//!
+//! Status, page, metrics, `/readyz`, the log and the commands `status` and `doctor` show what is judged here, so no two
+//! screens differ. Only the pace is judged elsewhere, and it gives way to this one where something is wrong.
+
+mod known;
+mod tell;
+
+use std::time::Duration;
+
+use millstream_engine::run::now_ms;
+use millstream_engine::{Partition, Snapshot, Verdict};
+use millstream_log::Cause;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::App;
+use crate::config::from_anywhere;
+use crate::node::Running;
+use crate::time::utc;
+pub(super) use known::Known;
+pub(super) use tell::Teller;
+
+/// How long a database has to say nothing, while nothing is committed either, before it is away: a busy one may miss a
+/// probe.
+const AWAY_AFTER: Duration = Duration::from_millis(1500);
+/// With less room than this an append is not worth a try.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
+
+/// How something stands, from the worst to the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    /// It ends: nothing new is taken, and what is in flight is written.
+    Draining,
+    /// The stream takes no events.
+    StreamStopped,
+    /// The database does not answer; events are taken and wait.
+    DatabaseAway,
+    /// A person must decide how to go on.
+    Halted,
+    /// The database refuses or asks for less, or the stream does not answer; work waits.
+    Braked,
+    /// There is work, nothing hinders it, and none gets done.
+    Stalled,
+    /// Too many bad events of one store: it is put aside, and the others go on.
+    Flooding,
+    /// The operator holds the pace, which is all that is to say.
+    Frozen,
+    /// There is a backlog, and it shrinks.
+    CatchingUp,
+    /// What arrives is written within the freshness goal.
+    KeepingUp,
+}
+
+impl State {
+    pub(super) const ALL: [State; 10] = [
+        State::Draining,
+        State::StreamStopped,
+        State::DatabaseAway,
+        State::Halted,
+        State::Braked,
+        State::Stalled,
+        State::Flooding,
+        State::Frozen,
+        State::CatchingUp,
+        State::KeepingUp,
+    ];
+
+    /// As programs read it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            State::Draining => "draining",
+            State::StreamStopped => "stream_stopped",
+            State::DatabaseAway => "database_away",
+            State::Halted => "halted",
+            State::Braked => "braked",
+            State::Stalled => "stalled",
+            State::Flooding => "flooding",
+            State::Frozen => "frozen",
+            State::CatchingUp => "catching_up",
+            State::KeepingUp => "keeping_up",
+        }
+    }
+
+    /// Whether nobody has to do anything: `status` and `doctor` exit with 0.
+    pub(super) fn is_well(self) -> bool {
+        matches!(self, State::Draining | State::Frozen | State::CatchingUp | State::KeepingUp)
+    }
+}
+
+/// What is judged of the whole process, or of one pipeline.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Judgement {
+    /// In one word. A pipeline calls it `verdict`.
+    pub(super) state: State,
+    /// Whether nobody has to do anything.
+    pub(super) well: bool,
+    /// Since when it is so, as far as this process has seen.
+    pub(super) since: String,
+    pub(super) for_seconds: f64,
+    /// Why, in words for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    /// The command to give next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
+    /// Until a backlog is gone at the present rate, if that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seconds_left: Option<u64>,
+}
+
+/// A state with its reason, before it is known since when.
+#[derive(Debug)]
+struct Found {
+    state: State,
+    reason: Option<String>,
+    next: Option<String>,
+    seconds_left: Option<u64>,
+}
+
+impl Found {
+    fn new(state: State, reason: Option<String>, next: Option<String>) -> Self {
+        Found { state, reason, next, seconds_left: None }
+    }
+}
+
+/// The whole process.
+pub(super) fn whole(app: &App) -> Judgement {
+    let found = of_process(app).unwrap_or_else(|| {
+        let all = app.node.pipelines.iter().map(|running| {
+            let (now, lag_records, verdict) = running.look();
+            of_pipeline(app, running, &now, lag_records, verdict)
+        });
+        let worst = all.min_by_key(|found| found.state);
+        worst.unwrap_or_else(|| Found::new(State::KeepingUp, None, None))
+    });
+    judged(app, None, found)
+}
+
+/// One pipeline, of which there was a look a moment ago.
+pub(super) fn pipeline(
+    app: &App,
+    index: usize,
+    running: &Running,
+    (now, lag_records, verdict): (&Snapshot, u64, Verdict),
+) -> Judgement {
+    // One that reads a queue misses nothing while the stream takes no events.
+    let of_all = of_process(app).filter(|found| found.state != State::StreamStopped || running.stream.is_some());
+    let found = of_all.unwrap_or_else(|| of_pipeline(app, running, now, lag_records, verdict));
+    judged(app, Some(index), found)
+}
+
+fn judged(app: &App, pipeline: Option<usize>, found: Found) -> Judgement {
+    let since_ms = app.known.since_ms(pipeline, found.state);
+    let Found { state, reason, next, seconds_left } = found;
+    let for_seconds = now_ms().saturating_sub(since_ms).max(0) as f64 / 1000.0;
+    Judgement { state, well: state.is_well(), since: utc(since_ms), for_seconds, reason, next, seconds_left }
+}
+
+/// What is true of everything here at once.
+fn of_process(app: &App) -> Option<Found> {
+    let config = &app.node.config;
+    if app.node.draining.is_cancelled() {
+        let reason = if app.node.closing.is_cancelled() {
+            "what is in flight is finished, nothing new is taken"
+        } else {
+            "it leaves soon: what is in flight is finished, and events are taken until then"
+        };
+        return Some(Found::new(State::Draining, Some(reason.to_owned()), None));
+    }
+    if let Some(Stopped { reason, lacks_room }) = stopped(app) {
+        let next = if lacks_room {
+            format!("df -h {}", from_anywhere(&config.data_dir.join("stream")))
+        } else {
+            config.command("doctor")
+        };
+        return Some(Found::new(State::StreamStopped, Some(reason), Some(next)));
+    }
+    let error = away(app)?;
+    let reason = format!("the database does not answer: {error}; events are taken and kept");
+    let next = if config.postgres.is_embedded() {
+        format!("tail {}", from_anywhere(&config.data_dir.join("postgres/log")))
+    } else {
+        config.command("doctor")
+    };
+    Some(Found::new(State::DatabaseAway, Some(reason), Some(next)))
+}
+
+/// Why the database is away, if it is.
+fn away(app: &App) -> Option<String> {
+    unanswered(app, false)
+}
+
+/// Why a database that answers takes nothing from this account, if that is so.
+fn refused(app: &App) -> Option<String> {
+    let lacking = || app.looks.database().lacking().map(|grant| format!("the account lacks a grant: {grant}"));
+    unanswered(app, true).map(|error| format!("the database refuses: {error}")).or_else(lacking)
+}
+
+fn unanswered(app: &App, refuses: bool) -> Option<String> {
+    let database = app.looks.database();
+    let error = database.error.filter(|_| database.refuses == refuses)?;
+    let (since, transactions) = database.failing?;
+    let is_unready = app.node.tables.borrow().reason().is_some();
+    let nothing_done = transactions == app.transactions() && since.elapsed() >= AWAY_AFTER;
+    (is_unready || nothing_done).then_some(error)
+}
+
+/// Why the stream takes no events.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    pub(super) reason: String,
+    lacks_room: bool,
+}
+
+/// Whether the stream takes no events. One that stopped for lack of room is mended by the next append, so it counts as
+/// stopped only as long as there is no room or an append has just failed: else nobody would send one.
+pub(super) fn stopped(app: &App) -> Option<Stopped> {
+    let failing = app.appends_ended.failing();
+    let Some(log) = app.node.stream.log() else {
+        return failing.map(|reason| Stopped { reason, lacks_room: false });
+    };
+    let stopped = log.stopped();
+    let (topic, partition, cause) = stopped.first()?;
+    let lacks_room = matches!(cause, Cause::Fault(fault) if fault.is_space());
+    if lacks_room && failing.is_none() && has_room(app) {
+        return None;
+    }
+    let more = match stopped.len() {
+        1 => String::new(),
+        partitions => format!(" (and {} more partitions)", partitions - 1),
+    };
+    let said = match cause {
+        Cause::Fault(fault) => format!("{cause}: {}", fault.source),
+        other => other.to_string(),
+    };
+    let hint = if lacks_room { "; appends go on by themselves once there is room" } else { "" };
+    Some(Stopped { reason: format!("topic {topic}, partition {partition}{more}: {said}{hint}"), lacks_room })
+}
+
+fn has_room(app: &App) -> bool {
+    let stat = rustix::fs::statvfs(app.node.config.data_dir.join("stream"));
+    stat.is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= ROOM_BYTES_MIN)
+}
+
+fn of_pipeline(app: &App, running: &Running, now: &Snapshot, lag_records: u64, verdict: Verdict) -> Found {
+    let found = undisturbed(app, running, now, lag_records, verdict);
+    if found.state < State::Frozen || !app.node.gate.look().settings.freeze {
+        return found;
+    }
+    let held = "the operator holds the pace where it is";
+    let reason = found.reason.map_or_else(|| held.to_owned(), |reason| format!("{held}; {reason}"));
+    Found { reason: Some(reason), ..Found::new(State::Frozen, None, Some(app.node.config.command("pace --thaw"))) }
+}
+
+/// The same, whether the operator holds the pace or not.
+fn undisturbed(app: &App, running: &Running, now: &Snapshot, lag_records: u64, verdict: Verdict) -> Found {
+    let config = &app.node.config;
+    if let Some(error) = refused(app)
+        && !matches!(verdict, Verdict::Braked { .. } | Verdict::Halted { .. })
+    {
+        return Found::new(State::Braked, Some(error), Some(config.command("doctor")));
+    }
+    match verdict {
+        Verdict::KeepingUp => Found::new(State::KeepingUp, None, None),
+        Verdict::CatchingUp { seconds_left } => {
+            let reason = format!("{lag_records} records wait");
+            Found { seconds_left, ..Found::new(State::CatchingUp, Some(reason), None) }
+        }
+        Verdict::Stalled => {
+            let reason = format!("{lag_records} records wait, and none was written in the last seconds");
+            Found::new(State::Stalled, Some(reason), Some(config.command("doctor")))
+        }
+        Verdict::Braked { reason } => Found::new(State::Braked, Some(reason), Some(config.command("doctor"))),
+        Verdict::Flooding { reason } => {
+            let next = config.command(&bad_events(&reason));
+            Found::new(State::Flooding, Some(reason), Some(next))
+        }
+        Verdict::Halted { reason } => {
+            let next = config.command(&decision(running, now, &reason));
+            Found::new(State::Halted, Some(reason), Some(next))
+        }
+    }
+}
+
+/// The command that shows the bad events of a store that is put aside.
+fn bad_events(reason: &str) -> String {
+    let store = named(reason).and_then(|command| command.split_once(" --store "));
+    store.map_or_else(|| "quarantine ls".to_owned(), |(_, store)| format!("quarantine ls --store {store}"))
+}
+
+/// The command that a halt waits for.
+fn decision(running: &Running, now: &Snapshot, reason: &str) -> String {
+    if now.paused.is_some() {
+        return "quarantine ls".to_owned();
+    }
+    let name = &running.config.name;
+    let damaged = |partition: &Partition| {
+        let damages = running.topic.as_ref()?.damages(partition.as_str().parse().ok()?);
+        damages.first().map(|damage| damage.from)
+    };
+    let mut halted = now.halted.keys();
+    if let Some((partition, from)) = now.halted.keys().find_map(|partition| Some((partition, damaged(partition)?))) {
+        return format!("stream set-aside --pipeline {name} --partition {partition} --from {from}");
+    }
+    match (halted.next(), now.halted.len()) {
+        (Some(_), halted) if halted == running.source.assignment().borrow().len() => {
+            format!("positions reset --pipeline {name} --to earliest")
+        }
+        (Some(first), _) => format!("positions reset --pipeline {name} --partition {first} --to earliest"),
+        // What it waits for stands in its reason.
+        (None, _) => named(reason).unwrap_or("doctor").to_owned(),
+    }
+}
+
+/// The command that a reason names, without the name of the program.
+fn named(reason: &str) -> Option<&str> {
+    let (_, rest) = reason.split_once("`millstream ")?;
+    rest.split_once('`').map(|(command, _)| command)
+}
+
+/// When a probe began to fail, and what was committed then.
+pub(super) type Failing = (Instant, u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_names_its_command() {
+        let reason = "another stream: run `millstream positions reset --pipeline p --to earliest`, if so";
+        assert_eq!(named(reason), Some("positions reset --pipeline p --to earliest"));
+        assert_eq!(named("no such thing"), None);
+    }
+
+    #[test]
+    fn the_words_are_those_that_are_written() {
+        for state in State::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        assert!(State::ALL.is_sorted());
+    }
+}
