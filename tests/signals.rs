@@ -79,6 +79,9 @@ async fn a_command_that_is_ended_leaves_no_server_behind() {
         // A psql that waits, as a person's does.
         let mut command = Command::new(program());
         command.args(["psql", "--data-dir"]).arg(setup.data_dir()).args(["--", "-c", "SELECT pg_sleep(600)"]);
+        if let Some(directory) = std::env::var_os("MILLSTREAM_TEST_PG_BIN") {
+            command.env("MILLSTREAM_PG_BIN", directory);
+        }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let server = until("a server", WITHIN, || async {
             server(setup.data_dir()).filter(|_| setup.data_dir().join("postgres/run/.s.PGSQL.5432").exists())
