@@ -166,7 +166,7 @@ impl Keeper {
         let pipeline = &kept.progress.pipeline;
         let mut rewrite = Rewrite::new(pipeline, store, self.limits.clone(), self.segments_max);
         let mut sum = Redriven::default();
-        let mut rows = 0;
+        let (mut rows, mut stays) = (0, 0);
         while !self.stop.is_cancelled() {
             let began = Instant::now();
             let Some(done) = rewrite.step(connection).await? else {
@@ -177,18 +177,21 @@ impl Keeper {
                     rows,
                     written,
                     filtered,
-                    kept = sum.kept.len(),
+                    kept = stays,
                     "the store is resumed: what was put aside is written"
                 );
                 kept.progress.share_resumed(store);
                 return Ok(());
             };
-            let step = done.removed + done.kept.len() as u64;
+            let kept_rows = done.kept.len() as u64;
+            let step = done.removed + kept_rows;
             rows += step;
             kept.counts.redriven.fetch_add(step, Relaxed);
             kept.progress.rewrote(store, step);
             tracing::debug!(pipeline, store, rows, "records that were put aside are written");
-            sum.add(done);
+            stays += kept_rows;
+            // Counted alone: a store may have a million of them.
+            sum.add(Redriven { kept: Vec::new(), ..done });
             // As long as it took: half of the time is left to those who write what comes now.
             tokio::select! {
                 () = tokio::time::sleep(began.elapsed()) => {}
