@@ -117,7 +117,7 @@ pub fn of_detail_type<'a>(
     Err((reason, Cow::Borrowed(detail_type)))
 }
 
-/// The types of CloudEvents that are our own, see the README.
+/// The types of CloudEvents that are our own, see `schemas/README.md`.
 pub(crate) fn of_plain_type(name: &str) -> Option<Effect> {
     match name.strip_prefix("millstream.object.")? {
         "created" => Some(Effect::Create),
