@@ -378,14 +378,16 @@ async fn what_is_no_request_is_told_why() {
     let to = millstream.address();
     let long = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(70_000));
     let many = format!("GET / HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "a: b\r\n".repeat(200));
-    let large = format!("GET / HTTP/1.1\r\nhost: localhost\r\na: {}\r\n\r\n", "b".repeat(200_000));
+    let large = |bytes| format!("GET / HTTP/1.1\r\nhost: localhost\r\na: {}\r\n\r\n", "b".repeat(bytes));
     let after = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nnonsense\r\n\r\n";
     for (request, status) in [
         ("nonsense\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (&*long, 414),
         (&many, 431),
-        (&large, 431),
+        (&large(132_000), 431),
+        (&large(200_000), 431),
+        (&large(2_000_000), 431),
         (after, 400),
     ] {
         let answer = exchange(connect(to).await, request).await;

@@ -33,9 +33,10 @@ use visit::{Patience, Peer};
 use watched::Watched;
 use wire::Wire;
 
-/// The buffer that a head must fit into. Larger heads are answered 431; bodies are read through it, so that much less
-/// would cost more calls per body.
-const BUFFER_BYTES_MAX: usize = 128 << 10;
+/// Larger heads are answered 431. The library's buffer has the same size, but is looked at between two reads, so that a
+/// head of up to twice as much passes it now and then. Bodies are read through the buffer: much less would cost more
+/// calls per body.
+const HEAD_BYTES_MAX: usize = 128 << 10;
 /// After an error of `accept`, which as a rule means that descriptors have run out: some will be closed by then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks at a connection while the process stops, which has a few seconds for it.
@@ -102,7 +103,7 @@ async fn serve(stream: TcpStream, guest: Guest, places: Arc<Places>, router: Rou
         .header_read_timeout(None)
         // A client may shut its sending side once it has asked: nothing says that it has lost interest.
         .half_close(true)
-        .max_buf_size(BUFFER_BYTES_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(wire), answer);
     let mut connection = pin!(connection);
     let mut is_stopping = false;
@@ -138,12 +139,17 @@ async fn answer(guest: &Guest, router: &TowerToHyperService<Router>, request: Re
     let visit = &guest.visit;
     visit.asked();
     let is_placed = guest.is_placed();
-    if !is_placed && !PROBES.contains(&request.uri().path()) {
+    let refusal = if head_bytes(&request) > HEAD_BYTES_MAX {
+        Some(Problem::head_too_large())
+    } else {
+        (!is_placed && !PROBES.contains(&request.uri().path())).then(no_place)
+    };
+    if let Some(refusal) = refusal {
         if !request.body().is_end_stream() {
             visit.left_unread();
         }
         visit.answered();
-        return closing(no_place().into_response());
+        return closing(refusal.into_response());
     }
     // What only reads ends with its client; what changes something is finished and told to whoever still listens.
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -157,6 +163,13 @@ async fn answer(guest: &Guest, router: &TowerToHyperService<Router>, request: Re
     visit.answered();
     // A connection ends behind a body that is not read: a client that is not told so would send its next request into it.
     if is_placed && !visit.is_unread() { response } else { closing(response) }
+}
+
+/// As the client sent it, but for white space.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter();
+    target + headers.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>()
 }
 
 fn closing(mut response: Response) -> Response {

@@ -7,6 +7,9 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+const HEAD_TOO_LARGE: (&str, &str) = ("head-too-large", "the head is too large");
+const HEAD_BYTES_MAX_TOLD: &str = "a head has at most 128 KiB and 100 headers; send less in it";
+
 /// An answer that is not the one asked for.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -38,6 +41,12 @@ impl Problem {
     /// Over a limit of size.
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large", detail)
+    }
+
+    /// The head is over its limits.
+    pub(super) fn head_too_large() -> Self {
+        let (name, title) = HEAD_TOO_LARGE;
+        Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, name, title, HEAD_BYTES_MAX_TOLD)
     }
 
     /// Too much at the same time; the client may try again soon.
@@ -120,7 +129,8 @@ pub(super) fn bare(written: &[u8]) -> Option<(usize, Vec<u8>)> {
             "an address has at most 65,534 bytes; ask for less at a time",
         ),
         "431" => {
-            ("head-too-large", "the head is too large", "a head has at most 128 KiB and 100 headers; send less in it")
+            let (name, title) = HEAD_TOO_LARGE;
+            (name, title, HEAD_BYTES_MAX_TOLD)
         }
         _ => return None,
     };
