@@ -12,6 +12,7 @@ mod context;
 mod epochs;
 mod fault;
 mod inquirer;
+mod place;
 mod queues;
 mod reader;
 mod settings;
@@ -41,6 +42,13 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Why nothing of a topic that was deleted and made again can be read at the old positions.
 const MADE_ANEW: &str = "the topic was deleted and made again, and what it holds now is read only after a restart";
 
+/// A topic as it was when it was opened.
+#[derive(Debug)]
+struct Found {
+    id: String,
+    partitions: u32,
+}
+
 /// A topic, read as a member of a consumer group.
 pub struct KafkaSource {
     shared: Arc<Shared>,
@@ -59,10 +67,10 @@ impl KafkaSource {
     pub fn open(options: KafkaOptions) -> Result<Self, OpenError> {
         let ask = || {
             let inquirer = Inquirer::new(&options.cluster, &options.topic, &options.group)?;
-            Ok((inquirer.topic_id()?, inquirer))
+            Ok((Found { id: inquirer.topic_id()?, partitions: inquirer.partitions()? }, inquirer))
         };
         // Brokers that have just been started may let the first client wait for ever.
-        let (topic_id, inquirer) = match ask() {
+        let (found, inquirer) = match ask() {
             Err(OpenError::Unavailable { .. }) => ask()?,
             asked => asked?,
         };
@@ -73,7 +81,7 @@ impl KafkaSource {
         let asks = Arc::clone(&inquirer);
         let thread = std::thread::Builder::new()
             .name("kafka".to_owned())
-            .spawn(move || client::run(&inner, &options, &topic_id, || asks.hear()))
+            .spawn(move || client::run(&inner, &options, &found, || asks.hear()))
             .map_err(|error| OpenError::Settings(error.to_string()))?;
         let thread = std::sync::Mutex::new(Some(thread));
         Ok(KafkaSource { shared, incarnation, inquirer, heartbeat, thread })

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 
+use super::Found;
 use super::context::Membership;
 use super::reader::{Reader, list};
 use super::settings::KafkaOptions;
@@ -25,11 +26,11 @@ const FENCES_WITHIN: Duration = Duration::from_secs(120);
 /// How soon a client is made again that could not be made.
 const MAKE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Runs clients until told to stop. `topic_id` is that of the topic as it was opened; `each_round` must not block.
-pub(super) fn run(shared: &Arc<Shared>, options: &KafkaOptions, topic_id: &str, each_round: impl Fn()) {
+/// Runs clients until told to stop. `each_round` must not block.
+pub(super) fn run(shared: &Arc<Shared>, options: &KafkaOptions, found: &Found, each_round: impl Fn()) {
     let mut fences = Vec::new();
     while !shared.is_stopped() {
-        match Client::new(shared, options, topic_id) {
+        match Client::new(shared, options, found) {
             Ok(client) => client.serve(&each_round),
             // Settings were accepted before: it is the file of the password, which may be written at this moment.
             Err(error) => {
@@ -74,7 +75,7 @@ fn fenced(shared: &Shared, options: &KafkaOptions, fences: &mut Vec<Instant>) {
 struct Client<'a> {
     shared: &'a Arc<Shared>,
     options: &'a KafkaOptions,
-    topic_id: &'a str,
+    found: &'a Found,
     member: BaseConsumer<Membership>,
     reader: Reader<'a>,
     committed: Instant,
@@ -83,13 +84,13 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    fn new(shared: &'a Arc<Shared>, options: &'a KafkaOptions, topic_id: &'a str) -> Result<Self, String> {
-        let reader = Reader::new(shared, options, topic_id)?;
+    fn new(shared: &'a Arc<Shared>, options: &'a KafkaOptions, found: &'a Found) -> Result<Self, String> {
+        let reader = Reader::new(shared, options, found)?;
         let config = options.member().map_err(|error| error.to_string())?;
         let made = config.create_with_context(Membership(Arc::clone(shared)));
         let member: BaseConsumer<Membership> = made.map_err(|error| error.to_string())?;
         member.subscribe(&[&options.topic]).map_err(|error| error.to_string())?;
-        Ok(Client { shared, options, topic_id, member, reader, committed: Instant::now(), told: BTreeMap::new() })
+        Ok(Client { shared, options, found, member, reader, committed: Instant::now(), told: BTreeMap::new() })
     }
 
     /// Reads until told to stop or to begin anew.
@@ -116,7 +117,7 @@ impl<'a> Client<'a> {
     /// The buffers are kept: it goes on where they end.
     fn read_anew(&mut self) {
         tracing::warn!(topic = self.shared.topic, "the client that reads gets no answers: it is made anew");
-        match Reader::new(self.shared, self.options, self.topic_id) {
+        match Reader::new(self.shared, self.options, self.found) {
             Ok(reader) => self.reader = reader,
             Err(error) => self.shared.unavailable(error),
         }

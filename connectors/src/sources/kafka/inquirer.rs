@@ -1,7 +1,7 @@
 //! Questions to the brokers about a topic, from outside of the group.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use millstream_engine::Record;
@@ -11,10 +11,14 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::burst::Burst;
 use super::context::Asking;
+use super::place::{Place, hear};
 use super::settings::Cluster;
 
 /// How long the brokers have for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a broker gives at a time; at least one batch, whatever this says.
+const FETCH_BYTES: &str = "262144";
 
 /// Between two tries of a seek: an assignment takes effect within some milliseconds.
 const SEEK_AGAIN: Duration = Duration::from_millis(5);
@@ -23,7 +27,7 @@ const SEEK_AGAIN: Duration = Duration::from_millis(5);
 pub struct Inquirer {
     brokers: String,
     topic: String,
-    client: BaseConsumer<Asking>,
+    client: Arc<BaseConsumer<Asking>>,
     /// Held while the assignment is used.
     seeking: Mutex<()>,
 }
@@ -65,10 +69,18 @@ impl Inquirer {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
+            // A question wants one record, or a few.
+            .set("max.partition.fetch.bytes", FETCH_BYTES)
+            .set("queued.max.messages.kbytes", "1")
             .set("enable.partition.eof", "true")
             .set("check.crcs", "true");
         let client = config.create_with_context(Asking::default()).map_err(|error| settings(&error))?;
-        Ok(Inquirer { brokers: cluster.brokers.clone(), topic: topic.to_owned(), client, seeking: Mutex::new(()) })
+        Ok(Inquirer {
+            brokers: cluster.brokers.clone(),
+            topic: topic.to_owned(),
+            client: Arc::new(client),
+            seeking: Mutex::new(()),
+        })
     }
 
     /// The topic's id.
@@ -162,11 +174,10 @@ impl Inquirer {
         wait: Duration,
     ) -> Result<(Vec<Record>, u64), OpenError> {
         let _one = self.seeking.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = self.list([(partition, Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX)))])?;
-        self.client.assign(&place).map_err(|error| self.unavailable(&error))?;
+        let place = self.enter(partition, Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX)))?;
         let (began, mut burst) = (Instant::now(), Burst::default());
         while burst.bytes() < bytes_max {
-            match self.client.poll(wait.saturating_sub(began.elapsed())) {
+            match place.next(wait.saturating_sub(began.elapsed())) {
                 Some(Ok(message)) => burst.add(&message),
                 Some(Err(KafkaError::PartitionEOF(_))) | None => break,
                 Some(Err(error)) => return Err(self.unavailable(&error)),
@@ -189,15 +200,13 @@ impl Inquirer {
     pub fn has_epoch(&self, partition: u32, offset: u64, epoch: i32) -> Result<bool, OpenError> {
         // One at a time: there is one assignment.
         let _one = self.seeking.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
-        let unavailable = |error: KafkaError| self.unavailable(&error);
-        let list = self.list([(partition, place)])?;
-        self.client.assign(&list).map_err(unavailable)?;
+        let at = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+        let place = self.enter(partition, at)?;
         let began = Instant::now();
         loop {
-            let mut list = self.list([(partition, place)])?;
+            let mut list = self.list([(partition, at)])?;
             millstream_kafka::set_leader_epoch(&mut list, epoch);
-            let sought = self.client.seek_partitions(list, ANSWER_WITHIN).map_err(unavailable)?;
+            let sought = self.client.seek_partitions(list, ANSWER_WITHIN).map_err(|error| self.unavailable(&error))?;
             match sought.elements().first().map(|one| one.error()) {
                 Some(Ok(())) => break,
                 // Assigned, and not begun yet.
@@ -206,22 +215,24 @@ impl Inquirer {
                 None => return Err(self.unavailable(&"a seek without an answer")),
             }
         }
-        let answer = loop {
-            match self.client.poll(ANSWER_WITHIN.saturating_sub(began.elapsed())) {
-                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => break Ok(true),
+        loop {
+            match place.next(ANSWER_WITHIN.saturating_sub(began.elapsed())) {
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(true),
                 // Out of range, or a truncation: the client gives both one code.
                 Some(Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
                     let (start, end) = self.range(partition)?;
-                    break if (start..=end).contains(&offset) { Ok(false) } else { Err(self.unavailable(&error)) };
+                    return if (start..=end).contains(&offset) { Ok(false) } else { Err(self.unavailable(&error)) };
                 }
                 // Others are told again by what comes next, or by nothing coming.
                 Some(Err(_)) if began.elapsed() < ANSWER_WITHIN => {}
-                Some(Err(error)) => break Err(self.unavailable(&error)),
-                None => break Err(self.unavailable(&"no answer in time")),
+                Some(Err(error)) => return Err(self.unavailable(&error)),
+                None => return Err(self.unavailable(&"no answer in time")),
             }
-        };
-        self.client.unassign().map_err(unavailable)?;
-        answer
+        }
+    }
+
+    fn enter(&self, partition: u32, at: Offset) -> Result<Place<'_>, OpenError> {
+        Place::enter(&self.client, self.list([(partition, at)])?).map_err(|error| self.unavailable(&error))
     }
 
     fn list(&self, places: impl IntoIterator<Item = (u32, Offset)>) -> Result<TopicPartitionList, OpenError> {
@@ -235,11 +246,7 @@ impl Inquirer {
 
     /// Takes in what the client has to say, which would pile up otherwise. Does not block.
     pub(super) fn hear(&self) {
-        for _ in 0..super::HEARD_MAX {
-            if self.client.poll(Duration::ZERO).is_none() {
-                return;
-            }
-        }
+        hear(&self.client);
     }
 
     /// With why there is no answer: the client alone knows that a password is wrong, or a certificate.

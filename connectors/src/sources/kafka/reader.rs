@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::Found;
 use super::context::Reading;
 use super::queues::Queues;
 use super::settings::KafkaOptions;
@@ -39,8 +40,7 @@ const TOPIC_ANSWER: Duration = Duration::from_secs(2);
 pub(super) struct Reader<'a> {
     shared: &'a Arc<Shared>,
     options: &'a KafkaOptions,
-    /// Of the topic as it was opened.
-    topic_id: &'a str,
+    found: &'a Found,
     /// They go before their client.
     queues: Queues,
     consumer: Arc<BaseConsumer<Reading>>,
@@ -53,13 +53,13 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>, options: &'a KafkaOptions, topic_id: &'a str) -> Result<Self, String> {
-        let config = options.reader().map_err(|error| error.to_string())?;
+    pub(super) fn new(shared: &'a Arc<Shared>, options: &'a KafkaOptions, found: &'a Found) -> Result<Self, String> {
+        let config = options.reader(found.partitions).map_err(|error| error.to_string())?;
         let consumer = config.create_with_context(Reading(Arc::clone(shared))).map_err(|error| error.to_string())?;
         Ok(Reader {
             shared,
             options,
-            topic_id,
+            found,
             queues: Queues::default(),
             consumer: Arc::new(consumer),
             partitions: Vec::new(),
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
             tracing::error!(topic, "the topic is not there any more: nothing is read until it is");
         }
         match answer {
-            Ok(ref id) if id == self.topic_id => shared.look_at_topic.store(false, Relaxed),
+            Ok(ref id) if *id == self.found.id => shared.look_at_topic.store(false, Relaxed),
             Ok(_) => {
                 if !shared.is_made_anew.swap(true, Relaxed) {
                     tracing::error!(topic, "the topic was deleted and made again");

@@ -119,7 +119,7 @@ impl KafkaOptions {
     }
 
     /// The client that reads. It has the group's name, because consumers must have one, and never joins it.
-    pub(super) fn reader(&self) -> std::io::Result<ClientConfig> {
+    pub(super) fn reader(&self, partitions: u32) -> std::io::Result<ClientConfig> {
         let mut config = self.consumer()?;
         let debug = config.get("debug").map_or("metadata".to_owned(), |asked| format!("{asked},metadata"));
         // A broker gives at least one batch whatever these say; answers of several brokers may be under way at once, and
@@ -140,12 +140,18 @@ impl KafkaOptions {
             .set("fetch.max.bytes", fetch_bytes.to_string())
             .set("max.partition.fetch.bytes", (fetch_bytes / 8).min(1 << 20).to_string())
             .set("queued.min.messages", "100000")
-            // Of each partition: the client counts them apart, and keeps an answer of the broker as long as anything of it
-            // waits, which may be several times as much.
-            .set("queued.max.messages.kbytes", (self.memory_bytes >> 16).max(512).to_string())
+            // Of each partition: the client counts them apart, and holds an answer of the broker beyond that.
+            .set("queued.max.messages.kbytes", (self.queue_bytes(partitions) >> 10).to_string())
             // Three times what is asked for: what is compressed may grow beyond it.
             .set("receive.message.max.bytes", (3 * fetch_bytes).max(100_000_000).to_string());
         Ok(config)
+    }
+
+    /// What the client may hold of one partition before it asks for no more of it: with many, all of them keep to the
+    /// memory; a few need no more than keeps a lane busy.
+    fn queue_bytes(&self, partitions: u32) -> usize {
+        let share = self.memory_bytes / partitions.max(1) as usize;
+        share.min((self.memory_bytes / 64).max(512 << 10)).max(64 << 10)
     }
 
     fn consumer(&self) -> std::io::Result<ClientConfig> {

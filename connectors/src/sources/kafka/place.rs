@@ -1,0 +1,72 @@
+//! A look at one partition, by a client that is asked now about this one and now about that.
+//!
+//! What such a client has fetched and nobody has taken stays until somebody reads the partition again (librdkafka 2.12:
+//! neither `unassign` nor a seek removes it): a MB and more of each partition that is ever asked about.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::context::Asking;
+
+/// While a record is waited for: between two looks at what the client says of itself.
+const HEAR_EVERY: Duration = Duration::from_millis(100);
+
+/// Where a client reads. It leaves when this is dropped; there may be one at a time.
+pub(super) struct Place<'a> {
+    client: &'a BaseConsumer<Asking>,
+    list: TopicPartitionList,
+    /// Of the partition alone, so that it can be emptied.
+    queue: PartitionQueue<Asking>,
+}
+
+impl<'a> Place<'a> {
+    /// Goes to the first of a list, which has one element.
+    pub(super) fn enter(client: &'a Arc<BaseConsumer<Asking>>, list: TopicPartitionList) -> KafkaResult<Self> {
+        let first = list.elements().first().map(|one| (one.topic().to_owned(), one.partition()));
+        let queue = first.and_then(|(topic, partition)| client.split_partition_queue(&topic, partition));
+        let queue = queue.ok_or(KafkaError::Global(RDKafkaErrorCode::UnknownPartition))?;
+        // A partition that was paused once stays so.
+        client.assign(&list).and_then(|()| client.resume(&list))?;
+        Ok(Place { client, list, queue })
+    }
+
+    /// The next of what comes, or what went wrong.
+    pub(super) fn next(&self, wait: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        let began = Instant::now();
+        loop {
+            let left = wait.saturating_sub(began.elapsed());
+            let said = self.queue.poll(left.min(HEAR_EVERY));
+            if said.is_some() || left.is_zero() {
+                return said;
+            }
+            hear(self.client);
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // What is on its way when it pauses is thrown away as it comes.
+        let paused = self.client.pause(&self.list);
+        while self.queue.poll(Duration::ZERO).is_some() {}
+        if let Err(error) = paused.and_then(|()| self.client.unassign()) {
+            tracing::debug!(%error, "a partition could not be left; the next question goes elsewhere all the same");
+        }
+    }
+}
+
+/// Takes in what a client has to say, which would pile up otherwise. Does not block.
+pub(super) fn hear(client: &BaseConsumer<Asking>) {
+    for _ in 0..super::HEARD_MAX {
+        if client.poll(Duration::ZERO).is_none() {
+            return;
+        }
+    }
+}
