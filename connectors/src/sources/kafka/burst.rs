@@ -52,7 +52,7 @@ impl Burst {
             partition: message.partition(),
             offset: u64::try_from(message.offset()).unwrap_or(0),
             epoch: millstream_kafka::leader_epoch(message),
-            published_at_ms: message.timestamp().to_millis().filter(|at_ms| *at_ms >= 0).unwrap_or_else(now_ms),
+            published_at_ms: published_at_ms(message.timestamp().to_millis(), now_ms()),
             key,
             payload,
             headers,
@@ -91,8 +91,23 @@ impl Burst {
     }
 }
 
-/// For records of producers that give no time.
+/// When a record was published: as its producer says, who may say nothing, and anything. None is of the future.
+fn published_at_ms(told: Option<i64>, now_ms: i64) -> i64 {
+    told.filter(|at_ms| *at_ms >= 0).map_or(now_ms, |at_ms| at_ms.min(now_ms))
+}
+
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::published_at_ms;
+
+    #[test]
+    fn no_record_is_of_the_future_or_of_before_1970() {
+        let told = [None, Some(-1), Some(5), Some(1_000), Some(1_001), Some(i64::MAX)];
+        assert_eq!(told.map(|told| published_at_ms(told, 1_000)), [1_000, 1_000, 5, 1_000, 1_000, 1_000]);
+    }
 }
