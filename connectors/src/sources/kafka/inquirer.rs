@@ -246,7 +246,7 @@ impl Inquirer {
 
     /// Takes in what the client has to say, which would pile up otherwise. Does not block.
     pub(super) fn hear(&self) {
-        hear(&self.client);
+        drop(hear(&self.client));
     }
 
     /// With why there is no answer: the client alone knows that a password is wrong, or a certificate.

@@ -46,7 +46,9 @@ impl<'a> Place<'a> {
             if said.is_some() || left.is_zero() {
                 return said;
             }
-            hear(self.client);
+            if let Some(error) = hear(self.client) {
+                return Some(Err(error));
+            }
         }
     }
 }
@@ -62,11 +64,8 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Takes in what a client has to say, which would pile up otherwise. Does not block.
-pub(super) fn hear(client: &BaseConsumer<Asking>) {
-    for _ in 0..super::HEARD_MAX {
-        if client.poll(Duration::ZERO).is_none() {
-            return;
-        }
-    }
+/// Takes in what a client has to say, which would pile up otherwise, and gives the first of its complaints. Does not block.
+pub(super) fn hear(client: &BaseConsumer<Asking>) -> Option<KafkaError> {
+    let said = (0..super::HEARD_MAX).map_while(|_| client.poll(Duration::ZERO));
+    said.filter_map(Result::err).reduce(|first, _| first)
 }
