@@ -32,7 +32,7 @@ struct Row {
 
 /// States by screens.
 #[rustfmt::skip]
-const TABLE: [Row; 9] = [
+const TABLE: [Row; 10] = [
     Row { state: "keeping_up",     well: true,  takes_events: true,  pace: "application_limited" },
     Row { state: "catching_up",    well: true,  takes_events: true,  pace: "capped" },
     Row { state: "frozen",         well: true,  takes_events: true,  pace: "frozen" },
@@ -42,6 +42,7 @@ const TABLE: [Row; 9] = [
     Row { state: "halted",         well: false, takes_events: true,  pace: "halted" },
     Row { state: "flooding",       well: false, takes_events: true,  pace: "flooding" },
     Row { state: "braked",         well: false, takes_events: true,  pace: "braked" },
+    Row { state: "stalled",        well: false, takes_events: true,  pace: "stalled" },
 ];
 
 fn row(state: &str) -> &'static Row {
@@ -355,6 +356,31 @@ async fn every_screen_says_that_a_backlog_shrinks() {
     assert_eq!(running.post(lines(&events(0, 3_000))).await.unwrap().status, 202);
     agree(&setup, &running, "catching_up", "records wait", "").await;
     running.terminate();
+}
+
+/// The database answers and refuses nothing: a trigger waits for what does not come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_screen_says_that_nothing_is_written() {
+    let database = database().await;
+    let setup = ["controller.transaction_max=10m", "limits.stall_seconds=600", "postgres.statement_timeout_ms=500000"];
+    let setup = setup.iter().fold(Setup::new(&database), |setup, setting| setup.set(setting)).allow("");
+    let running = setup.start().await;
+    agree(&setup, &running, "keeping_up", "", "").await;
+    let hold = "CREATE TABLE public.held AS SELECT 1; GRANT SELECT ON public.held TO PUBLIC;
+        CREATE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            WHILE EXISTS (SELECT FROM public.held) LOOP PERFORM pg_sleep(0.05); END LOOP;
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER hold BEFORE INSERT ON millstream.objects FOR EACH STATEMENT EXECUTE FUNCTION public.hold()";
+    database.execute(hold).await;
+    assert_eq!(running.post(lines(&events(0, 20))).await.unwrap().status, 202);
+    let reason = "records wait, and none was written in the last seconds";
+    agree(&setup, &running, "stalled", reason, "millstream doctor --data-dir ").await;
+    database.execute("DELETE FROM public.held").await;
+    running.caught_up(WITHIN).await;
+    database.execute("DROP TRIGGER hold ON millstream.objects").await;
+    is_over(&setup, &running, "stalled").await;
+    running.finish().await;
 }
 
 /// A process that stands still, and one that is gone without taking leave.

@@ -418,7 +418,7 @@ pub(crate) fn parts(
         batch: BatchLimits {
             records_max: pipeline.batch_records_max,
             bytes_max: pipeline.batch_bytes_max,
-            // The rest of the goal is for the transaction.
+            // At most: the gate makes it as short as the controller says. The rest of the goal is for the transaction.
             linger: pipeline.freshness * 7 / 10,
         },
         writers: pipeline.concurrency.max,
