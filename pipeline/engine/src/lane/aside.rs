@@ -20,7 +20,7 @@ impl<C: Columns> Lane<'_, C> {
         let source = self.source;
         let another = async {
             match &stop.only {
-                Some(only) => find_another(source, only, intake, decoder).await,
+                Some(only) => find_another(source, &only.share, intake, decoder).await,
                 None => std::future::pending().await,
             }
         };
@@ -40,8 +40,8 @@ impl<C: Columns> Lane<'_, C> {
                 None => self.look_if_due().await,
             }
         };
-        if let (true, Some(share)) = (found, stop.only.clone()) {
-            self.put_aside(&ToPutAside { share, reason: stop.reason.clone() }).await?;
+        if let (true, Some(flooding)) = (found, &stop.only) {
+            self.put_aside(flooding).await?;
         }
         self.state.beat();
         self.state.set(LaneState::Working);

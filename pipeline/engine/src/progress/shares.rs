@@ -35,11 +35,11 @@ pub(super) struct Register {
 pub(crate) struct Stop {
     pub(crate) reason: String,
     /// The share that floods, if it was the only one in the window: as soon as there is another, this one is put aside.
-    pub(crate) only: Option<Share>,
+    pub(crate) only: Option<ToPutAside>,
 }
 
 /// A share that floods beside others, and why it is put aside.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ToPutAside {
     pub(crate) share: Share,
     pub(crate) reason: String,
@@ -134,7 +134,7 @@ impl Progress {
         };
         // Another process has put aside the share for which this pipeline waits.
         self.paused.send_if_modified(|stop| {
-            let is_aside = |stop: &Stop| stop.only.as_ref().is_some_and(|only| aside.contains(only));
+            let is_aside = |stop: &Stop| stop.only.as_ref().is_some_and(|only| aside.contains(&only.share));
             stop.as_ref().is_some_and(is_aside) && stop.take().is_some()
         });
     }
@@ -159,7 +159,8 @@ impl Progress {
         }
         let share = Some(&to.share);
         self.paused.send_if_modified(|stop| {
-            stop.as_ref().is_some_and(|stop| stop.only.as_ref() == share) && stop.take().is_some()
+            stop.as_ref().is_some_and(|stop| stop.only.as_ref().map(|only| &only.share) == share)
+                && stop.take().is_some()
         });
     }
 
@@ -193,7 +194,7 @@ impl Progress {
 
     /// The share whose flood alone paused the pipeline, if that is why it waits.
     pub fn only_share(&self) -> Option<Share> {
-        self.paused.borrow().as_ref()?.only.clone()
+        Some(self.paused.borrow().as_ref()?.only.as_ref()?.share.clone())
     }
 
     /// Counts a batch in the window. Returns the shares that flood beside others; pauses the pipeline where one is alone,
@@ -229,7 +230,8 @@ impl Progress {
                     "{}: look at them with `millstream quarantine ls`, then go on with `millstream resume {name}`",
                     flood.says
                 );
-                let only = Some(share).filter(|share| !share.as_str().is_empty());
+                let only = Some(ToPutAside { share, reason: flood.says });
+                let only = only.filter(|only| !only.share.as_str().is_empty());
                 self.pause(Stop { reason, only });
             } else {
                 others.push(ToPutAside { share, reason: flood.says });
