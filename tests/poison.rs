@@ -13,6 +13,8 @@ use millstream_tests::{
 use rand::Rng as _;
 use serde_json::json;
 
+use crate::commands::command;
+
 /// Payloads that can never be an object, each with the reason it is kept for.
 fn bad_payloads() -> Vec<(&'static str, Vec<u8>)> {
     let good: serde_json::Value =
@@ -313,6 +315,35 @@ async fn paused(millstream: &Millstream) -> serde_json::Value {
 
 fn good(range: std::ops::Range<u64>) -> Vec<Event> {
     range.map(|n| Event::create("uploads", &format!("in/{n}"), DAY_NS + n, 1)).collect()
+}
+
+/// Each row has all bytes of its record, so that a thousand rows of a record of a MB would be a GB. They are one row;
+/// a record with fewer refused events has a row of each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_records_of_many_refused_events_hold_up_nobody() {
+    let database = database().await;
+    let setup = Setup::new(&database).set("stream.partitions=1").set("limits.quarantine_share_max=1");
+    let millstream = setup.start().await;
+    let large = |events: usize| {
+        let start = format!("{{\"EventName\":\"x\",\"Records\":[{}", vec!["0"; events].join(","));
+        format!("{start}{}]}}\n", " ".repeat(1_000_000 - start.len()))
+    };
+    let answer = millstream.post([large(1_000), large(1_000), large(10), large(1_000)].concat()).await.unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let good = good(0..300);
+    assert_eq!(millstream.post(event::lines(&good)).await.unwrap().status, 202);
+    millstream.caught_up(Duration::from_secs(60)).await;
+    let (all, together) =
+        ("SELECT count(*) FROM millstream.quarantine", " WHERE index = -1 AND detail LIKE '1000 of its%'");
+    assert_eq!(database.number(all).await, 13);
+    assert_eq!(database.number(&format!("{all}{together}")).await, 3);
+    assert_eq!(status(&millstream).await["quarantined"], 3_010);
+    compare(&database, &Model::of(&good)).await;
+    // They are refused again, and stay one row each.
+    let told = command(&database, &setup, &["quarantine", "redrive", "--all", "--json"]);
+    assert_eq!(told.json()["kept"].as_array().unwrap().len(), 13, "{told:?}");
+    assert_eq!(database.number(all).await, 13);
+    millstream.finish().await;
 }
 
 /// More than one in a hundred of 10,000 events; the good ones behind them wait until a person has looked.

@@ -50,6 +50,7 @@ pub(crate) struct Keeper {
     pub(crate) connect: Connector,
     pub(crate) limits: millstream_schemas::Limits,
     pub(crate) segments_max: i32,
+    pub(crate) set_local: String,
     pub(crate) days: u32,
     /// Whether the tables can be written.
     pub(crate) tables: watch::Receiver<Tables>,
@@ -75,6 +76,7 @@ impl Keeper {
                 ..millstream_schemas::Limits::default()
             },
             segments_max: config.limits.segments_max,
+            set_local: config.postgres.set_local(),
             days: config.limits.quarantine_days,
             tables,
             wake: Arc::default(),
@@ -150,21 +152,26 @@ impl Keeper {
 
     async fn work(&self, expire: bool) -> anyhow::Result<()> {
         let mut connection = self.connect.connect().await?;
-        let resumed: Vec<(&Kept, String)> = self.resumed().collect();
-        for (kept, store) in resumed {
-            self.redrive(&mut connection, kept, &store).await?;
-        }
         if expire {
             self.expire(&mut connection).await?;
         }
+        let resumed: Vec<(&Kept, String)> = self.resumed().collect();
+        let mut failed = Ok(());
+        for (kept, store) in resumed {
+            // One store's rows may be locked, or be refused: the others do not wait for them.
+            if let Err(error) = self.redrive(&mut connection, kept, &store).await {
+                failed = Err(error.context(format!("the store {store}")));
+                connection = self.connect.connect().await?;
+            }
+        }
         connection.close().await?;
-        Ok(())
+        failed
     }
 
     /// Writes what was put aside of a store, until there is no more or it is time to stop.
     async fn redrive(&self, connection: &mut Connection, kept: &Kept, store: &str) -> anyhow::Result<()> {
         let pipeline = &kept.progress.pipeline;
-        let mut rewrite = Rewrite::new(pipeline, store, self.limits.clone(), self.segments_max);
+        let mut rewrite = Rewrite::new(pipeline, store, self.limits.clone(), self.segments_max, self.set_local.clone());
         let mut sum = Redriven::default();
         let (mut rows, mut stays) = (0, 0);
         while !self.stop.is_cancelled() {

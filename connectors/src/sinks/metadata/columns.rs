@@ -68,8 +68,10 @@ pub struct DescriptionRow {
 pub struct Refused {
     /// The record it came in.
     pub record: u32,
-    /// Its number within the record; -1 for the record as a whole.
+    /// Its number within the record; -1 for the record as a whole, or for many of its events.
     pub index: i32,
+    /// The events that it stands for.
+    pub events: u64,
     /// Why, in one word.
     pub reason: &'static str,
     /// Why, in a sentence.
@@ -124,6 +126,11 @@ impl Columns {
         }
     }
 
+    /// Events that go to quarantine without asking the database.
+    pub(super) fn refused_events(&self) -> u64 {
+        self.refused.iter().map(|one| one.events).sum()
+    }
+
     pub(super) fn store_index(&mut self, store: &str) -> u16 {
         let known = self.stores.iter().position(|known| &**known == store);
         let index = known.unwrap_or_else(|| {
@@ -136,6 +143,6 @@ impl Columns {
 
 impl EngineColumns for Columns {
     fn events(&self) -> usize {
-        self.rows.len() + self.refused.len() + self.filtered.values().sum::<u64>() as usize
+        self.rows.len() + (self.refused_events() + self.filtered.values().sum::<u64>()) as usize
     }
 }

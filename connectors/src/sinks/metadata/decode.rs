@@ -11,6 +11,9 @@ pub use crate::sinks::stream::STORE_HEADER;
 
 /// Names of stores are far shorter; what is longer cannot stand in an index.
 const STORE_BYTES_MAX: usize = 255;
+/// Each row of the quarantine has all bytes of its record. Where the rows of one record would have more than this, they
+/// become one row.
+const REPEATED_BYTES_MAX: usize = 16 << 20;
 
 /// Decodes object events of every dialect.
 #[derive(Clone, Debug)]
@@ -47,12 +50,13 @@ impl Decode for Decoder {
             headers.clear();
             headers.extend(record.headers.iter().map(|(name, value)| (&**name, &**value)));
             let store = columns.store_index(named(record).unwrap_or(&self.store));
-            let mut index = 0u16;
+            let (mut index, first_refused) = (0u16, columns.refused.len());
             let input = Input { payload: &record.payload, headers: &headers, published_at_ms: record.published_at_ms };
             decode(input, &self.limits, &mut |decoded| {
                 columns.push(number, index, store, decoded);
                 index = index.saturating_add(1);
             });
+            columns.refuse_together(first_refused, record.payload.len());
         }
         columns
     }
@@ -67,7 +71,22 @@ fn named(record: &Record) -> Option<&str> {
 impl Columns {
     fn put_aside(&mut self, record: u32) {
         let detail = "its store was put aside when it came; `millstream resume` writes it".to_owned();
-        self.refused.push(Refused { record, index: -1, reason: shares::PAUSED, detail });
+        self.refused.push(Refused { record, index: -1, events: 1, reason: shares::PAUSED, detail });
+    }
+
+    /// Makes one of the refused events of a record, from the first of them on, where their rows would repeat its bytes
+    /// too often.
+    fn refuse_together(&mut self, first: usize, payload_bytes: usize) {
+        let count = self.refused.len().saturating_sub(first);
+        if count < 2 || count.saturating_mul(payload_bytes) <= REPEATED_BYTES_MAX {
+            return;
+        }
+        let events = count as u64;
+        let kept = self.refused.drain(first..).next();
+        if let Some(Refused { record, index, reason, detail, .. }) = kept {
+            let detail = format!("{events} of its events are refused; the first of them, number {index}: {detail}");
+            self.refused.push(Refused { record, index: -1, events, reason, detail });
+        }
     }
 
     fn push(&mut self, record: u32, index: u16, store: u16, decoded: Decoded<'_>) {
@@ -79,7 +98,7 @@ impl Columns {
             }
             Decoded::Refused(refusal) => {
                 let (reason, detail) = (refusal.reason.as_str(), refusal.detail);
-                self.refused.push(Refused { record, index: index.into(), reason, detail });
+                self.refused.push(Refused { record, index: index.into(), events: 1, reason, detail });
             }
         }
     }

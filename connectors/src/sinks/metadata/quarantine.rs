@@ -10,6 +10,9 @@ use super::columns::Columns;
 use super::error::Fault;
 use super::isolate::Refusal;
 
+/// Bytes of records in one statement. Each row has the whole record, and one message to PostgreSQL has at most a GB.
+const STATEMENT_BYTES_MAX: usize = 8 << 20;
+
 /// One row of the quarantine table.
 struct Kept<'a> {
     record: usize,
@@ -45,8 +48,8 @@ pub(super) async fn write(
         let (detail, sqlstate) = (&*refusal.detail, Some(&*refusal.sqlstate));
         kept.push(Kept { record: *record as usize, index: -1, reason: "refused_by_database", detail, sqlstate });
     }
-    let events = columns.refused.len() as u64
-        + columns.rows.iter().filter(|row| refused.contains_key(&row.record)).count() as u64;
+    let events =
+        columns.refused_events() + columns.rows.iter().filter(|row| refused.contains_key(&row.record)).count() as u64;
     let bad = columns.refused.iter().map(|one| one.record).chain(refused.keys().copied());
     let bad = bad.filter(|record| !batch.is_aside(*record as usize)).collect();
     let quarantined = Quarantined { events, bad };
@@ -61,6 +64,26 @@ pub(super) async fn write(
             Some((kept, record, partition))
         })
         .collect();
+    let mut left = &*with_records;
+    while !left.is_empty() {
+        let mut bytes = 0;
+        let fits = |(_, record, _): &&(Kept<'_>, &Record, &str)| {
+            bytes += record.cost_bytes();
+            bytes <= STATEMENT_BYTES_MAX
+        };
+        let (now, later) = left.split_at(left.iter().take_while(fits).count().max(1));
+        insert(connection, options, batch, now).await?;
+        left = later;
+    }
+    Ok(quarantined)
+}
+
+async fn insert(
+    connection: &mut Connection,
+    options: &Options,
+    batch: &Batch<Columns>,
+    with_records: &[(Kept<'_>, &Record, &str)],
+) -> Result<(), Fault> {
     let of = |pick: fn(&(Kept<'_>, &Record, &str)) -> String| with_records.iter().map(pick).collect::<Vec<String>>();
     sqlx::query(include_str!("sql/quarantine_insert.sql"))
         .bind(&options.pipeline)
@@ -79,7 +102,7 @@ pub(super) async fn write(
         .execute(connection)
         .await
         .map_err(Fault::ours)?;
-    Ok(quarantined)
+    Ok(())
 }
 
 /// Headers as JSON; values that are no text are shown with replacement characters, for the eye only.

@@ -33,6 +33,7 @@ pub struct Redrive {
     segments: Segments,
     lookup: Lookup,
     slot: Option<Slot>,
+    set_local: String,
 }
 
 /// What became of rows of the quarantine.
@@ -66,11 +67,13 @@ struct Locked {
 }
 
 impl Redrive {
-    /// `segments_max` and `limits` are those of the pipeline. A dry run does everything but commit.
-    pub fn new(limits: Limits, segments_max: i32, dry_run: bool) -> Self {
+    /// `segments_max` and `limits` are those of the pipeline, `set_local` the limits of time of a transaction. A dry run
+    /// does everything but commit.
+    pub fn new(limits: Limits, segments_max: i32, set_local: String, dry_run: bool) -> Self {
         // Every row of the quarantine names its store, so there is no default.
         let decoder = Decoder { store: String::new(), limits };
-        Redrive { decoder, dry_run, segments: Segments::new(segments_max), lookup: Lookup::default(), slot: None }
+        let segments = Segments::new(segments_max);
+        Redrive { decoder, dry_run, segments, lookup: Lookup::default(), slot: None, set_local }
     }
 
     /// Writes the records that these rows belong to again. The connection must not be in a transaction.
@@ -123,8 +126,7 @@ impl Redrive {
 
     /// One transaction. The flag says whether it counts: rows may have gone meanwhile.
     async fn transaction(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<(Redriven, bool), Fault> {
-        let set_local = connection.set_local().to_owned();
-        begin(connection, &set_local).await.map_err(Fault::ours)?;
+        begin(connection, &self.set_local).await.map_err(Fault::ours)?;
         let locked = lock(connection, ids).await?;
         if locked.records.is_empty() {
             rollback(connection).await.map_err(Fault::ours)?;
@@ -147,7 +149,7 @@ impl Redrive {
         for (reason, events) in &columns.filtered {
             outcome.filter(reason, *events);
         }
-        outcome.quarantined = columns.refused.len() as u64;
+        outcome.quarantined = columns.refused_events();
         if self.dry_run {
             rollback(connection).await.map_err(Fault::ours)?;
             self.segments.rolled_back();

@@ -111,9 +111,9 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// `limits` and `segments_max` are those of the pipeline.
-    pub fn new(pipeline: &str, share: &str, limits: Limits, segments_max: i32) -> Self {
-        let redrive = Redrive::new(limits, segments_max, false);
+    /// The same as of [`Redrive::new`].
+    pub fn new(pipeline: &str, share: &str, limits: Limits, segments_max: i32, set_local: String) -> Self {
+        let redrive = Redrive::new(limits, segments_max, set_local, false);
         Rewrite { pipeline: pipeline.to_owned(), share: share.to_owned(), redrive }
     }
 

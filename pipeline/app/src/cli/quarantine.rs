@@ -250,7 +250,7 @@ async fn redrive(
         record_bytes_max: config.limits.record_bytes_max,
         ..millstream_schemas::Limits::default()
     };
-    let mut redrive = Redrive::new(limits, config.limits.segments_max, dry_run);
+    let mut redrive = Redrive::new(limits, config.limits.segments_max, config.postgres.set_local(), dry_run);
     let mut redriven = Redriven::default();
     let mut rest = chosen.as_slice();
     while !rest.is_empty() {
