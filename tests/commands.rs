@@ -206,6 +206,27 @@ async fn positions_move_also_under_a_reader_and_fence_it() {
     assert!(reset("@2099-01-01T00:00Z").out.contains("20 records are never read"));
 }
 
+/// What a halt prints says `--to earliest`, also of a queue, of which the oldest that is left comes next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_of_a_queue_goes_on_with_what_is_left() {
+    let database = database().await;
+    let setup = Setup::new(&database);
+    setup.start().await.finish().await;
+    let source = "pipeline.objects.source={ kind = \"sqs\", accept_loss_on_restore = true, \
+                  queue = \"http://127.0.0.1:1/0/q\", endpoint = \"http://127.0.0.1:1\", region = \"us-east-1\" }";
+    let halted = "INSERT INTO millstream.lease
+            (pipeline, incarnation, partition, owner, epoch, token, next_position, renewed_at, halted_at, halt_reason)
+        VALUES ('objects', 'arn:aws:sqs:us-east-1:0:q', 'a', 'a', 1, gen_random_uuid(), '7', now(), now(), 'lost')
+        ON CONFLICT (pipeline, incarnation, partition) DO UPDATE SET halted_at = now(), halt_reason = 'lost'";
+    for to in ["earliest", "latest"] {
+        database.execute(halted).await;
+        let ran =
+            command(&database, &setup, &["positions", "reset", "--pipeline", "objects", "--to", to, "--set", source]);
+        assert!(ran.code == 0 && ran.out.contains("goes on with what it receives next"), "{ran:#?}");
+        assert_eq!(database.number("SELECT count(*) FROM millstream.lease WHERE halted_at IS NOT NULL").await, 0);
+    }
+}
+
 /// A counter of the only pipeline.
 async fn counted(running: &Millstream, name: &str) -> i64 {
     let status = running.get("/v1/status").await.json();

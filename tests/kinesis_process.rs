@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::kinesis::Shards;
-use millstream_tests::parts::Kinesalite;
+use millstream_tests::parts::{Kinesalite, StandIn};
 use millstream_tests::{Event, Model, Setup, compare, database, until};
 use serde_json::Value;
 
@@ -19,15 +19,19 @@ fn events(numbers: std::ops::Range<u64>) -> Vec<Event> {
     numbers.map(event).collect()
 }
 
+fn settings(service: &StandIn, shards: &Shards) -> [String; 3] {
+    [
+        "stream.kind=kinesis".to_owned(),
+        format!("stream.kinesis={{ endpoint = \"{}\", region = \"us-east-1\" }}", service.endpoint()),
+        format!("pipeline.objects.source={{ kind = \"stream\", topic = \"{}\" }}", shards.name),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_posted_goes_through_the_shards_of_two_processes_and_is_shown() {
     let Some(service) = Kinesalite::shared().await else { return };
     let (database, shards) = (database().await, Shards::new(service, SHARDS).await);
-    let settings = [
-        "stream.kind=kinesis".to_owned(),
-        format!("stream.kinesis={{ endpoint = \"{}\", region = \"us-east-1\" }}", service.endpoint()),
-        format!("pipeline.objects.source={{ kind = \"stream\", topic = \"{}\" }}", shards.name),
-    ];
+    let settings = settings(service, &shards);
     let variables = shards.account.variables();
     let setup = || {
         // Who has a shard that was given to the other hears of it when it writes.
@@ -85,4 +89,41 @@ async fn what_is_posted_goes_through_the_shards_of_two_processes_and_is_shown() 
 
     let refused = show(&["consume", "-o", "end"]);
     assert!(refused.code != 0 && refused.err.contains("leave -o and -p out"), "{}", refused.err);
+}
+
+/// The tables are of another stream of the same name, whose shards have the same names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_made_anew_goes_on_by_the_command_that_is_printed() {
+    let Some(service) = Kinesalite::shared().await else { return };
+    let (database, shards) = (database().await, Shards::new(service, 2).await);
+    let settings = settings(service, &shards);
+    let variables = shards.account.variables();
+    let setup = settings.iter().fold(Setup::new(&database).allow(""), |setup, setting| setup.set(setting));
+    let setup = variables.iter().fold(setup, |setup, (name, value)| setup.variable(name, value));
+    let (before, after) = (events(0..20), events(20..40));
+    let rows = "SELECT count(*) FROM millstream.objects";
+    let running = setup.start().await;
+    running.post(millstream_tests::event::lines(&before)).await.unwrap();
+    until("rows", WITHIN, || async { (database.number(rows).await == 20).then_some(()) }).await;
+    running.finish().await;
+
+    shards.recreate(2).await;
+    let running = setup.start().await;
+    running.post(millstream_tests::event::lines(&after)).await.unwrap();
+    let next = until("the halt", WITHIN, || async {
+        let status = running.get("/v1/status").await.json();
+        (status["state"] == "halted").then(|| status["next"].as_str().unwrap().to_owned())
+    })
+    .await;
+    let printed = "positions reset --pipeline objects --to earliest";
+    assert!(next.contains(printed), "{next}");
+    let url = format!("postgres.url={}", database.url());
+    let set: Vec<&str> = settings.iter().chain([&url]).flat_map(|setting| ["--set", setting]).collect();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let arguments: Vec<&str> = printed.split(' ').collect();
+    let done = millstream(setup.scratch(), &variables, &[&arguments[..], &set].concat());
+    assert!(done.code == 0 && done.out.contains("2 positions set"), "{done:#?}");
+    until("rows", WITHIN, || async { (database.number(rows).await == 40).then_some(()) }).await;
+    running.finish().await;
+    compare(&database, &Model::of(before.iter().chain(&after))).await;
 }

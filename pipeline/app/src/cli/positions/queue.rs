@@ -14,9 +14,10 @@ pub(super) async fn reset(
     pipeline: &Pipeline,
     args: &Reset,
 ) -> anyhow::Result<ExitCode> {
-    if args.to != "latest" {
+    // The oldest that is left of a queue is what comes next of it.
+    if !["earliest", "latest"].contains(&&*args.to) {
         bail!(
-            "--to {}: what was deleted from a queue cannot be read again, so a consumer can only go on with what comes next: write latest",
+            "--to {}: what was deleted from a queue cannot be read again, so a consumer can only go on with what comes next: write earliest or latest",
             args.to
         );
     }

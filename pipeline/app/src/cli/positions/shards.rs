@@ -1,5 +1,6 @@
 //! Positions in the shards of a stream of Kinesis, which are no numbers: they can go back to the oldest record.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -23,12 +24,14 @@ pub(super) async fn reset(
     }
     let source = KinesisSource::open(KinesisOptions::new(kinesis_address(config, pipeline.topic()))).await?;
     let of_stream = stored(connection, &pipeline.name).await?.into_iter().filter(|one| one.0 == source.incarnation());
-    let moves: Vec<(String, Option<String>)> = of_stream
-        .map(|(_, shard, next)| (shard, next))
-        .filter(|(shard, _)| args.partition.as_ref().is_none_or(|only| only == shard))
-        .collect();
+    let mut moves: BTreeMap<String, Option<String>> = of_stream.map(|(_, shard, next)| (shard, next)).collect();
+    // Nothing of a stream that was made anew was read yet: it begins with the shards that have no parents.
+    for shard in &*source.assignment().borrow() {
+        moves.entry(shard.as_str().to_owned()).or_default();
+    }
+    moves.retain(|shard, _| args.partition.as_ref().is_none_or(|only| only == shard));
     if moves.is_empty() {
-        bail!("nothing of this stream was read yet, or not of that shard: `millstream positions show` lists what was");
+        bail!("there is no such shard to go back in: `millstream positions show` lists those that were read");
     }
     let mut rows = vec![["shard", "stored", "new"].map(str::to_owned).to_vec()];
     for (shard, next) in &moves {
@@ -43,9 +46,9 @@ pub(super) async fn reset(
     sqlx::query(include_str!("../sql/position_reset.sql"))
         .bind(&pipeline.name)
         .bind(source.incarnation())
-        .bind(moves.iter().map(|(shard, _)| shard.clone()).collect::<Vec<_>>())
-        .bind(moves.iter().map(|_| OLDEST.to_owned()).collect::<Vec<_>>())
-        .bind(moves.iter().map(|_| None::<i64>).collect::<Vec<_>>())
+        .bind(moves.keys().cloned().collect::<Vec<_>>())
+        .bind(vec![OLDEST; moves.len()])
+        .bind(vec![None::<i64>; moves.len()])
         .execute(connection)
         .await?;
     screen::print(&format!(
