@@ -138,6 +138,39 @@ async fn a_range_of_time_is_read_again_beside_the_pipeline() {
     running.finish().await;
 }
 
+/// The end of a transaction has an offset, and is no record.
+#[tokio::test]
+async fn a_topic_that_ends_with_a_transaction_is_read_to_its_end() {
+    let Some(stage) = Stage::new(1).await else { return };
+    let running = stage.setup.start().await;
+    let events = events(0..20);
+    send_in_a_transaction(&stage, &events).await;
+    stage.written(20).await;
+    let consumed = stage.command(&["consume", "-e", "--json"]);
+    assert_eq!((consumed.code, consumed.out.lines().count()), (0, 20), "{consumed:#?}");
+    let replayed = stage.command(&["replay", "--from", "@1"]);
+    assert!(replayed.code == 0 && replayed.out.contains("read 20 records again"), "{replayed:#?}");
+    running.finish().await;
+}
+
+async fn send_in_a_transaction(stage: &Stage, events: &[Event]) {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+    let mut client = stage.kafka.topics.client();
+    client.set("transactional.id", unique("commands"));
+    let (topic, bytes) = (stage.topic.clone(), events.iter().map(Event::json).collect::<Vec<_>>());
+    let send = move || {
+        let producer: BaseProducer = client.create().unwrap();
+        producer.init_transactions(WITHIN).unwrap();
+        producer.begin_transaction().unwrap();
+        for payload in &bytes {
+            producer.send(BaseRecord::<(), _>::to(&topic).payload(payload)).unwrap();
+        }
+        producer.flush(WITHIN).unwrap();
+        producer.commit_transaction(WITHIN).unwrap();
+    };
+    tokio::task::spawn_blocking(send).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_offsets_of_another_consumer_are_taken_over() {
     let Some(stage) = Stage::new(3).await else { return };

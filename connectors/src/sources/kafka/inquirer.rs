@@ -69,6 +69,8 @@ impl Inquirer {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
+            // That a partition ends is told by an answer without records, which the broker keeps back for so long.
+            .set("fetch.wait.max.ms", "50")
             // A question wants one record, or a few.
             .set("max.partition.fetch.bytes", FETCH_BYTES)
             .set("queued.max.messages.kbytes", "1")
@@ -174,12 +176,18 @@ impl Inquirer {
         wait: Duration,
     ) -> Result<(Vec<Record>, u64), OpenError> {
         let _one = self.seeking.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before it is read: what is not given up to there is no record, but the end of a transaction.
+        let (_, end) = self.range(partition)?;
         let place = self.enter(partition, Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX)))?;
-        let (began, mut burst) = (Instant::now(), Burst::default());
+        let (began, mut burst, mut passed) = (Instant::now(), Burst::default(), from);
         while burst.bytes() < bytes_max {
             match place.next(wait.saturating_sub(began.elapsed())) {
                 Some(Ok(message)) => burst.add(&message),
-                Some(Err(KafkaError::PartitionEOF(_))) | None => break,
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    passed = from.max(end);
+                    break;
+                }
+                None => break,
                 Some(Err(error)) => return Err(self.unavailable(&error)),
             }
         }
@@ -188,7 +196,7 @@ impl Inquirer {
             next = offset.saturating_add(1);
             records.push(record);
         }
-        Ok((records, next))
+        Ok((records, next.max(passed)))
     }
 
     /// Whether a partition still has the record before `offset` that was written under the leader epoch `epoch`. False
