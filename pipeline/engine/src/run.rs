@@ -81,9 +81,10 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
     let mut summary = Summary { drained: true, halted: Vec::new() };
     for ended in ended {
         match ended {
-            Ok(Leave::Drained) => {}
+            // Who has its partitions now reads on from what is committed, and has what was in hand to write.
+            Ok(Leave::Drained | Leave::Reassigned) => {}
             Ok(Leave::Halted(reason)) => summary.halted.push(reason),
-            Ok(Leave::Interrupted | Leave::Retake(_) | Leave::Reassigned) => summary.drained = false,
+            Ok(Leave::Interrupted | Leave::Retake(_)) => summary.drained = false,
             Err(error) => summary.halted.push(chain(&error)),
         }
     }
