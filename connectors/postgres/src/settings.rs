@@ -326,13 +326,24 @@ impl Postgres {
     /// pooler does not keep; where neither the section nor the server has one, ours.
     #[must_use]
     pub fn set_local(&self) -> String {
+        self.limits_of_time(true)
+    }
+
+    /// The same for a session of its own.
+    #[must_use]
+    pub fn set_session(&self) -> String {
+        self.limits_of_time(false)
+    }
+
+    fn limits_of_time(&self, local: bool) -> String {
+        let scope = if local { "LOCAL" } else { "SESSION" };
         let chosen = [
             ("statement_timeout", self.statement_timeout_ms, STATEMENT_TIMEOUT_MS),
             ("lock_timeout", self.lock_timeout_ms, LOCK_TIMEOUT_MS),
         ];
         let statements = chosen.map(|(name, chosen, ours)| match chosen {
-            Some(ms) => format!("SET LOCAL {name} = {ms}"),
-            None => format!("SELECT set_config('{name}', '{ours}ms', true) WHERE current_setting('{name}') = '0'"),
+            Some(ms) => format!("SET {scope} {name} = {ms}"),
+            None => format!("SELECT set_config('{name}', '{ours}ms', {local}) WHERE current_setting('{name}') = '0'"),
         });
         statements.join("; ")
     }

@@ -11,6 +11,7 @@ use millstream_connectors::sinks::metadata::redrive::Redriven;
 use millstream_connectors::sinks::metadata::shares::{self, Rewrite};
 use millstream_engine::Progress;
 use millstream_postgres::{Connection, Connector};
+use sqlx::AssertSqlSafe;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +52,7 @@ pub(crate) struct Keeper {
     pub(crate) limits: millstream_schemas::Limits,
     pub(crate) segments_max: i32,
     pub(crate) set_local: String,
+    pub(crate) set_session: String,
     pub(crate) days: u32,
     /// Whether the tables can be written.
     pub(crate) tables: watch::Receiver<Tables>,
@@ -77,6 +79,7 @@ impl Keeper {
             },
             segments_max: config.limits.segments_max,
             set_local: config.postgres.set_local(),
+            set_session: config.postgres.set_session(),
             days: config.limits.quarantine_days,
             tables,
             wake: Arc::default(),
@@ -150,18 +153,30 @@ impl Keeper {
         })
     }
 
-    async fn work(&self, expire: bool) -> anyhow::Result<()> {
+    /// A connection whose statements end when others keep what they need locked.
+    async fn open(&self) -> anyhow::Result<Connection> {
         let mut connection = self.connect.connect().await?;
+        if !connection.is_pooled() {
+            sqlx::raw_sql(AssertSqlSafe(self.set_session.clone())).execute(&mut connection).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn work(&self, expire: bool) -> anyhow::Result<()> {
+        let mut connection = self.open().await?;
+        // One store's rows may be locked, or be refused: nothing else waits for them.
+        let mut failed = Ok(());
         if expire {
-            self.expire(&mut connection).await?;
+            failed = self.expire(&mut connection).await;
+            if failed.is_err() {
+                connection = self.open().await?;
+            }
         }
         let resumed: Vec<(&Kept, String)> = self.resumed().collect();
-        let mut failed = Ok(());
         for (kept, store) in resumed {
-            // One store's rows may be locked, or be refused: the others do not wait for them.
             if let Err(error) = self.redrive(&mut connection, kept, &store).await {
                 failed = Err(error.context(format!("the store {store}")));
-                connection = self.connect.connect().await?;
+                connection = self.open().await?;
             }
         }
         connection.close().await?;

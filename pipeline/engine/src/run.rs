@@ -81,7 +81,7 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
     let mut summary = Summary { drained: true, halted: Vec::new() };
     for ended in ended {
         match ended {
-            // Who has its partitions now reads on from what is committed, and has what was in hand to write.
+            // Its partitions are another's now, who writes what it had in hand.
             Ok(Leave::Drained | Leave::Reassigned) => {}
             Ok(Leave::Halted(reason)) => summary.halted.push(reason),
             Ok(Leave::Interrupted | Leave::Retake(_)) => summary.drained = false,

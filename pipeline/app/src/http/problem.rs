@@ -7,8 +7,9 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-const HEAD_TOO_LARGE: (&str, &str) = ("head-too-large", "the head is too large");
-const HEAD_BYTES_MAX_TOLD: &str = "a head has at most 128 KiB and 100 headers; send less in it";
+/// Name, title and detail: the library refuses a part of such heads, and we the others.
+const HEAD_TOO_LARGE: (&str, &str, &str) =
+    ("head-too-large", "the head is too large", "a head has at most 128 KiB and 100 headers; send less in it");
 
 /// An answer that is not the one asked for.
 #[derive(Debug)]
@@ -45,8 +46,8 @@ impl Problem {
 
     /// The head is over its limits.
     pub(super) fn head_too_large() -> Self {
-        let (name, title) = HEAD_TOO_LARGE;
-        Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, name, title, HEAD_BYTES_MAX_TOLD)
+        let (name, title, detail) = HEAD_TOO_LARGE;
+        Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, name, title, detail)
     }
 
     /// Too much at the same time; the client may try again soon.
@@ -128,10 +129,7 @@ pub(super) fn bare(written: &[u8]) -> Option<(usize, Vec<u8>)> {
             "the address is too long",
             "an address has at most 65,534 bytes; ask for less at a time",
         ),
-        "431" => {
-            let (name, title) = HEAD_TOO_LARGE;
-            (name, title, HEAD_BYTES_MAX_TOLD)
-        }
+        "431" => HEAD_TOO_LARGE,
         _ => return None,
     };
     let others: Vec<&str> = lines.collect();
