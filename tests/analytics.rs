@@ -108,9 +108,23 @@ async fn every_documented_question_of_an_analyst_is_answered_by_an_index() {
         assert!(!plan.contains("Seq Scan on objects"), "{sql}\n{plan}");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.expect(sql);
     }
+    few_are_found_by_their_metadata(&mut connection).await;
     how_long_searches_take(&mut connection, rows).await;
     connection.close().await.unwrap();
     gone(&database, &name).await;
+}
+
+/// What one of a thousand objects has is found first and sorted then, whether it is in the sample of ANALYZE or not.
+async fn few_are_found_by_their_metadata(connection: &mut PgConnection) {
+    for owner in (1..1000).step_by(7).filter(|owner| owner % 10 != 0) {
+        let search = format!(
+            r#"SELECT bucket, key, size FROM analytics.objects WHERE metadata @> '{{"owner":"owner-{owner}"}}' ORDER BY bucket, key LIMIT 100"#
+        );
+        let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN {search}"))).fetch_all(&mut *connection).await;
+        let plan: Vec<String> = explain.unwrap().iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("Bitmap Index Scan on objects_metadata"), "{search}\n{plan}");
+    }
 }
 
 /// Searches by metadata that one, two hundred and fifty thousand objects have, and none.

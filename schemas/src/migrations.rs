@@ -54,6 +54,7 @@ pub const MIGRATIONS: &[Migration] = &[
     step(10, "analytics_time", 10, include_str!("../migrations/0010_analytics_time.sql")),
     // An older program would write records of a share that is put aside.
     step(11, "shares", 11, include_str!("../migrations/0011_shares.sql")),
+    step(12, "metadata_statistics", 11, include_str!("../migrations/0012_metadata_statistics.sql")),
 ];
 
 /// The newest step that this program knows.

@@ -4,4 +4,5 @@ SELECT format('CREATE ROLE %1$I LOGIN PASSWORD %2$L CONNECTION LIMIT 8 IN ROLE m
     || 'ALTER ROLE %1$I SET default_transaction_read_only = on;'
     || 'ALTER ROLE %1$I SET statement_timeout = ''60s'';'
     || 'ALTER ROLE %1$I SET idle_in_transaction_session_timeout = ''60s'';'
-    || 'ALTER ROLE %1$I SET search_path = analytics', $1::text, $2::text)
+    || 'ALTER ROLE %1$I SET search_path = analytics;'
+    || 'ALTER ROLE %1$I SET effective_cache_size = ''128MB''', $1::text, $2::text)
