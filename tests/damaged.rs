@@ -131,7 +131,16 @@ async fn one_flipped_bit_halts_one_partition_until_a_person_decides() {
     let running = setup.start().await;
     let halted = self::halted(&running).await;
     assert!(halted["0"].as_str().unwrap().contains("set aside"), "{halted:#}");
-    running.terminate();
+    let command = format!("millstream positions reset --pipeline objects --partition 0 --to {to}");
+    let shown = ran(&database, &setup, &["positions", "show"]);
+    assert!(shown.out.contains(&format!("  {command}\n")), "{shown:#?}");
+    let doctor = ran(&database, &setup, &["doctor"]);
+    assert!(halted["0"].as_str().unwrap().contains(&command) && doctor.out.contains(&command), "{halted:#} {doctor:#?}");
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    let decided = ran(&database, &setup, &words);
+    assert_eq!(decided.code, 0, "{decided:#?}");
+    running.caught_up(WITHIN).await;
+    running.finish().await;
 }
 
 #[tokio::test]

@@ -301,6 +301,6 @@ fn lost(partition: &Partition, stored: u64, start: u64, end: u64, reason: &'stat
         stored: Position::Offset(stored),
         start: Position::Offset(start),
         end: Position::Offset(end),
-        reason,
+        reason: reason.into(),
     }
 }

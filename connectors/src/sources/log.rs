@@ -90,7 +90,8 @@ fn gap(partition: &Partition, stored: u64, start: u64, end: u64) -> SourceError 
             "retention has removed the records in between"
         } else {
             "the stream ends before it"
-        },
+        }
+        .into(),
     }
 }
 
@@ -106,7 +107,7 @@ fn given_up(partition: &Partition, stored: u64, to: u64) -> SourceError {
         stored: Position::Offset(stored),
         start: Position::Offset(to),
         end: Position::Offset(to),
-        reason: "they could not be read and were set aside; go on behind them, with `--to` and the second position",
+        reason: format!("they could not be read and were set aside; `--to {to}` goes on behind them").into(),
     }
 }
 
@@ -125,7 +126,8 @@ fn other_history(partition: &Partition, stored: u64, start: u64, until: u64) -> 
         stored: Position::Offset(stored),
         start: Position::Offset(start),
         end: Position::Offset(until),
-        reason: "the stream was restored from an older copy and has grown since: what stands there now are other records",
+        reason: "the stream was restored from an older copy and has grown since: what stands there now are other records"
+            .into(),
     }
 }
 

@@ -126,7 +126,8 @@ impl SqsSource {
                 "the database went back, and what was deleted from the queue cannot be read again"
             } else {
                 "the positions of this consumer were moved by somebody else"
-            },
+            }
+            .into(),
         }
     }
 

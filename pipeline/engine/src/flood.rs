@@ -88,8 +88,10 @@ pub(crate) struct Flood {
     /// Over all entries.
     records: u64,
     shares: BTreeMap<Share, Count>,
-    /// Since a person said to go on: the flood at hand may pass, and the watch begins again after a whole window.
-    let_pass: Option<LetPass>,
+    /// The shares that flooded when last looked at.
+    flooding: BTreeSet<Share>,
+    /// Since a person said to go on: these floods may pass, and the watch begins again after a whole window.
+    let_pass: BTreeMap<Share, LetPass>,
 }
 
 #[derive(Debug)]
@@ -149,22 +151,22 @@ impl Flood {
         }
         let window = self.records.max(limits.records);
         let is_flood = |count: &Count| count.bad as f64 > limits.share_max * window as f64;
-        let is_any = self.shares.values().any(is_flood);
-        if let Some(passed) = &mut self.let_pass {
+        let flooding = self.shares.iter().filter(|(_, count)| is_flood(count));
+        let flooding: BTreeMap<Share, Count> = flooding.map(|(share, count)| (share.clone(), *count)).collect();
+        self.let_pass.retain(|share, passed| {
             passed.records += records;
             let is_over = passed.records >= limits.records || now - passed.at >= limits.time;
-            if is_any || !is_over {
-                return Vec::new();
-            }
-            self.let_pass = None;
-        }
-        let is_only = self.shares.len() == 1;
-        let flooding = self.shares.iter().filter(|(_, count)| is_flood(count)).map(|(share, count)| Flooding {
-            share: share.clone(),
-            says: format!("{} of its last {} records went to quarantine", count.bad, count.records),
-            is_only: is_only || *share == others(),
+            flooding.contains_key(share) || !is_over
         });
-        flooding.collect()
+        let is_only = self.shares.len() == 1;
+        self.flooding = flooding.keys().cloned().collect();
+        let watched = flooding.into_iter().filter(|(share, _)| !self.let_pass.contains_key(share));
+        let told = watched.map(|(share, count)| Flooding {
+            says: format!("{} of its last {} records went to quarantine", count.bad, count.records),
+            is_only: is_only || share == others(),
+            share,
+        });
+        told.collect()
     }
 
     fn forget_entry(&mut self, entry: &Entry) {
@@ -182,6 +184,7 @@ impl Flood {
     /// Forgets a share: it was put aside, and what comes of it later is another flood.
     pub(crate) fn forget(&mut self, share: &Share) {
         self.shares.remove(share);
+        self.flooding.remove(share);
         for entry in &mut self.entries {
             if let Some(gone) = entry.shares.remove(share) {
                 entry.records -= gone.records;
@@ -190,9 +193,10 @@ impl Flood {
         }
     }
 
-    /// Lets the flood at hand pass.
+    /// Lets the floods at hand pass, and those of no other share.
     pub(crate) fn let_pass(&mut self, now: Instant) {
-        self.let_pass = Some(LetPass { at: now, records: 0 });
+        let passing = self.flooding.iter().map(|share| (share.clone(), LetPass { at: now, records: 0 }));
+        self.let_pass.extend(passing);
     }
 }
 
@@ -249,6 +253,20 @@ mod tests {
         assert_eq!(floods_after(&mut flood, 300, 1_000, 1_000, often), None, "it is the one that was looked at");
         assert_eq!(floods_after(&mut flood, 300, 1_000, 0, often), None);
         assert_eq!(floods_after(&mut flood, 10, 1_000, 1_000, often), Some(2));
+    }
+
+    #[test]
+    fn only_the_flood_at_hand_may_pass() {
+        let (mut flood, limits, now) = (Flood::default(), FloodLimits::default(), Instant::now());
+        flood.let_pass(now);
+        assert_eq!(flood.add(&limits, now, &[of("a", 1_001, 1_001)]).len(), 1, "nothing flooded when it was said");
+        flood.let_pass(now);
+        let found = flood.add(&limits, now, &[of("a", 500, 500), of("b", 1_001, 1_001)]);
+        let found: Vec<&str> = found.iter().map(|flooding| flooding.share.as_str()).collect();
+        assert_eq!(found, ["b"], "that of another one was not looked at");
+        flood.forget(&Share::new("b"));
+        flood.let_pass(now);
+        assert_eq!(flood.add(&limits, now, &[of("b", 1_001, 1_001)]).len(), 1, "it was put aside, and is another flood");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::intake::Intake;
 use crate::limits::Limits;
 use crate::progress::{Lane as LaneProgress, LaneState, Progress};
 use crate::retry::{Backoff, Recovery};
+use crate::sink::goes_on_at;
 use crate::run::{Bounds, now_ms};
 use crate::sink::{Held, Sink, SinkError};
 use crate::source::{Partition, Position, Source, SourceError};
@@ -150,8 +151,9 @@ impl<C: Columns> Lane<'_, C> {
     fn tell_halt(&self, partition: &Partition, reason: &str) {
         let go_on = format!(
             "nothing of it is written until you decide: `millstream positions show` lists what is lost, \
-             `millstream positions reset --pipeline {} --partition {partition} --to earliest` goes on with what is left",
+             `millstream positions reset --pipeline {} --partition {partition} --to {}` goes on with what is left",
             self.progress.pipeline,
+            goes_on_at(reason),
         );
         if self.progress.halt(partition, format!("{reason}; {go_on}")) {
             tracing::error!(%partition, reason, "records were lost: the partition is halted");

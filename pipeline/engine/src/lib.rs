@@ -59,5 +59,5 @@ pub use progress::{Progress, Snapshot, Verdict};
 pub use retry::{Pressure, Recovery};
 pub use run::{Pipeline, Summary, run};
 pub use share::{Pause, Share, Standing};
-pub use sink::{Gap, Held, Sink, SinkError};
+pub use sink::{Gap, Held, Sink, SinkError, goes_on_at};
 pub use source::{Partition, Position, Record, RecordBatch, Source, SourceError, Want};

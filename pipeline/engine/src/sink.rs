@@ -51,6 +51,13 @@ impl fmt::Display for Gap {
     }
 }
 
+/// Where a person's decision lets a halted partition go on, as `millstream positions reset --to` takes it: behind what
+/// was set aside, where the reason of the halt names that as `` `--to POSITION` ``, otherwise at the oldest record.
+pub fn goes_on_at(reason: &str) -> &str {
+    let named = reason.split_once("`--to ").and_then(|(_, rest)| rest.split_once('`'));
+    named.map_or("earliest", |(to, _)| to)
+}
+
 /// A writer of batches. Each lane has its own.
 ///
 /// Every method MUST be cancel-safe in this sense: after a call that was dropped at any moment the tables hold all of

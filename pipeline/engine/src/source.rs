@@ -5,6 +5,7 @@
 //! its contract suite, `testing::source`. A queue, which has no positions and forgets what is deleted, keeps to all of it
 //! except what the suite does not check where a stream says that it cannot be read again.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -188,7 +189,7 @@ pub enum SourceError {
         /// The end of what the stream holds of the history that the tables were filled from.
         end: Position,
         /// What happened, in words for the operator.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// Records of one partition cannot be read, and are not known to be lost: the partition waits until the stream is
     /// mended or a person gives them up. The other partitions go on.
@@ -214,7 +215,7 @@ impl SourceError {
         // The tables are ahead of what the stream holds: what they have in between the stream does not have any more.
         let is_ahead = matches!((stored, end), (Position::Offset(stored), Position::Offset(end)) if stored > end);
         let (from, to) = if is_ahead { (end, stored) } else { (stored, start) };
-        Some(Gap { partition: partition.clone(), from: from.clone(), to: to.clone(), reason: (*reason).to_owned() })
+        Some(Gap { partition: partition.clone(), from: from.clone(), to: to.clone(), reason: reason.clone().into_owned() })
     }
 
     /// What the engine does about it.

@@ -412,7 +412,7 @@ impl Shard {
 
     fn gap(&self, stored: &Position, start: &Place, reason: &'static str) -> SourceError {
         let (partition, stored, start) = (self.partition.clone(), stored.clone(), start.position());
-        SourceError::Gap { partition, stored, start, end: Position::Sequence("newest".into()), reason }
+        SourceError::Gap { partition, stored, start, end: Position::Sequence("newest".into()), reason: reason.into() }
     }
 }
 

@@ -9,7 +9,7 @@ mod tell;
 use std::time::Duration;
 
 use millstream_engine::run::now_ms;
-use millstream_engine::{Partition, Snapshot, Verdict};
+use millstream_engine::{Partition, Snapshot, Verdict, goes_on_at};
 use millstream_log::Cause;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -300,17 +300,19 @@ fn decision(running: &Running, now: &Snapshot, reason: &str) -> String {
         let damages = running.topic.as_ref()?.damages(partition.as_str().parse().ok()?);
         damages.first().map(|damage| damage.from)
     };
-    let mut halted = now.halted.keys();
+    let mut halted = now.halted.iter();
     if let Some((partition, from)) = now.halted.keys().find_map(|partition| Some((partition, damaged(partition)?))) {
         return format!("stream set-aside --pipeline {name} --partition {partition} --from {from}");
     }
-    match (halted.next(), now.halted.len()) {
-        (Some(_), halted) if halted == running.source.assignment().borrow().len() => {
-            format!("positions reset --pipeline {name} --to earliest")
+    let is_all = now.halted.len() == running.source.assignment().borrow().len();
+    let is_one_way = now.halted.values().all(|reason| goes_on_at(reason) == "earliest");
+    match halted.next() {
+        Some(_) if is_all && is_one_way => format!("positions reset --pipeline {name} --to earliest"),
+        Some((first, reason)) => {
+            format!("positions reset --pipeline {name} --partition {first} --to {}", goes_on_at(reason))
         }
-        (Some(first), _) => format!("positions reset --pipeline {name} --partition {first} --to earliest"),
         // What it waits for stands in its reason.
-        (None, _) => named(reason).unwrap_or("doctor").to_owned(),
+        None => named(reason).unwrap_or("doctor").to_owned(),
     }
 }
 

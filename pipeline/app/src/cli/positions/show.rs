@@ -1,8 +1,9 @@
 //! `millstream positions show`: the stored positions, halts, and ranges that were never read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
+use millstream_engine::goes_on_at;
 use serde_json::json;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -46,12 +47,14 @@ pub(super) async fn show(
         screen::print(&format!("\nnever read:\n{}", screen::table(&rows)));
     }
     let halted: Vec<&Lease> = leases.iter().filter(|lease| lease.halt_reason.is_some()).collect();
-    if let Some(first) = halted.first() {
+    if !halted.is_empty() {
         let lines: Vec<String> = halted.iter().filter_map(|lease| lease.halt()).collect();
+        let commands: BTreeSet<String> = halted.iter().filter_map(|lease| lease.decision()).collect();
+        let commands: Vec<String> = commands.into_iter().collect();
         screen::print(&format!(
-            "\nhalted until you decide:\n{}\nto go on with what is left: millstream positions reset --pipeline {} --to earliest",
+            "\nhalted until you decide:\n{}\nto go on with what is left:\n{}",
             lines.join("\n"),
-            screen::escape(&first.pipeline),
+            commands.join("\n"),
         ));
     }
     Ok(ExitCode::SUCCESS)
@@ -115,5 +118,17 @@ impl Lease {
             screen::escape(&self.pipeline),
             screen::escape(&self.partition)
         ))
+    }
+
+    /// The command that ends the halt: one for all partitions that go on with their oldest record.
+    fn decision(&self) -> Option<String> {
+        let pipeline = screen::escape(&self.pipeline);
+        Some(match goes_on_at(self.halt_reason.as_deref()?) {
+            "earliest" => format!("  millstream positions reset --pipeline {pipeline} --to earliest"),
+            behind => {
+                let partition = screen::escape(&self.partition);
+                format!("  millstream positions reset --pipeline {pipeline} --partition {partition} --to {behind}")
+            }
+        })
     }
 }

@@ -127,7 +127,7 @@ impl Stream {
             stored: wanted.clone(),
             start: self.position(queue.start),
             end: self.position(queue.end),
-            reason: if place < queue.start { "it was removed" } else { "the stream ends before it" },
+            reason: if place < queue.start { "it was removed" } else { "the stream ends before it" }.into(),
         })
     }
 
