@@ -135,7 +135,10 @@ async fn one_flipped_bit_halts_one_partition_until_a_person_decides() {
     let shown = ran(&database, &setup, &["positions", "show"]);
     assert!(shown.out.contains(&format!("  {command}\n")), "{shown:#?}");
     let doctor = ran(&database, &setup, &["doctor"]);
-    assert!(halted["0"].as_str().unwrap().contains(&command) && doctor.out.contains(&command), "{halted:#} {doctor:#?}");
+    assert!(
+        halted["0"].as_str().unwrap().contains(&command) && doctor.out.contains(&command),
+        "{halted:#} {doctor:#?}"
+    );
     let words: Vec<&str> = command.split(' ').skip(1).collect();
     let decided = ran(&database, &setup, &words);
     assert_eq!(decided.code, 0, "{decided:#?}");

@@ -126,8 +126,9 @@ fn other_history(partition: &Partition, stored: u64, start: u64, until: u64) -> 
         stored: Position::Offset(stored),
         start: Position::Offset(start),
         end: Position::Offset(until),
-        reason: "the stream was restored from an older copy and has grown since: what stands there now are other records"
-            .into(),
+        reason:
+            "the stream was restored from an older copy and has grown since: what stands there now are other records"
+                .into(),
     }
 }
 

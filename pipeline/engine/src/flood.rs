@@ -266,7 +266,11 @@ mod tests {
         assert_eq!(found, ["b"], "that of another one was not looked at");
         flood.forget(&Share::new("b"));
         flood.let_pass(now);
-        assert_eq!(flood.add(&limits, now, &[of("b", 1_001, 1_001)]).len(), 1, "it was put aside, and is another flood");
+        assert_eq!(
+            flood.add(&limits, now, &[of("b", 1_001, 1_001)]).len(),
+            1,
+            "it was put aside, and is another flood"
+        );
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::intake::Intake;
 use crate::limits::Limits;
 use crate::progress::{Lane as LaneProgress, LaneState, Progress};
 use crate::retry::{Backoff, Recovery};
-use crate::sink::goes_on_at;
 use crate::run::{Bounds, now_ms};
+use crate::sink::goes_on_at;
 use crate::sink::{Held, Sink, SinkError};
 use crate::source::{Partition, Position, Source, SourceError};
 

@@ -215,7 +215,12 @@ impl SourceError {
         // The tables are ahead of what the stream holds: what they have in between the stream does not have any more.
         let is_ahead = matches!((stored, end), (Position::Offset(stored), Position::Offset(end)) if stored > end);
         let (from, to) = if is_ahead { (end, stored) } else { (stored, start) };
-        Some(Gap { partition: partition.clone(), from: from.clone(), to: to.clone(), reason: reason.clone().into_owned() })
+        Some(Gap {
+            partition: partition.clone(),
+            from: from.clone(),
+            to: to.clone(),
+            reason: reason.clone().into_owned(),
+        })
     }
 
     /// What the engine does about it.
