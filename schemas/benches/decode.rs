@@ -5,7 +5,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use millstream_schemas::{Decoded, Input, Limits, Piece, decode, split};
+use millstream_schemas::objects::{Decoded, decode};
+use millstream_schemas::{Input, Limits, Piece, split};
 
 const PUBLISHED_AT_MS: i64 = 1_773_367_677_000;
 

@@ -1,7 +1,7 @@
 //! Bodies of HTTP requests to records, one per event, each with the bucket and key that decide its partition.
 //!
 //! Refuses only what can never be a record: not JSON, of no accepted shape, over a limit. Everything else is a record,
-//! also when [`decode`](crate::decode()) will filter or refuse it later, because by then it is stored and can be looked at.
+//! also when [`objects::decode`](crate::objects::decode()) will filter or refuse it later, because by then it is stored and can be looked at.
 //! A body that is one JSON document is taken or refused as a whole unless it is an array, whose elements (like the
 //! documents of a body of several) stand for themselves as long as the array can be read.
 
@@ -10,12 +10,13 @@ mod entity;
 
 use std::borrow::Cow;
 
-use crate::decode::{self, Attributes};
-use crate::event::Entity;
+use crate::envelope::cloudevents::{self, Attributes};
+use crate::envelope::{Envelope, Shape};
 use crate::json::{Fault, Kind, Reader};
 use crate::limits::Limits;
+use crate::objects::record::Record;
+use crate::objects::{Entity, notification};
 use crate::refusal::{Refusal, RefusalReason};
-use crate::shape::{Envelope, Record, Shape};
 
 /// One part of a body. Its index counts the parts of the body from zero, refused ones too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub fn split_binary<'a>(
 /// True for a content type by which a body holds its CloudEvents whole, attributes and data; headers named `ce-*` beside
 /// it mean nothing and are not to be kept.
 pub fn is_structured(content_type: &str) -> bool {
-    decode::is_structured(content_type.as_bytes())
+    cloudevents::is_structured(content_type.as_bytes())
 }
 
 struct Part<'a> {
@@ -228,7 +229,7 @@ fn read_array<'a>(
 fn separate<'e, 'a>(envelope: &'e Envelope<'a>) -> Option<&'e [Record<'a>]> {
     let records = envelope.records.as_deref().filter(|records| records.len() > 1 && envelope.records_bad.is_none())?;
     // Without what stands around it, a record that does not sign itself would be taken for one of AWS.
-    let told_by_envelope = |record: &Record<'_>| !record.is_message() && decode::dialect(record, false).is_none();
+    let told_by_envelope = |record: &Record<'_>| !record.is_message() && notification::dialect(record, false).is_none();
     let must_stay = envelope.minio_name.is_present() && records.iter().any(told_by_envelope);
     (!must_stay && envelope.shape() == Some(Shape::Notification)).then_some(records)
 }

@@ -1,40 +1,30 @@
-//! What the bytes of a record mean: zero or more events about objects, from any dialect that object stores speak.
+//! What the bytes of a record mean: zero or more events of a domain (so far: objects), from any dialect.
 //!
 //! Pure: no input or output, no clock, no threads. Nothing that a producer sends makes this crate panic, allocate
-//! beyond [`Limits`], or lose an event without saying so: each ends as one [`Decoded`].
-//! To accept one more dialect, see `shape` and the files under `decode/`.
+//! beyond [`Limits`], or lose an event without saying so: each ends as one [`objects::Decoded`].
+//! A domain is a directory (`objects/`) over a floor that all share: the reading of JSON, envelopes, times and limits.
 
 mod json;
-
-mod shape;
 mod slot;
-
-mod decode;
-pub use decode::{decode, decode_with_entities};
-
-pub mod effect;
-
-mod time;
-
-pub mod order;
-pub use order::{Order, OrderClass};
-
-mod describe;
-mod judge;
 mod text;
-
-pub mod event;
-pub use event::{Decoded, Description, Dialect, Effect, Entity, Input, ObjectEvent};
-
-pub mod refusal;
-pub use refusal::{FilterReason, Refusal, RefusalReason};
+mod time;
 
 pub mod limits;
 pub use limits::Limits;
 
-pub mod migrations;
+pub mod refusal;
+pub use refusal::{Refusal, RefusalReason};
 
-pub mod grants;
+mod input;
+pub use input::Input;
+
+mod envelope;
+
+pub mod objects;
 
 pub mod ingest;
 pub use ingest::{Piece, is_structured, split, split_binary};
+
+pub mod migrations;
+
+pub mod grants;

@@ -1,6 +1,8 @@
 //! The limits of one record: nothing that a producer sends can make decoding cost more than these allow.
 
-/// Limits that [`decode`](crate::decode()) and [`split`](crate::ingest::split) hold every record to.
+use crate::refusal::{Refusal, RefusalReason};
+
+/// Limits that [`objects::decode`](crate::objects::decode()) and [`split`](crate::ingest::split) hold every record to.
 ///
 /// A record over a limit is refused with a reason of its own, never cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,4 +55,12 @@ impl Default for Limits {
             parts_per_body_max: 100_000,
         }
     }
+}
+
+/// Refuses text beyond its limit.
+pub(crate) fn within(text: &str, bytes_max: usize, reason: RefusalReason) -> Result<(), Refusal> {
+    if text.len() <= bytes_max {
+        return Ok(());
+    }
+    Err(Refusal::new(reason, format!("{} bytes, the limit is {bytes_max}", text.len())))
 }

@@ -1,74 +1,7 @@
-//! Why a record gives no event: the two closed lists of reasons, each with the name that metrics and tables use.
+//! Why a record or an event cannot be understood: a closed list of reasons, each with the name that metrics and tables
+//! use. Why one that is understood is passed over is said by each domain.
 
 use std::fmt;
-
-/// Why an event is none of ours although nothing is wrong with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FilterReason {
-    /// `s3:TestEvent`, sent by the store when a notification is configured.
-    TestEvent,
-    /// SNS asks to confirm, or confirms the end of, a subscription.
-    SubscriptionConfirmation,
-    /// A notification whose list of records is empty.
-    EmptyNotification,
-    /// A restore from an archive; also the end of the restored copy, which is not a deletion of the object.
-    Restore,
-    /// Tags, retention or legal hold changed, and the event does not carry the whole description.
-    Tagging,
-    /// The access control list changed.
-    Acl,
-    /// The storage class changed by a lifecycle rule.
-    LifecycleTransition,
-    /// The access tier changed.
-    IntelligentTiering,
-    /// Progress of replication.
-    Replication,
-    /// The store lost the object's bytes.
-    LostObject,
-    /// A name outside the table of [`effect`](crate::effect).
-    UnsupportedKind,
-}
-
-impl FilterReason {
-    /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 11] = [
-        Self::TestEvent,
-        Self::SubscriptionConfirmation,
-        Self::EmptyNotification,
-        Self::Restore,
-        Self::Tagging,
-        Self::Acl,
-        Self::LifecycleTransition,
-        Self::IntelligentTiering,
-        Self::Replication,
-        Self::LostObject,
-        Self::UnsupportedKind,
-    ];
-
-    /// The stable name, in snake case.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TestEvent => "test_event",
-            Self::SubscriptionConfirmation => "subscription_confirmation",
-            Self::EmptyNotification => "empty_notification",
-            Self::Restore => "restore",
-            Self::Tagging => "tagging",
-            Self::Acl => "acl",
-            Self::LifecycleTransition => "lifecycle_transition",
-            Self::IntelligentTiering => "intelligent_tiering",
-            Self::Replication => "replication",
-            Self::LostObject => "lost_object",
-            Self::UnsupportedKind => "unsupported_kind",
-        }
-    }
-}
-
-impl fmt::Display for FilterReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
 
 macro_rules! refusal_reasons {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {

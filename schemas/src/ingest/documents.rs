@@ -5,10 +5,10 @@
 //! that it is lines, with the next line that begins a document: the lines between belong to the broken one.
 
 use super::{Numbered, emit_parts, read_array, split_array, too_large};
+use crate::envelope::{BYTE_ORDER_MARK, Envelope};
 use crate::json::{Fault, Kind, Reader};
 use crate::limits::Limits;
 use crate::refusal::{Refusal, RefusalReason};
-use crate::shape::{BYTE_ORDER_MARK, Envelope};
 
 /// Steps over what may stand between documents: white space, byte order marks, and the record separator of RFC 7464.
 pub(super) fn begin(text: &str, at: usize) -> usize {

@@ -1,11 +1,13 @@
 //! The object that decides the partition of a record: that of its first event, as decoding will read it.
 
-use crate::decode::{self, Attributes, ENVELOPES_MAX};
-use crate::effect;
-use crate::event::{Dialect, Entity};
-use crate::judge::read_entity;
+use crate::envelope::carried::{ENVELOPES_MAX, from_base64};
+use crate::envelope::cloudevents::Attributes;
+use crate::envelope::{Envelope, Shape};
 use crate::limits::Limits;
-use crate::shape::{Envelope, Record, Shape};
+use crate::objects::event::{Dialect, Entity};
+use crate::objects::judge::read_entity;
+use crate::objects::record::Record;
+use crate::objects::{effect, eventbridge, notification};
 
 /// The object of a document of this shape; `wrapped` counts the envelopes around it.
 pub(super) fn of_document<'a>(envelope: &Envelope<'a>, shape: Shape, wrapped: usize, limits: &Limits) -> Entity<'a> {
@@ -14,7 +16,7 @@ pub(super) fn of_document<'a>(envelope: &Envelope<'a>, shape: Shape, wrapped: us
         Shape::Record | Shape::Message => of_record(&envelope.record, wrapped, limits),
         Shape::EventBridge => match envelope.inner.as_deref() {
             Some(detail) if detail.records.is_some() => of_first(detail, wrapped, limits),
-            _ => decode::entity_of_detail(envelope),
+            _ => eventbridge::entity(envelope),
         },
         Shape::CloudEvent => of_cloud_event(envelope, wrapped, limits),
         Shape::TestEvent => Entity::default(),
@@ -36,7 +38,7 @@ fn of_cloud_event<'a>(envelope: &Envelope<'a>, wrapped: usize, limits: &Limits) 
     if let Some(data) = &envelope.inner {
         return of_data(data, event_type, wrapped, limits);
     }
-    let bytes = envelope.data_base64.as_text().and_then(|encoded| decode::from_base64(encoded, "data_base64").ok());
+    let bytes = envelope.data_base64.as_text().and_then(|encoded| from_base64(encoded, "data_base64").ok());
     let Some(bytes) = bytes else { return Entity::default() };
     let data = Envelope::open(&bytes, limits);
     data.map(|data| of_data(&data, event_type, wrapped, limits).into_owned()).unwrap_or_default()
@@ -63,12 +65,12 @@ pub(super) fn of_record<'a>(record: &Record<'a>, wrapped: usize, limits: &Limits
     match record.carried.as_text() {
         Some(text) if record.is_message() => carried(text.as_bytes(), wrapped, limits),
         // The dialects that are left encode keys alike.
-        _ => read_entity(record, decode::dialect(record, false).unwrap_or(Dialect::Aws)),
+        _ => read_entity(record, notification::dialect(record, false).unwrap_or(Dialect::Aws)),
     }
 }
 
 fn of_base64<'a>(encoded: Option<&str>, wrapped: usize, limits: &Limits) -> Entity<'a> {
-    let bytes = encoded.and_then(|encoded| decode::from_base64(encoded, "message.data").ok());
+    let bytes = encoded.and_then(|encoded| from_base64(encoded, "message.data").ok());
     bytes.map(|bytes| carried(&bytes, wrapped, limits)).unwrap_or_default()
 }
 

@@ -1,6 +1,7 @@
 //! HTTP bodies: every way to send several events gives the records that sending them one by one would give.
 
-use millstream_schemas::{Decoded, Limits, Piece, RefusalReason, split_binary};
+use millstream_schemas::objects::Decoded;
+use millstream_schemas::{Limits, Piece, RefusalReason, split_binary};
 
 use crate::support::{created, decode_all, fixture, pieces};
 

@@ -1,6 +1,6 @@
 //! Content type, metadata and tags: what is taken, what is nobody's, and what does not hide an object.
 
-use millstream_schemas::{Decoded, Effect, FilterReason, OrderClass};
+use millstream_schemas::objects::{Decoded, Effect, FilterReason, OrderClass};
 
 use crate::support::{aws, created, event, filtered, fixture, minio, one};
 

@@ -1,6 +1,7 @@
 //! Each dialect by its fixture, hand-written or captured from a real emitter.
 
-use millstream_schemas::{Decoded, Dialect, Effect, FilterReason, Input, Limits, OrderClass, decode_with_entities};
+use millstream_schemas::objects::{Decoded, Dialect, Effect, FilterReason, OrderClass, decode_with_entities};
+use millstream_schemas::{Input, Limits};
 
 use crate::support::{PUBLISHED_AT_MS, created, decode_all, decode_with, event, filtered, fixture, one};
 

@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use millstream_schemas::{Decoded, Dialect, FilterReason, Limits, RefusalReason};
+use millstream_schemas::objects::{Decoded, Dialect, FilterReason};
+use millstream_schemas::{Limits, RefusalReason};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -311,6 +312,6 @@ fn an_empty_time_is_none() {
     let plain = r#"{"specversion":"1.0","type":"millstream.object.created","time":"","data":{"bucket":"b","key":"k"}}"#;
     let bus = fixture("event_bridge.json").replacen("2026-03-12T02:07:57Z", "", 1);
     for text in [plain, &bus, &created(r#"{"key":"k"}"#).replacen("2026-03-12T02:07:57Z", "", 1)] {
-        assert_eq!(event(text).order.class, millstream_schemas::OrderClass::Undated, "{text}");
+        assert_eq!(event(text).order.class, millstream_schemas::objects::OrderClass::Undated, "{text}");
     }
 }

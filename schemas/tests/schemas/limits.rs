@@ -1,6 +1,7 @@
 //! Every limit one below, at, and one above.
 
-use millstream_schemas::{Decoded, Limits, Piece, RefusalReason};
+use millstream_schemas::objects::Decoded;
+use millstream_schemas::{Limits, Piece, RefusalReason};
 
 use crate::support::{PUBLISHED_AT_MS, created, decode_with, pieces, refused};
 

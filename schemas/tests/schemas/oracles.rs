@@ -4,7 +4,7 @@ use aws_lambda_events::eventbridge::EventBridgeEvent;
 use aws_lambda_events::s3::S3Event;
 use aws_lambda_events::sns::SnsMessage;
 use cloudevents::AttributesReader;
-use millstream_schemas::{Decoded, Effect, ObjectEvent};
+use millstream_schemas::objects::{Decoded, Effect, ObjectEvent};
 
 use crate::support::{decode_all, event, fixture};
 

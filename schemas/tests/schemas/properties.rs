@@ -1,6 +1,7 @@
 //! For any input at all, and for any event that can be written.
 
-use millstream_schemas::{Decoded, Effect, Input, Limits, Order, Piece, decode, split};
+use millstream_schemas::objects::{Decoded, Effect, Order, decode};
+use millstream_schemas::{Input, Limits, Piece, split};
 use proptest::prelude::*;
 
 use crate::support::{PUBLISHED_AT_MS, aws, fixture, one};

@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use millstream_schemas::{Decoded, Input, Limits, RefusalReason, decode};
+use millstream_schemas::objects::{Decoded, decode};
+use millstream_schemas::{Input, Limits, RefusalReason};
 
 use crate::support::{PUBLISHED_AT_MS, aws, created, decode_with, fixture, one, refused};
 

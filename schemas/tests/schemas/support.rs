@@ -1,6 +1,7 @@
 //! Shared by the tests: fixtures by name and decoding into owned outcomes.
 
-use millstream_schemas::{Decoded, FilterReason, Input, Limits, ObjectEvent, Piece, RefusalReason, decode, split};
+use millstream_schemas::objects::{Decoded, FilterReason, ObjectEvent, decode};
+use millstream_schemas::{Input, Limits, Piece, RefusalReason, split};
 
 /// 2026-11-24T00:00:00Z, after every fixture.
 pub(crate) const PUBLISHED_AT_MS: i64 = 1_795_478_400_000;

@@ -1,6 +1,6 @@
 //! The published vectors, read by the crate that publishes them.
 
-use millstream_schemas::{Effect, FilterReason, Order, effect};
+use millstream_schemas::objects::{Effect, FilterReason, Order, effect};
 use serde_json::Value;
 
 use crate::support::{aws, decode_all, fixture};
@@ -62,8 +62,8 @@ fn decoding_follows_the_effect_vectors() {
         }
         let outcomes = decode_all(&record);
         match &outcomes[..] {
-            [millstream_schemas::Decoded::Event(event)] => assert_eq!(event.effect.as_str(), vector["effect"]),
-            [millstream_schemas::Decoded::Filtered { reason, name: counted }] => {
+            [millstream_schemas::objects::Decoded::Event(event)] => assert_eq!(event.effect.as_str(), vector["effect"]),
+            [millstream_schemas::objects::Decoded::Filtered { reason, name: counted }] => {
                 assert_eq!(reason.as_str(), vector["filtered"]);
                 assert_eq!(counted, name);
             }

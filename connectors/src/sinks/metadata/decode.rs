@@ -1,7 +1,8 @@
 //! Records become columns, by the rules of `millstream-schemas`.
 
 use millstream_engine::{Decode, Record};
-use millstream_schemas::{Decoded, Description, Effect, Input, Limits, ObjectEvent, decode};
+use millstream_schemas::objects::{Decoded, Description, Effect, ObjectEvent, decode};
+use millstream_schemas::{Input, Limits};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::columns::{Columns, DescriptionRow, Refused, Row};

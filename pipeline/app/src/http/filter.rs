@@ -1,6 +1,6 @@
 //! Which objects a request speaks of, checked before the database is asked.
 
-use millstream_schemas::Order;
+use millstream_schemas::objects::Order;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

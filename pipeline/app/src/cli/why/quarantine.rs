@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
-use millstream_schemas::{Entity, Input, Limits, decode_with_entities};
+use millstream_schemas::objects::{Entity, decode_with_entities};
+use millstream_schemas::{Input, Limits};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 

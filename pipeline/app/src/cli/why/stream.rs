@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_log::{ReadError, Record, Topic};
-use millstream_schemas::{Decoded, Entity, Input, Limits, ObjectEvent, decode_with_entities};
+use millstream_schemas::objects::{Decoded, Entity, ObjectEvent, decode_with_entities};
+use millstream_schemas::{Input, Limits};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of one read: some hundred records.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millstream_schemas::Effect;
+use millstream_schemas::objects::Effect;
 
 use super::stream::{Event, Fact, Seen};
 

@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_connectors::sinks::stream::NewRecord;
-use millstream_schemas::{Decoded, Input, Limits, Piece, RefusalReason, decode, is_structured, split_binary};
+use millstream_schemas::objects::{Decoded, decode};
+use millstream_schemas::{Input, Limits, Piece, RefusalReason, is_structured, split_binary};
 use serde::Serialize;
 
 use super::super::access::forbidden;

@@ -3,33 +3,22 @@
 //! At least one outcome is given for every record and exactly one for every event in it, in the order in which they
 //! stand; an event that is refused does not touch its neighbours. Nothing a producer sends can panic here.
 
-mod ceph;
-mod cloudevents;
-mod eventbridge;
-mod message;
-mod minio;
-mod notification;
-mod plain;
-mod scality;
-mod sns;
-
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use crate::event::{Decoded, Entity, Input};
-use crate::judge::Context;
+use super::event::{Decoded, Entity};
+use super::filter::FilterReason;
+use super::judge::Context;
+use super::{cloudevents, eventbridge, message, notification, sns};
+use crate::envelope::cloudevents::Attributes;
+use crate::envelope::{Envelope, Shape};
+use crate::input::Input;
 use crate::limits::Limits;
-use crate::refusal::{FilterReason, Refusal, RefusalReason};
-use crate::shape::{Envelope, Shape};
+use crate::refusal::{Refusal, RefusalReason};
 use crate::text;
 
-pub(crate) use cloudevents::{Attributes, is_structured};
-pub(crate) use eventbridge::entity as entity_of_detail;
-pub(crate) use message::{ENVELOPES_MAX, from_base64};
-pub(crate) use notification::dialect;
-
 /// Takes each outcome with the object that it is about, if that was asked for.
-type Emit<'e, 'a> = dyn FnMut(Decoded<'a>, Entity<'a>) + 'e;
+pub(super) type Emit<'e, 'a> = dyn FnMut(Decoded<'a>, Entity<'a>) + 'e;
 
 /// Decodes one record. `emit` is called at least once; the index of an event in its record is the number of calls
 /// before it.
@@ -58,7 +47,7 @@ fn decode_into<'a>(input: Input<'a>, limits: &Limits, names_entities: bool, emit
 
 /// Decodes a document by its shape; `wrapped` counts the envelopes around it. An error means that nothing was emitted
 /// yet.
-fn dispatch<'a>(
+pub(super) fn dispatch<'a>(
     envelope: Envelope<'a>,
     wrapped: usize,
     context: &Context<'_>,
@@ -84,6 +73,6 @@ fn dispatch<'a>(
     }
 }
 
-fn filtered(reason: FilterReason, name: Cow<'_, str>) -> Decoded<'_> {
+pub(super) fn filtered(reason: FilterReason, name: Cow<'_, str>) -> Decoded<'_> {
     Decoded::Filtered { reason, name: text::name_to_count(name) }
 }

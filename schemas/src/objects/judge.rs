@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use crate::describe;
-use crate::event::{Dialect, Effect, Entity, ObjectEvent};
-use crate::limits::Limits;
-use crate::order::Order;
+use super::event::{Dialect, Effect, Entity, ObjectEvent};
+use super::order::Order;
+use super::record::{Object, Record, Vendor};
+use super::{describe, key};
+use crate::limits::{Limits, within};
 use crate::refusal::{Refusal, RefusalReason};
-use crate::shape::{Object, Record, Vendor};
-use crate::text;
 
 /// What holds for the whole record.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ pub(crate) fn entity<'a>(record: &Record<'a>, dialect: Dialect, context: &Contex
 /// The object of a record, empty where it cannot be read.
 pub(crate) fn read_entity<'a>(record: &Record<'a>, dialect: Dialect) -> Entity<'a> {
     let key = record.object.key.to_text();
-    let key = if dialect.encodes_keys() { text::decode_key(key).unwrap_or_default() } else { key };
+    let key = if dialect.encodes_keys() { key::decode_key(key).unwrap_or_default() } else { key };
     Entity { bucket: record.bucket.to_text(), key }
 }
 
@@ -66,7 +65,7 @@ pub(crate) fn event<'a>(
     let bucket = record.bucket.required("bucket name")?;
     within(&bucket, limits.bucket_bytes_max, RefusalReason::BucketTooLong)?;
     let key = key.required("object key")?;
-    let key = if dialect.encodes_keys() { text::decode_key(key)? } else { key };
+    let key = if dialect.encodes_keys() { key::decode_key(key)? } else { key };
     within(&key, limits.key_bytes_max, RefusalReason::KeyTooLong)?;
     let version_id = match effect {
         Effect::RemoveKey => Cow::Borrowed(""),
@@ -106,14 +105,6 @@ pub(crate) fn event<'a>(
         Effect::Marker | Effect::Delete | Effect::RemoveKey => {}
     }
     Ok(event)
-}
-
-/// Refuses text beyond its limit.
-pub(crate) fn within(text: &str, bytes_max: usize, reason: RefusalReason) -> Result<(), Refusal> {
-    if text.len() <= bytes_max {
-        return Ok(());
-    }
-    Err(Refusal::new(reason, format!("{} bytes, the limit is {bytes_max}", text.len())))
 }
 
 /// HTTP writes entity tags in quotes, and some stores hand them on.

@@ -4,10 +4,10 @@
 
 use std::borrow::Cow;
 
-use crate::event::{Decoded, Dialect, Effect};
-use crate::judge::{self, Context, Reading};
+use super::event::{Decoded, Dialect, Effect};
+use super::judge::{self, Context, Reading};
+use super::record::Record;
 use crate::refusal::Refusal;
-use crate::shape::Record;
 
 pub(super) fn event<'a>(
     effect: Effect,

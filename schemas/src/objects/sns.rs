@@ -2,11 +2,13 @@
 //!
 //! Format: <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>.
 
-use super::{Emit, filtered, message};
-use crate::event::Entity;
-use crate::judge::Context;
-use crate::refusal::{FilterReason, Refusal};
-use crate::shape::Envelope;
+use super::decode::{Emit, filtered};
+use super::event::Entity;
+use super::filter::FilterReason;
+use super::judge::Context;
+use super::message;
+use crate::envelope::Envelope;
+use crate::refusal::Refusal;
 
 pub(super) fn decode<'a>(
     envelope: Envelope<'a>,

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use crate::event::Effect;
-use crate::refusal::FilterReason;
+use super::event::Effect;
+use super::filter::FilterReason;
 
 /// What an S3 event name means; the prefix `s3:` that MinIO, RustFS, Scality and older Ceph write is ignored.
 ///

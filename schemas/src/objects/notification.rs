@@ -1,16 +1,24 @@
 //! Notifications of S3, any `eventVersion` up to 2.x, and of the stores that copy them; also one record by itself.
 //!
 //! Format: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
-//! Stores write what they like into `eventSource`, so it only tells those apart that read a field in another way.
+//! Stores write what they like into `eventSource`, so it only tells those apart that read a field in another way:
+//! - The gateway of Ceph (<https://docs.ceph.com/en/latest/radosgw/notifications/#events>): `opaqueData` and `eventId`
+//!   beside `s3`, metadata and tags as arrays of `{"key":..,"val":..}`, and the key as it is, not form-encoded.
+//! - Scality: signs itself in `eventSource`, with `eventVersion` 1.0 (0.1 before), the key as it is, sizes as text, and
+//!   `null` for what it does not know.
+//! - MinIO and RustFS: `EventName` and `Key` beside `Records`, event names with the prefix `s3:`, and `contentType` and
+//!   `userMetadata` in the object, so a creation also describes. MinIO leaves out a size of zero.
 
 use std::borrow::Cow;
 
-use super::{Emit, ceph, filtered, message, minio, scality};
-use crate::effect;
-use crate::event::{Decoded, Dialect, Effect, Entity};
-use crate::judge::{self, Context, Reading};
-use crate::refusal::{FilterReason, Refusal, RefusalReason};
-use crate::shape::{Envelope, Record};
+use super::decode::{Emit, filtered};
+use super::event::{Decoded, Dialect, Effect, Entity};
+use super::filter::FilterReason;
+use super::judge::{self, Context, Reading};
+use super::record::{Record, Vendor};
+use super::{effect, message};
+use crate::envelope::Envelope;
+use crate::refusal::{Refusal, RefusalReason};
 use crate::slot::Slot;
 
 /// The last major version that is known. AWS raises it when readers of the former one would misread the new one.
@@ -55,11 +63,11 @@ pub(super) fn record<'a>(record: Record<'a>, in_minio: bool, context: &Context<'
 
 /// The store that a record itself tells, whatever stands around it.
 pub(crate) fn dialect(record: &Record<'_>, in_minio: bool) -> Option<Dialect> {
-    if ceph::is_marked(record) {
+    if record.is_ceph || record.vendor == Vendor::Ceph {
         Some(Dialect::Ceph)
-    } else if scality::is_marked(record) {
+    } else if record.vendor == Vendor::Scality {
         Some(Dialect::Scality)
-    } else if in_minio || minio::is_marked(record) {
+    } else if in_minio || record.is_minio || matches!(record.vendor, Vendor::Minio | Vendor::RustFs) {
         Some(Dialect::Minio)
     } else {
         None

@@ -6,18 +6,13 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-sqs.html>,
 //! <https://cloud.google.com/pubsub/docs/push#receive_push>.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::{Emit, dispatch};
-use crate::judge::Context;
+use super::decode::{Emit, dispatch};
+use super::judge::Context;
+use super::record::Record;
+use crate::envelope::Envelope;
+use crate::envelope::carried::{ENVELOPES_MAX, from_base64};
 use crate::refusal::{Refusal, RefusalReason};
-use crate::shape::{Envelope, Record};
 use crate::slot::Slot;
-
-/// Envelopes around one notification: a topic that feeds a topic, or a topic that feeds a queue, is seen; more is a
-/// loop.
-pub(crate) const ENVELOPES_MAX: usize = 2;
 
 /// Decodes what a message of SQS or of Lambda carries.
 pub(super) fn decode<'a>(
@@ -60,11 +55,4 @@ pub(super) fn open(
             })
         })
         .map_err(|refusal| refusal.within(field))
-}
-
-/// The bytes of `field`.
-pub(crate) fn from_base64(encoded: &str, field: &str) -> Result<Vec<u8>, Refusal> {
-    STANDARD
-        .decode(encoded.as_bytes())
-        .map_err(|error| Refusal::new(RefusalReason::BadBase64, format!("{field}: {error}")))
 }

@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::event::{Description, Dialect};
-use crate::judge::within;
-use crate::limits::Limits;
+use super::event::{Description, Dialect};
+use super::key;
+use crate::limits::{Limits, within};
 use crate::refusal::{Refusal, RefusalReason};
 use crate::slot::{List, Pairs, Slot, heavier, loses_text};
 use crate::text;
@@ -148,7 +148,7 @@ fn sort_names(list: &mut List<'_>) {
 /// Tags as a header carries them: `stage=raw&team=blue`, names and values form-encoded. What is not form-encoded is
 /// taken as it stands.
 fn read_tagging<'a>(header: &str) -> List<'a> {
-    let plain = |part: &str| Cow::Owned(text::decode_form_text(part).unwrap_or_else(|| part.to_owned()));
+    let plain = |part: &str| Cow::Owned(key::decode_form_text(part).unwrap_or_else(|| part.to_owned()));
     let pairs = header.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))

@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 
-use super::{Emit, filtered, notification};
-use crate::effect;
-use crate::event::{Decoded, Dialect, Entity};
-use crate::judge::{self, Context, Reading};
+use super::decode::{Emit, filtered};
+use super::event::{Decoded, Dialect, Entity};
+use super::judge::{self, Context, Reading};
+use super::{effect, notification};
+use crate::envelope::Envelope;
 use crate::refusal::{Refusal, RefusalReason};
-use crate::shape::Envelope;
 
 pub(super) fn decode<'a>(
     envelope: Envelope<'a>,
