@@ -29,7 +29,7 @@ async fn raise(database: &Database, sqlstate: &str) {
 async fn braked(run: &Run) -> String {
     until("the pipeline to wait", WITHIN, || async {
         let now = run.progress.snapshot();
-        match now.verdict(&now, 1, Duration::ZERO, millstream_engine::run::now_ms()) {
+        match now.verdict(&now, 1, Duration::ZERO, millstream_engine::clock::now_ms()) {
             Verdict::Braked { reason } if now.retries >= 3 => Some(reason),
             _ => None,
         }
@@ -217,7 +217,7 @@ fn of_partition(name: &str, count: u64) -> Vec<Event> {
 
 fn braked_now(run: &Run) -> Option<String> {
     let now = run.progress.snapshot();
-    match now.verdict(&now, 1, Duration::ZERO, millstream_engine::run::now_ms()) {
+    match now.verdict(&now, 1, Duration::ZERO, millstream_engine::clock::now_ms()) {
         Verdict::Braked { reason } => Some(reason),
         _ => None,
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use millstream_connectors::sources::kinesis::{KinesisOptions, KinesisSource};
-use millstream_engine::run::now_ms;
+use millstream_engine::clock::now_ms;
 use millstream_engine::{Partition, Position, Recovery, Source as _, SourceError, Want};
 use millstream_tests::kinesis::{Put, Shards, User, aggregate, hash};
 use millstream_tests::parts::{Kinesalite, KinesisLocal};

@@ -212,7 +212,7 @@ impl Writer {
 
     /// A batch of payloads, each list for its partition, at the positions that come next.
     pub fn batch(&mut self, parts: &[(&str, Vec<Vec<u8>>)]) -> Batch<Columns> {
-        self.batch_published(parts, millstream_engine::run::now_ms())
+        self.batch_published(parts, millstream_engine::clock::now_ms())
     }
 
     /// The same, of records that were published at another time.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millstream_engine::run::now_ms;
+use millstream_engine::clock::now_ms;
 use millstream_engine::{Checkpoint, Partition, Position, RecordBatch, Source, SourceError, Want};
 use tokio::sync::watch;
 

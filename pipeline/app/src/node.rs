@@ -113,7 +113,7 @@ impl Running {
         let mut recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (earlier, later) = recent.get_or_insert_with(|| (now.clone(), now.clone()));
         let late = self.config.freshness * 4;
-        let verdict = now.verdict(earlier, lag, late, millstream_engine::run::now_ms());
+        let verdict = now.verdict(earlier, lag, late, millstream_engine::clock::now_ms());
         if now.at.saturating_duration_since(later.at) > LOOK_BACK {
             *earlier = std::mem::replace(later, now.clone());
         }

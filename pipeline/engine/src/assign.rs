@@ -7,8 +7,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::position::Partition;
 use crate::progress::Progress;
-use crate::source::{Partition, Source};
+use crate::source::Source;
 use crate::spread::{LOOK, Spread};
 
 /// The partitions of each lane, told to the lanes as they change.

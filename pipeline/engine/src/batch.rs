@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::commit::Checkpoint;
 use crate::decode::{Columns, Decode};
 use crate::named::Named;
+use crate::position::{Partition, Position};
 use crate::share::{Aside, Share, Shares, Tally};
-use crate::source::{Partition, Position, Record};
+use crate::source::Record;
 
 /// Records of one partition on their way into a batch.
 #[derive(Debug)]

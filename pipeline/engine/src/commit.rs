@@ -1,6 +1,6 @@
 //! Stage 5: how far the tables are.
 
-use crate::source::{Partition, Position};
+use crate::position::{Partition, Position};
 
 /// The next position of each partition that a receipt covers.
 #[derive(Clone, Debug, PartialEq, Eq)]

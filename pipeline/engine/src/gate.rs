@@ -24,9 +24,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 pub use journal::{Entry, Tally};
 pub use standing::Standing;
 
+use crate::clock::now_ms;
 use crate::concurrency::{Controller, Decision, Ending, Event, Knob, Pace, Reason, Settings, Signals, Work};
 use crate::limits::Limits;
-use crate::run::now_ms;
 use journal::Journal;
 use queue::Queue;
 use record::Recorder;

@@ -15,8 +15,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::batch::{Range, Taken};
+use crate::position::{Partition, Position};
 use crate::retry::Backoff;
-use crate::source::{Partition, Position, Record, RecordBatch, Want};
+use crate::source::{Record, RecordBatch, Want};
 use parts::Parts;
 
 /// The queues of one lane.

@@ -1,4 +1,4 @@
-//! One lane: a group of partitions with a writer of its own. The steps of the loop in [`crate::run()`].
+//! One lane: a group of partitions with a writer of its own. The steps of [`crate::flow`].
 
 mod aside;
 mod gather;
@@ -13,15 +13,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::Receipt;
+use crate::bounds::Bounds;
+use crate::clock::now_ms;
 use crate::decode::Columns;
 use crate::intake::Intake;
 use crate::limits::Limits;
+use crate::position::{Partition, Position};
 use crate::progress::{Lane as LaneProgress, LaneState, Progress};
 use crate::retry::{Backoff, Recovery};
-use crate::run::{Bounds, now_ms};
 use crate::sink::goes_on_at;
 use crate::sink::{Held, Sink, SinkError};
-use crate::source::{Partition, Position, Source, SourceError};
+use crate::source::{Source, SourceError};
 
 /// How long a fetch waits when there is nothing. Only bounds how late a shutdown is seen by a source that cannot be
 /// woken; new records end the wait at once.

@@ -4,7 +4,10 @@
 //! filtered or quarantined, and is counted; nothing is dropped silently; every queue, wait and retry has a limit.
 //! This crate names no vendor: sources and sinks are connectors behind [`Source`] and [`Sink`].
 //!
-//! The modules stand in the order in which a record meets them.
+//! The modules stand in the order in which a record meets them; `flow` is the whole of it, read forwards. Above it stand
+//! `keep`, which begins it again, and `run`, which begins it for every lane.
+
+pub mod position;
 
 pub mod source;
 
@@ -30,10 +33,17 @@ mod cap;
 
 mod spread;
 
+mod bounds;
+
 pub mod lane;
+
+mod flow;
+
+mod keep;
 
 pub mod run;
 
+pub mod clock;
 pub mod limits;
 pub mod retry;
 
@@ -55,9 +65,10 @@ pub use flood::{FloodLimits, Irrefusable};
 pub use gate::Gate;
 pub use limits::{BatchLimits, Limits};
 pub use named::Named;
+pub use position::{Partition, Position};
 pub use progress::{Progress, Snapshot, Verdict};
 pub use retry::{Pressure, Recovery};
 pub use run::{Pipeline, Summary, run};
 pub use share::{Pause, Share, Standing};
 pub use sink::{Gap, Held, Sink, SinkError, goes_on_at};
-pub use source::{Partition, Position, Record, RecordBatch, Source, SourceError, Want};
+pub use source::{Record, RecordBatch, Source, SourceError, Want};

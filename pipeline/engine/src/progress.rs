@@ -14,8 +14,8 @@ use crate::batch::Receipt;
 use crate::flood::Flood;
 use crate::histogram::{Histogram, Reading};
 use crate::named::Named;
+use crate::position::{Partition, Position};
 use crate::share::Standing;
-use crate::source::{Partition, Position};
 use shares::Register;
 pub(crate) use shares::{SHARES_EVERY, Stop, ToPutAside};
 

@@ -1,26 +1,23 @@
-//! The whole pipeline, read forwards.
+//! A pipeline from its start to its end: one lane for each sink, kept going by [`crate::keep`], and the partitions spread
+//! over them.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::assign::Shares;
-use crate::batch::Batch;
+use crate::bounds::Bounds;
 use crate::cap::Cap;
 use crate::decode::{Columns, Decode};
 use crate::gate::Gate;
-use crate::intake::Intake;
-use crate::lane::{DECISION_LOOK, Lane, Leave, Written, chain, look_at_shares};
+use crate::keep::keep;
+use crate::lane::{Leave, chain};
 use crate::limits::Limits;
-use crate::progress::{LaneState, Progress, SHARES_EVERY};
+use crate::progress::Progress;
 use crate::sink::Sink;
-use crate::source::{Partition, Source};
+use crate::source::Source;
 use crate::spread::Spread;
 use crate::task;
-use crate::watchdog;
 
 /// The parts of a pipeline. One sink per lane: each has its own connection.
 pub struct Pipeline<C> {
@@ -90,181 +87,4 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
     }
     source.close().await;
     summary
-}
-
-/// What the lanes of a pipeline have in common.
-#[derive(Debug)]
-pub(crate) struct Bounds {
-    pub(crate) limits: Limits,
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) cap: Cap,
-    pub(crate) spread: Spread,
-}
-
-/// Keeps one lane going: takes its leases again when its partitions changed or the leases moved, restarts it when it
-/// stalls.
-#[expect(clippy::too_many_arguments, reason = "each is moved in once; a struct would name them a second time")]
-async fn keep<C: Columns>(
-    index: usize,
-    mut share: watch::Receiver<Vec<Partition>>,
-    source: Arc<dyn Source>,
-    decoder: Arc<dyn Decode<Columns = C>>,
-    mut sink: Box<dyn Sink<Columns = C>>,
-    bounds: Arc<Bounds>,
-    progress: Arc<Progress>,
-    shutdown: CancellationToken,
-) -> Leave {
-    let limits = &bounds.limits;
-    let Some(state) = progress.lane(index) else { return Leave::Drained };
-    let mut intake = Intake::new(Vec::new(), limits.queue_bytes());
-    loop {
-        let partitions = share.borrow_and_update().clone();
-        if partitions.is_empty() {
-            state.set(LaneState::Resting);
-            if rest(index, &mut share, &mut *sink, &progress, &shutdown).await {
-                continue;
-            }
-            state.set(LaneState::Ended);
-            return Leave::Drained;
-        }
-        let lane = Lane {
-            source: &*source,
-            sink: &mut *sink,
-            share: &mut share,
-            began: Instant::now(),
-            limits,
-            bounds: &bounds,
-            waited: Duration::ZERO,
-            is_last: false,
-            progress: &progress,
-            state,
-            shutdown: &shutdown,
-        };
-        let has_lag = || has_lag(&*source, &progress, &partitions);
-        let left = tokio::select! {
-            left = flow(lane, &mut intake, &*decoder) => left,
-            () = watchdog::stalled(state, has_lag, limits.stall) => {
-                progress.stalled();
-                // Persons hear of it where everything is judged, once for all lanes; so, too, of a halt.
-                tracing::info!(lane = index, stall_s = limits.stall.as_secs(), "no progress although there is work: the lane is restarted");
-                source.revive();
-                continue;
-            }
-        };
-        match left {
-            Leave::Reassigned if !shutdown.is_cancelled() => tell(index, &share),
-            Leave::Retake(reason) if !shutdown.is_cancelled() => {
-                tracing::warn!(lane = index, %reason, "leases are taken again");
-                // Bounds the pace of taking leases when another process keeps taking them too.
-                tokio::time::sleep(limits.retry_base).await;
-            }
-            Leave::Halted(reason) => {
-                if state.halt(&reason) {
-                    tracing::info!(lane = index, %reason, "the lane is halted");
-                }
-                // Somebody may have said how to go on.
-                if !changes(&mut share, DECISION_LOOK, &shutdown).await {
-                    return Leave::Halted(reason);
-                }
-            }
-            left => {
-                state.set(LaneState::Ended);
-                return left;
-            }
-        }
-    }
-}
-
-/// Waits for partitions. False if it is time to stop.
-///
-/// The endpoints of this process must know which shares are put aside, also where others read the stream. The first lane
-/// is the last to rest, and one connection is enough.
-async fn rest<C: Columns>(
-    index: usize,
-    share: &mut watch::Receiver<Vec<Partition>>,
-    sink: &mut dyn Sink<Columns = C>,
-    progress: &Progress,
-    shutdown: &CancellationToken,
-) -> bool {
-    let wait = if index == 0 { SHARES_EVERY } else { Duration::MAX };
-    let goes_on = changes(share, wait, shutdown).await;
-    if goes_on && index == 0 {
-        look_at_shares(sink, progress, shutdown).await;
-    }
-    goes_on
-}
-
-/// Whether the stream has records that are not in the sink.
-fn has_lag(source: &dyn Source, progress: &Progress, partitions: &[Partition]) -> bool {
-    let positions = progress.snapshot().positions;
-    let mut own = partitions.iter().filter_map(|partition| Some((partition, positions.get(partition)?)));
-    own.any(|(partition, next)| source.lag_records(partition, next).is_some_and(|records| records > 0))
-}
-
-/// Tells that a lane has other partitions, unless it only looks if somebody said how a halted one goes on.
-fn tell(lane: usize, share: &watch::Receiver<Vec<Partition>>) {
-    if share.has_changed().unwrap_or(false) {
-        tracing::info!(lane, "leases are taken again: the lane has other partitions now");
-    }
-}
-
-/// Waits until a lane has other partitions, or for so long. False if it is time to stop.
-async fn changes(share: &mut watch::Receiver<Vec<Partition>>, wait: Duration, shutdown: &CancellationToken) -> bool {
-    tokio::select! {
-        () = shutdown.cancelled() => false,
-        _ = share.changed() => true,
-        () = tokio::time::sleep(wait) => true,
-    }
-}
-
-/// The flow of records through one lane: source -> batch -> decode -> sink -> commit.
-async fn flow<C: Columns>(mut lane: Lane<'_, C>, intake: &mut Intake, decoder: &dyn Decode<Columns = C>) -> Leave {
-    if let Err(leave) = lane.acquire(intake).await {
-        return leave;
-    }
-    loop {
-        if let Err(leave) = lane.go_ahead(intake, decoder).await {
-            return leave;
-        }
-        let (taken, work) = match lane.gather(intake).await {
-            Ok(gathered) => gathered,
-            Err(leave) => return leave,
-        };
-        lane.state.beat();
-
-        let batch = Batch::decode(taken, decoder, &lane.progress.aside());
-
-        let began = Instant::now();
-        let written = lane.write(&batch, work, intake).await;
-        // What it waited for its turn says nothing about what it cost.
-        let took = began.elapsed().saturating_sub(lane.waited);
-        let receipt = match written {
-            Written::Whole(receipt) => receipt,
-            Written::TooSlow { reason } => {
-                lane.divide(intake, batch, &reason, took);
-                continue;
-            }
-            Written::Nothing(leave) => {
-                // What of it is still ours when the leases are taken again need not be read again.
-                intake.give_back(batch.into_taken());
-                return leave;
-            }
-        };
-        lane.landed(intake, &receipt, took);
-
-        if let Err(error) = lane.source.commit(&receipt.checkpoint()).await {
-            tracing::debug!(error = %chain(&error), "the stream was not told our position; lag tools see an older one");
-        }
-
-        for flooding in lane.progress.watch_flood(&lane.limits.flood, &receipt) {
-            if let Err(leave) = lane.put_aside(&flooding).await {
-                return leave;
-            }
-        }
-    }
-}
-
-/// Milliseconds since 1970 by this machine's clock: for freshness only, never for order or leases.
-pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as i64
 }

@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use crate::batch::{Batch, Receipt, Unbalanced};
 use crate::concurrency::Ending;
 use crate::decode::Columns;
+use crate::position::{Partition, Position};
 use crate::retry::{Pressure, Recovery};
 use crate::share::{Share, Standing};
-use crate::source::{Partition, Position};
 
 /// A partition that this writer now owns.
 #[derive(Clone, Debug, PartialEq, Eq)]

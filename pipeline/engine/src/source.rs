@@ -7,66 +7,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::position::{Partition, Position};
 use crate::{Checkpoint, Gap, Recovery};
-
-/// The unit of order, ownership and position: a Kafka partition, a Kinesis shard, a partition of the embedded log.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Partition(Arc<str>);
-
-impl Partition {
-    /// Names a partition as its source does.
-    pub fn new(name: impl AsRef<str>) -> Self {
-        Partition(name.as_ref().into())
-    }
-
-    /// The name, as it is stored in lease rows.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Partition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The place of a record in its partition. Compared for equality by the fence; ordered only among offsets.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Position {
-    /// A record number (Kafka, the embedded log).
-    Offset(u64),
-    /// Whatever text the source uses; Kinesis sequence numbers have 56 digits. It MUST NOT read as an offset, because
-    /// the kind is not stored.
-    Sequence(Arc<str>),
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Position::Offset(offset) => offset.fmt(f),
-            Position::Sequence(text) => f.write_str(text),
-        }
-    }
-}
-
-impl FromStr for Position {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Only what is written as an offset is one: equality decides at the fence, and `007` must come back as it went.
-        let offset = text.parse().ok().filter(|offset: &u64| offset.to_string() == text);
-        Ok(offset.map_or_else(|| Position::Sequence(text.into()), Position::Offset))
-    }
-}
 
 /// What a source delivers at one position. It decodes to zero or more events.
 #[derive(Clone, Debug)]
@@ -228,22 +176,6 @@ impl SourceError {
         match self {
             SourceError::Unavailable(_) => Recovery::Retry { after: None },
             SourceError::Gap { .. } | SourceError::Damaged { .. } | SourceError::Broken(_) => Recovery::Halt,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_comes_back_from_its_text_as_it_was() {
-        let texts =
-            ["", "007", "+7", "18446744073709551616", "49590338271490256608559692538361571095921575989136588898"];
-        for position in
-            texts.map(|text| Position::Sequence(text.into())).into_iter().chain([0, 7, u64::MAX].map(Position::Offset))
-        {
-            assert_eq!(position.to_string().parse(), Ok(position));
         }
     }
 }

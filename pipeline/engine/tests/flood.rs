@@ -53,7 +53,7 @@ fn start(stream: &Stream, tables: &Tables, limits: Limits) -> Running {
 impl Running {
     fn verdict(&self) -> Verdict {
         let now = self.progress.snapshot();
-        now.verdict(&now, 0, Duration::from_secs(1), millstream_engine::run::now_ms())
+        now.verdict(&now, 0, Duration::from_secs(1), millstream_engine::clock::now_ms())
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&Running) -> bool) {

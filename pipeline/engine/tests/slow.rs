@@ -216,7 +216,7 @@ impl Running {
 
     fn verdict(&self) -> Verdict {
         let now = self.progress.snapshot();
-        now.verdict(&now, 1, Duration::ZERO, millstream_engine::run::now_ms())
+        now.verdict(&now, 1, Duration::ZERO, millstream_engine::clock::now_ms())
     }
 
     async fn end(self) -> (Summary, Table) {

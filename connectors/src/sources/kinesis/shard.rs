@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use millstream_engine::run::now_ms;
+use millstream_engine::clock::now_ms;
 use millstream_engine::{Partition, Position, Record, RecordBatch, SourceError, Want, task};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

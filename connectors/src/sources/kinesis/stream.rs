@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use millstream_engine::run::now_ms;
+use millstream_engine::clock::now_ms;
 use millstream_engine::{Partition, SourceError};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;

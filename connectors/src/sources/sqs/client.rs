@@ -15,7 +15,7 @@ use aws_sdk_sqs::types::{
     MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use bytes::Bytes;
-use millstream_engine::run::now_ms;
+use millstream_engine::clock::now_ms;
 
 use super::error::Error;
 use super::options::SqsOptions;

@@ -76,7 +76,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let posts_each = (args.events / args.post / args.connections).max(1);
     let mut tasks = Vec::new();
     let mut bodies: Vec<Vec<Bytes>> = Vec::new();
-    let mut generator = Generator::new(args.seed, millstream_engine::run::now_ms() - 1000);
+    let mut generator = Generator::new(args.seed, millstream_engine::clock::now_ms() - 1000);
     for _ in 0..args.connections {
         // Made before the clock starts when as fast as it goes; at a rate the time of the events must be now.
         let count = if args.rate == 0 { posts_each } else { 0 };
@@ -118,7 +118,7 @@ async fn connection(
     let mut poster = Poster::connect(args.address).await?;
     let mut waits = Vec::new();
     let mut bodies = bodies.into_iter();
-    let mut generator = Generator::new(args.seed + number, millstream_engine::run::now_ms() - 1000);
+    let mut generator = Generator::new(args.seed + number, millstream_engine::clock::now_ms() - 1000);
     for post in 0..posts {
         if args.rate > 0 {
             // Each connection takes its turn, so that posts are evenly spread.

@@ -116,7 +116,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.statements {
         config.postgres.settings.insert("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned());
     }
-    let start_ms = millstream_engine::run::now_ms() - 3_600_000;
+    let start_ms = millstream_engine::clock::now_ms() - 3_600_000;
     // The cluster stays up between the passes, so that they meet the same server.
     let keep = Node::start(Config { pipeline: Vec::new(), ..config.clone() }).await?;
     keep.close_log()?;

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 /// Measures and prints.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (directory, config) = scratch(&args.common.work_dir)?;
-    let start_ms = millstream_engine::run::now_ms() - 3_600_000;
+    let start_ms = millstream_engine::clock::now_ms() - 3_600_000;
     let backlog = Backlog { bytes: args.backlog, ..Backlog::of(u64::MAX, args.common.seed, start_ms) };
     let appended = backlog.append(&config).await?;
     let disk_bytes = bytes_under(&directory.path().join("stream"))?;

@@ -95,7 +95,7 @@ pub(super) fn progress(node: &Node) -> anyhow::Result<Arc<Progress>> {
 
 /// Appends what arrives to the stream of the one pipeline, for ever. The backlog is there already.
 pub(super) async fn feed(stream: Arc<dyn Append>, load: Load, began: Instant, seed: u64) -> anyhow::Result<()> {
-    let mut generator = Generator::new(seed, millstream_engine::run::now_ms() - 1000);
+    let mut generator = Generator::new(seed, millstream_engine::clock::now_ms() - 1000);
     let mut appended = load.backlog;
     let mut turns = tokio::time::interval(APPEND_EVERY);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

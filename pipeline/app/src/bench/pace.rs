@@ -143,7 +143,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Fewer than these can be had too.
     let most = args.cores.iter().max().copied().context("name a number of cores")?;
     let mut ground = Ground::open(&args.common.work_dir, &[], most).await?;
-    let start_ms = millstream_engine::run::now_ms() - 3_600_000;
+    let start_ms = millstream_engine::clock::now_ms() - 3_600_000;
     Backlog::of(args.events, args.common.seed, start_ms)
         .append(&ground.config_on(TOPIC))
         .await

@@ -46,7 +46,7 @@ struct Run {
 
 /// Runs both and prints them.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let start_ms = millstream_engine::run::now_ms() - 3_600_000;
+    let start_ms = millstream_engine::clock::now_ms() - 3_600_000;
     let good = Backlog::of(args.events, args.common.seed, start_ms);
     let without = measure(&args, &good).await.context("without bad events")?;
     let bad = Backlog { bad_per_thousand: args.bad_per_thousand, ..good };

@@ -173,7 +173,7 @@ impl Emitter {
         let bucket = ["uploads", "archive", "models"].get(file % 3).copied().unwrap_or("uploads");
         let key = if round == 0 { name } else { format!("round-{round}/{name}") };
         // Times are a little in the past and all different, so that the order is never a matter of luck.
-        let now_ns = (millstream_engine::run::now_ms() as u64) * 1_000_000;
+        let now_ns = (millstream_engine::clock::now_ms() as u64) * 1_000_000;
         self.last_ns = (self.last_ns + 1_000).max(now_ns);
         let ns = self.last_ns;
         let upload = (!removed).then(|| Upload {
@@ -281,7 +281,7 @@ fn poison() -> Vec<Vec<u8>> {
         }]});
         event.to_string().into_bytes()
     };
-    let now = utc(millstream_engine::run::now_ms());
+    let now = utc(millstream_engine::clock::now_ms());
     vec![
         event("size-is-negative", json!(-1), &now),
         event("nul-%00-in-key", json!(1), &now),

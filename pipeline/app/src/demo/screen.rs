@@ -102,7 +102,7 @@ fn figures(
 ) -> Vec<(&'static str, String)> {
     let recent = now.freshness.since(&earlier.freshness);
     let batches = now.batch_records.since(&earlier.batch_records);
-    let age = now.oldest_ms.map_or(0, |at_ms| (millstream_engine::run::now_ms() - at_ms).max(0));
+    let age = now.oldest_ms.map_or(0, |at_ms| (millstream_engine::clock::now_ms() - at_ms).max(0));
     let ms = |share| recent.quantile_ms(share).map_or("-".to_owned(), |ms| format!("{ms} ms"));
     let filtered: u64 = now.filtered.values().sum();
     vec![

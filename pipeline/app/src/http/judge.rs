@@ -8,7 +8,7 @@ mod tell;
 
 use std::time::Duration;
 
-use millstream_engine::run::now_ms;
+use millstream_engine::clock::now_ms;
 use millstream_engine::{Partition, Snapshot, Verdict, goes_on_at};
 use millstream_log::Cause;
 use serde::Serialize;

@@ -165,10 +165,10 @@ pub(super) async fn keep_looking(app: Arc<App>, stop: CancellationToken) {
                     pipeline.behind_since_ms = None;
                 }
                 if lag_records > 0 {
-                    pipeline.behind_since_ms.get_or_insert_with(millstream_engine::run::now_ms);
+                    pipeline.behind_since_ms.get_or_insert_with(millstream_engine::clock::now_ms);
                 }
                 pipeline.blind_since_ms =
-                    is_blind.then(|| pipeline.blind_since_ms.unwrap_or_else(millstream_engine::run::now_ms));
+                    is_blind.then(|| pipeline.blind_since_ms.unwrap_or_else(millstream_engine::clock::now_ms));
                 pipeline.tell(&running.config.name, &snapshot.named);
                 pipeline.snapshots.push_back(snapshot);
                 if pipeline.snapshots.len() > WINDOW_LOOKS {

@@ -296,7 +296,7 @@ fn paused_stores(running: &Running, now: &Snapshot) -> Vec<PausedStore> {
 }
 
 fn partitions(running: &Running, now: &Snapshot) -> Vec<Partition> {
-    let now_ms = millstream_engine::run::now_ms();
+    let now_ms = millstream_engine::clock::now_ms();
     let assigned = running.source.assignment().borrow().clone();
     let mut partitions: Vec<Partition> = assigned
         .iter()
@@ -320,7 +320,7 @@ fn partitions(running: &Running, now: &Snapshot) -> Vec<Partition> {
 
 /// Age of the oldest record that is not in the tables.
 pub(super) fn lag_seconds(app: &App, index: usize, now: &Snapshot, lag_records: u64) -> Option<f64> {
-    let age = |at_ms: i64| millstream_engine::run::now_ms().saturating_sub(at_ms).max(0) as f64 / 1000.0;
+    let age = |at_ms: i64| millstream_engine::clock::now_ms().saturating_sub(at_ms).max(0) as f64 / 1000.0;
     if lag_records == 0 {
         // An alert must not fall silent because nobody can say how much waits.
         return Some(app.looks.blind_since_ms(index).map_or(0.0, age));

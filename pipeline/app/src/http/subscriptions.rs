@@ -96,7 +96,7 @@ impl Subscriptions {
         if inner.pending.len() >= PENDING_MAX {
             inner.pending.remove(0);
         }
-        let asked_at = utc(millstream_engine::run::now_ms());
+        let asked_at = utc(millstream_engine::clock::now_ms());
         inner.pending.push(Pending { topic, confirm_url, store: store.to_owned(), asked_at, asked: Instant::now() });
     }
 

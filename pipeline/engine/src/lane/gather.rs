@@ -6,11 +6,11 @@ use tokio::time::Instant;
 
 use super::{DECISION_LOOK, IDLE_WAIT, Lane, Leave};
 use crate::batch::Taken;
+use crate::bounds::Bounds;
 use crate::concurrency::Work;
 use crate::decode::Columns;
 use crate::intake::Intake;
 use crate::progress::LaneState;
-use crate::run::Bounds;
 use crate::sink::SinkError;
 use crate::source::{Record, SourceError, Want};
 

@@ -8,13 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{IDLE_WAIT, Lane, Leave, Written, chain};
 use crate::batch::Batch;
+use crate::bounds::Bounds;
+use crate::clock::now_ms;
 use crate::concurrency::{Ending, Work};
 use crate::decode::Columns;
 use crate::gate::Turn;
 use crate::intake::Intake;
 use crate::progress::LaneState;
 use crate::retry::Recovery;
-use crate::run::{Bounds, now_ms};
 use crate::sink::SinkError;
 use crate::source::Source;
 

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{Progress, lock};
 use crate::batch::Receipt;
+use crate::clock::now_ms;
 use crate::flood::FloodLimits;
-use crate::run::now_ms;
 use crate::share::{Aside, Pause, Share, Standing, Tally};
 
 /// How often the record of shares is read: one small query of one lane. Longer: a share that another process put aside

@@ -22,7 +22,7 @@ pub(super) async fn run(
     let mut config = ground.fresh().await?;
     setting.apply(&mut config);
     if plan.load.backlog > 0 {
-        let start_ms = millstream_engine::run::now_ms() - (plan.load.at(0).abs() * 1000.0) as i64;
+        let start_ms = millstream_engine::clock::now_ms() - (plan.load.at(0).abs() * 1000.0) as i64;
         Backlog::of(plan.load.backlog, seed, start_ms).append(&config).await.context("make the backlog")?;
     }
     let began = Instant::now();

@@ -81,7 +81,7 @@ pub(super) async fn run(ground: &mut Ground, shape: Shape, plan: Plan, seed: u64
     let mut connection = PgConnection::connect_with(&connect).await?;
     sqlx::raw_sql(include_str!("table.sql")).execute(&mut connection).await.context("make the tables of 2019")?;
     connection.close().await?;
-    let start_ms = millstream_engine::run::now_ms() - 1000;
+    let start_ms = millstream_engine::clock::now_ms() - 1000;
     let began = Instant::now();
     let queue = Arc::new(Queue {
         load: plan.load,

@@ -124,7 +124,7 @@ impl Wanted<'_> {
 pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, record_bytes_max: usize) -> Result<Scan, ReadError> {
     let limits = Limits { record_bytes_max, ..Limits::default() };
     let since_ms = i64::try_from(wanted.since.as_millis()).unwrap_or(i64::MAX);
-    let since_ms = millstream_engine::run::now_ms().saturating_sub(since_ms);
+    let since_ms = millstream_engine::clock::now_ms().saturating_sub(since_ms);
     let until = Instant::now() + SCAN_TIME_MAX;
     let mut scan =
         Scan { incarnation: topic.id().to_owned(), since_seconds: wanted.since.as_secs(), ..Scan::default() };

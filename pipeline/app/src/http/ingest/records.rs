@@ -119,7 +119,7 @@ impl Request {
     /// Looks at what each record will be decoded to, so that nothing means one thing here and another in the pipeline.
     fn check(&self, records: &[NewRecord]) -> Result<(), Problem> {
         let Some((scope, store)) = &self.held_to else { return Ok(()) };
-        let published_at_ms = millstream_engine::run::now_ms();
+        let published_at_ms = millstream_engine::clock::now_ms();
         let mut is_outside = false;
         for record in records {
             let headers: Vec<(&str, &[u8])> = record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();

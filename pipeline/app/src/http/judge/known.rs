@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use millstream_engine::run::now_ms;
+use millstream_engine::clock::now_ms;
 
 use super::State;
 

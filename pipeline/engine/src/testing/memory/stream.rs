@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::run::now_ms;
+use crate::clock::now_ms;
 use crate::testing::source::NewRecord;
 use crate::{Checkpoint, Partition, Position, Record, RecordBatch, Source, SourceError, Want};
 

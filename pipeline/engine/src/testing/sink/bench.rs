@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Fixture, Stored};
 use crate::batch::{Batch, Outcome, Taken};
-use crate::run::now_ms;
+use crate::clock::now_ms;
 use crate::share::Aside;
 use crate::{Decode, Held, Partition, Position, Record, Recovery, Sink, SinkError};
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::reader::Reader;
 use super::{Fixture, Lag, NewRecord, not_applicable, numbered, partitions};
 use crate::Position;
-use crate::run::now_ms;
+use crate::clock::now_ms;
 
 /// Records with bytes that are easily lost on the way.
 fn awkward() -> Vec<NewRecord> {
