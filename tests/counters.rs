@@ -223,8 +223,8 @@ async fn segments_beyond_the_limit_are_not_counted_and_that_is_said() {
     );
 }
 
-/// Of so many segments an object each, written with a size that tells the rounds apart.
-/// What a transaction has registered is not there once it is rolled back: the next one registers it again.
+/// What a transaction has registered is not there once it is rolled back: the next one that needs it registers it again,
+/// also where another batch is written in between.
 #[tokio::test]
 async fn segments_of_a_transaction_that_was_rolled_back_are_registered_again() {
     let database = database().await;
@@ -237,11 +237,16 @@ async fn segments_of_a_transaction_that_was_rolled_back_are_registered_again() {
     database.execute(refuse).await;
     writer.write(&batch).await.unwrap_err();
     database.execute("DROP TRIGGER refuse ON millstream.lease").await;
-    writer.write(&batch).await.unwrap();
+    let other = Event::create("uploads", "out/key", DAY_NS, 1);
+    let between = writer.batch_at("0", 0, vec![other.json()]);
+    writer.write(&between).await.unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM millstream.segment WHERE segment = 'in/'").await, 0);
+    writer.put(std::slice::from_ref(&event)).await;
     assert_eq!(database.number("SELECT count(*) FROM millstream.segment WHERE segment = 'in/'").await, 1);
-    compare(&database, &Model::of([&event])).await;
+    compare(&database, &Model::of([&event, &other])).await;
 }
 
+/// Of so many segments an object each, written with a size that tells the rounds apart.
 fn over_segments(segments: std::ops::Range<u64>, round: u64) -> Vec<Event> {
     let size = 1_000 * round as i64 + 1;
     let object = |number: u64| Event::create("uploads", &format!("s{number}/{round}"), DAY_NS + round, size);

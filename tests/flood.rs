@@ -176,16 +176,15 @@ async fn a_store_that_floods_stops_no_other_and_nothing_of_it_is_lost() {
     assert!(p99 < Duration::from_secs(1), "{p99:?}");
 
     let found = put_aside(&millstream, "minio-a").await;
-    assert!(found["state"] == "paused" && found["command"] == "millstream resume objects --store minio-a", "{found}");
+    let command = found["command"].as_str().unwrap_or_default();
+    let here = format!("millstream resume objects --store minio-a --data-dir {}", setup.data_dir().display());
+    assert!(found["state"] == "paused" && command.starts_with(&here), "{found}");
     millstream.caught_up(WITHIN).await;
     conserves(&millstream, &database).await;
     assert_eq!(rows_of(&database, "minio-b").await, 0);
     let status = pipeline(&millstream).await;
     let reason = status["reason"].as_str().unwrap_or_default();
-    assert!(
-        status["verdict"] == "flooding" && reason.contains("millstream resume objects --store minio-a"),
-        "{status}"
-    );
+    assert!(status["verdict"] == "flooding" && reason.contains(&format!("`{command}`")), "{status}");
     let metrics = millstream.get("/metrics").await.text();
     assert!(metrics.contains("millstream_sink_paused_shares{pipeline=\"objects\"} 1"), "{metrics}");
 
@@ -269,6 +268,89 @@ async fn a_store_that_floods_twice_is_put_aside_twice() {
     let again = resume(&setup, &["--store", "a"]);
     assert!(again.code == 0 && again.out.contains("was not put aside"), "{again:?}");
     millstream.finish().await;
+}
+
+/// What was put aside and is bad stays in quarantine under a reason of its own when a person has it written: that is said,
+/// and no success. Of what is left after that the count is right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redrive_says_what_is_in_quarantine_again() {
+    let database = database().await;
+    // One partition, so that the bad ones come first.
+    let setup =
+        ["stream.partitions=1", "limits.quarantine_window_records=10000", "pipeline.objects.batch_records_max=50"];
+    let setup = setup.iter().fold(self::setup(&database), |setup, setting| setup.set(setting));
+    let millstream = setup.start().await;
+    let (flood, mine, theirs) = (bad("a", 400), good("a", 0..10), good("b", 0..20));
+    taken(&millstream, &theirs).await;
+    taken(&millstream, &[&flood[..], &mine[..]].concat()).await;
+    put_aside(&millstream, "a").await;
+    millstream.caught_up(WITHIN).await;
+    let aside = async |what: &str| {
+        database.number(&format!("SELECT {what} FROM millstream.quarantine WHERE reason = 'share_paused'")).await
+    };
+    let redrive = |id: i64, more: &[&str]| {
+        let id = id.to_string();
+        crate::commands::command(&database, &setup, &[&["quarantine", "redrive", &*id][..], more].concat())
+    };
+    let (count, bad) = (aside("count(*)").await, aside("min(id)").await);
+    assert!(count > 20, "{count} put aside");
+
+    let dry = redrive(bad, &["--dry-run", "--json"]);
+    let report = dry.json();
+    assert_eq!(
+        (dry.code, &report["removed"], report["kept"].as_array().unwrap().len()),
+        (1, &Value::from(0), 1),
+        "{report}"
+    );
+    let kept = &report["kept"][0];
+    assert_eq!(
+        (&kept["id"], &kept["was"], &kept["reason"]),
+        (&bad.into(), &Value::Null, &"bad_size".into()),
+        "{report}"
+    );
+    assert_eq!((aside("count(*)").await, aside("min(id)").await), (count, bad), "a dry run changes nothing");
+
+    let told = redrive(bad, &[]);
+    let again = format!("{bad} is in quarantine again, as ");
+    let says = |text: &str| told.out.contains(text);
+    assert!(told.code == 1 && says("0 rows taken out of quarantine, 1 stay") && says(&again), "{told:?}");
+    assert!(says("bad_size"), "{told:?}");
+
+    let next = aside("min(id)").await;
+    let real = redrive(next, &["--json"]);
+    let report = real.json();
+    assert_eq!((real.code, &report["removed"], &report["written"]), (1, &Value::from(0), &Value::from(0)), "{report}");
+    let kept = &report["kept"][0];
+    assert_eq!((&kept["was"], &kept["reason"]), (&next.into(), &"bad_size".into()), "{report}");
+    // By its new number it is the same row, and stays.
+    let id = kept["id"].as_i64().unwrap();
+    let row = format!("SELECT count(*) FROM millstream.quarantine WHERE id = {id} AND reason = 'bad_size'");
+    assert_eq!(database.number(&row).await, 1);
+    let stays = redrive(id, &[]);
+    assert!(stays.code == 1 && stays.out.contains(&format!("{id} stays: bad_size")), "{stays:?}");
+
+    let fine = redrive(aside("max(id)").await, &["--json"]);
+    let report = fine.json();
+    assert_eq!((fine.code, &report["removed"], &report["written"]), (0, &Value::from(1), &Value::from(1)), "{report}");
+    assert_eq!(report["kept"], serde_json::json!([]));
+    assert_eq!(aside("count(*)").await, count - 3);
+    counted(&database).await;
+
+    resumed_writes_what_is_left(&millstream, &database, count - 3).await;
+    assert_eq!(self::kept(&database).await, BTreeMap::from([(("a".to_owned(), "bad_size".to_owned()), 400)]));
+    compare(&database, &Model::of(mine.iter().chain(&theirs))).await;
+    millstream.finish().await;
+}
+
+/// The process counts what is left, and what commands have taken is not among it.
+async fn resumed_writes_what_is_left(millstream: &Millstream, database: &Database, left: i64) {
+    let answer = millstream.send(Method::POST, "/v1/pipelines/objects/resume?store=a", &[], "").await.unwrap();
+    assert_eq!((answer.status.as_u16(), &answer.json()["rows"]), (200, &left.into()), "{}", answer.text());
+    until("the pause to be over", WITHIN, || async { paused(millstream, "a").await.is_none().then_some(()) }).await;
+    let metrics = millstream.get("/metrics").await.text();
+    let redriven = format!("millstream_sink_redriven_rows_total{{pipeline=\"objects\"}} {left}");
+    assert!(metrics.contains(&redriven), "{metrics}");
+    counted(database).await;
 }
 
 /// What was put aside is written although the process dies in the middle, in transactions of bounded size.
@@ -389,6 +471,10 @@ async fn a_store_whose_quarantine_is_full_is_refused_and_no_other() {
         .await;
         assert_eq!(refused.json()["type"], "urn:millstream:problem:quarantine-full", "{}", refused.text());
         assert!(refused.header("retry-after").is_some());
+        let status = millstream.get("/v1/status").await.json();
+        let reason = status["reason"].as_str().unwrap_or_default();
+        assert!(status["state"] == "flooding" && reason.contains("the quarantine of store a is full"), "{status}");
+        assert!(status["next"].as_str().unwrap().contains("quarantine ls --store a"), "{status}");
         let more = good("b", 10..30);
         taken(&millstream, &more).await;
         theirs.extend(more);
@@ -405,6 +491,10 @@ async fn a_store_whose_quarantine_is_full_is_refused_and_no_other() {
         assert_eq!(rows_of(&database, "a").await, 0);
         until("posts to be taken", WITHIN, || async {
             (post(&millstream, &good("a", 0..1)).await.status == 202).then_some(())
+        })
+        .await;
+        until("all to be well", WITHIN, || async {
+            (millstream.get("/v1/status").await.json()["state"] == "keeping_up").then_some(())
         })
         .await;
         millstream.finish().await;

@@ -58,7 +58,7 @@ async fn who_may_not_migrate_lists_the_steps() {
     let mut refused = setup.spawn();
     assert_eq!(refused.wait().await, 1, "{}", refused.log());
     let told = refused.log();
-    assert!(told.contains("1 objects, 2 positions") && told.contains("`millstream migrate`"), "{told}");
+    assert!(told.contains("1 objects, 2 positions") && told.contains("`millstream migrate --data-dir "), "{told}");
     assert_eq!(database.number(SCHEMAS).await, 0);
     let done = command(&database, &Setup::new(&database), &["migrate"]);
     assert_eq!(done.code, 0, "{done:#?}");

@@ -225,8 +225,11 @@ async fn a_bucket_and_a_prefix_hold_for_what_is_posted_and_for_what_is_asked() {
             let outside = Event { description: None, dialect, ..event(bucket, key) };
             is_forbidden(&post(&millstream, "/v1/events", limited, &outside).await, &format!("{name} {bucket} {key}"));
             // Also beside one that is inside: nothing of the body is stored.
-            let both = lines(&[event("b", "in/beside"), outside]);
+            let both = lines(&[event("b", "in/beside"), outside.clone()]);
             is_forbidden(&ask(&millstream, Method::POST, "/v1/events", limited, both).await, &name);
+            // Nor is one that no table could take: it would stand in quarantine under the name of another.
+            let broken = Event { size: Some(-1), ..outside };
+            is_forbidden(&post(&millstream, "/v1/events", limited, &broken).await, &name);
         }
     }
     until("what was accepted", WITHIN, || async {

@@ -220,6 +220,48 @@ async fn what_retention_removed_is_a_gap_where_that_can_be_known() {
     }
 }
 
+/// An iterator is kept while calls are refused. Once retention has passed its place it would begin with what is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_iterator_whose_place_retention_has_passed_is_not_used() {
+    let Some(service) = Kinesalite::shared().await else { return };
+    let shards = Shards::new(service, 1).await;
+    let faults = Faults::start(service.endpoint()).await;
+    shards.put(&numbered(0..10)).await;
+    let source = open(faults.address(&shards).await).await;
+    let partition = only(&source);
+    let (records, _) = read(&source, &partition, at("oldest"), 10).await.unwrap();
+    let sequences: Vec<String> =
+        records.iter().map(|record| record.position.to_string().strip_prefix("at:").unwrap().to_owned()).collect();
+
+    let source = open(faults.address(&shards).await).await;
+    // In three seconds the stream need not have any more what came after this: 24 hours, less a margin.
+    let passed_at = now_ms() + 3_000;
+    let stored = at(format!("after:{}@{}", sequences[5], passed_at - 24 * HOUR_MS + 10 * 60_000));
+    assert_eq!(source.start(&partition, Some(&stored), None).await.unwrap(), stored);
+    let refused = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&refused);
+    faults.plan(move |name, _| {
+        if name != "GetRecords" {
+            return Fate::Pass;
+        }
+        counted.fetch_add(1, SeqCst);
+        Fate::Refused("ProvisionedThroughputExceededException")
+    });
+    let want = || [Want { partition: partition.clone(), from: stored.clone(), bytes_max: 1 << 20 }];
+    // Also what was under way at that moment is refused: one call is made at a time.
+    let (mut before, mut after) = (0, 0);
+    while before == 0 || after < before + 2 {
+        let read = source.fetch(&want(), Duration::from_millis(500)).await;
+        assert!(read.iter().flatten().all(|batch| batch.records.is_empty()), "{read:?}");
+        assert!(!matches!(&read, Err(SourceError::Gap { .. })), "nothing is lost yet: {read:?}");
+        after = refused.load(SeqCst);
+        before = if now_ms() <= passed_at { after } else { before };
+    }
+    forget(&faults, sequences[..7].to_vec());
+    let read = read(&source, &partition, stored.clone(), 1).await;
+    assert!(matches!(&read, Err(SourceError::Gap { stored: from, .. }) if *from == stored), "{read:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_or_a_shard_that_never_was_is_a_gap_and_other_text_is_refused() {
     let Some(service) = KinesisLocal::shared().await else { return };

@@ -14,7 +14,7 @@ use crate::pairs::Pair;
 use crate::partition::Partition;
 use crate::system::File;
 use crate::walk::{Stop, Walk};
-use crate::{lock, search, segment_path};
+use crate::{lock, lost, search, segment_path};
 
 /// In one segment; after as many what is left of it counts as one.
 const DAMAGES_MAX: usize = 64;
@@ -24,7 +24,7 @@ const DAMAGES_MAX: usize = 64;
 pub struct Damage {
     /// Where they are.
     pub partition: u32,
-    /// The damaged file.
+    /// The damaged file; the directory if every segment is lost.
     pub file: PathBuf,
     /// Where the first frame that does not hold together begins; the end of the file if records are missing there.
     pub byte: u64,
@@ -44,6 +44,13 @@ impl fmt::Display for Damage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, byte, bytes, reason, from, to, .. } = self;
         let (file, last, count) = (file.display(), to.saturating_sub(1), to.saturating_sub(*from));
+        if *reason == lost::REASON {
+            // How many retention had left is not known.
+            return write!(
+                formatter,
+                "{file} has lost every segment, and with them the records before offset {to} that retention had left: if this directory is a copy, copy it again, else these records are lost"
+            );
+        }
         if self.is_missing {
             return write!(
                 formatter,
@@ -60,10 +67,10 @@ impl fmt::Display for Damage {
 impl Partition {
     /// The damage that is known so far, oldest first.
     pub(crate) fn damages(&self) -> Vec<Damage> {
-        let start = self.range().start;
+        let (start, loss) = (self.range().start, self.loss());
         let mut damages = lock(&self.damages);
         damages.retain(|damage| damage.to > start);
-        damages.clone()
+        loss.into_iter().chain(damages.iter().cloned()).collect()
     }
 
     pub(crate) fn holes(&self) -> Vec<Pair> {
@@ -84,6 +91,11 @@ impl Partition {
     pub(crate) fn set_aside(&self, from: u64) -> Result<Damage, ReadError> {
         // Segments stay while their records are set aside.
         let _no_retention = lock(&self.removing);
+        if let Some(loss) = self.loss().filter(|loss| loss.from == from) {
+            self.forget_loss()?;
+            tracing::warn!(damage = %loss, "a loss was set aside, it is not told any more");
+            return Ok(loss);
+        }
         let base = lock(&self.index).segment_of(from).map(|(segment, _)| segment.base);
         let found = base.map(|base| self.examine(base)).transpose()?.unwrap_or_default();
         let damage = found.into_iter().find(|damage| damage.from == from);

@@ -19,9 +19,9 @@ pub enum Error {
         /// Whether there is such a process, as far as it can be seen from here.
         lives: bool,
     },
-    /// A topic's description or a whole partition is damaged. Nothing was changed.
-    #[error(transparent)]
-    Corrupt(#[from] Corrupt),
+    /// Both files with a topic's description are damaged. Nothing was changed.
+    #[error("{}", undescribed(.0))]
+    Corrupt(Box<[Corrupt; 2]>),
     /// The machine refused.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -45,7 +45,7 @@ pub enum Error {
 pub struct Corrupt {
     /// The damaged file.
     pub file: PathBuf,
-    /// Where the first frame that does not hold together begins.
+    /// Where the first frame that does not hold together begins, or what else is wrong.
     pub byte: u64,
     /// What does not hold.
     pub reason: &'static str,
@@ -76,6 +76,11 @@ impl Fault {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
     }
+}
+
+fn undescribed(both: &[Corrupt; 2]) -> String {
+    let [first, second] = both;
+    format!("{first}; {second}; restore one of the two files from a backup, the other is written again from it")
 }
 
 fn locked(lock: &Path, pid: Option<u32>, lives: bool) -> String {

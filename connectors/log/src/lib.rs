@@ -36,6 +36,8 @@ mod frame;
 
 mod mark;
 
+mod marks;
+
 mod pairs;
 
 mod openings;
@@ -46,6 +48,8 @@ mod search;
 
 mod damage;
 pub use damage::Damage;
+
+mod lost;
 
 mod holes;
 

@@ -3,8 +3,11 @@
 //! ```text
 //! DIRECTORY/lock                       flock; holds the owner's process id
 //! DIRECTORY/topics/NAME/meta           written once, at creation
+//! DIRECTORY/topics/NAME/meta.copy      the same
+//! DIRECTORY/topics/NAME/marks          copies of the marks of all partitions
 //! DIRECTORY/topics/NAME/0003/mark      how much of the last segment is durable
 //! DIRECTORY/topics/NAME/0003/holes     records that were set aside because they cannot be read
+//! DIRECTORY/topics/NAME/0003/lost      where the partition began anew after all its segments were lost
 //! DIRECTORY/topics/NAME/0003/openings  which opening of the log wrote from which offset on
 //! DIRECTORY/topics/NAME/0003/00000000000000001234.segment
 //! ```
@@ -52,8 +55,8 @@ impl Log {
     /// Opens the log in a directory, creating it if needed. Blocks: it checks the last segment of every partition.
     ///
     /// # Errors
-    /// [`Error::Locked`] while somebody else has it open; [`Error::Corrupt`] if a topic's `meta`, or every file of a
-    /// partition, is damaged or gone. Other damage does not keep it from opening, see [`Log::damages`].
+    /// [`Error::Locked`] while somebody else has it open; [`Error::Corrupt`] if a topic's `meta` and its copy are both
+    /// damaged or gone. Other damage does not keep it from opening, see [`Log::damages`].
     pub fn open(directory: &Path, options: Options) -> Result<Self, Error> {
         Self::open_on(Arc::new(Os), directory, options)
     }
@@ -207,6 +210,7 @@ impl Inner {
         // First all, then each: their last groups are synced side by side.
         partitions.iter().for_each(|partition| partition.close());
         let closed: Vec<_> = partitions.iter().map(|partition| partition.join()).collect();
+        topics.values().for_each(|shared| shared.close());
         drop(lock_file);
         closed.into_iter().collect()
     }

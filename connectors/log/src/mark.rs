@@ -14,7 +14,7 @@ use crate::frame::Place;
 use crate::system::{File, System};
 
 pub(crate) const FILE_NAME: &str = "mark";
-const MARK_BYTES: usize = 40;
+pub(crate) const MARK_BYTES: usize = 40;
 const MAGIC: [u8; 4] = *b"MSM2";
 const EARLIER_BYTES: usize = 32;
 const EARLIER_MAGIC: [u8; 4] = *b"MSM1";
@@ -33,6 +33,11 @@ impl Mark {
     pub(crate) fn read(file: &dyn File, directory: &Path, place: Place) -> Result<Option<Self>, Fault> {
         let mut bytes = [0; MARK_BYTES];
         let read = file.read_at(&mut bytes, 0).during("read", &directory.join(FILE_NAME))?;
+        Ok(Self::parse(&bytes, read, place))
+    }
+
+    /// The mark in the first bytes, as many as were read; `None` if it cannot be believed.
+    pub(crate) fn parse(bytes: &[u8; MARK_BYTES], read: usize, place: Place) -> Option<Self> {
         let eight = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
         let (segment, length) = (eight(16), eight(24));
         let of_this = Self { segment, length, end: Some(eight(32)) };
@@ -40,14 +45,14 @@ impl Mark {
         let believed = [(of_this, MARK_BYTES), (of_earlier, EARLIER_BYTES)]
             .into_iter()
             .find(|(mark, wanted)| read >= *wanted && mark.to_bytes(place).get(..*wanted) == bytes.get(..*wanted));
-        Ok(believed.map(|(mark, _)| mark))
+        believed.map(|(mark, _)| mark)
     }
 
     pub(crate) fn write(self, file: &dyn File, place: Place) -> std::io::Result<()> {
         file.write_all_at(&self.to_bytes(place), 0)
     }
 
-    fn to_bytes(self, place: Place) -> [u8; MARK_BYTES] {
+    pub(crate) fn to_bytes(self, place: Place) -> [u8; MARK_BYTES] {
         let mut bytes = [0; MARK_BYTES];
         bytes[8..12].copy_from_slice(&place.tag.to_le_bytes());
         bytes[12..16].copy_from_slice(&place.partition.to_le_bytes());

@@ -1,15 +1,23 @@
 //! What is written once when a topic is created.
 //!
 //! `meta` is text: a version line, then `id`, `tag` and `partitions`, one each per line, then the CRC-32C of all that.
+//! `meta.copy` is the same once more. Without either no record of the topic could be read, so whichever of them is whole
+//! is believed, and the other is written again. Topics of earlier versions have no copy until they are opened.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use crate::error::{Corrupt, During, Error, Fault};
+use crate::pairs;
 use crate::system::{File, System};
+use crate::walk::Stop;
 
-pub(crate) const FILE_NAME: &str = "meta";
+const FILE_NAME: &str = "meta";
+const COPY_NAME: &str = "meta.copy";
+const BUILDING_NAME: &str = "~meta";
 const VERSION: &str = "millstream-log 1";
+const MISSING: &str = "the file is missing";
+const NOT_ONE: &str = "it does not describe a topic of this version";
 /// The file has about 100 bytes; more is not ours.
 const FILE_BYTES_MAX: usize = 512;
 
@@ -44,26 +52,76 @@ impl Meta {
         Ok(Self { id, tag, partitions })
     }
 
-    pub(crate) fn write(&self, file: &dyn File, path: &Path) -> Result<(), Fault> {
+    /// Writes both files of a topic that is being made.
+    pub(crate) fn create(&self, system: &dyn System, topic: &Path) -> Result<(), Fault> {
+        for path in [topic.join(FILE_NAME), topic.join(COPY_NAME)] {
+            let file = system.create(&path).during("create", &path)?;
+            self.write(file.as_ref(), &path)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what a topic is. Where only one of the two files tells it, the other is written again.
+    pub(crate) fn open(system: &dyn System, topic: &Path) -> Result<Self, Error> {
+        let (path, copy_path) = (topic.join(FILE_NAME), topic.join(COPY_NAME));
+        let (meta, wrong) = match (Self::read(system, &path), Self::read(system, &copy_path)) {
+            (Ok(meta), Ok(copy)) if meta == copy => return Ok(meta),
+            (Ok(meta), Ok(_)) => {
+                tracing::warn!(file = %copy_path.display(), "a topic's description is of another topic, it is written again");
+                (meta, copy_path)
+            }
+            // An earlier version made the topic.
+            (Ok(meta), Err(Stop::Corrupt(Corrupt { reason: MISSING, .. }))) => (meta, copy_path),
+            (Ok(meta), Err(stop)) => {
+                tell(&stop);
+                (meta, copy_path)
+            }
+            (Err(stop), Ok(copy)) => {
+                tell(&stop);
+                (copy, path)
+            }
+            (Err(Stop::Corrupt(first)), Err(Stop::Corrupt(second))) => {
+                return Err(Error::Corrupt(Box::new([first, second])));
+            }
+            (Err(Stop::Fault(fault)), Err(_)) | (Err(_), Err(Stop::Fault(fault))) => return Err(fault.into()),
+        };
+        match meta.replace(system, topic, &wrong) {
+            Ok(()) => tracing::debug!(file = %wrong.display(), "a topic's description was written from the other copy"),
+            // The topic can be read: it is tried again at the next opening.
+            Err(fault) => {
+                let cause = fault.source.to_string();
+                tracing::warn!(error = %fault, cause, "a topic's description was not written again: there is only one of it");
+            }
+        }
+        Ok(meta)
+    }
+
+    /// Puts the description in place of a file that does not hold it.
+    fn replace(&self, system: &dyn System, topic: &Path, path: &Path) -> Result<(), Fault> {
+        let building = topic.join(BUILDING_NAME);
+        self.write(pairs::create_anew(system, &building)?.as_ref(), &building)?;
+        system.rename(&building, path).during("rename", &building)?;
+        system.sync_dir(topic).during("sync", topic)
+    }
+
+    fn write(&self, file: &dyn File, path: &Path) -> Result<(), Fault> {
         file.write_all_at(self.to_text().as_bytes(), 0).during("write", path)?;
         file.sync().during("sync", path)
     }
 
-    pub(crate) fn read(system: &dyn System, path: &Path) -> Result<Self, Error> {
-        let file = system.open(path, false).during("open", path)?;
+    fn read(system: &dyn System, path: &Path) -> Result<Self, Stop> {
+        let damage =
+            |(byte, reason), is_short| Stop::Corrupt(Corrupt { file: path.to_owned(), byte, reason, is_short });
+        let file = match system.open(path, false) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(damage((0, MISSING), true)),
+            opened => opened.during("open", path)?,
+        };
         let mut bytes = [0; FILE_BYTES_MAX];
         let read = file.read_at(&mut bytes, 0).during("read", path)?;
-        let text = bytes.get(..read).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let bytes = bytes.get(..read).unwrap_or_default();
+        let text = std::str::from_utf8(bytes).ok();
         let meta = text.and_then(|text| Self::parse(text).filter(|meta| meta.to_text() == text));
-        meta.ok_or_else(|| {
-            Corrupt {
-                file: path.to_owned(),
-                byte: 0,
-                reason: "it does not describe a topic of this version",
-                is_short: false,
-            }
-            .into()
-        })
+        meta.ok_or_else(|| damage(failing(bytes), false))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -79,5 +137,59 @@ impl Meta {
         let body = format!("{VERSION}\nid {id}\ntag {tag}\npartitions {partitions}\n");
         let check = crc32c::crc32c(body.as_bytes());
         format!("{body}check {check:08x}\n")
+    }
+}
+
+/// Says what one of the two files lacks.
+fn tell(stop: &Stop) {
+    match stop {
+        Stop::Corrupt(damage) => {
+            tracing::warn!(%damage, "a topic's description is damaged, it is written again from its copy")
+        }
+        Stop::Fault(fault) => {
+            let cause = fault.source.to_string();
+            tracing::warn!(error = %fault, cause, "a topic's description cannot be read, it is written again from its copy");
+        }
+    }
+}
+
+/// Where a file fails that describes no topic: at the first byte that cannot stand there, or else at its check.
+fn failing(bytes: &[u8]) -> (u64, &'static str) {
+    let rest = |at: usize| bytes.get(at..).unwrap_or_default();
+    let begin = format!("{VERSION}\nid ");
+    let (mut at, mut line_at) = (0, 0);
+    for words in [begin.as_str(), "\ntag ", "\npartitions ", "\ncheck "] {
+        line_at = at + 1;
+        let same = rest(at).iter().zip(words.as_bytes()).take_while(|(is, wanted)| is == wanted).count();
+        at += same;
+        if same < words.len() {
+            return (at as u64, NOT_ONE);
+        }
+        at += rest(at).iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    }
+    if rest(at) == b"\n" { (line_at as u64, "its check does not fit") } else { (at as u64, NOT_ONE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_byte_that_fails_is_found() {
+        let meta = Meta { id: "0123456789abcdef0123456789abcdef".to_owned(), tag: 71, partitions: 12 };
+        let text = meta.to_text();
+        let check_at = text.find("check").unwrap() as u64;
+        let changed = |at: usize, byte: u8| {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = byte;
+            failing(&bytes)
+        };
+        for at in 0..text.len() {
+            assert_eq!(changed(at, b'X'), (at as u64, NOT_ONE), "{at}");
+            assert_eq!(failing(&text.as_bytes()[..at]), (at as u64, NOT_ONE), "cut to {at}");
+        }
+        // Another digit can stand there: only the check tells.
+        assert_eq!(changed(40, b'e'), (check_at, "its check does not fit"));
+        assert_eq!(failing(format!("{text}more").as_bytes()), (text.len() as u64 - 1, NOT_ONE));
     }
 }

@@ -52,6 +52,11 @@ impl Openings {
         Ok(Self(known.map(|(id, first)| Entry { id: id.cast_signed(), first: *first }).collect()))
     }
 
+    /// Whether none is known: nothing was written, it was written by an earlier version, or the file is lost.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Every record before this offset was there when the last opening that is known began to write.
     pub(crate) fn began_at(&self) -> u64 {
         self.0.last().map_or(0, |last| last.first)

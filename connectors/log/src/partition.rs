@@ -13,6 +13,7 @@ use crate::error::{Cause, Corrupt, During, Error, Fault};
 use crate::frame::Place;
 use crate::holes::Holes;
 use crate::index::{Index, Segment};
+use crate::lost;
 use crate::mark::{self, Mark};
 use crate::openings::Openings;
 use crate::options::{Options, Retention};
@@ -41,6 +42,8 @@ pub(crate) struct Partition {
     openings: Mutex<Openings>,
     /// Found so far, sorted.
     pub(crate) damages: Mutex<Vec<Damage>>,
+    /// Where it began anew after its segments were lost, unless these records were given up.
+    pub(crate) lost: Mutex<Option<u64>>,
     pub(crate) retention: Retention,
     /// Held by one retention at a time, so that segments are unlinked in order.
     pub(crate) removing: Mutex<()>,
@@ -54,32 +57,36 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    /// Opens what is on disk: lists the segments and checks the last one.
+    /// Opens what is on disk: lists the segments and checks the last one. Begins anew where none is left.
     pub(crate) fn open(settings: Settings, options: &Options, progress: watch::Sender<u64>) -> Result<Self, Error> {
         let (system, directory, place) = (Arc::clone(&settings.system), settings.directory.clone(), settings.place);
         let group_bytes_max = settings.frame_bytes_max.saturating_mul(GROUP_FRAMES_MAX);
+        lost::make_directory(system.as_ref(), &directory)?;
         let mut openings = Openings::read(system.as_ref(), &directory, place)?;
         let holes = Holes::read(system.as_ref(), &directory, place)?;
+        let mut lost = lost::read(system.as_ref(), &directory, place)?;
         let mark = mark::open(system.as_ref(), &directory)?;
         let witnesses = Witnesses {
             mark: Mark::read(mark.as_ref(), &directory, place)?,
             end: openings.began_at().max(holes.end()),
         };
         let mut segments = list(system.as_ref(), &directory)?;
-        if segments.is_empty() {
-            segments.push_back(begin_anew(system.as_ref(), &directory, witnesses)?);
-        }
-        let Some(active) = segments.back_mut() else { return Err(nothing_left(directory)) };
-        let (mut writer, recovered) = Writer::open(settings, active.base, mark, witnesses)?;
-        active.length = recovered.length;
-        active.timestamp_last_ms = recovered.timestamp_last_ms;
-        let base = active.base;
-        let previous = segments.len().checked_sub(2).and_then(|at| segments.get(at));
-        if let (None, Some(previous)) = (recovered.timestamp_last_ms, previous) {
+        let base = match segments.pop_back() {
+            Some(active) => active.base,
+            None => {
+                let base = lost::begin_anew(&settings, witnesses, !openings.is_empty())?;
+                lost = Some(base);
+                base
+            }
+        };
+        let (mut writer, recovered) = Writer::open(settings, base, mark, witnesses)?;
+        if let (None, Some(previous)) = (recovered.timestamp_last_ms, segments.back()) {
             // Where the segment is damaged, of what precedes it.
             let (floor_ms, _) = last_timestamp(system.as_ref(), &directory, place, *previous, base)?;
             writer.not_before(floor_ms.unwrap_or(i64::MIN));
         }
+        let (length, timestamp_last_ms) = (recovered.length, recovered.timestamp_last_ms);
+        segments.push_back(Segment { base, length, timestamp_last_ms });
         openings.ends_at(recovered.end);
         let partition = Self {
             system,
@@ -88,6 +95,7 @@ impl Partition {
             index: Mutex::new(Index::new(segments, recovered.end, holes)),
             openings: Mutex::new(openings),
             damages: Mutex::new(Vec::new()),
+            lost: Mutex::new(lost),
             retention: options.retention,
             removing: Mutex::new(()),
             writer: Mutex::new(writer),
@@ -241,27 +249,6 @@ fn list(system: &dyn System, directory: &std::path::Path) -> Result<VecDeque<Seg
         Ok(Segment { base, length, timestamp_last_ms: None })
     };
     bases.into_iter().map(segment).collect()
-}
-
-/// A segment where there is none any more, behind all that was there.
-fn begin_anew(system: &dyn System, directory: &std::path::Path, witnesses: Witnesses) -> Result<Segment, Error> {
-    let base = witnesses.end();
-    if base == 0 {
-        return Err(nothing_left(directory.to_owned()));
-    }
-    tracing::error!(
-        directory = %directory.display(), offset = base,
-        "every segment is missing: if this directory is a copy, copy it again, else all records before this offset are lost"
-    );
-    let path = segment_path(directory, base);
-    system.create(&path).during("create", &path)?;
-    system.sync_dir(directory).during("sync", directory)?;
-    Ok(Segment { base, length: 0, timestamp_last_ms: None })
-}
-
-fn nothing_left(directory: PathBuf) -> Error {
-    let reason = "every file of the partition is missing: if this directory is a copy, copy it again";
-    Corrupt { file: directory, byte: 0, reason, is_short: true }.into()
 }
 
 /// The time of the last record of a segment whose records end before the offset `end`, found by hopping over its

@@ -9,6 +9,7 @@ use crate::damage::Damage;
 use crate::error::{AppendError, Cause, During, Error, Failed, ReadError};
 use crate::frame::Place;
 use crate::log;
+use crate::marks::Marks;
 use crate::meta::{self, Meta};
 use crate::options::Options;
 use crate::partition::Partition;
@@ -31,6 +32,7 @@ pub struct Topic {
 #[derive(Debug)]
 pub(crate) struct Shared {
     meta: Meta,
+    marks: Arc<Marks>,
     partitions: Vec<Arc<Partition>>,
     progress: watch::Sender<u64>,
     room: Arc<Semaphore>,
@@ -154,6 +156,14 @@ impl Topic {
         self.shared.partition(partition).map(|partition| partition.damages()).unwrap_or_default()
     }
 
+    /// The offset before which all records were lost, because every segment was gone when the log was opened. The first
+    /// of [`Topic::damages`] tells it, too. `None` if they were given up since ([`Topic::set_aside`]), or if retention
+    /// has removed later ones.
+    #[must_use]
+    pub fn lost_before(&self, partition: u32) -> Option<u64> {
+        self.shared.partition(partition)?.lost_before()
+    }
+
     /// Reads a partition as a whole, and tells what of it cannot be read. Blocks.
     ///
     /// # Errors
@@ -163,7 +173,8 @@ impl Topic {
     }
 
     /// Gives up the damaged records that begin with the offset `from`: reads go on after them, which [`Read::next`]
-    /// shows. Nothing is removed. Blocks.
+    /// shows. Nothing is removed. Of records that were lost with all segments no more is told; a read of one stays out of
+    /// range. Blocks.
     ///
     /// # Errors
     /// [`ReadError::NotDamaged`] if no damage begins there.
@@ -259,7 +270,8 @@ impl Topic {
 
 impl Shared {
     pub(crate) fn open(system: &Arc<dyn System>, path: &Path, name: &str, options: &Options) -> Result<Self, Error> {
-        let meta = Meta::read(system.as_ref(), &path.join(meta::FILE_NAME))?;
+        let meta = Meta::open(system.as_ref(), path)?;
+        let marks = Arc::new(Marks::open(system.as_ref(), path));
         let (progress, _) = watch::channel(0);
         let age_max_ms = options.retention.age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let opening = meta::random_opening()?;
@@ -268,6 +280,7 @@ impl Shared {
                 system: Arc::clone(system),
                 directory: path.join(partition_name(partition)),
                 place: Place { tag: meta.tag, partition },
+                marks: Arc::clone(&marks),
                 opening,
                 segment_bytes: options.segment_bytes_for(meta.partitions),
                 age_max_ms,
@@ -280,6 +293,7 @@ impl Shared {
         tracing::debug!(topic = name, partitions = meta.partitions, "topic opened");
         Ok(Self {
             meta,
+            marks,
             partitions,
             progress,
             room: Arc::new(Semaphore::new(options.queue_bytes_max)),
@@ -291,6 +305,11 @@ impl Shared {
 
     pub(crate) fn partitions(&self) -> u32 {
         self.meta.partitions
+    }
+
+    /// Once all partitions are closed.
+    pub(crate) fn close(&self) {
+        self.marks.sync();
     }
 
     pub(crate) fn all(&self) -> &[Arc<Partition>] {
@@ -318,8 +337,9 @@ pub(crate) fn create(system: &dyn System, topics: &Path, name: &str, partitions:
         create(&directory.join(crate::mark::FILE_NAME))?;
         sync_dir(&directory)?;
     }
-    let meta_path = building.join(meta::FILE_NAME);
-    Meta::random(partitions)?.write(create(&meta_path)?.as_ref(), &meta_path)?;
+    let meta = Meta::random(partitions)?;
+    meta.create(system, &building)?;
+    Marks::create(system, &building, meta.tag, partitions)?;
     sync_dir(&building)?;
     system.rename(&building, &path).during("rename", &building)?;
     sync_dir(topics)?;

@@ -11,6 +11,7 @@ use crate::error::{During, Error, Fault};
 use crate::frame::{Place, Sealer, Sealing};
 use crate::index::Index;
 use crate::mark::{self, Mark};
+use crate::marks::Marks;
 use crate::openings::{self, Openings};
 use crate::post::Chunk;
 use crate::recover::{self, Recovered, Witnesses};
@@ -23,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) system: Arc<dyn System>,
     pub(crate) directory: PathBuf,
     pub(crate) place: Place,
+    /// Where a copy of the mark is kept.
+    pub(crate) marks: Arc<Marks>,
     /// The id of this opening.
     pub(crate) opening: i64,
     pub(crate) segment_bytes: u64,
@@ -73,6 +76,8 @@ impl Writer {
         let path = segment_path(&settings.directory, base);
         let file = system.open(&path, true).during("open", &path)?;
         let recovered = recover::recover(file.as_ref(), &path, settings.place, base, witnesses)?;
+        let found = Mark { segment: base, length: recovered.length, end: Some(recovered.end) };
+        settings.marks.keep(found, settings.place);
         let writer = Self {
             settings,
             file,
@@ -146,9 +151,11 @@ impl Writer {
         if self.opened {
             return Ok(());
         }
-        let Settings { system, directory, place, opening, .. } = &self.settings;
+        let Settings { system, directory, place, marks, opening, .. } = &self.settings;
         let from = (lock(index).start(), self.end);
         openings::begin(openings, system.as_ref(), directory, *place, *opening, from)?;
+        marks.write(Mark { segment: self.base, length: self.length, end: Some(self.end.saturating_add(1)) }, *place);
+        marks.sync();
         self.opened = true;
         Ok(())
     }
@@ -243,5 +250,6 @@ impl Writer {
             // The group is durable all the same; only the witness against rot in it is missing.
             tracing::warn!(%error, directory = %self.settings.directory.display(), "the mark was not written");
         }
+        self.settings.marks.write(mark, self.settings.place);
     }
 }

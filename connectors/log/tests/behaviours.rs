@@ -19,6 +19,8 @@ mod faults_stop_only_their_partition;
 mod full_disk_is_survived;
 #[path = "behaviours/killing_loses_nothing.rs"]
 mod killing_loses_nothing;
+#[path = "behaviours/lost_files_cost_what_they_held.rs"]
+mod lost_files_cost_what_they_held;
 #[path = "behaviours/matches_a_model.rs"]
 mod matches_a_model;
 #[path = "behaviours/one_process_at_a_time.rs"]

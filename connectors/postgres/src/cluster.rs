@@ -49,6 +49,15 @@ use home::Home;
 use owner::Owner;
 use pid_file::PORT_NAMELESS;
 
+/// Whether the account that a private cluster below `home` would run as can reach it.
+///
+/// # Errors
+/// The directory that shuts it out; there need be no cluster yet, nor `home` itself.
+pub fn reaches(home: &Path) -> Result<(), Error> {
+    let made = home.ancestors().find_map(|dir| dir.canonicalize().ok());
+    made.map_or(Ok(()), |dir| Owner::of(&home.join("data"))?.can_enter(&dir))
+}
+
 /// The role, the database and the preferred account.
 const NAME: &str = "millstream";
 /// A start took 5 s on a busy disk, recovery after a crash longer; five seconds of patience would be a lie.

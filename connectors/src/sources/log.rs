@@ -44,7 +44,9 @@ impl LogSource {
             }
             let read =
                 topic.read(*number, from, want.bytes_max / 4 * STORED_QUARTERS).map_err(|error| match error {
-                    ReadError::OutOfRange { start, end, .. } => gap(&want.partition, from, start, end),
+                    ReadError::OutOfRange { start, end, .. } => {
+                        gap(&want.partition, from, (start, end), topic.lost_before(*number))
+                    }
                     ReadError::Damaged(damage) => damaged(&want.partition, &damage),
                     error => SourceError::Broken(Box::new(error)),
                 })?;
@@ -80,18 +82,23 @@ fn keep(read: Read, bytes_max: usize) -> (Vec<Record>, u64) {
     (records, next)
 }
 
-fn gap(partition: &Partition, stored: u64, start: u64, end: u64) -> SourceError {
+/// A position outside of what the stream holds. `lost_before` is where the partition began anew, if its files were lost.
+fn gap(partition: &Partition, stored: u64, (start, end): (u64, u64), lost_before: Option<u64>) -> SourceError {
+    let reason = match (stored < start, lost_before) {
+        (true, Some(_)) => "the files with the records in between were lost, but for what retention had removed before",
+        // A file that went missing leaves the same behind as retention does.
+        (true, None) => {
+            "the stream does not hold the records in between any more: retention removed them, or their files were lost"
+        }
+        (false, Some(_)) => "the stream ends before it: files of the partition were lost",
+        (false, None) => "the stream ends before it",
+    };
     SourceError::Gap {
         partition: partition.clone(),
         stored: Position::Offset(stored),
         start: Position::Offset(start),
         end: Position::Offset(end),
-        reason: if stored < start {
-            "retention has removed the records in between"
-        } else {
-            "the stream ends before it"
-        }
-        .into(),
+        reason: reason.into(),
     }
 }
 
@@ -127,7 +134,7 @@ fn other_history(partition: &Partition, stored: u64, start: u64, until: u64) -> 
         start: Position::Offset(start),
         end: Position::Offset(until),
         reason:
-            "the stream was restored from an older copy and has grown since: what stands there now are other records"
+            "the stream was restored from an older copy, or files were lost, and has grown since: what stands there now are other records"
                 .into(),
     }
 }
@@ -163,7 +170,10 @@ impl Source for LogSource {
     ) -> Result<Position, SourceError> {
         let number = self.number(partition)?;
         let range = self.topic.range(number);
+        let lost_before = self.topic.lost_before(number);
         let next = match stored {
+            // Nothing was read yet, so whatever was lost is missed.
+            None if lost_before.is_some() => return Err(gap(partition, 0, (range.start, range.end), lost_before)),
             None => range.start,
             Some(Position::Offset(stored)) if (range.start..=range.end).contains(stored) => {
                 match era.map(|era| self.topic.reached(number, era)) {
@@ -175,7 +185,9 @@ impl Source for LogSource {
                     }
                 }
             }
-            Some(Position::Offset(stored)) => return Err(gap(partition, *stored, range.start, range.end)),
+            Some(Position::Offset(stored)) => {
+                return Err(gap(partition, *stored, (range.start, range.end), lost_before));
+            }
             Some(Position::Sequence(text)) => {
                 return Err(SourceError::Broken(format!("the stored position {text} is no offset").into()));
             }
@@ -232,6 +244,9 @@ impl Source for LogSource {
 
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {
         let Position::Offset(next) = next else { return None };
-        Some(self.topic.range(self.number(partition).ok()?).end.saturating_sub(*next))
+        let range = self.topic.range(self.number(partition).ok()?);
+        let left = range.end.saturating_sub((*next).max(range.start));
+        // What the stream has lost does not wait, but whoever stands before it is not at the end either.
+        Some(if *next < range.start { left.max(1) } else { left })
     }
 }

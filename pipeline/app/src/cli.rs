@@ -4,13 +4,15 @@
 //! it, which any number of processes may do. Exit codes: 0 done (of `run`: all committed), 78 the configuration is
 //! wrong, 2 the command line is wrong, 1 everything else.
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Layers, Problems};
+use crate::config::{self, Config, Layers, Problems};
 use crate::data_dir;
 
 mod run;
@@ -172,9 +174,11 @@ pub fn main() -> ExitCode {
     // A terminal that is gone takes the log with it, not the drain: to complain of it there would panic.
     let log = tracing_subscriber::fmt().log_internal_errors(false);
     log.with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    // Known once it is read: what fails after that may name commands.
+    let known = OnceLock::new();
     let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
         |runtime| {
-            let ended = runtime.block_on(Box::pin(dispatch(cli)));
+            let ended = runtime.block_on(Box::pin(dispatch(cli, &known)));
             // What still blocks a thread, such as a read of standard input, has nothing left to do.
             runtime.shutdown_timeout(LEAVE_WITHIN);
             ended
@@ -184,18 +188,22 @@ pub fn main() -> ExitCode {
         let code = if is_configuration(&error) { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::FAILURE };
         match error.downcast_ref::<Problems>() {
             Some(problems) => screen::complain(&problems.to_string()),
-            None => screen::complain(&format!("millstream: {error:#}")),
+            None => {
+                let text = format!("millstream: {error:#}");
+                let told = known.get().map_or(Cow::Borrowed(text.as_str()), |config: &Config| config.localized(&text));
+                screen::complain(&told);
+            }
         }
         code
     })
 }
 
-async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+async fn dispatch(cli: Cli, known: &OnceLock<Config>) -> anyhow::Result<ExitCode> {
     refuse_unused(&cli);
     let keeps_interrupts = matches!(cli.command, Command::Psql(_) | Command::Replay(_) | Command::Consume(_));
     match cli.command {
-        Command::Run(_) | Command::Demo(_) => Box::pin(execute(cli)).await,
-        _ => signals::or_leave(Box::pin(execute(cli)), keeps_interrupts).await,
+        Command::Run(_) | Command::Demo(_) => Box::pin(execute(cli, known)).await,
+        _ => signals::or_leave(Box::pin(execute(cli, known)), keeps_interrupts).await,
     }
 }
 
@@ -221,9 +229,18 @@ fn refuse_unused(cli: &Cli) {
     }
 }
 
-async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+/// Does what was asked for; `known` is given the configuration.
+async fn execute(cli: Cli, known: &OnceLock<Config>) -> anyhow::Result<ExitCode> {
     let layers = layers(&cli)?;
-    let read = || config::load(&layers);
+    // The demo has a place of its own below the one that is configured.
+    let is_demo = matches!(cli.command, Command::Demo(_));
+    let read = || {
+        let loaded = config::load(&layers)?;
+        if !is_demo {
+            known.set(loaded.config.clone()).ok();
+        }
+        anyhow::Ok(loaded)
+    };
     let load = || {
         let loaded = read()?;
         data_dir::check(&loaded.config.data_dir)?;

@@ -134,7 +134,7 @@ impl Node {
         let (cluster, connector, psql_line) = open_postgres(&config).await?;
 
         let stop = CancellationToken::new();
-        let tables = tables::prepare(&config.postgres, &connector, stop.child_token()).await?;
+        let tables = tables::prepare(&config, &connector, stop.child_token()).await?;
         let connect = connector.options()?;
         let pool = config.postgres.pool_options().connect_lazy_with(connect.clone());
 

@@ -205,13 +205,12 @@ impl Keeper {
                 kept.progress.share_resumed(store);
                 return Ok(());
             };
-            let kept_rows = done.kept.len() as u64;
-            let step = done.removed + kept_rows;
-            rows += step;
-            kept.counts.redriven.fetch_add(step, Relaxed);
-            kept.progress.rewrote(store, step);
+            // A record that was put aside has one row, and may come to several.
+            rows += done.rows;
+            kept.counts.redriven.fetch_add(done.rows, Relaxed);
+            kept.progress.rewrote(store, done.rows);
             tracing::debug!(pipeline, store, rows, "records that were put aside are written");
-            stays += kept_rows;
+            stays += done.kept.len();
             // Counted alone: a store may have a million of them.
             sum.add(Redriven { kept: Vec::new(), ..done });
             // As long as it took: half of the time is left to those who write what comes now.

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::{elsewhere, migrate};
 
 /// How long a start waits for the tables before it goes on without them.
@@ -57,13 +58,13 @@ impl Tables {
 /// # Errors
 /// If the database answers and this program must not write to it, or a setting is wrong.
 pub(crate) async fn prepare(
-    postgres: &Postgres,
+    config: &Config,
     connector: &Connector,
     stop: CancellationToken,
 ) -> anyhow::Result<watch::Receiver<Tables>> {
     let (tell, tables) = watch::channel(Tables::Preparing);
     let (refuse, refused) = oneshot::channel();
-    let trying = keep_trying(postgres.clone(), connector.clone(), tell, refuse, stop);
+    let trying = keep_trying(config.clone(), connector.clone(), tell, refuse, stop);
     // Ends with the process, or when the tables are ready.
     drop(task::spawn("prepare the tables", trying));
     // Otherwise the first try has ended in another way, or takes long.
@@ -97,7 +98,7 @@ pub(crate) async fn ready(
 
 /// Tries until the tables are ready. What the first try is refused with ends it; later refusals are tried again.
 async fn keep_trying(
-    postgres: Postgres,
+    config: Config,
     connector: Connector,
     tell: watch::Sender<Tables>,
     refuse: oneshot::Sender<anyhow::Error>,
@@ -108,7 +109,7 @@ async fn keep_trying(
     let (mut told, mut refuse) = (Instant::now(), Some(refuse));
     loop {
         let tried = tokio::select! {
-            tried = try_once(&postgres, &connector) => tried,
+            tried = try_once(&config.postgres, &connector) => tried,
             () = stop.cancelled() => return,
         };
         let error = match tried {
@@ -116,7 +117,7 @@ async fn keep_trying(
             Err(error) => error,
         };
         let is_passing = is_passing(&error);
-        let reason = format!("{error:#}");
+        let reason = config.localized(&format!("{error:#}")).into_owned();
         if let Some(refuse) = refuse.take()
             && !is_passing
         {

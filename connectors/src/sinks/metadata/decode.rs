@@ -71,7 +71,7 @@ fn named(record: &Record) -> Option<&str> {
 
 impl Columns {
     fn put_aside(&mut self, record: u32) {
-        let detail = "its store was put aside when it came; `millstream resume` writes it".to_owned();
+        let detail = "its store was put aside when it came: it is written when the store is resumed".to_owned();
         self.refused.push(Refused { record, index: -1, events: 1, reason: shares::PAUSED, detail });
     }
 

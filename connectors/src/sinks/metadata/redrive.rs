@@ -4,7 +4,7 @@
 //! the tables or in quarantine, never in both and never in neither. Events of the record that had been written before
 //! have no further effect, because rows and counters change only for what is newer. On a crash nothing is half done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_engine::{Decode as _, Outcome, Position, Record, SinkError};
 use millstream_postgres::Connection;
@@ -39,19 +39,24 @@ pub struct Redrive {
 /// What became of rows of the quarantine.
 #[derive(Debug, Default)]
 pub struct Redriven {
-    /// Rows taken out.
+    /// Rows that were asked for, were there, and are done with, in whichever way.
+    pub rows: u64,
+    /// Rows taken out, without those in whose place others stand now.
     pub removed: u64,
     /// What the events of their records did.
     pub outcome: Outcome,
-    /// Rows that stay.
+    /// Rows that stay, and those that took the place of others.
     pub kept: Vec<Kept>,
 }
 
-/// A row that stays in quarantine.
+/// A row that stays in quarantine, or is there in place of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Its number.
+    /// Its number. Of a dry run that of the row that is there.
     pub id: i64,
+    /// The row of its record that it took the place of, if it is a new one: what was put aside whole, or refused as a
+    /// whole, may now be refused event by event, and the other way round.
+    pub was: Option<i64>,
     /// Why, in one word.
     pub reason: String,
     /// Why, in a sentence.
@@ -64,6 +69,16 @@ struct Locked {
     records: Vec<Record>,
     /// Number of the record, index of the event, number of the row.
     rows: Vec<(u32, i32, i64)>,
+}
+
+/// What becomes of the rows of records, given the events that are refused now.
+#[derive(Debug, Default)]
+struct Refusals {
+    kept: Vec<Kept>,
+    /// Rows that go.
+    gone: Vec<i64>,
+    /// How many of those have others in their place.
+    replaced: u64,
 }
 
 impl Redrive {
@@ -116,6 +131,7 @@ impl Redrive {
                     if !self.dry_run {
                         note(connection, &kept, &fault).await?;
                     }
+                    redriven.rows += kept.len() as u64;
                     redriven.outcome.quarantined += kept.len() as u64;
                     redriven.kept.extend(kept);
                 }
@@ -139,12 +155,11 @@ impl Redrive {
         let columns = self.decoder.decode(&locked.records, &[]);
         let applied = apply(connection, &columns, |_| true, Care::Locked, &self.lookup).await?;
         applied.deltas.write(connection, &slot, &mut self.segments).await?;
-        let kept = keep_refused(connection, &locked, &columns.refused).await?;
-        let gone: Vec<i64> =
-            locked.rows.iter().map(|(_, _, id)| *id).filter(|id| kept.iter().all(|kept| kept.id != *id)).collect();
+        let Refusals { mut kept, gone, replaced } = keep_refused(connection, &locked, &columns.refused).await?;
         let deleted =
             sqlx::query(include_str!("sql/quarantine_delete.sql")).bind(&gone).execute(&mut *connection).await;
-        let removed = deleted.map_err(Fault::ours)?.rows_affected();
+        let removed = deleted.map_err(Fault::ours)?.rows_affected().saturating_sub(replaced);
+        let rows = locked.rows.iter().filter(|(_, _, id)| ids.contains(id)).count() as u64;
         let mut outcome = applied.outcome;
         for (reason, events) in &columns.filtered {
             outcome.filter(reason, *events);
@@ -153,12 +168,16 @@ impl Redrive {
         if self.dry_run {
             rollback(connection).await.map_err(Fault::ours)?;
             self.segments.rolled_back();
+            // The new rows are gone with it.
+            for kept in &mut kept {
+                kept.id = kept.was.take().unwrap_or(kept.id);
+            }
         } else {
             commit(connection).await.map_err(Fault::ours)?;
             self.segments.committed();
             self.slot = Some(slot);
         }
-        Ok((Redriven { removed, outcome, kept }, true))
+        Ok((Redriven { rows, removed, outcome, kept }, true))
     }
 
     async fn undo(&mut self, connection: &mut Connection) -> Result<(), SinkError> {
@@ -170,6 +189,7 @@ impl Redrive {
 impl Redriven {
     /// Adds what another set of rows came to.
     pub fn add(&mut self, other: Redriven) {
+        self.rows += other.rows;
         self.removed += other.removed;
         self.outcome.written += other.outcome.written;
         self.outcome.quarantined += other.outcome.quarantined;
@@ -186,7 +206,7 @@ fn refused_by_database(ids: &[i64], fault: &Fault) -> Vec<Kept> {
         Fault::Data(sqlx::Error::Database(error)) => error.message().to_owned(),
         fault => format!("{fault:?}"),
     };
-    let kept = |id: &i64| Kept { id: *id, reason: "refused_by_database".to_owned(), detail: detail.clone() };
+    let kept = |id: &i64| Kept { id: *id, was: None, reason: "refused_by_database".to_owned(), detail: detail.clone() };
     ids.iter().map(kept).collect()
 }
 
@@ -247,8 +267,8 @@ fn read(row: &PgRow, locked: &mut Locked, last: &mut Option<[String; 4]>) -> Res
     Ok(())
 }
 
-/// Events that are refused now keep or get a row of their own; says which rows stay.
-async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[Refused]) -> Result<Vec<Kept>, Fault> {
+/// Events that are refused now keep or get a row of their own; says which rows stay, and which go.
+async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[Refused]) -> Result<Refusals, Fault> {
     let row = |one: &Refused| {
         let of_record = locked.rows.iter().filter(|(record, _, _)| *record == one.record);
         let own = of_record.clone().find(|(_, index, _)| *index == one.index);
@@ -257,23 +277,20 @@ async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[R
     let (mut kept, mut fresh) = (Vec::new(), Vec::new());
     for one in refused {
         match row(one) {
-            (Some(id), _) => {
-                kept.push(Kept { id, reason: one.reason.to_owned(), detail: one.detail.replace('\0', "\\0") })
-            }
+            (Some(id), _) => kept.push(stays(id, None, one)),
             (None, Some(any)) => fresh.push((any, one)),
             (None, None) => {}
         }
     }
-    if !fresh.is_empty() {
-        sqlx::query(include_str!("sql/quarantine_refused_insert.sql"))
-            .bind(fresh.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-            .bind(fresh.iter().map(|(_, one)| one.index).collect::<Vec<_>>())
-            .bind(fresh.iter().map(|(_, one)| one.reason).collect::<Vec<_>>())
-            .bind(fresh.iter().map(|(_, one)| one.detail.replace('\0', "\\0")).collect::<Vec<_>>())
-            .execute(&mut *connection)
-            .await
-            .map_err(Fault::ours)?;
-    }
+    let own: BTreeSet<i64> = kept.iter().map(|kept| kept.id).collect();
+    let going = locked.rows.iter().filter(|(_, _, id)| !own.contains(id));
+    let gone = going.clone().map(|(_, _, id)| *id).collect();
+    // A row of the whole record stands for those of its events, and they for it.
+    let is_replaced = |(record, index, _): &&(u32, i32, i64)| {
+        fresh.iter().any(|(_, one)| one.record == *record && (*index < 0 || one.index < 0))
+    };
+    let replaced = going.filter(is_replaced).count() as u64;
+    let numbers = insert(connection, &fresh).await?;
     if !kept.is_empty() {
         sqlx::query(include_str!("sql/quarantine_refused_update.sql"))
             .bind(kept.iter().map(|kept| kept.id).collect::<Vec<_>>())
@@ -284,5 +301,30 @@ async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[R
             .await
             .map_err(Fault::ours)?;
     }
-    Ok(kept)
+    kept.extend(fresh.into_iter().map(|(any, one)| {
+        // Without a number somebody else has just put the same event into quarantine.
+        let id = numbers.get(&(any, one.index)).copied().unwrap_or(any);
+        stays(id, Some(any), one)
+    }));
+    Ok(Refusals { kept, gone, replaced })
+}
+
+fn stays(id: i64, was: Option<i64>, one: &Refused) -> Kept {
+    Kept { id, was, reason: one.reason.to_owned(), detail: one.detail.replace('\0', "\\0") }
+}
+
+/// Gives refused events rows of their own, each with a row of its record; says their numbers by that row and the index.
+async fn insert(connection: &mut Connection, fresh: &[(i64, &Refused)]) -> Result<BTreeMap<(i64, i32), i64>, Fault> {
+    if fresh.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows: Vec<(i64, i32, i64)> = sqlx::query_as(include_str!("sql/quarantine_refused_insert.sql"))
+        .bind(fresh.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind(fresh.iter().map(|(_, one)| one.index).collect::<Vec<_>>())
+        .bind(fresh.iter().map(|(_, one)| one.reason).collect::<Vec<_>>())
+        .bind(fresh.iter().map(|(_, one)| one.detail.replace('\0', "\\0")).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await
+        .map_err(Fault::ours)?;
+    Ok(rows.into_iter().map(|(any, index, id)| ((any, index), id)).collect())
 }

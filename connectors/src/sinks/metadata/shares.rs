@@ -102,6 +102,15 @@ pub async fn resume(connection: &mut sqlx::PgConnection, pipeline: &str, share: 
     Ok(resume.bind(pipeline).bind(share).execute(connection).await?.rows_affected() > 0)
 }
 
+/// How many records of a share are put aside just now.
+///
+/// # Errors
+/// Of the database.
+pub async fn left(connection: &mut sqlx::PgConnection, pipeline: &str, share: &str) -> Result<u64, sqlx::Error> {
+    let count = sqlx::query_scalar::<_, i64>(include_str!("sql/share_aside_count.sql")).persistent(false);
+    Ok(u64::try_from(count.bind(pipeline).bind(share).fetch_one(connection).await?).unwrap_or_default())
+}
+
 /// Writes the records of a resumed share that were put aside, some in each transaction.
 #[derive(Debug)]
 pub struct Rewrite {

@@ -1,6 +1,7 @@
 //! The running process, asked over HTTP.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,7 +41,8 @@ pub(crate) struct Client {
 
 /// Leaves a note for [`Client::find`]; it is a hint, so failing to write it stops nothing.
 pub(crate) fn note_address(data_dir: &Path, address: SocketAddr) {
-    note(data_dir, &format!("{address}\n"));
+    let inode = inode(data_dir).map(|inode| format!(" {inode}")).unwrap_or_default();
+    note(data_dir, &format!("{address}{inode}\n"));
 }
 
 /// Leaves a note for commands that come when nobody listens any more.
@@ -77,9 +79,16 @@ pub(crate) fn forget_address(data_dir: &Path) {
     std::fs::remove_file(data_dir.join(ADDRESS_FILE)).ok();
 }
 
-/// The address that a process left there.
+/// The address that a process left there. A copy of a data directory is no place of the process that runs on the original.
 pub(crate) fn noted_address(data_dir: &Path) -> Option<SocketAddr> {
-    crate::data_dir::noted(&data_dir.join(ADDRESS_FILE))?.trim().parse().ok()
+    let note = crate::data_dir::noted(&data_dir.join(ADDRESS_FILE))?;
+    let (address, of) = note.trim().split_once(' ').unwrap_or((note.trim(), ""));
+    let is_here = of.is_empty() || of.parse().ok() == inode(data_dir);
+    address.parse().ok().filter(|_| is_here)
+}
+
+fn inode(data_dir: &Path) -> Option<u64> {
+    Some(std::fs::metadata(data_dir).ok()?.ino())
 }
 
 impl Client {

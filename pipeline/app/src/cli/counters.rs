@@ -72,7 +72,7 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<Exi
     let done = recount(&mut connection, &which, mode).await;
     database.close(connection).await?;
     let found = done?;
-    report(&found, mode, json)?;
+    report(&found, config, mode, json)?;
     Ok(if mode == Mode::Check && found.differ() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -115,7 +115,7 @@ impl Found {
     }
 }
 
-fn report(found: &Found, mode: Mode, json: bool) -> anyhow::Result<()> {
+fn report(found: &Found, config: &Config, mode: Mode, json: bool) -> anyhow::Result<()> {
     let [of_buckets, of_segments, of_hours] = found.counters;
     if json {
         return screen::print_json(&json!({
@@ -138,9 +138,9 @@ fn report(found: &Found, mode: Mode, json: bool) -> anyhow::Result<()> {
         screen::print(&format!("and {} more", found.differ() - SHOWN_MAX));
     }
     let end = match mode {
-        Mode::Check => "mend them: millstream counters repair",
-        Mode::DryRun => "dry run, nothing was changed",
-        Mode::Repair => "mended",
+        Mode::Check => format!("mend them: {}", config.command("counters repair")),
+        Mode::DryRun => "dry run, nothing was changed".to_owned(),
+        Mode::Repair => "mended".to_owned(),
     };
     screen::print(&format!(
         "\n{} buckets looked at, {} differ: {of_buckets} bucket counters, {of_segments} of segments, {of_hours} of hours; {end}",

@@ -66,6 +66,16 @@ impl Check {
     fn bad(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Check {
         Check { name, state: State::Bad, found: found.into(), mend: Some(mend.into()) }
     }
+
+    /// Makes the commands in it such as can be pasted anywhere. What the running process says of itself is that already,
+    /// and may be of another directory.
+    fn localize(&mut self, config: &Config) {
+        if ["state", "running process"].contains(&self.name) {
+            return;
+        }
+        self.found = config.localized(&self.found).into_owned();
+        self.mend = self.mend.take().map(|mend| config.localized(&mend).into_owned());
+    }
 }
 
 pub(super) async fn run(args: &Args, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -89,6 +99,7 @@ pub(super) async fn run(args: &Args, loaded: &Loaded) -> anyhow::Result<ExitCode
             checks.push(Check::bad("data directory", found, mend));
         }
     }
+    checks.iter_mut().for_each(|check| check.localize(config));
     let failed = checks.iter().filter(|check| check.state == State::Bad).count();
     if args.json {
         let shown = checks.iter().map(|check| {

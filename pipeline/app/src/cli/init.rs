@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::screen;
-use crate::config::{FILE_NAME, TEMPLATE};
+use crate::config::{FILE_NAME, TEMPLATE, from_anywhere};
 
 /// Options of `init`.
 #[derive(Debug, clap::Args)]
@@ -28,13 +28,19 @@ pub(super) fn run(args: &Args, path: Option<&Path>) -> anyhow::Result<ExitCode> 
     };
     let mut file = match opened {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            anyhow::bail!("{} is there already; `millstream init --force` replaces it", path.display());
+            let config = from_anywhere(path);
+            anyhow::bail!(
+                "{} is there already; `millstream init --force --config {config}` replaces it",
+                path.display()
+            );
         }
         opened => opened.with_context(|| format!("write {}", path.display()))?,
     };
     file.write_all(TEMPLATE.as_bytes()).with_context(|| format!("write {}", path.display()))?;
+    let config = from_anywhere(path);
     screen::print(&format!(
-        "wrote {}: every setting with its default\n\nnext: millstream doctor, millstream run",
+        "wrote {}: every setting with its default\n\n\
+         next: millstream doctor --config {config}\n      millstream run --config {config}",
         path.display()
     ));
     Ok(ExitCode::SUCCESS)

@@ -69,9 +69,10 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     }
     screen::print(&shown(&controller));
     if found(&controller, "configured").is_some() {
-        screen::print(
-            "This holds until the process ends: put it into millstream.toml to keep it, or undo it with `millstream pace --configured`.\n",
-        );
+        screen::print(&format!(
+            "This holds until the process ends: put it into millstream.toml to keep it, or undo it with `{}`.\n",
+            config.command("pace --configured")
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -96,7 +96,7 @@ struct Move {
 pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
     let (database, mut connection) = Database::open(config, Expect::Tables).await?;
     let done = match command {
-        Command::Show { pipeline, json } => show(&mut connection, pipeline.as_deref(), json).await,
+        Command::Show { pipeline, json } => show(&mut connection, config, pipeline.as_deref(), json).await,
         Command::Reset(args) => reset(&mut connection, config, &args).await,
         Command::Import(args) => import(&mut connection, config, &args).await,
     };
@@ -123,7 +123,7 @@ async fn reset(connection: &mut PgConnection, config: &Config, args: &Reset) -> 
     if goals.is_empty() {
         bail!("topic {} has partitions 0 to {}", pipeline.topic(), partitions.saturating_sub(1));
     }
-    go(connection, pipeline, visit, &goals, args.dry_run).await
+    go(connection, config, pipeline, visit, &goals, args.dry_run).await
 }
 
 #[cfg(feature = "aws")]
@@ -145,12 +145,13 @@ async fn import(connection: &mut PgConnection, config: &Config, args: &Import) -
     if goals.is_empty() {
         bail!("group {} has committed nothing in topic {}", pipeline.group(), pipeline.topic());
     }
-    go(connection, &pipeline, visit, &goals, args.dry_run).await
+    go(connection, config, &pipeline, visit, &goals, args.dry_run).await
 }
 
 /// Moves partitions to new positions, and says what that means.
 async fn go(
     connection: &mut PgConnection,
+    config: &Config,
     pipeline: &Pipeline,
     visit: Visit,
     goals: &[(u32, u64)],
@@ -178,13 +179,16 @@ async fn go(
         screen::print("dry run, nothing was changed");
     } else {
         commit(connection, &pipeline.name, visit.incarnation(), &moves).await?;
-        screen::print(&format!(
-            "{} positions set; `millstream run` goes on from there, within seconds if it runs",
-            moves.len()
-        ));
+        screen::print(&goes_on(config, moves.len()));
     }
     visit.close()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The end of a reset.
+fn goes_on(config: &Config, positions: usize) -> String {
+    let run = config.command("run");
+    format!("{positions} positions set; `{run}` goes on from there, within seconds if it runs")
 }
 
 fn pipeline<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Pipeline> {

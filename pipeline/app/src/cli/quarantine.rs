@@ -93,7 +93,7 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<Exi
     let (database, mut connection) = Database::open(config, Expect::Tables).await?;
     let done = match command {
         Command::Ls { reason, store, limit, json } => {
-            list(&mut connection, reason.as_deref(), store.as_deref(), limit, json).await
+            list(&mut connection, config, (reason.as_deref(), store.as_deref()), limit, json).await
         }
         Command::Show { id, json } => show(&mut connection, id, json).await,
         Command::Redrive { which, dry_run, json } => redrive(&mut connection, config, &which, dry_run, json).await,
@@ -105,8 +105,8 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<Exi
 
 async fn list(
     connection: &mut PgConnection,
-    reason: Option<&str>,
-    store: Option<&str>,
+    config: &Config,
+    (reason, store): (Option<&str>, Option<&str>),
     limit: u32,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
@@ -136,7 +136,8 @@ async fn list(
         return Ok(ExitCode::SUCCESS);
     }
     if rows.is_empty() {
-        screen::print("nothing is in quarantine");
+        let is_any = reason.is_none() && store.is_none();
+        screen::print(if is_any { "nothing is in quarantine" } else { "nothing in quarantine matches" });
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = vec![
@@ -151,9 +152,11 @@ async fn list(
     let total: i64 = counts.iter().map(|(_, count)| count).sum();
     let by_reason: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     screen::print(&format!(
-        "\n{} shown of {total}: {}\nlook: millstream quarantine show ID    write again: millstream quarantine redrive ID",
+        "\n{} shown of {total}: {}\nlook:        {}\nwrite again: {}",
         rows.len(),
-        screen::escape(&by_reason.join(", "))
+        screen::escape(&by_reason.join(", ")),
+        config.command("quarantine show ID"),
+        config.command("quarantine redrive ID"),
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -265,8 +268,10 @@ async fn redrive(
 fn report(redriven: &Redriven, dry_run: bool, json: bool) -> anyhow::Result<()> {
     let outcome = &redriven.outcome;
     if json {
-        let kept =
-            redriven.kept.iter().map(|kept| json!({ "id": kept.id, "reason": kept.reason, "detail": kept.detail }));
+        let kept = redriven
+            .kept
+            .iter()
+            .map(|kept| json!({ "id": kept.id, "was": kept.was, "reason": kept.reason, "detail": kept.detail }));
         return screen::print_json(&json!({
             "dry_run": dry_run, "removed": redriven.removed, "written": outcome.written,
             "filtered": outcome.filtered, "kept": kept.collect::<Vec<_>>(),
@@ -282,12 +287,12 @@ fn report(redriven: &Redriven, dry_run: bool, json: bool) -> anyhow::Result<()> 
         outcome.written,
     ));
     for kept in redriven.kept.iter().take(NAMED_MAX) {
-        screen::print(&format!(
-            "  {} stays: {}: {}",
-            kept.id,
-            screen::escape(&kept.reason),
-            screen::escape(&kept.detail)
-        ));
+        let stays = match kept.was {
+            Some(was) => format!("{was} is in quarantine again, as {}", kept.id),
+            None => format!("{} stays", kept.id),
+        };
+        let (reason, detail) = (screen::escape(&kept.reason), screen::escape(&kept.detail));
+        screen::print(&format!("  {stays}: {reason}: {detail}"));
     }
     if redriven.kept.len() > NAMED_MAX {
         screen::print(&format!("  and {} more", redriven.kept.len() - NAMED_MAX));

@@ -54,12 +54,12 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     };
     let said = if was_paused { "goes on" } else { "was not put aside" };
     screen::print(&format!("store {store} of pipeline {name} {said}"));
-    follow(&client, name, store).await?;
+    follow(&client, config, name, store).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says how many records are left, until none is.
-async fn follow(client: &Client, pipeline: &str, store: &str) -> anyhow::Result<()> {
+async fn follow(client: &Client, config: &Config, pipeline: &str, store: &str) -> anyhow::Result<()> {
     let mut told = None;
     loop {
         let Some(one) = paused(client, pipeline, Some(store)).await?.into_iter().next() else { break };
@@ -75,7 +75,8 @@ async fn follow(client: &Client, pipeline: &str, store: &str) -> anyhow::Result<
     }
     if told.is_some() {
         screen::print(&format!(
-            "all of them are written, or in quarantine with a reason of their own: millstream quarantine ls --store {store}"
+            "all of them are written, or in quarantine with a reason of their own: {}",
+            config.command(&format!("quarantine ls --store {store}"))
         ));
     }
     Ok(())

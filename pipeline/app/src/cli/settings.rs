@@ -49,7 +49,8 @@ pub(super) fn validate(args: ValidateArgs, layers: Layers) -> anyhow::Result<Exi
     if loaded.config.postgres.may_be_pooler() {
         screen::print(&format!(
             "note: postgres.url names port 6432, where PgBouncer usually is; if it pools transactions, {POOLER_MEND} \
-             (`millstream doctor` finds out)"
+             (`{}` finds out)",
+            loaded.config.command("doctor")
         ));
     }
     for setting in loaded.config.postgres.unsafe_settings() {
@@ -75,7 +76,8 @@ pub(super) fn show(command: &Config, loaded: &Loaded) -> anyhow::Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     }
     if settings.is_empty() {
-        screen::print("everything is at its default; `millstream config show --effective` lists it");
+        let all = loaded.config.command("config show --effective");
+        screen::print(&format!("everything is at its default; `{all}` lists it"));
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows = vec![["setting", "value", "from"].map(str::to_owned).to_vec()];

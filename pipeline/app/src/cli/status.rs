@@ -53,7 +53,7 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
         if args.json {
             screen::print_json(&status)?;
         } else {
-            screen::print(&shown(&client, &status));
+            screen::print(&shown(&client, &status, config));
             if args.partitions {
                 screen::print(&partitions(&status));
             }
@@ -69,7 +69,7 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     }
 }
 
-fn shown(client: &Client, status: &Value) -> String {
+fn shown(client: &Client, status: &Value, config: &Config) -> String {
     let titles = [
         "pipeline",
         "verdict",
@@ -87,7 +87,7 @@ fn shown(client: &Client, status: &Value) -> String {
     let pipelines = status.get("pipelines").and_then(Value::as_array);
     for pipeline in pipelines.into_iter().flatten() {
         rows.push(row(pipeline));
-        notes.extend(note(status, pipeline));
+        notes.extend(note(status, pipeline, &|arguments| command(status, config, arguments)));
     }
     let mut text = format!("millstream at {}: {}\n\n{}", client.address, state(status), screen::table(&rows));
     text += &format!("\n{}", database(status));
@@ -103,6 +103,16 @@ fn shown(client: &Client, status: &Value) -> String {
         text += &format!("\nthis command's token is for {} only and sees no more", limits.join(", "));
     }
     text
+}
+
+/// A command that means the process which was asked, as it says itself: it may run on another directory than the one
+/// that is meant here.
+fn command(status: &Value, config: &Config, arguments: &str) -> String {
+    match found(status, "command_options").and_then(Value::as_str) {
+        Some(options) => format!("millstream {arguments} {}", screen::escape(options)).trim_end().to_owned(),
+        // A token may see too little for that.
+        None => config.command(arguments),
+    }
 }
 
 /// The whole in words: the state, since when, why, and what to do next.
@@ -183,8 +193,8 @@ fn verdict(pipeline: &Value) -> String {
     }
 }
 
-/// What a person should know beside the numbers, with the command that helps.
-fn note(status: &Value, pipeline: &Value) -> Vec<String> {
+/// What a person should know beside the numbers, with the command that helps, as `command` makes it of its arguments.
+fn note(status: &Value, pipeline: &Value, command: &dyn Fn(&str) -> String) -> Vec<String> {
     let name = text(pipeline, "name");
     let mut notes = Vec::new();
     // What is true of everything was said above.
@@ -205,10 +215,9 @@ fn note(status: &Value, pipeline: &Value) -> Vec<String> {
     let is_halted = |damage: &Damaged| found(pipeline, &format!("halted.{}", damage.partition)).is_some();
     for Damaged { partition, from, text, .. } in damages.unwrap_or_default().iter().filter(|damage| !is_halted(damage))
     {
-        notes.push(format!(
-            "{name}, partition {partition}: {}; `millstream stream set-aside --pipeline {name} --partition {partition} --from {from}` goes on after these records",
-            screen::escape(text)
-        ));
+        let text = screen::escape(text);
+        let next = command(&format!("stream set-aside --pipeline {name} --partition {partition} --from {from}"));
+        notes.push(format!("{name}, partition {partition}: {text}; `{next}` goes on after these records"));
     }
     for one in found(pipeline, "paused_stores").and_then(Value::as_array).into_iter().flatten() {
         let rows = found(one, "rows").and_then(Value::as_u64).map_or_else(dash, screen::grouped);
@@ -224,7 +233,7 @@ fn note(status: &Value, pipeline: &Value) -> Vec<String> {
         });
     }
     if found(pipeline, "quarantined").and_then(Value::as_u64).is_some_and(|count| count > 0) {
-        notes.push(format!("{name}: events are in quarantine: millstream quarantine ls"));
+        notes.push(format!("{name}: events are in quarantine: {}", command("quarantine ls")));
     }
     notes
 }

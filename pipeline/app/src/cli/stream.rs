@@ -76,14 +76,14 @@ async fn check(config: &Config, only: Option<&str>, json: bool) -> anyhow::Resul
             screen::print(&format!("topic {topic}: {partitions} partitions, {records} records read"));
         }
         for (pipeline, damage) in &found {
+            let (partition, from) = (damage.partition, damage.from);
+            let name = &pipeline.name;
+            let give_up = format!("stream set-aside --pipeline {name} --partition {partition} --from {from}");
             screen::print(&format!(
-                "topic {}, partition {}: {}\n  -> restore the file, or give these records up: millstream stream set-aside --pipeline {} --partition {} --from {}",
+                "topic {}, partition {partition}: {}\n  -> restore the file, or give these records up: {}",
                 pipeline.topic(),
-                damage.partition,
                 screen::escape(&damage.text),
-                pipeline.name,
-                damage.partition,
-                damage.from,
+                config.command(&give_up),
             ));
         }
         if found.is_empty() {

@@ -90,7 +90,7 @@ async fn execute(
     let existing = config.postgres.roles == Roles::Existing;
     let connector = database.migrate_connector(config).application_name("millstream command");
     match command {
-        Command::Ls { json } => list(connection, *json).await,
+        Command::Ls { json } => list(connection, config, *json).await,
         Command::Add { name, json, .. } => {
             let password = password();
             let statements = statements(connection, name, &password).await?;
@@ -209,7 +209,7 @@ async fn find(connection: &mut PgConnection, name: &str) -> anyhow::Result<()> {
     bail!("there is no account {name} of an analyst: `millstream user ls` lists them")
 }
 
-async fn list(connection: &mut PgConnection, json: bool) -> anyhow::Result<()> {
+async fn list(connection: &mut PgConnection, config: &Config, json: bool) -> anyhow::Result<()> {
     let rows = sqlx::query(include_str!("sql/analyst_list.sql")).fetch_all(connection).await?;
     let mut accounts = Vec::new();
     let mut shown = vec![["name", "role", "sessions", "of at most", "settings"].map(str::to_owned).to_vec()];
@@ -236,7 +236,7 @@ async fn list(connection: &mut PgConnection, json: bool) -> anyhow::Result<()> {
         return screen::print_json(&json!({ "users": accounts }));
     }
     if rows.is_empty() {
-        screen::print("no account yet: millstream user add NAME --role analyst");
+        screen::print(&format!("no account yet: {}", config.command("user add NAME --role analyst")));
     } else {
         screen::print(&screen::table(&shown));
     }

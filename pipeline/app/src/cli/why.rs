@@ -79,7 +79,7 @@ async fn tell(connection: &mut PgConnection, args: &Args, config: &Config) -> an
         return print_json(args, &rows, &quarantine, &events);
     }
     print_rows(args, &rows)?;
-    print_quarantine(&quarantine, quarantine_cut);
+    print_quarantine(config, &quarantine, quarantine_cut);
     events.iter().for_each(|(pipeline, events)| print_events(pipeline, events));
     Ok(())
 }
@@ -222,9 +222,10 @@ fn class(class: i16) -> &'static str {
     }
 }
 
-fn print_quarantine(quarantine: &[Quarantined], is_cut: bool) {
+fn print_quarantine(config: &Config, quarantine: &[Quarantined], is_cut: bool) {
     if is_cut {
-        screen::print("the quarantine has more rows than are looked through; `millstream quarantine ls` lists them");
+        let ls = config.command("quarantine ls");
+        screen::print(&format!("the quarantine has more rows than are looked through; `{ls}` lists them"));
     }
     if quarantine.is_empty() {
         return screen::print("nothing of it is in quarantine");

@@ -1,22 +1,29 @@
 //! Commands to give next, as they can be pasted into a shell.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use toml::Value;
 
 use super::load::Loaded;
 use super::problem::Origin;
+use super::secret::MASK;
 use super::{Config, default_data_dir};
 
 /// Settings that decide which database, stream and process a command speaks to.
 const REACH: [&str; 4] = ["postgres.", "stream.", "pipeline", "http.tokens_file"];
+/// How a command of this program begins in a text for people; it ends at the next backtick.
+const QUOTED: &str = "`millstream ";
+/// What [`Config::options`] is made of: a command with one of them says already where it is meant for.
+const OPTIONS: [&str; 3] = [" --data-dir ", " --config ", " --set "];
 
 /// What was said outside of the defaults, so that a command in another shell has to say it again.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
     /// The file that was read.
     file: Option<PathBuf>,
-    /// Settings of the environment and of `--set`, as `--set` takes them. Secrets are masked.
+    /// Settings of `--set` and of the environment, as `--set` takes them, with secrets masked. One of the environment with a
+    /// secret is left to the shell, where a mask would win over the right one.
     set: Vec<String>,
 }
 
@@ -24,9 +31,19 @@ impl Said {
     /// Of what was loaded.
     pub(super) fn of(loaded: &Loaded) -> Self {
         let settings = loaded.settings().into_iter().filter_map(|(name, value, origin)| {
-            let is_said = matches!(origin, Origin::Environment(_) | Origin::Set(_));
+            let names_file = name.ends_with("_file");
+            // What is looked for from where this process runs is not found from elsewhere, though the file says it.
+            let is_near = names_file && value.as_str().is_some_and(|path| Path::new(path).is_relative());
+            let has_secret = value.as_str().is_some_and(|text| text.contains(MASK));
+            let is_said = match origin {
+                Origin::Default | Origin::Flag(_) => false,
+                Origin::File { .. } => is_near,
+                Origin::Environment(_) => !has_secret,
+                Origin::Set(_) => true,
+            };
             let reaches = REACH.iter().any(|part| name.starts_with(part));
             (is_said && reaches).then(|| match value {
+                Value::String(path) if names_file => format!("{name}={}", absolute(Path::new(&path)).display()),
                 Value::String(text) => format!("{name}={text}"),
                 value => format!("{name}={value}"),
             })
@@ -38,25 +55,49 @@ impl Said {
 impl Config {
     /// A command of this program that speaks to the same things as this process, to paste into any shell.
     pub fn command(&self, arguments: &str) -> String {
-        let mut command = format!("millstream {arguments}");
+        format!("millstream {arguments}{}", self.options())
+    }
+
+    /// What stands behind the arguments of such a command, with a space before each; nothing where all is at its default.
+    pub fn options(&self) -> String {
+        let mut options = String::new();
         // The default of an ordinary account lies where the process runs.
         if self.data_dir != default_data_dir() || self.data_dir.is_relative() {
-            command += &format!(" --data-dir {}", from_anywhere(&self.data_dir));
+            options += &format!(" --data-dir {}", from_anywhere(&self.data_dir));
         }
         if let Some(file) = &self.said.file {
-            command += &format!(" --config {}", from_anywhere(file));
+            options += &format!(" --config {}", from_anywhere(file));
         }
         for setting in &self.said.set {
-            command += &format!(" --set {}", quoted(setting));
+            options += &format!(" --set {}", quoted(setting));
         }
-        command
+        options
+    }
+
+    /// A text for people with every `` `millstream ..` `` in it as [`Config::command`] gives it. Those who write the texts
+    /// know what to do, and not where; a command that says where stays as it is.
+    pub fn localized<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let options = self.options();
+        let (mut told, mut rest) = (String::new(), text);
+        while let Some((before, command)) = rest.split_once(QUOTED)
+            && let Some((arguments, behind)) = command.split_once('`')
+        {
+            let says_where = OPTIONS.iter().any(|option| arguments.contains(option));
+            let options = if says_where { "" } else { options.as_str() };
+            told += &format!("{before}{QUOTED}{arguments}{options}`");
+            rest = behind;
+        }
+        if told.len() + rest.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(told + rest) }
     }
 }
 
 /// A path as a shell reads it, wherever it runs.
 pub fn from_anywhere(path: &Path) -> String {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    quoted(&path.display().to_string())
+    quoted(&absolute(path).display().to_string())
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// An argument as a shell reads it.
@@ -92,6 +133,55 @@ mod tests {
         let expected =
             "millstream doctor --data-dir /srv/m --set postgres.url=postgres://w@db/events --set stream.partitions=4";
         assert_eq!(load(&layers).unwrap().config.command("doctor"), expected);
+    }
+
+    #[test]
+    fn a_secret_in_the_environment_is_left_to_it() {
+        let environment = [
+            ("MILLSTREAM__POSTGRES__URL", "postgres://w:geheim@db/events"),
+            ("MILLSTREAM__STREAM__PARTITIONS", "4"),
+            ("MILLSTREAM__DATA_DIR", "/srv/m"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let mut layers = Layers { environment, ..Layers::default() };
+        let expected = "millstream doctor --data-dir /srv/m --set stream.partitions=4";
+        assert_eq!(load(&layers).unwrap().config.command("doctor"), expected);
+        // What `--set` says wins there, too.
+        layers.set = vec!["stream.partitions=5".to_owned()];
+        let expected = "millstream doctor --data-dir /srv/m --set stream.partitions=5";
+        assert_eq!(load(&layers).unwrap().config.command("doctor"), expected);
+    }
+
+    #[test]
+    fn files_are_found_from_elsewhere() {
+        let here = tempfile::tempdir().unwrap();
+        let file = here.path().join("some.toml");
+        std::fs::write(&file, "[http]\ntokens_file = \"tokens\"\n").unwrap();
+        let set = ["data_dir=/srv/m", "stream.kafka.password_file=password"].map(str::to_owned).to_vec();
+        let layers = Layers { file: Some(file.clone()), set, ..Layers::default() };
+        let command = load(&layers).unwrap().config.command("doctor");
+        let at = |name: &str| std::env::current_dir().unwrap().join(name).display().to_string();
+        for part in [
+            format!(" --config {}", file.display()),
+            format!(" --set http.tokens_file={}", at("tokens")),
+            format!(" --set stream.kafka.password_file={}", at("password")),
+        ] {
+            assert!(command.contains(&part), "{part}: {command}");
+        }
+    }
+
+    #[test]
+    fn every_command_in_a_text_says_where() {
+        let config = Config { data_dir: "/srv/m".into(), ..Config::default() };
+        let text = "a is put aside: `millstream resume p --store a`; b: `millstream quarantine ls`, `purge` makes room";
+        let told = "a is put aside: `millstream resume p --store a --data-dir /srv/m`; \
+                    b: `millstream quarantine ls --data-dir /srv/m`, `purge` makes room";
+        assert_eq!(config.localized(text), told);
+        // Nothing is said twice, by this process or by another one.
+        let elsewhere = "run `millstream doctor --data-dir /other` or `millstream run --set stream.partitions=4`";
+        for same in [told, elsewhere, "no `command` here", "`millstream` alone", "`millstream without an end", ""] {
+            assert!(matches!(config.localized(same), Cow::Borrowed(text) if text == same), "{same}");
+        }
     }
 
     #[test]

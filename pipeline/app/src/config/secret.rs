@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// The value as it may be shown.
 pub(super) fn masked(setting: &str, value: Value) -> Value {

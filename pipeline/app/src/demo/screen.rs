@@ -106,7 +106,7 @@ fn figures(
     let ms = |share| recent.quantile_ms(share).map_or("-".to_owned(), |ms| format!("{ms} ms"));
     let filtered: u64 = now.filtered.values().sum();
     vec![
-        ("verdict", name(verdict)),
+        ("verdict", shared.node.config.localized(&name(verdict)).into_owned()),
         ("events", format!("{:.0}/s (sent {})", now.records_per_second(earlier), shared.sent.load(Relaxed))),
         ("batch", format!("p50 {} records", batches.quantile_ms(0.5).unwrap_or(0))),
         ("lag", format!("{:.1} s, {lag} records", if *lag == 0 { 0.0 } else { age as f64 / 1000.0 })),

@@ -18,8 +18,8 @@ const LABEL: usize = 14;
 const KEYS_INDENT: usize = 6;
 /// From this width on, values stand in a column of their own.
 const LABELS_FROM: usize = 40;
-/// Rows for one figure: a reason may be a long sentence, and the others must stay in sight.
-const FIGURE_ROWS_MAX: usize = 3;
+/// Rows for one figure: a reason may be a long sentence with a command or two, and the others must stay in sight.
+const FIGURE_ROWS_MAX: usize = 5;
 /// Rows that stay free for where things are, while notes take the rest.
 const PLACES_MIN: usize = 2;
 

@@ -43,7 +43,7 @@ pub(super) enum State {
     Braked,
     /// There is work, nothing hinders it, and none gets done.
     Stalled,
-    /// Too many bad events of one store: it is put aside, and the others go on.
+    /// Too many bad events of one store: it is put aside, or its quarantine is full, and the others go on.
     Flooding,
     /// The operator holds the pace, which is all that is to say.
     Frozen,
@@ -154,6 +154,7 @@ pub(super) fn pipeline(
 fn judged(app: &App, pipeline: Option<usize>, found: Found) -> Judgement {
     let since_ms = app.known.since_ms(pipeline, found.state);
     let Found { state, reason, next, seconds_left } = found;
+    let reason = reason.map(|reason| app.node.config.localized(&reason).into_owned());
     let for_seconds = now_ms().saturating_sub(since_ms).max(0) as f64 / 1000.0;
     Judgement { state, well: state.is_well(), since: utc(since_ms), for_seconds, reason, next, seconds_left }
 }
@@ -262,6 +263,12 @@ fn undisturbed(app: &App, running: &Running, now: &Snapshot, lag_records: u64, v
     {
         return Found::new(State::Braked, Some(error), Some(config.command("doctor")));
     }
+    if let Verdict::KeepingUp | Verdict::CatchingUp { .. } = verdict
+        && let Some(reason) = full(running)
+    {
+        let next = config.command(&bad_events(&reason));
+        return Found::new(State::Flooding, Some(reason), Some(next));
+    }
     match verdict {
         Verdict::KeepingUp => Found::new(State::KeepingUp, None, None),
         Verdict::CatchingUp { seconds_left } => {
@@ -282,6 +289,21 @@ fn undisturbed(app: &App, running: &Running, now: &Snapshot, lag_records: u64, v
             Found::new(State::Halted, Some(reason), Some(next))
         }
     }
+}
+
+/// The stores of which the quarantine holds as much as it may, so that their posts are refused, in words with the
+/// commands that make room.
+fn full(running: &Running) -> Option<String> {
+    let standings = running.progress.standings();
+    let full = standings.iter().filter(|standing| running.flood.is_full(standing)).map(|standing| {
+        let (share, rows, bytes) = (&standing.share, standing.rows, standing.bytes);
+        format!(
+            "the quarantine of store {share} is full ({rows} rows, {bytes} bytes) and its posts are refused: \
+             `millstream quarantine redrive --store {share}` or `millstream quarantine purge --store {share}` makes room"
+        )
+    });
+    let told: Vec<String> = full.collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// The command that shows the bad events of a store that is put aside.

@@ -56,14 +56,15 @@ pub(super) async fn resume(
         return Ok(Json(Resumed { pipeline, store: None, was_paused: running.progress.resume(), rows: 0 }));
     };
     let mut was_paused = resume_share(&app.node.pool, &pipeline, &store).await?;
-    running.progress.resume_share(&store);
+    let left = left(&app.node.pool, &pipeline, &store).await;
+    running.progress.resume_share(&store, left);
     app.node.resumed.notify_one();
     // Where it was the only one, it is the pipeline that waits.
     if running.progress.only_share().is_some_and(|only| only.as_str() == store) {
         was_paused |= running.progress.resume();
     }
     let pause = running.progress.standing(&store).and_then(|standing| standing.pause);
-    let rows = pause.map_or(0, |pause| pause.rows);
+    let rows = left.unwrap_or_else(|| pause.map_or(0, |pause| pause.rows));
     Ok(Json(Resumed { pipeline, store: Some(store), was_paused, rows }))
 }
 
@@ -80,4 +81,14 @@ async fn resume_share(pool: &PgPool, pipeline: &str, store: &str) -> Result<bool
             Err(Problem::unavailable("database", "the database does not answer", detail))
         }
     }
+}
+
+/// How many records of the store are put aside: commands beside this process may have written some. `None` where the
+/// database does not say; then what was last heard of it holds.
+async fn left(pool: &PgPool, pipeline: &str, store: &str) -> Option<u64> {
+    let counted = async {
+        let mut connection = pool.acquire().await?;
+        shares::left(&mut connection, pipeline, store).await
+    };
+    tokio::time::timeout(query::TIMEOUT, counted).await.ok()?.ok()
 }

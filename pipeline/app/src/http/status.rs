@@ -16,7 +16,7 @@ use super::judge::{self, Judgement, State as Judged};
 use super::probe::Totals;
 use super::subscriptions::Pending;
 use super::{App, Shared, process};
-use crate::config::StreamKind;
+use crate::config::{Config, StreamKind};
 use crate::node::Running;
 use crate::stream::{Carried, Carrier};
 
@@ -32,6 +32,8 @@ pub(super) struct Status {
     state: Judgement,
     draining: bool,
     data_dir: String,
+    /// What a command on this machine needs behind its arguments to mean this process, as a shell reads it.
+    command_options: String,
     process: process::Usage,
     http: Http,
     postgres: Postgres,
@@ -203,6 +205,7 @@ fn everything(app: &App) -> Status {
         state: judge::whole(app),
         draining: node.draining.is_cancelled(),
         data_dir: data_dir(&node.config.data_dir),
+        command_options: node.config.options().trim_start().to_owned(),
         process: process::usage(),
         http: Http {
             accepted_events: app.counts.accepted.get(),
@@ -238,6 +241,7 @@ fn bridge(carrier: &Carrier) -> Bridge {
 fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
     let (now, lag_records, verdict) = running.look();
     let judgement = judge::pipeline(app, index, running, (&now, lag_records, verdict));
+    let config = &app.node.config;
     let recent = recent(&now, app.looks.earlier(index).as_deref());
     let text = |map: BTreeMap<_, _>| map.into_iter().collect();
     Pipeline {
@@ -262,14 +266,19 @@ fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
         freshness_ms: Quantiles::of(&now.freshness),
         write_ms: Quantiles::of(&running.progress.write_time.read()),
         freshness_goal_ms: running.config.freshness.as_millis().try_into().unwrap_or(u64::MAX),
-        group: (app.node.config.stream.kind == StreamKind::Kafka).then(|| running.config.group().to_owned()),
+        group: (config.stream.kind == StreamKind::Kafka).then(|| running.config.group().to_owned()),
         partitions: partitions(running, &now),
         positions: text(
             now.positions.iter().map(|(partition, next)| (partition.to_string(), next.to_string())).collect(),
         ),
-        paused_stores: paused_stores(running, &now),
+        paused_stores: paused_stores(config, running, &now),
         quarantine_rows: now.shares.iter().map(|standing| standing.rows).sum(),
-        halted: text(now.halted.iter().map(|(partition, why)| (partition.to_string(), why.clone())).collect()),
+        halted: text(
+            now.halted
+                .iter()
+                .map(|(partition, why)| (partition.to_string(), config.localized(why).into_owned()))
+                .collect(),
+        ),
         damages: damages(running),
         filtered: now.filtered,
     }
@@ -281,7 +290,7 @@ fn damages(running: &Running) -> Vec<Damaged> {
     damages.map(|damage| Damaged::from(&damage)).collect()
 }
 
-fn paused_stores(running: &Running, now: &Snapshot) -> Vec<PausedStore> {
+fn paused_stores(config: &Config, running: &Running, now: &Snapshot) -> Vec<PausedStore> {
     let paused = now.shares.iter().filter_map(|standing| Some((standing, standing.pause.as_ref()?)));
     let shown = paused.map(|(standing, pause)| PausedStore {
         store: standing.share.to_string(),
@@ -290,7 +299,7 @@ fn paused_stores(running: &Running, now: &Snapshot) -> Vec<PausedStore> {
         reason: pause.reason.clone(),
         rows: pause.rows,
         quarantine_rows: standing.rows,
-        command: format!("millstream resume {} --store {}", running.config.name, standing.share),
+        command: config.command(&format!("resume {} --store {}", running.config.name, standing.share)),
     });
     shown.collect()
 }

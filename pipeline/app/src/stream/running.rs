@@ -62,6 +62,13 @@ impl Running {
         Ok((records, answer.next.unwrap_or(from)))
     }
 
+    /// The damage at an offset, if the process has met it.
+    pub(super) async fn damage_at(&self, partition: u32, offset: u64) -> anyhow::Result<Option<Damaged>> {
+        let described: Described = ask(&self.client, &self.path).await?;
+        let is_there = |damage: &Damaged| damage.partition == partition && (damage.from..damage.to).contains(&offset);
+        Ok(described.damages.into_iter().find(is_there))
+    }
+
     /// Has the process read a partition as a whole; gives what cannot be read.
     pub(super) async fn damages(&self, partition: u32) -> anyhow::Result<Vec<Damaged>> {
         ask(&self.client, &format!("{}/{partition}/damage", self.path)).await

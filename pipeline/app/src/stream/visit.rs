@@ -129,6 +129,29 @@ impl Visit {
         }
     }
 
+    /// The damage at an offset, once a read has met it.
+    pub(crate) async fn damage_at(&self, partition: u32, offset: u64) -> anyhow::Result<Option<Damaged>> {
+        match self {
+            Visit::Log { topic, .. } => {
+                let damages = topic.damages(partition);
+                let met = damages.iter().find(|damage| (damage.from..damage.to).contains(&offset));
+                Ok(met.map(Damaged::from))
+            }
+            Visit::Running(running) => running.damage_at(partition, offset).await,
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { .. } => Ok(None),
+        }
+    }
+
+    /// Whether there is a record at every offset that was not set aside; Kafka has offsets without one.
+    pub(crate) fn is_dense(&self) -> bool {
+        match self {
+            Visit::Log { .. } | Visit::Running(_) => true,
+            #[cfg(feature = "kafka")]
+            Visit::Kafka { .. } => false,
+        }
+    }
+
     /// Reads a partition as a whole; gives what cannot be read.
     pub(crate) async fn damages(&self, partition: u32) -> anyhow::Result<Vec<Damaged>> {
         match self {

@@ -164,11 +164,13 @@ impl Progress {
         });
     }
 
-    /// A share is resumed, and that is on record: its records are decoded and written again.
-    pub fn resume_share(&self, share: &str) {
+    /// A share is resumed, and that is on record: its records are decoded and written again. `left` of them are put
+    /// aside, if that was counted: others may have written some since the last look.
+    pub fn resume_share(&self, share: &str, left: Option<u64>) {
         let mut register = lock(&self.register);
         if let Some(pause) = register.standings.get_mut(share).and_then(|standing| standing.pause.as_mut()) {
             pause.is_resumed = true;
+            pause.rows = left.unwrap_or(pause.rows);
         }
         register.decided();
     }
@@ -212,11 +214,12 @@ impl Progress {
             (Arc::clone(&register.aside), full.cloned())
         };
         if let Some(Standing { share, rows, bytes, .. }) = full {
+            let says = format!("the quarantine of {share} is full, with {rows} rows of {bytes} bytes");
             let reason = format!(
-                "the quarantine of {share} is full, with {rows} rows of {bytes} bytes: look at them with `millstream quarantine ls --store {share}`, purge or redrive them, then go on with `millstream resume {}`",
+                "{says}: look at them with `millstream quarantine ls --store {share}`, purge or redrive them, then go on with `millstream resume {}`",
                 self.pipeline
             );
-            self.pause(Stop { reason, only: None });
+            self.pause(Stop { reason, only: None }, &says);
         }
         let may_pause = |share: &Share| limits.pauses_alone.as_ref().is_none_or(|own| own == share);
         let mut others = Vec::new();
@@ -230,9 +233,8 @@ impl Progress {
                     "{}: look at them with `millstream quarantine ls`, then go on with `millstream resume {name}`",
                     flood.says
                 );
-                let only = Some(ToPutAside { share, reason: flood.says });
-                let only = only.filter(|only| !only.share.as_str().is_empty());
-                self.pause(Stop { reason, only });
+                let only = (!share.as_str().is_empty()).then(|| ToPutAside { share, reason: flood.says.clone() });
+                self.pause(Stop { reason, only }, &flood.says);
             } else {
                 others.push(ToPutAside { share, reason: flood.says });
             }
@@ -240,9 +242,10 @@ impl Progress {
         others
     }
 
-    /// Pauses the pipeline unless it is paused.
-    fn pause(&self, stop: Stop) {
-        let (name, reason) = (&self.pipeline, stop.reason.clone());
+    /// Pauses the pipeline unless it is paused. The log is told why; what to do about it is told with the state, by who
+    /// knows where this process is.
+    fn pause(&self, stop: Stop, reason: &str) {
+        let name = &self.pipeline;
         let is_new = self.paused.send_if_modified(|paused| {
             let is_new = paused.is_none();
             paused.get_or_insert(stop);

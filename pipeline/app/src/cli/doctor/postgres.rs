@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use millstream_postgres::POOLER_MEND;
-use millstream_postgres::cluster::Binaries;
+use millstream_postgres::cluster::{self, Binaries};
 use millstream_postgres::settings::Error;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -65,7 +65,7 @@ fn mend_connection(config: &Config, error: &anyhow::Error) -> String {
     } else if config.postgres.is_embedded() {
         format!("tail {}", config.data_dir.join("postgres/log").display())
     } else {
-        "is the address right (millstream config show), is the server up, does pg_hba.conf let this machine in?"
+        "is the address right (`millstream config show`), is the server up, does pg_hba.conf let this machine in?"
             .to_owned()
     }
 }
@@ -73,6 +73,9 @@ fn mend_connection(config: &Config, error: &anyhow::Error) -> String {
 /// Without a cluster: whether one could be made.
 fn programs(config: &Config) -> Check {
     let name = "postgres";
+    if let Err(error) = cluster::reaches(&config.data_dir.join("postgres")) {
+        return Check::bad(name, error.to_string(), "name another place with --data-dir, or run as a normal user");
+    }
     match Binaries::find(None, &config.data_dir.join("postgres/postgres")) {
         Ok(found) if found.major >= 15 => Check::good(
             name,
@@ -177,7 +180,7 @@ async fn schema(config: &Config, connection: &mut PgConnection) -> Check {
         }
     };
     if !pending.is_empty() {
-        let mend = "millstream migrate (`run` does so by itself; --dry-run prints the SQL)";
+        let mend = "`millstream migrate` (`run` does so by itself; --dry-run prints the SQL)";
         return Check::note(name, format!("{} migrations are pending", pending.len()), mend);
     }
     Check::good(name, "up to date")

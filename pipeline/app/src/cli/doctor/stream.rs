@@ -178,7 +178,7 @@ fn damaged(config: &Config, topic: &str, damage: &Damaged) -> Check {
         "stream",
         format!("topic {topic}, partition {partition}: {}", damage.text),
         format!(
-            "restore the file while `run` is stopped, or give these records up: millstream stream set-aside{pipeline} --partition {partition} --from {}",
+            "restore the file while `run` is stopped, or give these records up: `millstream stream set-aside{pipeline} --partition {partition} --from {}`",
             damage.from
         ),
     )

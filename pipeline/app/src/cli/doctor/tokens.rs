@@ -12,6 +12,6 @@ pub(super) fn look(config: &Config) -> Option<Check> {
         Err(error) if file.exists() => {
             Check::bad(name, format!("{error:#}"), "mend the lines named above; pipeline/README.md describes them")
         }
-        Err(error) => Check::bad(name, format!("{error:#}"), "millstream token add NAME"),
+        Err(error) => Check::bad(name, format!("{error:#}"), "`millstream token add NAME`"),
     })
 }

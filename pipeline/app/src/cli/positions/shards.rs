@@ -9,7 +9,7 @@ use millstream_connectors::sources::kinesis::{KinesisOptions, KinesisSource};
 use millstream_engine::Source as _;
 use sqlx::PgConnection;
 
-use super::{Reset, screen, stored};
+use super::{Reset, goes_on, screen, stored};
 use crate::config::{Config, Pipeline};
 use crate::stream::kinesis_address;
 
@@ -51,9 +51,6 @@ pub(super) async fn reset(
         .bind(vec![None::<i64>; moves.len()])
         .execute(connection)
         .await?;
-    screen::print(&format!(
-        "{} positions set; `millstream run` goes on from there, within seconds if it runs",
-        moves.len()
-    ));
+    screen::print(&goes_on(config, moves.len()));
     Ok(ExitCode::SUCCESS)
 }

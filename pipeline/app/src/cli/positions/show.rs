@@ -9,10 +9,12 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::screen;
+use crate::config::Config;
 
 /// Prints them, of one pipeline or of all.
 pub(super) async fn show(
     connection: &mut PgConnection,
+    config: &Config,
     pipeline: Option<&str>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
@@ -48,8 +50,8 @@ pub(super) async fn show(
     }
     let halted: Vec<&Lease> = leases.iter().filter(|lease| lease.halt_reason.is_some()).collect();
     if !halted.is_empty() {
-        let lines: Vec<String> = halted.iter().filter_map(|lease| lease.halt()).collect();
-        let commands: BTreeSet<String> = halted.iter().filter_map(|lease| lease.decision()).collect();
+        let lines: Vec<String> = halted.iter().filter_map(|lease| lease.halt(config)).collect();
+        let commands: BTreeSet<String> = halted.iter().filter_map(|lease| lease.decision(config)).collect();
         let commands: Vec<String> = commands.into_iter().collect();
         screen::print(&format!(
             "\nhalted until you decide:\n{}\nto go on with what is left:\n{}",
@@ -110,8 +112,8 @@ impl Lease {
     }
 
     /// Why it is halted, and since when.
-    fn halt(&self) -> Option<String> {
-        let reason = screen::escape(self.halt_reason.as_deref()?);
+    fn halt(&self, config: &Config) -> Option<String> {
+        let reason = screen::escape(&config.localized(self.halt_reason.as_deref()?));
         let since = screen::seconds(self.halted_seconds.unwrap_or_default());
         Some(format!(
             "  {} partition {}, for {since}: {reason}",
@@ -121,14 +123,15 @@ impl Lease {
     }
 
     /// The command that ends the halt: one for all partitions that go on with their oldest record.
-    fn decision(&self) -> Option<String> {
+    fn decision(&self, config: &Config) -> Option<String> {
         let pipeline = screen::escape(&self.pipeline);
-        Some(match goes_on_at(self.halt_reason.as_deref()?) {
-            "earliest" => format!("  millstream positions reset --pipeline {pipeline} --to earliest"),
+        let arguments = match goes_on_at(self.halt_reason.as_deref()?) {
+            "earliest" => format!("positions reset --pipeline {pipeline} --to earliest"),
             behind => {
                 let partition = screen::escape(&self.partition);
-                format!("  millstream positions reset --pipeline {pipeline} --partition {partition} --to {behind}")
+                format!("positions reset --pipeline {pipeline} --partition {partition} --to {behind}")
             }
-        })
+        };
+        Some(format!("  {}", config.command(&arguments)))
     }
 }

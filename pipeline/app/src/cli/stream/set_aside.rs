@@ -59,7 +59,7 @@ impl Reader<'_> {
         (damage.from..damage.to).contains(&self.next)
     }
 
-    fn effect(&self, damage: &Damaged, partition: u32) -> String {
+    fn effect(&self, config: &Config, damage: &Damaged, partition: u32) -> String {
         let (name, next, lost) = (&self.pipeline.name, self.next, self.loses(damage));
         if lost == 0 {
             return format!("pipeline {name} has read all of them: nothing is lost");
@@ -70,9 +70,10 @@ impl Reader<'_> {
                 damage.to
             );
         }
+        let (from, to) = (damage.from, damage.to);
+        let go_on = config.command(&format!("positions reset --pipeline {name} --partition {partition} --to {to}"));
         format!(
-            "pipeline {name} is at {next}: {lost} records will never be written; it reads up to {} and halts there until `millstream positions reset --pipeline {name} --partition {partition} --to {}`",
-            damage.from, damage.to
+            "pipeline {name} is at {next}: {lost} records will never be written; it reads up to {from} and halts there until `{go_on}`"
         )
     }
 }
@@ -152,7 +153,7 @@ async fn decide(
     } else {
         screen::print(&screen::escape(&damage.text));
         for reader in &readers {
-            screen::print(&reader.effect(damage, args.partition));
+            screen::print(&reader.effect(config, damage, args.partition));
         }
         if args.dry_run {
             screen::print("dry run, nothing was changed");

@@ -60,6 +60,6 @@ pub(super) fn print(
         // Writing to a String cannot fail.
         write!(text, "\n\nIt can still make {what}, which an owner of the database, or a superuser, takes from everybody with\n{statement}").ok();
     }
-    screen::print(&text);
+    screen::print(&config.localized(&text));
     Ok(())
 }

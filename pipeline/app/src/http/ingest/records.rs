@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_connectors::sinks::stream::NewRecord;
-use millstream_schemas::objects::{Decoded, decode};
+use millstream_schemas::objects::decode_with_entities;
 use millstream_schemas::{Input, Limits, Piece, RefusalReason, is_structured, split_binary};
 use serde::Serialize;
 
@@ -117,6 +117,7 @@ impl Request {
     }
 
     /// Looks at what each record will be decoded to, so that nothing means one thing here and another in the pipeline.
+    /// An event that is refused or filtered is held to it, too, where it names an object: it is kept, or counted.
     fn check(&self, records: &[NewRecord]) -> Result<(), Problem> {
         let Some((scope, store)) = &self.held_to else { return Ok(()) };
         let published_at_ms = millstream_engine::clock::now_ms();
@@ -124,10 +125,10 @@ impl Request {
         for record in records {
             let headers: Vec<(&str, &[u8])> = record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
             let input = Input { payload: &record.payload, headers: &headers, published_at_ms };
-            decode(input, &self.limits, &mut |decoded| {
-                if let Decoded::Event(event) = decoded {
-                    is_outside |= !scope.allows(Duty::Ingest, Thing::Keys(store, &event.bucket, &event.key));
-                }
+            decode_with_entities(input, &self.limits, &mut |_, entity| {
+                let names_object = !(entity.bucket.is_empty() && entity.key.is_empty());
+                is_outside |=
+                    names_object && !scope.allows(Duty::Ingest, Thing::Keys(store, &entity.bucket, &entity.key));
             });
         }
         if is_outside { Err(forbidden()) } else { Ok(()) }

@@ -18,6 +18,8 @@ const VERDICTS = {
   halted: ['halted', 'bad'],
 };
 const rates = new Map();
+// What a command on that machine needs behind its arguments to mean this process.
+let options = '';
 const byId = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat('en');
 
@@ -81,6 +83,10 @@ function graph(section, name, rate) {
   set(section.querySelector('[data-caption]'), text);
 }
 
+function command(words) {
+  return `millstream ${words} ${options}`.trimEnd();
+}
+
 function sectionOf(index) {
   const main = byId('pipelines');
   if (!main.children[index]) main.append(byId('pipeline').content.cloneNode(true));
@@ -106,7 +112,7 @@ function showPipeline(pipeline, index) {
     ['freshness p99', ms(recent.freshness_ms.p99), pipeline.freshness_ms.max === null ? '' : `worst so far ${ms(pipeline.freshness_ms.max)}`],
     ['written', number(pipeline.written), `${number(pipeline.retries)} retries`],
     ['filtered', number(pipeline.filtered_total), filtered.join(', ')],
-    ['quarantined', number(pipeline.quarantined), pipeline.quarantined ? 'see millstream quarantine ls' : ''],
+    ['quarantined', number(pipeline.quarantined), pipeline.quarantined ? `see ${command('quarantine ls')}` : ''],
   ]);
   graph(section, pipeline.name, recent.records_per_second);
 }
@@ -245,7 +251,7 @@ let failure = '';
 function unknown() {
   document.body.classList.add('old');
   const age = seenAt ? `last seen ${Math.max(1, Math.round((Date.now() - seenAt) / 1000))} s ago` : 'never seen';
-  set(byId('stale'), `No answer${failure ? ` (${failure})` : ''}, ${age}. What is below is old. Is the process there? millstream status`);
+  set(byId('stale'), `No answer${failure ? ` (${failure})` : ''}, ${age}. What is below is old. Is the process there? ${command('status')}`);
   byId('stale').hidden = false;
   set(byId('summary'), seenAt ? `not known, was: ${lastWords}` : 'not known');
   document.title = 'no answer - millstream';
@@ -309,6 +315,7 @@ async function refresh() {
     const status = await answer.json();
     seenAt = Date.now();
     failure = '';
+    options = status.command_options || '';
     summary(status);
     status.pipelines.forEach(status.limited_to ? showLimited : showPipeline);
     byId('pace').parentElement.hidden = !status.controller;
