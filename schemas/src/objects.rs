@@ -1,6 +1,6 @@
 //! Events about objects, from any dialect that object stores speak.
 //!
-//! A record is opened by [`crate::envelope`], its dialect decides which file here reads it, and `judge` holds its
+//! A record is opened by `envelope`, its dialect decides which file here reads it, and `judge` holds its
 //! fields to the rules and makes the [`ObjectEvent`]. To accept one more dialect, see `envelope.rs`.
 
 mod decode;

@@ -1,4 +1,4 @@
-//! One lane: a group of partitions with a writer of its own. The steps of [`crate::flow`].
+//! One lane: a group of partitions with a writer of its own. The steps of `flow`.
 
 mod aside;
 mod gather;

@@ -1,4 +1,4 @@
-//! A pipeline from its start to its end: one lane for each sink, kept going by [`crate::keep`], and the partitions spread
+//! A pipeline from its start to its end: one lane for each sink, kept going by `keep`, and the partitions spread
 //! over them.
 
 use std::sync::Arc;
