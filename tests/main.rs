@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "seeds and figures belong to a test's output")]
 
 mod analytics;
+mod assignment;
 mod bench;
 mod commands;
 mod compose;
@@ -24,7 +25,6 @@ mod kafka;
 mod kafka_commands;
 mod kinesis;
 mod kinesis_process;
-mod leases;
 mod lookup;
 mod migrations;
 mod operator;

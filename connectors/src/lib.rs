@@ -10,5 +10,5 @@ pub mod bridge;
 #[cfg(feature = "kinesis")]
 pub mod kinesis;
 
-#[cfg(feature = "leases")]
-pub mod leases;
+#[cfg(feature = "assignment")]
+pub mod assignment;

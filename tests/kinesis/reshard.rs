@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use millstream_connectors::leases::Timing;
+use millstream_connectors::assignment::Timing;
 use millstream_connectors::sinks::metadata::Metadata;
 use millstream_connectors::sinks::metadata::columns::Columns;
 use millstream_connectors::sinks::stream::kinesis::KinesisProducer;

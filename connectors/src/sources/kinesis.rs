@@ -29,9 +29,9 @@ use millstream_postgres::Connector;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::assignment::{Assigner, Member, Timing, ready};
 use crate::kinesis::Address;
 use crate::kinesis::client::{Client, Listed};
-use crate::leases::{Assigner, Member, Timing, ready};
 
 use place::{END, Place};
 use shard::Shard;
@@ -59,7 +59,7 @@ pub struct Sharing {
     pub pipeline: String,
     /// The database that divides.
     pub connect: Connector,
-    /// The name of this process, which no other has at the same time: see [`crate::leases::unique_owner`].
+    /// The name of this process, which no other has at the same time: see [`crate::assignment::unique_owner`].
     pub owner: String,
     /// How often this process shows that it lives, and when it is taken for dead.
     pub timing: Timing,
@@ -114,7 +114,7 @@ impl KinesisSource {
         let share = match options.sharing {
             None => Share::All { finished: Mutex::default(), assignment: watch::Sender::default() },
             Some(sharing) => Share::Leased(Assigner::start(
-                crate::leases::Options {
+                crate::assignment::Options {
                     pipeline: sharing.pipeline,
                     incarnation: stream.incarnation.clone(),
                     connect: sharing.connect,

@@ -9,7 +9,7 @@ use crate::config::{Config, Pipeline};
 pub(super) async fn topic(config: &Config, pipeline: &Pipeline, connector: &Connector) -> anyhow::Result<Opened> {
     use std::sync::Arc;
 
-    use millstream_connectors::leases::{Timing, unique_owner};
+    use millstream_connectors::assignment::{Timing, unique_owner};
     use millstream_connectors::sinks::stream::kinesis::KinesisProducer;
     use millstream_connectors::sources::kinesis::{KinesisOptions, KinesisSource, Sharing};
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use millstream_connectors::leases::{Assigner, Member, Options, Timing};
+use millstream_connectors::assignment::{Assigner, Member, Options, Timing};
 use millstream_engine::Partition;
 use millstream_postgres::{Connector, Postgres};
 use millstream_tests::{Bouncer, Database, Proxy, database, until};
