@@ -5,7 +5,8 @@
 //! append that failed half-way some events may be stored (repeating it does no harm). Nothing that a client sends takes
 //! more than a fixed amount of memory, connections and time.
 //!
-//! To add a route: a line in `routes` and in `http/openapi.json`; a test compares the two.
+//! To add a route: a line in `of_all_domains`, or in the `routes` of its domain, and in `http/openapi.json`; a test compares
+//! the two.
 
 mod connection;
 
@@ -18,11 +19,8 @@ mod asked;
 mod ingest;
 mod subscriptions;
 
-mod cursor;
-mod filter;
 mod query;
 
-mod count;
 mod objects;
 
 mod health;
@@ -35,8 +33,6 @@ mod status;
 
 mod controller;
 mod decisions;
-
-mod why;
 
 mod resume;
 
@@ -226,18 +222,19 @@ impl Drop for Server {
 
 type Shared = Arc<App>;
 
-/// Every route, in the order of the documentation.
+/// Every route: those of all domains together, then those of each.
 fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
+    let mut routes = of_all_domains();
+    routes.extend(objects::routes());
+    routes
+}
+
+fn of_all_domains() -> Vec<(&'static str, MethodRouter<Shared>)> {
     vec![
         ("/v1/events", post(ingest::events)),
-        ("/v1/buckets", get(count::buckets)),
-        ("/v1/buckets/{bucket}/objects", get(objects::list)),
-        ("/v1/buckets/{bucket}/objects/{*key}", get(objects::one)),
-        ("/v1/buckets/{bucket}/count", get(count::count)),
         ("/v1/status", get(status::status)),
         ("/v1/controller", controller::route()),
         ("/v1/decisions", get(decisions::decisions)),
-        ("/v1/why", get(why::why)),
         ("/v1/pipelines/{pipeline}/resume", post(resume::resume)),
         ("/v1/pipelines/{pipeline}/stream", get(stream::describe)),
         ("/v1/pipelines/{pipeline}/stream/{partition}", get(stream::partition)),

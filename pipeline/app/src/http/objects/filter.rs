@@ -4,8 +4,8 @@ use millstream_schemas::objects::Order;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::access::Access;
-use super::problem::Problem;
+use crate::http::access::Access;
+use crate::http::problem::Problem;
 use crate::time::utc_of_order;
 
 /// What `metadata` may have: a containment test looks up each name and value in the index.

@@ -9,11 +9,11 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::Shared;
-use super::access::Access;
-use super::asked::Asked;
-use super::problem::{Problem, shortened};
 use crate::cli::why::stream::{Scan, Wanted, scan};
+use crate::http::Shared;
+use crate::http::access::Access;
+use crate::http::asked::Asked;
+use crate::http::problem::{Problem, shortened};
 use crate::tokens::{Duty, Thing};
 
 /// One at a time: a scan keeps a processor busy, and appends need it more.

@@ -7,13 +7,13 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
 
-use super::access::Access;
-use super::asked::{Asked, Named};
 use super::cursor::Cursor;
 use super::filter::{Filter, Parameters, no_nul, prefix_end};
-use super::objects::List;
-use super::problem::Problem;
-use super::{Shared, query};
+use super::list::List;
+use crate::http::access::Access;
+use crate::http::asked::{Asked, Named};
+use crate::http::problem::Problem;
+use crate::http::{Shared, query};
 
 /// Buckets in an answer.
 const BUCKETS_MAX: i64 = 1000;

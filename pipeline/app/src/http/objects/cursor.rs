@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
+use crate::http::problem::Problem;
 
 /// Keys and versions have at most 1,024 bytes each, which JSON may write six times as long.
 const BYTES_MAX: usize = 32 << 10;
