@@ -27,10 +27,8 @@ pub enum Piece<'a> {
         index: usize,
         /// The bytes to store, as a rule a slice of the body.
         payload: Cow<'a, [u8]>,
-        /// The bucket, empty when it cannot be read.
-        bucket: Cow<'a, str>,
-        /// The decoded key, empty when it cannot be read.
-        key: Cow<'a, str>,
+        /// The object that decides its partition, unknown when it cannot be read.
+        entity: Entity<'a>,
     },
     /// Something that can never be a record.
     Refused {
@@ -124,7 +122,7 @@ impl<'a> Numbered<'_, 'a> {
         self.is_over = index >= self.parts_max;
         let part = if self.is_over { Err(too_many(self.parts_max)) } else { part };
         (self.emit)(match part {
-            Ok(Part { payload, entity: Entity { bucket, key } }) => Piece::Record { index, payload, bucket, key },
+            Ok(Part { payload, entity }) => Piece::Record { index, payload, entity },
             Err(Refusal { reason, detail }) => Piece::Refused { index, reason, detail },
         });
     }

@@ -1,5 +1,8 @@
 //! What the decoders of every domain are given.
 
+/// The header by which a record says which store its events speak of. Only endpoints and bridges of ours set it.
+pub const STORE_HEADER: &str = "millstream-store";
+
 /// One record as a source delivered it.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {

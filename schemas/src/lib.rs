@@ -16,7 +16,7 @@ pub mod refusal;
 pub use refusal::{Refusal, RefusalReason};
 
 mod input;
-pub use input::Input;
+pub use input::{Input, STORE_HEADER};
 
 mod envelope;
 

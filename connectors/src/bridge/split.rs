@@ -2,13 +2,10 @@
 
 use std::borrow::Cow;
 
-use bytes::{Bytes, BytesMut};
-use millstream_schemas::{Limits, Piece, RefusalReason, split};
+use bytes::Bytes;
+use millstream_schemas::{Limits, Piece, RefusalReason, STORE_HEADER, split};
 
-use crate::sinks::stream::{NewRecord, STORE_HEADER};
-
-/// Keys only decide the partition. Longer ones belong to events that the pipeline will refuse, so that a cut is enough.
-const KEY_BYTES_MAX: usize = 2048;
+use crate::sinks::stream::NewRecord;
 
 /// Splits bodies for one queue.
 #[derive(Clone, Debug, Default)]
@@ -27,12 +24,14 @@ impl Splitter {
     pub(super) fn records(&self, body: Bytes) -> Vec<NewRecord> {
         let (mut records, mut is_refused, mut is_whole) = (Vec::new(), false, true);
         split(&body, "application/json", &self.limits, &mut |piece| match piece {
-            Piece::Record { payload, bucket, key, .. } => {
+            Piece::Record { payload, entity, .. } => {
+                let mut key = Vec::with_capacity(entity.bucket.len() + 1 + entity.key.len());
+                entity.append_key(&mut key);
                 let payload = match payload {
                     Cow::Borrowed(slice) => body.slice_ref(slice),
                     Cow::Owned(bytes) => bytes.into(),
                 };
-                records.push(NewRecord { key: entity(&bucket, &key), ..self.whole(payload) });
+                records.push(NewRecord { key: key.into(), ..self.whole(payload) });
             }
             Piece::Refused { reason, .. } => {
                 is_refused = true;
@@ -54,19 +53,6 @@ impl Splitter {
         let headers = self.store.iter().map(|store| (STORE_HEADER.into(), store.clone())).collect();
         NewRecord { key: Bytes::new(), headers, payload: body }
     }
-}
-
-/// The key of an object's records, as `POST /v1/events` makes it.
-fn entity(bucket: &str, key: &str) -> Bytes {
-    if bucket.is_empty() && key.is_empty() {
-        return Bytes::new();
-    }
-    let mut entity = BytesMut::with_capacity(bucket.len() + 1 + key.len());
-    entity.extend_from_slice(bucket.as_bytes());
-    entity.extend_from_slice(b"/");
-    entity.extend_from_slice(key.as_bytes());
-    entity.truncate(KEY_BYTES_MAX);
-    entity.freeze()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub mod recount;
 
 mod error;
 
-pub use decode::{Decoder, STORE_HEADER};
+pub use decode::Decoder;
 
 use std::time::Duration;
 

@@ -14,8 +14,6 @@ mod log;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 
-/// The header by which a record says which store its events speak of. Only endpoints and bridges of ours set it.
-pub const STORE_HEADER: &str = "millstream-store";
 #[cfg(feature = "kinesis")]
 pub mod kinesis;
 

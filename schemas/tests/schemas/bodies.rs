@@ -7,8 +7,9 @@ use crate::support::{created, decode_all, fixture, pieces};
 
 fn record(piece: &Piece<'_>) -> (usize, String, String, String) {
     match piece {
-        Piece::Record { index, payload, bucket, key } => {
-            (*index, String::from_utf8(payload.to_vec()).unwrap(), bucket.to_string(), key.to_string())
+        Piece::Record { index, payload, entity } => {
+            let (bucket, key) = (entity.bucket.to_string(), entity.key.to_string());
+            (*index, String::from_utf8(payload.to_vec()).unwrap(), bucket, key)
         }
         refused @ Piece::Refused { .. } => panic!("{refused:?}"),
     }
@@ -159,9 +160,9 @@ fn parts(body: &[u8], content_type: &str) -> Vec<String> {
         .iter()
         .enumerate()
         .map(|(number, piece)| match piece {
-            Piece::Record { index, key, .. } => {
+            Piece::Record { index, entity, .. } => {
                 assert_eq!(*index, number);
-                key.to_string()
+                entity.key.to_string()
             }
             Piece::Refused { index, reason, .. } => {
                 assert_eq!(*index, number);

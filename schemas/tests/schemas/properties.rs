@@ -229,10 +229,10 @@ proptest! {
             let mut records = Vec::new();
             split(body.as_bytes(), content_type, &Limits::default(), &mut |piece| {
                 records.push(match piece {
-                    Piece::Record { index, payload, bucket, key } => {
+                    Piece::Record { index, payload, entity } => {
                         // Indented or not is one document.
                         let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
-                        (index, payload, bucket.into_owned(), key.into_owned())
+                        (index, payload, entity.into_owned())
                     }
                     Piece::Refused { .. } => panic!("{piece:?}"),
                 });

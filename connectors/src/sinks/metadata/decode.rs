@@ -2,13 +2,11 @@
 
 use millstream_engine::{Decode, Record};
 use millstream_schemas::objects::{Decoded, Description, Effect, ObjectEvent, decode};
-use millstream_schemas::{Input, Limits};
+use millstream_schemas::{Input, Limits, STORE_HEADER};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::columns::{Columns, DescriptionRow, Refused, Row};
 use super::shares;
-
-pub use crate::sinks::stream::STORE_HEADER;
 
 /// Names of stores are far shorter; what is longer cannot stand in an index.
 const STORE_BYTES_MAX: usize = 255;

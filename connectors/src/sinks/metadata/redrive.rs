@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_engine::{Decode as _, Outcome, Position, Record, SinkError};
 use millstream_postgres::Connection;
-use millstream_schemas::Limits;
+use millstream_schemas::{Limits, STORE_HEADER};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
@@ -16,7 +16,6 @@ use super::Decoder;
 use super::apply::{Care, apply};
 use super::columns::Refused;
 use super::counts::Slot;
-use super::decode::STORE_HEADER;
 use super::error::Fault;
 use super::lookup::Lookup;
 use super::segments::Segments;

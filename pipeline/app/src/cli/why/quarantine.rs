@@ -34,7 +34,7 @@ pub(super) async fn find(
     limits: &Limits,
 ) -> Result<(Vec<Quarantined>, bool), sqlx::Error> {
     let mut rows = sqlx::query(include_str!("../sql/why_quarantine.sql"))
-        .bind(wanted.record_key().into_bytes())
+        .bind(wanted.record_key())
         .bind(wanted.store)
         .bind(i64::from(ROWS_MAX) + 1)
         .fetch(connection);

@@ -5,10 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use millstream_connectors::sinks::metadata::STORE_HEADER;
 use millstream_log::{ReadError, Record, Topic};
 use millstream_schemas::objects::{Decoded, Entity, ObjectEvent, decode_with_entities};
-use millstream_schemas::{Input, Limits};
+use millstream_schemas::{Input, Limits, STORE_HEADER};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of one read: some hundred records.
@@ -103,15 +102,17 @@ impl std::fmt::Debug for Wanted<'_> {
 
 impl Wanted<'_> {
     /// The key of a record of this object alone, as producers of ours make it.
-    pub(crate) fn record_key(&self) -> String {
-        format!("{}/{}", self.bucket, self.key)
+    pub(crate) fn record_key(&self) -> Vec<u8> {
+        let mut key = Vec::new();
+        Entity { bucket: self.bucket.into(), key: self.key.into() }.append_key(&mut key);
+        key
     }
 
     /// True for an outcome about the object. One that names none is told of the object for which its record is kept,
     /// as long as the record says nothing else.
     pub(crate) fn is_about(&self, entity: &Entity<'_>, record_key: &[u8], outcomes: usize) -> bool {
-        if entity.bucket.is_empty() && entity.key.is_empty() {
-            return outcomes == 1 && record_key == self.record_key().as_bytes();
+        if entity.is_unknown() {
+            return outcomes == 1 && record_key == self.record_key();
         }
         entity.bucket == self.bucket && entity.key == self.key
     }
@@ -128,7 +129,7 @@ pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, record_bytes_max: usize) 
     let until = Instant::now() + SCAN_TIME_MAX;
     let mut scan =
         Scan { incarnation: topic.id().to_owned(), since_seconds: wanted.since.as_secs(), ..Scan::default() };
-    let own = topic.partition_for(wanted.record_key().as_bytes());
+    let own = topic.partition_for(&wanted.record_key());
     let others = (0..topic.partitions()).filter(|partition| *partition != own);
     for partition in std::iter::once(own).chain(others) {
         if let Err(error) = scan.partition(topic, partition, since_ms, until, wanted, &limits) {
@@ -197,7 +198,7 @@ impl Scan {
         let begin = self.seen.len();
         let (mut index, mut unnamed) = (0, None);
         decode_with_entities(input, limits, &mut |decoded, entity| {
-            let is_unnamed = entity.bucket.is_empty() && entity.key.is_empty();
+            let is_unnamed = entity.is_unknown();
             if is_unnamed || wanted.is_about(&entity, &record.key, usize::MAX) {
                 let (position, stored_at_ms, event) = (record.offset, record.timestamp_ms, event(decoded));
                 let seen = Seen { partition, position, index, stored_at_ms, store: store.to_owned(), event };

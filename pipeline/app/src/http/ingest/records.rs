@@ -6,11 +6,10 @@
 use std::ops::Range;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::{Bytes, BytesMut};
-use millstream_connectors::sinks::metadata::STORE_HEADER;
+use bytes::Bytes;
 use millstream_connectors::sinks::stream::NewRecord;
 use millstream_schemas::objects::decode_with_entities;
-use millstream_schemas::{Input, Limits, Piece, RefusalReason, is_structured, split_binary};
+use millstream_schemas::{Input, Limits, Piece, RefusalReason, STORE_HEADER, is_structured, split_binary};
 use serde::Serialize;
 
 use super::super::access::forbidden;
@@ -26,8 +25,6 @@ const REFUSED_MAX: usize = 1000;
 const RECORD_BYTES: usize = 256;
 /// Records that memory is asked for at a time: one question for a usual post.
 const RECORDS_GRANTED: usize = 64;
-/// Keys only decide the partition. Longer ones belong to events that the pipeline will refuse, so that a cut is enough.
-const KEY_BYTES_MAX: usize = 2048;
 /// Attributes of an event in binary mode, together. The stream leaves 64 KiB for them and the key beside a payload.
 const ATTRIBUTE_BYTES_MAX: usize = 32 << 10;
 
@@ -126,9 +123,8 @@ impl Request {
             let headers: Vec<(&str, &[u8])> = record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
             let input = Input { payload: &record.payload, headers: &headers, published_at_ms };
             decode_with_entities(input, &self.limits, &mut |_, entity| {
-                let names_object = !(entity.bucket.is_empty() && entity.key.is_empty());
-                is_outside |=
-                    names_object && !scope.allows(Duty::Ingest, Thing::Keys(store, &entity.bucket, &entity.key));
+                is_outside |= !entity.is_unknown()
+                    && !scope.allows(Duty::Ingest, Thing::Keys(store, &entity.bucket, &entity.key));
             });
         }
         if is_outside { Err(forbidden()) } else { Ok(()) }
@@ -171,25 +167,20 @@ fn split_now(request: &Request, received: Received) -> Result<Taken, Problem> {
     let (mut records, mut refused, mut refused_more) = (Vec::new(), Vec::new(), 0);
     let (mut granted, mut problem) = (0, None);
     // All keys in one buffer: one allocation for a body instead of one for each record.
-    let mut keys = BytesMut::new();
+    let mut keys: Vec<u8> = Vec::new();
     let mut key_ranges: Vec<Range<usize>> = Vec::new();
     let attributes: Vec<(&str, &[u8])> =
         request.attributes.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
     split_binary(&attributes, &body, &request.content_type, &request.limits, &mut |piece| match piece {
         // The whole body is refused already, and reads to its end only because it is not asked whether to go on.
         _ if problem.is_some() => {}
-        Piece::Record { payload, bucket, key, .. } => {
+        Piece::Record { payload, entity, .. } => {
             if records.len() >= granted {
                 granted += RECORDS_GRANTED;
                 problem = memory.grow(RECORDS_GRANTED * RECORD_BYTES).err();
             }
             let start = keys.len();
-            if !(bucket.is_empty() && key.is_empty()) {
-                keys.extend_from_slice(bucket.as_bytes());
-                keys.extend_from_slice(b"/");
-                keys.extend_from_slice(key.as_bytes());
-                keys.truncate(start.saturating_add(KEY_BYTES_MAX));
-            }
+            entity.append_key(&mut keys);
             key_ranges.push(start..keys.len());
             let payload = match payload {
                 std::borrow::Cow::Borrowed(slice) => body.slice_ref(slice),
@@ -207,7 +198,7 @@ fn split_now(request: &Request, received: Received) -> Result<Taken, Problem> {
     if let Some(problem) = problem {
         return Err(problem);
     }
-    let keys = keys.freeze();
+    let keys = Bytes::from(keys);
     for (record, range) in records.iter_mut().zip(key_ranges) {
         record.key = keys.slice(range);
     }
