@@ -13,10 +13,12 @@ pub mod tables;
 mod grants;
 
 mod elsewhere;
+mod postgres;
 
 mod data_dir;
 
 pub mod node;
+pub mod running;
 
 pub mod quarantine;
 

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
-use millstream_connectors::sinks::stream::Append;
 use millstream_engine::{
-    BatchLimits, FloodLimits, Gate, Irrefusable, Limits, Pipeline, Position, Progress, Share, Sink, Snapshot, Source,
-    Summary, Verdict, run, task,
+    BatchLimits, FloodLimits, Gate, Irrefusable, Limits, Pipeline, Progress, Share, Sink, Source, Summary, run, task,
 };
-use millstream_log::{Log, Retention, Topic};
+use millstream_log::Log;
 use millstream_postgres::{Cluster, Connector};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -23,15 +21,14 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config, StreamKind};
 use crate::data_dir;
 use crate::pace::{self, Recording, Sampler};
+use crate::postgres;
 use crate::quarantine::{self, Keeper};
+use crate::running::{Recent, Running};
 use crate::stream::{Carrier, Opened, Stream, carry};
 use crate::tables::{self, Tables};
 
 /// How long the farewell of idle connections may take at the end: a round trip each, where there is somebody to answer.
 const POOL_CLOSE_WITHIN: Duration = Duration::from_secs(1);
-
-/// How far back rates are told from: longer than a transaction takes.
-const LOOK_BACK: Duration = Duration::from_secs(5);
 
 /// How old a password may be that a query is made with. A small file is read so often.
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
@@ -74,53 +71,6 @@ pub struct Node {
     recording: Mutex<Option<Recording>>,
 }
 
-/// One pipeline that runs.
-#[derive(Debug)]
-pub struct Running {
-    /// Its part of the configuration.
-    pub config: config::Pipeline,
-    /// Its stream, to append to; none where it reads a queue.
-    pub stream: Option<Arc<dyn Append>>,
-    /// Its topic, if it reads the embedded log.
-    pub topic: Option<Topic>,
-    /// Where it reads.
-    pub source: Arc<dyn Source>,
-    /// Its counters.
-    pub progress: Arc<Progress>,
-    /// What was done to its quarantine.
-    pub quarantine: Arc<quarantine::Counts>,
-    /// How many bad records are too many.
-    pub flood: FloodLimits,
-    /// Two earlier looks, the older of them to compare with.
-    recent: Mutex<Option<(Snapshot, Snapshot)>>,
-}
-
-impl Running {
-    /// Records in the stream that are not in the tables. Until a partition is leased nobody knows where its tables are;
-    /// it is counted from its beginning, so that nothing seems to be caught up before it is.
-    pub fn lag_records(&self, snapshot: &Snapshot) -> u64 {
-        let lag = |partition| {
-            let next = snapshot.positions.get(partition).unwrap_or(&Position::Offset(0));
-            self.source.lag_records(partition, next)
-        };
-        self.source.assignment().borrow().iter().filter_map(lag).sum()
-    }
-
-    /// The counters, and whether it keeps up compared with a look some seconds ago, if there was one.
-    pub fn look(&self) -> (Snapshot, u64, Verdict) {
-        let now = self.progress.snapshot();
-        let lag = self.lag_records(&now);
-        let mut recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (earlier, later) = recent.get_or_insert_with(|| (now.clone(), now.clone()));
-        let late = self.config.freshness * 4;
-        let verdict = now.verdict(earlier, lag, late, millstream_engine::clock::now_ms());
-        if now.at.saturating_duration_since(later.at) > LOOK_BACK {
-            *earlier = std::mem::replace(later, now.clone());
-        }
-        (now, lag, verdict)
-    }
-}
-
 impl Node {
     /// Starts all parts.
     ///
@@ -131,7 +81,7 @@ impl Node {
 
         let stream = Stream::open(&config)?;
 
-        let (cluster, connector, psql_line) = open_postgres(&config).await?;
+        let (cluster, connector, psql_line) = postgres::open(&config).await?;
 
         let stop = CancellationToken::new();
         let tables = tables::prepare(&config, &connector, stop.child_token()).await?;
@@ -325,42 +275,6 @@ impl Node {
     }
 }
 
-pub(crate) fn open_log(config: &Config) -> anyhow::Result<Log> {
-    let directory = config.data_dir.join("stream");
-    let some = |value: u64| (value > 0).then_some(value);
-    let options = millstream_log::Options {
-        retention: Retention {
-            age: some(config.stream.retention_seconds).map(Duration::from_secs),
-            bytes: some(config.stream.retention_bytes),
-        },
-        record_bytes_max: config.limits.record_bytes_max + 64 * 1024,
-        ..millstream_log::Options::default()
-    };
-    Log::open(&directory, options).with_context(|| format!("open the stream in {}", directory.display()))
-}
-
-pub(crate) async fn open_postgres(config: &Config) -> anyhow::Result<(Option<Cluster>, Connector, String)> {
-    if !config.postgres.is_embedded() {
-        let connector = config.postgres.connector();
-        let connect = connector.options()?;
-        let line = format!(
-            "psql -h {} -p {} -U {} {}",
-            connect.get_host(),
-            connect.get_port(),
-            connect.get_username(),
-            connect.get_database().unwrap_or("millstream"),
-        );
-        return Ok((None, connector, line));
-    }
-    let options = config.postgres.cluster_options(&config.data_dir.join("postgres"))?;
-    for setting in config.postgres.unsafe_settings() {
-        tracing::warn!(setting, "postgres.settings switches off what keeps the tables whole when the power fails");
-    }
-    let cluster = Cluster::open(&options).await.context("start the private PostgreSQL")?;
-    let (connect, line) = (cluster.options(), cluster.psql_line());
-    Ok((Some(cluster), connect.into(), line))
-}
-
 fn start_pipeline(
     config: &Config,
     pipeline: &config::Pipeline,
@@ -390,7 +304,7 @@ fn start_pipeline(
         progress,
         quarantine: Arc::default(),
         flood,
-        recent: Mutex::new(None),
+        recent: Recent::default(),
     };
     (running, task)
 }

@@ -10,12 +10,14 @@ use millstream_log::{Log, Topic};
 use millstream_postgres::Connector;
 
 use crate::config::{Config, Kafka, Pipeline, PipelineSource, StreamKind};
-use crate::node;
 
 mod kinesis;
 #[cfg(feature = "aws")]
 pub(crate) use kinesis::address as kinesis_address;
 pub(crate) use kinesis::{kinesis_producer, make_kinesis};
+
+mod log;
+pub(crate) use log::open_log;
 
 mod queue;
 pub(crate) use queue::make_queue;
@@ -55,7 +57,7 @@ impl Stream {
     /// If the embedded log cannot be opened, or this build lacks what is asked for.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         match config.stream.kind {
-            StreamKind::Log => Ok(Stream::Log(node::open_log(config)?)),
+            StreamKind::Log => Ok(Stream::Log(open_log(config)?)),
             StreamKind::Kafka => Ok(Stream::Kafka),
             StreamKind::Kinesis => Ok(Stream::Kinesis),
         }

@@ -7,7 +7,7 @@ use millstream_postgres::{Cluster, Connection, Connector};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::config::Config;
-use crate::{data_dir, elsewhere, migrate, node};
+use crate::{data_dir, elsewhere, migrate, postgres};
 
 /// A database that is open. It is to be closed: a private server without another user stops then.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Database {
         if expect == Expect::Nothing {
             data_dir::prepare(config)?;
         }
-        let (cluster, connect, psql_line) = node::open_postgres(config).await?;
+        let (cluster, connect, psql_line) = postgres::open(config).await?;
         // Behind a pooler commands go around it: they need a session.
         let connector = if cluster.is_some() { connect } else { config.postgres.migrate_connector() };
         let connector = connector.application_name("millstream command");

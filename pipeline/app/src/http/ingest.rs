@@ -23,7 +23,7 @@ use super::access::Access;
 use super::asked::Asked;
 use super::problem::{Problem, shortened};
 use super::{App, Shared};
-use crate::node::Running;
+use crate::running::Running;
 pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::App;
 use crate::config::from_anywhere;
-use crate::node::Running;
+use crate::running::Running;
 use crate::time::utc;
 pub(super) use known::Known;
 pub(super) use tell::Teller;

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use super::judge::{self, Failing, Teller};
 use super::probe::{Answer, Counted, Totals};
-use crate::node::{Node, Running};
+use crate::node::Node;
+use crate::running::Running;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Between two lines of the log about what was filtered, for each pipeline.

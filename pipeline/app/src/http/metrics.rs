@@ -30,7 +30,7 @@ use super::health::{self, Purpose};
 use super::judge::{self, State as Judged};
 use super::problem::Problem;
 use super::{App, Shared, process, status};
-use crate::node::Running;
+use crate::running::Running;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Stores that are counted each for itself. A client with a token for all may name any.

@@ -17,7 +17,7 @@ use super::probe::Totals;
 use super::subscriptions::Pending;
 use super::{App, Shared, process};
 use crate::config::{Config, StreamKind};
-use crate::node::Running;
+use crate::running::Running;
 use crate::stream::{Carried, Carrier};
 
 mod part;

@@ -7,7 +7,6 @@ use millstream_log::{Log, Topic};
 use super::running::Running;
 use crate::config::{Config, Pipeline, StreamKind};
 use crate::http::damage::Damaged;
-use crate::node;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 1 << 20;
@@ -203,7 +202,7 @@ pub(crate) fn open_topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result
     if !path.exists() {
         bail!("there is no topic {} in {}: `millstream run` makes it", pipeline.topic(), config.data_dir.display());
     }
-    let log = node::open_log(config)?;
+    let log = super::open_log(config)?;
     let known = log.topics().into_iter().find(|(name, _)| name == pipeline.topic());
     let partitions = known.map_or(config.stream.partitions, |(_, partitions)| partitions);
     let topic = log.topic(pipeline.topic(), partitions)?;

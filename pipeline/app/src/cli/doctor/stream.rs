@@ -10,7 +10,7 @@ use crate::cli::client::{self, Client};
 use crate::config::{Config, StreamKind, quoted};
 use crate::http::damage::Damaged;
 use crate::http::stream::Described;
-use crate::node;
+use crate::stream;
 use crate::stream::Visit;
 
 pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check> {
@@ -191,7 +191,7 @@ fn log(config: &Config) -> Vec<Check> {
     if !directory.join("topics").exists() {
         return vec![Check::good(name, "none yet; `millstream run` makes it")];
     }
-    let log = match node::open_log(config) {
+    let log = match stream::open_log(config) {
         Ok(log) => log,
         Err(error) => {
             let mend = match error.downcast_ref::<Error>() {

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 
 use super::super::problem::Problem;
-use crate::node::Running;
+use crate::running::Running;
 
 /// A person must look first, which takes minutes; more often only costs requests.
 const RETRY_AFTER_SECONDS: u16 = 60;

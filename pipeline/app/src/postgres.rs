@@ -1,0 +1,32 @@
+//! The database of the configuration: a private cluster, started, or one elsewhere.
+
+use anyhow::Context as _;
+use millstream_postgres::{Cluster, Connector};
+
+use crate::config::Config;
+
+/// Opens it: the cluster, if it is a private one, how to reach the database, and how to open a psql, as a line to paste.
+///
+/// # Errors
+/// Of the private cluster, or when a file of secrets cannot be read.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<(Option<Cluster>, Connector, String)> {
+    if !config.postgres.is_embedded() {
+        let connector = config.postgres.connector();
+        let connect = connector.options()?;
+        let line = format!(
+            "psql -h {} -p {} -U {} {}",
+            connect.get_host(),
+            connect.get_port(),
+            connect.get_username(),
+            connect.get_database().unwrap_or("millstream"),
+        );
+        return Ok((None, connector, line));
+    }
+    let options = config.postgres.cluster_options(&config.data_dir.join("postgres"))?;
+    for setting in config.postgres.unsafe_settings() {
+        tracing::warn!(setting, "postgres.settings switches off what keeps the tables whole when the power fails");
+    }
+    let cluster = Cluster::open(&options).await.context("start the private PostgreSQL")?;
+    let (connect, line) = (cluster.options(), cluster.psql_line());
+    Ok((Some(cluster), connect.into(), line))
+}
