@@ -63,21 +63,21 @@ pub(crate) async fn keep<C: Columns>(
             () = watchdog::stalled(state, has_lag, limits.stall) => {
                 progress.stalled();
                 // Persons hear of it where everything is judged, once for all lanes; so, too, of a halt.
-                tracing::info!(lane = index, stall_s = limits.stall.as_secs(), "no progress although there is work: the lane is restarted");
+                tracing::info!(stall_s = limits.stall.as_secs(), "no progress although there is work: the lane is restarted");
                 source.revive();
                 continue;
             }
         };
         match left {
-            Leave::Reassigned if !shutdown.is_cancelled() => tell(index, &share),
+            Leave::Reassigned if !shutdown.is_cancelled() => tell(&share),
             Leave::Retake(reason) if !shutdown.is_cancelled() => {
-                tracing::warn!(lane = index, %reason, "leases are taken again");
+                tracing::warn!(%reason, "leases are taken again");
                 // Bounds the pace of taking leases when another process keeps taking them too.
                 tokio::time::sleep(limits.retry_base).await;
             }
             Leave::Halted(reason) => {
                 if state.halt(&reason) {
-                    tracing::info!(lane = index, %reason, "the lane is halted");
+                    tracing::info!(%reason, "the lane is halted");
                 }
                 // Somebody may have said how to go on.
                 if !changes(&mut share, DECISION_LOOK, &shutdown).await {
@@ -119,9 +119,9 @@ fn has_lag(source: &dyn Source, progress: &Progress, partitions: &[Partition]) -
 }
 
 /// Tells that a lane has other partitions, unless it only looks if somebody said how a halted one goes on.
-fn tell(lane: usize, share: &watch::Receiver<Vec<Partition>>) {
+fn tell(share: &watch::Receiver<Vec<Partition>>) {
     if share.has_changed().unwrap_or(false) {
-        tracing::info!(lane, "leases are taken again: the lane has other partitions now");
+        tracing::info!("leases are taken again: the lane has other partitions now");
     }
 }
 

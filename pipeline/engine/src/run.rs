@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::assign::Shares;
 use crate::bounds::Bounds;
@@ -64,7 +65,10 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
         // A partition belongs to one lane at a time, so order within it needs no further care.
         let (source, decoder) = (Arc::clone(&source), Arc::clone(&decoder));
         let (bounds, progress, shutdown) = (Arc::clone(&bounds), Arc::clone(&progress), shutdown.clone());
-        task::spawn("lane", async move { keep(index, share, source, decoder, sink, bounds, progress, shutdown).await })
+        // Each line of a lane, and of its sink and source, says whose it is.
+        let span = tracing::info_span!("lane", pipeline = progress.pipeline, number = index);
+        let kept = async move { keep(index, share, source, decoder, sink, bounds, progress, shutdown).await };
+        task::spawn("lane", kept.instrument(span))
     });
     let lanes: Vec<_> = lanes.collect();
     let ended = async {
