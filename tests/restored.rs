@@ -108,6 +108,32 @@ async fn a_stream_from_an_older_copy_halts_however_far_it_grows() {
     running.terminate();
 }
 
+/// A copy that was made while the process ran has the opening in which the tables went on, and not as far.
+#[tokio::test]
+async fn a_copy_of_a_running_stream_halts_however_far_it_grows() {
+    let database = database().await;
+    let setup = setup(&database);
+    let (first, lost, later) = (events(0, 40), events(100, 40), events(200, 400));
+    let (stream, kept) = (setup.data_dir().join("stream"), PathBuf::from(setup.scratch()).join("kept"));
+    let running = setup.start().await;
+    post(&running, &first).await;
+    running.caught_up(WITHIN).await;
+    copy(&stream, &kept);
+    post(&running, &lost).await;
+    running.caught_up(WITHIN).await;
+    running.finish().await;
+    std::fs::remove_dir_all(&stream).unwrap();
+    copy(&kept, &stream);
+
+    let running = setup.start().await;
+    post(&running, &later).await;
+    until("both partitions are halted", WITHIN, || async { (database.number(HALTED).await == 2).then_some(()) }).await;
+    assert_eq!(database.number(GAPS).await, 2);
+    let all: Vec<Event> = [first, lost, later].concat();
+    decide(&database, &setup, &running, &all).await;
+    running.terminate();
+}
+
 /// The database does not answer when the process starts: events are taken in, and the stream has grown past every stored
 /// position by the time anybody can compare.
 #[tokio::test]
