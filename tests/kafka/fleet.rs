@@ -1,5 +1,6 @@
 //! Processes of millstream that share a topic, a group and a database.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -99,7 +100,15 @@ impl Fleet {
     /// Waits until so many records are committed.
     pub(super) async fn reaches(&self, records: usize, within: Duration) {
         let what = format!("{records} records to be committed");
-        until(&what, within, || async { (self.committed().await == records as i64).then_some(()) }).await;
+        let seen = Cell::new(-1);
+        let is_reached = || async {
+            let committed = self.committed().await;
+            if seen.replace(committed) != committed {
+                println!("{committed} of {records} committed: {:?}", self.leases().await);
+            }
+            (committed == records as i64).then_some(())
+        };
+        until(&what, within, is_reached).await;
     }
 
     /// Waits until these events, which are all of the topic, are in the tables, and compares everything.
