@@ -330,6 +330,20 @@ mod tests {
     use std::path::Path;
 
     #[test]
+    fn a_directory_that_shuts_the_account_out_is_named_before_anything_is_made() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let reached = super::reaches(&place.path().join("not/there"));
+        // Only root runs PostgreSQL as somebody else.
+        if rustix::process::geteuid().is_root() {
+            let place = place.path().canonicalize().unwrap();
+            assert!(matches!(&reached, Err(crate::Error::ShutOut { dir, .. }) if *dir == place), "{reached:?}");
+        } else {
+            reached.unwrap();
+        }
+    }
+
+    #[test]
     fn a_path_is_one_word_for_the_shell() {
         assert_eq!(shell_word(Path::new("/var/lib/millstream/run")), "/var/lib/millstream/run");
         assert_eq!(shell_word(Path::new("/srv/my data")), "'/srv/my data'");

@@ -41,8 +41,7 @@ pub(crate) struct Client {
 
 /// Leaves a note for [`Client::find`]; it is a hint, so failing to write it stops nothing.
 pub(crate) fn note_address(data_dir: &Path, address: SocketAddr) {
-    let inode = inode(data_dir).map(|inode| format!(" {inode}")).unwrap_or_default();
-    note(data_dir, &format!("{address}{inode}\n"));
+    note(data_dir, format!("{address} {}", identity(data_dir)).trim_end());
 }
 
 /// Leaves a note for commands that come when nobody listens any more.
@@ -83,12 +82,13 @@ pub(crate) fn forget_address(data_dir: &Path) {
 pub(crate) fn noted_address(data_dir: &Path) -> Option<SocketAddr> {
     let note = crate::data_dir::noted(&data_dir.join(ADDRESS_FILE))?;
     let (address, of) = note.trim().split_once(' ').unwrap_or((note.trim(), ""));
-    let is_here = of.is_empty() || of.parse().ok() == inode(data_dir);
+    let is_here = of.is_empty() || of == identity(data_dir);
     address.parse().ok().filter(|_| is_here)
 }
 
-fn inode(data_dir: &Path) -> Option<u64> {
-    Some(std::fs::metadata(data_dir).ok()?.ino())
+/// What tells a directory from its copies: the number of its file system and that of its inode. Empty if it cannot be read.
+fn identity(data_dir: &Path) -> String {
+    std::fs::metadata(data_dir).map(|there| format!("{}:{}", there.dev(), there.ino())).unwrap_or_default()
 }
 
 impl Client {
@@ -245,5 +245,25 @@ impl Client {
             "no token in {} has the duty {duty}{limits}, which this needs: `millstream token add NAME --duties {duty}` makes one",
             file.display()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_a_data_directory_is_no_place_of_the_process() {
+        let place = tempfile::tempdir().unwrap();
+        let (own, copy) = (place.path().join("own"), place.path().join("copy"));
+        std::fs::create_dir(&own).unwrap();
+        std::fs::create_dir(&copy).unwrap();
+        let address: SocketAddr = "127.0.0.1:4321".parse().unwrap();
+        note_address(&own, address);
+        std::fs::copy(own.join(ADDRESS_FILE), copy.join(ADDRESS_FILE)).unwrap();
+        assert_eq!((noted_address(&own), noted_address(&copy)), (Some(address), None));
+        // An earlier program does not say of which directory it speaks.
+        note(&copy, "127.0.0.1:4321\n");
+        assert_eq!(noted_address(&copy), Some(address));
     }
 }

@@ -73,7 +73,9 @@ fn mend_connection(config: &Config, error: &anyhow::Error) -> String {
 /// Without a cluster: whether one could be made.
 fn programs(config: &Config) -> Check {
     let name = "postgres";
-    if let Err(error) = cluster::reaches(&config.data_dir.join("postgres")) {
+    // `run` opens the data directory itself to that account; what stands above it is not ours to open.
+    let above = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    if let Err(error) = cluster::reaches(above.parent().unwrap_or(&above)) {
         return Check::bad(name, error.to_string(), "name another place with --data-dir, or run as a normal user");
     }
     match Binaries::find(None, &config.data_dir.join("postgres/postgres")) {
