@@ -112,8 +112,13 @@ async fn end(mut process: Millstream) {
 
 /// A process that has read a topic to its end, and events that are not in it.
 async fn filled(kafka: &Kafka, name: &str) -> (Fleet, Setup, Millstream, [Vec<Event>; 2]) {
-    let mut generator = Generator::new(name);
     let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await;
+    fill(fleet, name).await
+}
+
+/// The same with a topic that is there.
+async fn fill(fleet: Fleet, name: &str) -> (Fleet, Setup, Millstream, [Vec<Event>; 2]) {
+    let mut generator = Generator::new(name);
     let setup = setup(&fleet);
     let process = setup.start().await;
     let (old, new) = (generator.events(300), generator.events(3_000));
@@ -185,6 +190,24 @@ async fn a_topic_that_is_made_anew_under_a_running_process_halts_it() {
     let process = setup.start().await;
     let said = process.logged("the tables were filled from stream", PATIENCE).await;
     assert!(said.contains("millstream positions reset --pipeline objects --to earliest"), "{said}");
+    fleet.holds(&old, PATIENCE).await;
+    end(process).await;
+}
+
+/// The first that it hears of the topic afterwards is its new id, and the records come right behind that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_made_anew_and_filled_while_the_process_stands_still_halts_it() {
+    let Some(kafka) = Kafka::shared().await else { return };
+    let mut fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await;
+    // Much else is said, so that it is heard only by who hears everything.
+    fleet.client_setting("debug", "all");
+    let (fleet, _, process, [old, new]) = fill(fleet, "kafka made anew, asleep").await;
+    process.freeze();
+    recreate(&fleet, &kafka.topics, &new).await;
+    process.thaw();
+    let why = all_halted(&process, 3).await;
+    assert!(why.values().all(|why| why.contains("deleted and made again")), "{why:?}");
+    assert_eq!(fleet.gaps().await, 3);
     fleet.holds(&old, PATIENCE).await;
     end(process).await;
 }

@@ -53,6 +53,15 @@ pub fn set_leader_epoch(places: &mut TopicPartitionList, epoch: i32) {
     }
 }
 
+/// How many events wait for `poll` in the queue of a client that has a group's name: records of partitions without a queue
+/// of their own, errors, statistics, lines of its log. One call takes one of them, and answers as if there were none after
+/// each that a callback was told of (rdkafka 0.39), so that no answer says that all were heard.
+#[must_use]
+pub fn events_waiting<C: ClientContext>(client: &Client<C>) -> usize {
+    // SAFETY: `client` is alive, and the call only reads lengths. Its main queue leads to the one that is polled.
+    usize::try_from(unsafe { c::rd_kafka_outq_len(client.native_ptr()) }).unwrap_or(0)
+}
+
 /// The id of a topic as the cluster knows it now, 22 characters of base64. Blocks for `timeout` at most.
 ///
 /// # Errors

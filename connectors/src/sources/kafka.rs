@@ -35,19 +35,10 @@ use shared::Shared;
 
 /// How long the brokers have for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// What a client says in one go, at most.
-const HEARD_MAX: usize = 100;
 /// How long the farewell to the group may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Why nothing of a topic that was deleted and made again can be read at the old positions.
 const MADE_ANEW: &str = "the topic was deleted and made again, and what it holds now is read only after a restart";
-
-/// A topic as it was when it was opened.
-#[derive(Debug)]
-struct Found {
-    id: String,
-    partitions: u32,
-}
 
 /// A topic, read as a member of a consumer group.
 pub struct KafkaSource {
@@ -67,21 +58,21 @@ impl KafkaSource {
     pub fn open(options: KafkaOptions) -> Result<Self, OpenError> {
         let ask = || {
             let inquirer = Inquirer::new(&options.cluster, &options.topic, &options.group)?;
-            Ok((Found { id: inquirer.topic_id()?, partitions: inquirer.partitions()? }, inquirer))
+            Ok((inquirer.topic_id()?, inquirer.partitions()?, inquirer))
         };
         // Brokers that have just been started may let the first client wait for ever.
-        let (found, inquirer) = match ask() {
+        let (topic_id, partitions, inquirer) = match ask() {
             Err(OpenError::Unavailable { .. }) => ask()?,
             asked => asked?,
         };
         let incarnation = inquirer.incarnation()?;
-        let shared = Arc::new(Shared::new(&options.topic));
+        let shared = Arc::new(Shared::new(&options.topic, topic_id));
         let heartbeat = options.heartbeat();
         let (inner, inquirer) = (Arc::clone(&shared), Arc::new(inquirer));
         let asks = Arc::clone(&inquirer);
         let thread = std::thread::Builder::new()
             .name("kafka".to_owned())
-            .spawn(move || client::run(&inner, &options, &found, || asks.hear()))
+            .spawn(move || client::run(&inner, &options, partitions, || asks.hear()))
             .map_err(|error| OpenError::Settings(error.to_string()))?;
         let thread = std::sync::Mutex::new(Some(thread));
         Ok(KafkaSource { shared, incarnation, inquirer, heartbeat, thread })
@@ -164,7 +155,7 @@ impl Source for KafkaSource {
                 return Err(SourceError::Broken(format!("the stored position {text} is no offset").into()));
             }
         };
-        let made_anew = self.shared.is_made_anew.load(Relaxed).then_some(MADE_ANEW);
+        let made_anew = self.shared.is_made_anew().then_some(MADE_ANEW);
         if let Some(reason) = made_anew.or_else(|| gap_between(from, start, end)) {
             // What was never read is lost from its beginning.
             let stored = if stored.is_none() { 0 } else { from };
@@ -255,8 +246,8 @@ impl KafkaSource {
                     batches.push(RecordBatch { partition, records, next });
                 }
                 Taken::Gap(start, end, reason) => return Err(lost(&want.partition, from, start, end, reason)),
-                // Nobody told the client yet that nothing is to be read here.
-                Taken::Nothing if self.shared.is_made_anew.load(Relaxed) && batches.is_empty() => {
+                // Nobody reads here any more.
+                Taken::Nothing if self.shared.is_made_anew() && batches.is_empty() => {
                     return Err(lost(&want.partition, from, 0, 0, MADE_ANEW));
                 }
                 // The lane hears of that by itself.

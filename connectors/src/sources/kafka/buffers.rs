@@ -73,13 +73,6 @@ impl Buffers {
         self.bytes = self.partitions.values().map(|buffer| buffer.bytes).sum();
     }
 
-    /// What the client gave last was thrown away: it is to go back to where each reader stands.
-    pub(super) fn seek_all(&mut self) {
-        for buffer in self.partitions.values_mut().filter(|buffer| buffer.next.is_some()) {
-            (buffer.seek, buffer.probe) = (true, None);
-        }
-    }
-
     /// How many bytes may still come of each partition that is read. Where there are `bytes_max` of all of them, each has
     /// its share of as many again, so that none waits for the readers of others.
     pub(super) fn room(&self, bytes_max: usize) -> BTreeMap<i32, usize> {
@@ -365,7 +358,7 @@ mod tests {
         let next = u64::from(HOLES_ASKED_ABOUT) * 2;
         come(&mut buffers, [next + 7]);
         assert_eq!(buffers.seeks(), []);
-        buffers.seek_all();
+        buffers.out_of_range(3, next + 8, None);
         seek(&mut buffers, next + 8);
         come(&mut buffers, [next + 20]);
         assert_eq!(buffers.seeks(), [(3, next + 8)]);

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 
-use super::Found;
-use super::context::Membership;
+use super::context::{Membership, hear};
 use super::reader::{Reader, list};
 use super::settings::KafkaOptions;
 use super::shared::Shared;
@@ -27,10 +26,10 @@ const FENCES_WITHIN: Duration = Duration::from_secs(120);
 const MAKE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs clients until told to stop. `each_round` must not block.
-pub(super) fn run(shared: &Arc<Shared>, options: &KafkaOptions, found: &Found, each_round: impl Fn()) {
+pub(super) fn run(shared: &Arc<Shared>, options: &KafkaOptions, partitions: u32, each_round: impl Fn()) {
     let mut fences = Vec::new();
     while !shared.is_stopped() {
-        match Client::new(shared, options, found) {
+        match Client::new(shared, options, partitions) {
             Ok(client) => client.serve(&each_round),
             // Settings were accepted before: it is the file of the password, which may be written at this moment.
             Err(error) => {
@@ -75,7 +74,8 @@ fn fenced(shared: &Shared, options: &KafkaOptions, fences: &mut Vec<Instant>) {
 struct Client<'a> {
     shared: &'a Arc<Shared>,
     options: &'a KafkaOptions,
-    found: &'a Found,
+    /// Of the topic, when it was opened.
+    partitions: u32,
     member: BaseConsumer<Membership>,
     reader: Reader<'a>,
     committed: Instant,
@@ -84,13 +84,13 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    fn new(shared: &'a Arc<Shared>, options: &'a KafkaOptions, found: &'a Found) -> Result<Self, String> {
-        let reader = Reader::new(shared, options, found)?;
+    fn new(shared: &'a Arc<Shared>, options: &'a KafkaOptions, partitions: u32) -> Result<Self, String> {
+        let reader = Reader::new(shared, options, partitions)?;
         let config = options.member().map_err(|error| error.to_string())?;
         let made = config.create_with_context(Membership(Arc::clone(shared)));
         let member: BaseConsumer<Membership> = made.map_err(|error| error.to_string())?;
         member.subscribe(&[&options.topic]).map_err(|error| error.to_string())?;
-        Ok(Client { shared, options, found, member, reader, committed: Instant::now(), told: BTreeMap::new() })
+        Ok(Client { shared, options, partitions, member, reader, committed: Instant::now(), told: BTreeMap::new() })
     }
 
     /// Reads until told to stop or to begin anew.
@@ -117,7 +117,7 @@ impl<'a> Client<'a> {
     /// The buffers are kept: it goes on where they end.
     fn read_anew(&mut self) {
         tracing::warn!(topic = self.shared.topic, "the client that reads gets no answers: it is made anew");
-        match Reader::new(self.shared, self.options, self.found) {
+        match Reader::new(self.shared, self.options, self.partitions) {
             Ok(reader) => self.reader = reader,
             Err(error) => self.shared.unavailable(error),
         }
@@ -132,12 +132,10 @@ impl<'a> Client<'a> {
     /// one that was opened.
     fn hear(&mut self) {
         let confirms = self.shared.is_unconfirmed();
-        for _ in 0..super::HEARD_MAX {
-            match self.member.poll(Duration::ZERO) {
-                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => self.shared.client_failed(&error, ""),
-                // The callback has told it, with its reason.
-                Some(_) => {}
-                None => break,
+        for said in hear(&self.member) {
+            // Others the callback has told, with their reasons.
+            if let Err(error @ KafkaError::MessageConsumptionFatal(_)) = said {
+                self.shared.client_failed(&error, "");
             }
         }
         if confirms && self.shared.is_unconfirmed() && self.reader.look_at_topic() {

@@ -1,11 +1,13 @@
 //! What the client tells besides records: who has which partition, where partitions end, what fails.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
@@ -13,10 +15,26 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use super::shared::Shared;
 
 /// How the client says, among its words for developers, that it reads another topic of the same name from now on: at the
-/// old offsets, and without an error (librdkafka 2.12, `rd_kafka_topic_metadata_update`). Said before it fetches from it.
+/// old offsets, and without an error (librdkafka 2.12, `rd_kafka_topic_metadata_update`). Said before it fetches from it,
+/// so that this waits for `poll` before any record of the other topic does.
 const CHANGED_TOPIC: &str = " changed id from ";
 
-/// The callbacks of the client that reads. Those but `log` run inside of `poll`.
+/// The id that a topic has now, if that is what the client says.
+fn changed_to<'a>(message: &'a str, topic: &str) -> Option<&'a str> {
+    let (of, ids) = message.split_once(CHANGED_TOPIC)?;
+    let is_ours = of.strip_suffix(topic)?.ends_with("Topic ");
+    ids.rsplit(' ').next().filter(|_| is_ours)
+}
+
+/// Everything that a client has to say at the moment, which would pile up otherwise. Does not block.
+pub(super) fn hear<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+) -> impl Iterator<Item = KafkaResult<BorrowedMessage<'_>>> {
+    let waiting = millstream_kafka::events_waiting(client.client());
+    (0..waiting).filter_map(|_| client.poll(Duration::ZERO))
+}
+
+/// The callbacks of the client that reads. All of them run inside of `poll`.
 #[derive(Debug)]
 pub(super) struct Reading(pub(super) Arc<Shared>);
 
@@ -25,10 +43,9 @@ pub(super) struct Reading(pub(super) Arc<Shared>);
 pub(super) struct Membership(pub(super) Arc<Shared>);
 
 impl ClientContext for Reading {
-    /// Runs in threads of the client, at the very moment that it speaks of.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if message.contains(CHANGED_TOPIC) && message.contains(&self.0.topic) {
-            self.0.doubt();
+        if let Some(id) = changed_to(message, &self.0.topic) {
+            self.0.topic_is(id);
         }
         log(level, facility, message);
     }
@@ -81,7 +98,7 @@ impl ClientContext for Asking {
 impl ConsumerContext for Asking {}
 
 impl ClientContext for Membership {
-    /// Runs in threads of the client. A commit that nobody waits for says only here that it failed.
+    /// A commit that nobody waits for says only here that it failed.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "COMMITFAIL" {
             self.0.commit_failed(message);
@@ -124,4 +141,17 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 fn is_error(level: RDKafkaLogLevel) -> bool {
     use RDKafkaLogLevel::{Alert, Critical, Emerg, Error};
     matches!(level, Emerg | Alert | Critical | Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_id_of_a_topic_is_heard_and_that_of_others_is_not() {
+        let said = "[thrd:main]: Topic a.b changed id from AAAAAAAAAAAAAAAAAAAAAA to r0xCBxIsTEO9J4QVbfXEvQ";
+        assert_eq!(changed_to(said, "a.b"), Some("r0xCBxIsTEO9J4QVbfXEvQ"));
+        assert_eq!(changed_to(said, "b"), None);
+        assert_eq!(changed_to("[thrd:main]: Topic a.b [0] Leader 1 Epoch 0", "a.b"), None);
+    }
 }

@@ -10,8 +10,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::burst::Burst;
-use super::context::Asking;
-use super::place::{Place, hear};
+use super::context::{Asking, hear};
+use super::place::Place;
 use super::settings::Cluster;
 
 /// How long the brokers have for an answer.
@@ -252,9 +252,9 @@ impl Inquirer {
         Ok(list)
     }
 
-    /// Takes in what the client has to say, which would pile up otherwise. Does not block.
+    /// Takes in what the client has to say. Does not block.
     pub(super) fn hear(&self) {
-        drop(hear(&self.client));
+        hear(&self.client).for_each(drop);
     }
 
     /// With why there is no answer: the client alone knows that a password is wrong, or a certificate.

@@ -13,7 +13,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::context::Asking;
+use super::context::{Asking, hear};
 
 /// While a record is waited for: between two looks at what the client says of itself.
 const HEAR_EVERY: Duration = Duration::from_millis(100);
@@ -46,7 +46,8 @@ impl<'a> Place<'a> {
             if said.is_some() || left.is_zero() {
                 return said;
             }
-            if let Some(error) = hear(self.client) {
+            let complaints = hear(self.client).filter_map(Result::err);
+            if let Some(error) = complaints.reduce(|first, _| first) {
                 return Some(Err(error));
             }
         }
@@ -62,10 +63,4 @@ impl Drop for Place<'_> {
             tracing::debug!(%error, "a partition could not be left; the next question goes elsewhere all the same");
         }
     }
-}
-
-/// Takes in what a client has to say, which would pile up otherwise, and gives the first of its complaints. Does not block.
-pub(super) fn hear(client: &BaseConsumer<Asking>) -> Option<KafkaError> {
-    let said = (0..super::HEARD_MAX).map_while(|_| client.poll(Duration::ZERO));
-    said.filter_map(Result::err).reduce(|first, _| first)
 }

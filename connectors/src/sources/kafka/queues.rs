@@ -14,9 +14,8 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 
-use super::HEARD_MAX;
 use super::burst::Burst;
-use super::context::Reading;
+use super::context::{Reading, hear};
 use super::shared::Shared;
 
 /// Records taken from the client in one go, before they are handed to the lanes.
@@ -75,10 +74,7 @@ impl Queues {
     ) -> Got {
         let mut got = Got::default();
         // What the client says of itself, and records of before there was a queue for them.
-        for _ in 0..HEARD_MAX {
-            let Some(said) = consumer.poll(Duration::ZERO) else { break };
-            got.add(shared, said);
-        }
+        hear(consumer).for_each(|said| got.add(shared, said));
         for _ in 0..self.queues.len() {
             if got.is_full() {
                 break;
@@ -91,6 +87,8 @@ impl Queues {
                 queue.filled.fetch_or(!is_empty, SeqCst);
             }
         }
+        // Whatever it said before it put the last of these records into its queue.
+        hear(consumer).for_each(|said| got.add(shared, said));
         got
     }
 }

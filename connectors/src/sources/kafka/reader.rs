@@ -11,8 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::Found;
-use super::context::Reading;
+use super::context::{Reading, hear};
 use super::queues::Queues;
 use super::settings::KafkaOptions;
 use super::shared::Shared;
@@ -40,7 +39,6 @@ const TOPIC_ANSWER: Duration = Duration::from_secs(2);
 pub(super) struct Reader<'a> {
     shared: &'a Arc<Shared>,
     options: &'a KafkaOptions,
-    found: &'a Found,
     /// They go before their client.
     queues: Queues,
     consumer: Arc<BaseConsumer<Reading>>,
@@ -53,13 +51,12 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>, options: &'a KafkaOptions, found: &'a Found) -> Result<Self, String> {
-        let config = options.reader(found.partitions).map_err(|error| error.to_string())?;
+    pub(super) fn new(shared: &'a Arc<Shared>, options: &'a KafkaOptions, partitions: u32) -> Result<Self, String> {
+        let config = options.reader(partitions).map_err(|error| error.to_string())?;
         let consumer = config.create_with_context(Reading(Arc::clone(shared))).map_err(|error| error.to_string())?;
         Ok(Reader {
             shared,
             options,
-            found,
             queues: Queues::default(),
             consumer: Arc::new(consumer),
             partitions: Vec::new(),
@@ -78,8 +75,12 @@ impl<'a> Reader<'a> {
     /// Takes what there is, or waits for a moment.
     pub(super) fn read(&mut self) {
         let due = if self.shared.look_at_topic.load(Relaxed) { TOPIC_LOOK_AGAIN } else { TOPIC_LOOK };
-        if self.looked.elapsed() >= due || self.shared.is_in_doubt() {
+        if self.looked.elapsed() >= due {
             self.look_at_topic();
+        }
+        if self.shared.is_made_anew() {
+            self.rest();
+            return;
         }
         if !self.shared.buffers().are(&self.partitions) {
             self.begin_again();
@@ -89,6 +90,18 @@ impl<'a> Reader<'a> {
         if !self.take_burst() {
             self.shared.wait_for_ring(LOOK_EVERY);
         }
+    }
+
+    /// Has the client read nothing, and waits for a moment.
+    fn rest(&mut self) {
+        if !self.partitions.is_empty() {
+            match self.consumer.unassign() {
+                Ok(()) => self.partitions.clear(),
+                Err(error) => tracing::warn!(topic = self.shared.topic, %error, "the client still reads the topic"),
+            }
+        }
+        hear(&self.consumer).for_each(drop);
+        self.shared.wait_for_ring(LOOK_EVERY);
     }
 
     /// Sets the client to where lanes want to read.
@@ -172,11 +185,11 @@ impl<'a> Reader<'a> {
         if got.is_empty() {
             return false;
         }
-        let mut buffers = self.shared.buffers();
-        if self.shared.is_in_doubt() {
-            buffers.seek_all();
+        // Nobody knows which of these records are of the topic that was opened.
+        if self.shared.is_made_anew() {
             return true;
         }
+        let mut buffers = self.shared.buffers();
         let mut ends = got.ends.into_iter().peekable();
         for (index, (partition, offset, epoch, record)) in got.burst.into_records().enumerate() {
             while let Some((_, ended)) = ends.next_if(|(at, _)| *at <= index) {
@@ -190,32 +203,19 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// A topic that was deleted and made again has other records at the same offsets: all that is read of it is lost.
-    /// Whether it is known which one it is.
+    /// Asks which topic has our name now. Gives whether that is known.
     pub(super) fn look_at_topic(&mut self) -> bool {
         let (shared, topic) = (self.shared, &self.options.topic);
-        let doubted = shared.ask_about_doubt();
         let answer = millstream_kafka::topic_id(self.consumer.client(), topic, TOPIC_ANSWER);
         self.looked = Instant::now();
-        if answer.is_err() && doubted {
-            shared.doubt();
-        }
         let is_missing = matches!(answer, Err(millstream_kafka::Error::NoSuchTopic(_)));
         if shared.set_missing(is_missing) && is_missing {
             tracing::error!(topic, "the topic is not there any more: nothing is read until it is");
         }
         match answer {
-            Ok(ref id) if *id == self.found.id => shared.look_at_topic.store(false, Relaxed),
-            Ok(_) => {
-                if !shared.is_made_anew.swap(true, Relaxed) {
-                    tracing::error!(topic, "the topic was deleted and made again");
-                }
-                let mut buffers = shared.buffers();
-                for (partition, offset) in buffers.read() {
-                    buffers.out_of_range(partition, offset, Some((0, 0, super::MADE_ANEW)));
-                }
-                drop(buffers);
-                shared.wake();
+            Ok(ref id) => {
+                shared.look_at_topic.store(false, Relaxed);
+                shared.topic_is(id);
             }
             Err(_) if is_missing => shared.look_at_topic.store(true, Relaxed),
             Err(ref error) => {

@@ -1,7 +1,7 @@
 //! What the client's thread and the lanes know of each other.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) topic: String,
+    /// The topic's id when it was opened.
+    topic_id: String,
     buffers: Mutex<Buffers>,
     /// Whether the thread was told that there is something to do, and how it hears of that.
     rung: Mutex<bool>,
@@ -43,9 +45,7 @@ pub(super) struct Shared {
     pub(super) look_at_ranges: AtomicBool,
     pub(super) look_at_topic: AtomicBool,
     /// The topic is another one than was opened.
-    pub(super) is_made_anew: AtomicBool,
-    /// The client has met another topic of this name: what it gives is of nobody knows which.
-    is_in_doubt: AtomicBool,
+    is_made_anew: AtomicBool,
     /// The brokers know no such topic.
     missing: AtomicBool,
     revive: AtomicBool,
@@ -60,9 +60,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(topic: &str) -> Self {
+    pub(super) fn new(topic: &str, topic_id: String) -> Self {
         Shared {
             topic: topic.to_owned(),
+            topic_id,
             buffers: Mutex::default(),
             rung: Mutex::default(),
             bell: Condvar::new(),
@@ -81,7 +82,6 @@ impl Shared {
             look_at_ranges: AtomicBool::new(false),
             look_at_topic: AtomicBool::new(false),
             is_made_anew: AtomicBool::new(false),
-            is_in_doubt: AtomicBool::new(false),
             missing: AtomicBool::new(false),
             revive: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -201,18 +201,23 @@ impl Shared {
         self.wake();
     }
 
-    /// The client reads another topic from now on, perhaps: nothing that it gives is taken until the brokers were asked.
-    pub(super) fn doubt(&self) {
-        self.is_in_doubt.store(true, SeqCst);
+    /// Which topic has our name now. Another one than was opened has other records at the same offsets: whoever reads is
+    /// told that all are lost.
+    pub(super) fn topic_is(&self, id: &str) {
+        if id == self.topic_id || self.is_made_anew.swap(true, Relaxed) {
+            return;
+        }
+        tracing::error!(topic = self.topic, "the topic was deleted and made again");
+        let mut buffers = self.buffers();
+        for (partition, offset) in buffers.read() {
+            buffers.out_of_range(partition, offset, Some((0, 0, super::MADE_ANEW)));
+        }
+        drop(buffers);
+        self.wake();
     }
 
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.is_in_doubt.load(SeqCst)
-    }
-
-    /// The brokers were asked, which takes as long as it takes: what was doubted meanwhile still is.
-    pub(super) fn ask_about_doubt(&self) -> bool {
-        self.is_in_doubt.swap(false, SeqCst)
+    pub(super) fn is_made_anew(&self) -> bool {
+        self.is_made_anew.load(Relaxed)
     }
 
     /// Whether that is news.
