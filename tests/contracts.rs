@@ -7,6 +7,8 @@ mod embedded_log;
 mod kafka;
 mod kinesis;
 
+mod kept;
+mod key_values;
 mod metadata;
 
 mod sqs;

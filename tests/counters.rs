@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use millstream_connectors::sinks::metadata::Objects;
 use millstream_connectors::sinks::metadata::recount::{Counter, Mode, Recount};
 use millstream_engine::{Outcome, Recovery, task};
 use millstream_tests::generator::DAY_NS;
-use millstream_tests::{Database, Event, Generator, Kind, Model, Setup, Writer, compare, database, tables, until};
+use millstream_tests::{
+    Database, Event, Generator, Kind, Model, Setup, Writer, compare, database, stream, tables, until,
+};
 use serde_json::{Value, json};
 
 use crate::commands::{command, contents};
@@ -107,7 +110,7 @@ async fn two_writers_that_insert_one_key_at_the_same_time() {
     let database = database().await;
     let mut one = Writer::new("one", database.options(), &["0"]).await;
     let mut other = Writer::new("other", database.options(), &["0"]).await;
-    // Their slots must be there to be locked.
+    // Their hours must be there to be locked.
     let before = Event::create("uploads", "before", DAY_NS, 1);
     one.put(std::slice::from_ref(&before)).await;
     other.put(std::slice::from_ref(&before)).await;
@@ -115,7 +118,7 @@ async fn two_writers_that_insert_one_key_at_the_same_time() {
     let event = |second: u64, size| Event::create("uploads", "in/key", DAY_NS + second * 1_000_000_000, size);
     let (first, second) = (event(1, 10), event(2, 200));
     let mut holder = database.connect().await;
-    sqlx::raw_sql("BEGIN; SELECT FROM millstream.slot FOR UPDATE").execute(&mut holder).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT FROM millstream.hour_count FOR UPDATE").execute(&mut holder).await.unwrap();
     let release = async {
         waiting(&database, 2).await;
         sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
@@ -142,6 +145,42 @@ async fn a_key_gets_its_first_version_while_another_writer_overwrites_it() {
     };
     tokio::join!(one.put(std::slice::from_ref(&second)), other.put(std::slice::from_ref(&third)), release);
     compare(&database, &Model::of([&first, &second, &third])).await;
+}
+
+/// The slot costs nothing while it is young; where it was lost meanwhile, a writer goes on in another one.
+#[tokio::test]
+async fn a_slot_is_renewed_when_that_is_due_and_left_when_another_has_it() {
+    let database = database().await;
+    let event = |number: u64| Event::create("uploads", &format!("in/{number}"), DAY_NS + number, 1);
+    let slots = async || {
+        let slots = "SELECT slot, xmin::text FROM millstream.slot ORDER BY slot";
+        sqlx::query_as::<_, (i16, String)>(slots).fetch_all(&mut database.connect().await).await.unwrap()
+    };
+    let mut young = Writer::new("young", database.options(), &["0"]).await;
+    young.put(&[event(1)]).await;
+    let before = slots().await;
+    young.put(&[event(2)]).await;
+    assert_eq!(slots().await, before, "no transaction writes the row of a slot");
+    drop(young);
+    database.execute("DELETE FROM millstream.slot").await;
+
+    let rows = Objects::new(10_000).renewing_slots_every(Duration::ZERO);
+    let options = stream::options("old", "test-stream", database.options());
+    let mut old = Writer::over(options, rows, stream::decoder());
+    old.acquire(&["0"]).await.unwrap();
+    old.put(&[event(3)]).await;
+    let before = slots().await;
+    old.put(&[event(4)]).await;
+    let renewed = slots().await;
+    assert!(renewed[0].0 == before[0].0 && renewed != before, "{before:?}, then {renewed:?}");
+
+    database.execute("UPDATE millstream.slot SET token = gen_random_uuid()").await;
+    old.put(&[event(5)]).await;
+    let [other, new] = &slots().await[..] else { panic!("{:?}", slots().await) };
+    assert_eq!((other.0, new.0), (before[0].0, before[0].0 + 1));
+    let taken = format!("SELECT sum(objects)::bigint FROM millstream.bucket_count WHERE slot = {}", new.0);
+    assert_eq!(database.number(&taken).await, 1, "what comes now is counted in the new one");
+    compare(&database, &Model::of(&[event(1), event(2), event(3), event(4), event(5)])).await;
 }
 
 /// All of them find the same slot free, because who takes it has not committed yet.
@@ -488,9 +527,9 @@ async fn what_is_not_committed_during_a_repair_is_counted_once() {
     writer.put(std::slice::from_ref(&first)).await;
     database.execute("UPDATE millstream.bucket_count SET objects = 77; DELETE FROM millstream.segment_count").await;
 
-    // Renewing its slot is the last thing that a writer does before it commits.
+    // Hours are the last thing that a writer counts before it commits.
     let mut holder = database.connect().await;
-    sqlx::raw_sql("BEGIN; SELECT FROM millstream.slot FOR UPDATE").execute(&mut holder).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT FROM millstream.hour_count FOR UPDATE").execute(&mut holder).await.unwrap();
     let repair = async {
         waiting(&database, 1).await;
         let found = Recount::new(Mode::Repair)

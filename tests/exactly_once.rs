@@ -13,7 +13,7 @@ use millstream_tests::event::lines;
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::stream::append;
 use millstream_tests::{
-    Cut, Database, Event, Generator, Kind, Millstream, Model, Proxy, Run, Setup, Stream, compare, database, soak,
+    Database, Event, Generator, Kind, Millstream, Model, Run, Setup, Stream, compare, database, soak,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -173,64 +173,6 @@ async fn kills_of_the_whole_process_under_load() {
     let inside: u32 = stages.iter().filter(|(stage, _)| *stage != "idle").map(|(_, count)| count).sum();
     assert!(inside >= kills / 5, "{inside} of {kills} kills hit an open transaction");
     assert!(disturbed >= 0.3 * normal, "{disturbed:.0}/s under kills, {normal:.0}/s without");
-}
-
-/// Runs 200 batches through a proxy that cuts as planned, and demands every event once.
-async fn cut_at_commits(plan: impl Fn(u64) -> Cut + Send + Sync + 'static) -> (u64, u64) {
-    let mut generator = Generator::new("cuts");
-    let (database, stream) = (database().await, Stream::default());
-    let topic = stream.topic("objects", 2);
-    let events = generator.events(2_000);
-    let proxy = Proxy::start(&database).await;
-    proxy.at_commit(plan);
-    append(&topic, &events, None).await;
-    let run = Run::start("objects", &topic, proxy.options(), Run::limits(2, 10));
-    run.caught_up(Duration::from_secs(120)).await;
-    let counted = run.progress.snapshot();
-    assert!(run.stop().await.drained);
-    let accounted = counted.written + counted.quarantined + counted.filtered.values().sum::<u64>();
-    assert_eq!((counted.records, accounted), (events.len() as u64, events.len() as u64));
-    assert!(counted.transactions >= 200, "{} transactions", counted.transactions);
-    compare(&database, &Model::of(&events)).await;
-    let stored = database.number("SELECT sum(next_position::bigint) FROM millstream.lease").await;
-    assert_eq!(stored, events.len() as i64, "positions");
-    (counted.transactions, proxy.cuts())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_answer_to_every_commit_is_lost() {
-    let (transactions, cuts) = cut_at_commits(|_| Cut::After).await;
-    assert!(cuts >= transactions, "{cuts} cuts in {transactions} transactions");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_connection_breaks_while_every_commit_is_on_its_way() {
-    let (transactions, cuts) = cut_at_commits(|_| Cut::During).await;
-    assert!(cuts >= transactions, "{cuts} cuts in {transactions} transactions");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_connection_breaks_before_every_other_commit() {
-    let (transactions, cuts) = cut_at_commits(|commit| if commit % 2 == 0 { Cut::Before } else { Cut::After }).await;
-    assert!(cuts >= transactions, "{cuts} cuts in {transactions} transactions");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_connection_breaks_in_the_middle_of_statements() {
-    let mut generator = Generator::new("bytes");
-    let (database, stream) = (database().await, Stream::default());
-    let topic = stream.topic("objects", 2);
-    let events = generator.events(2_000);
-    let proxy = Proxy::start(&database).await;
-    let run = Run::start("objects", &topic, proxy.options(), Run::limits(2, 50));
-    for part in events.chunks(100) {
-        proxy.cut_after_bytes(generator.rng().random_range(1..30_000));
-        append(&topic, part, None).await;
-        run.caught_up(Duration::from_secs(60)).await;
-    }
-    assert!(run.stop().await.drained);
-    assert!(proxy.cuts() >= 10, "{} cuts", proxy.cuts());
-    compare(&database, &Model::of(&events)).await;
 }
 
 /// Two sources deliver the same keys at the same time, one of them everything, the other a part, in other orders.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millstream_engine::{Recovery, SinkError};
+use millstream_engine::Recovery;
 
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::stream::append;
@@ -26,64 +26,6 @@ async fn traces(database: &Database) -> Vec<String> {
 
 fn numbered(range: std::ops::Range<u64>) -> Vec<Event> {
     range.map(|n| Event::create("uploads", &format!("in/{n}"), DAY_NS + n, 1)).collect()
-}
-
-#[tokio::test]
-async fn a_late_batch_of_a_former_owner_writes_nothing() {
-    let database = database().await;
-    let mut former = Writer::new("objects", database.options(), &["0", "1"]).await;
-    former.put(&numbered(0..10)).await;
-    let late = former.batch(&[("0", numbered(10..20).iter().map(Event::json).collect())]);
-
-    let mut owner = Writer::idle("objects", database.options(), 10_000);
-    owner.acquire(&["0"]).await.unwrap();
-    owner.put(&numbered(10..20)).await;
-    let before = traces(&database).await;
-    for _ in 0..3 {
-        let refused = former.write(&late).await;
-        assert!(matches!(&refused, Err(SinkError::Fenced { partition }) if partition.as_str() == "0"), "{refused:?}");
-    }
-    assert_eq!(traces(&database).await, before, "not one row was touched");
-    compare(&database, &Model::of(&numbered(0..20))).await;
-
-    // What it still owns it may write.
-    let other = former.batch(&[("1", numbered(20..25).iter().map(Event::json).collect())]);
-    former.write(&other).await.unwrap();
-    compare(&database, &Model::of(&numbered(0..25))).await;
-}
-
-#[tokio::test]
-async fn a_batch_with_one_lost_partition_writes_nothing_of_the_other() {
-    let database = database().await;
-    let mut former = Writer::new("objects", database.options(), &["0", "1"]).await;
-    let payloads = |range| numbered(range).iter().map(Event::json).collect();
-    let batch = former.batch(&[("0", payloads(0..5)), ("1", payloads(5..10))]);
-    let mut owner = Writer::idle("objects", database.options(), 10_000);
-    owner.acquire(&["1"]).await.unwrap();
-    let refused = former.write(&batch).await;
-    assert!(matches!(&refused, Err(SinkError::Fenced { partition }) if partition.as_str() == "1"), "{refused:?}");
-    compare(&database, &Model::default()).await;
-    let moved = database.number("SELECT count(next_position) FROM millstream.lease").await;
-    assert_eq!(moved, 0, "no position moved");
-}
-
-/// A batch that is not the next one is refused, whichever way the stored position differs.
-#[tokio::test]
-async fn a_batch_from_another_position_writes_nothing() {
-    let database = database().await;
-    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
-    writer.put(&numbered(0..10)).await;
-    let next = writer.batch(&[("0", numbered(10..20).iter().map(Event::json).collect())]);
-    for stored in ["'3'", "'15'", "'4711'", "NULL"] {
-        database.execute(&format!("UPDATE millstream.lease SET next_position = {stored}")).await;
-        let before = traces(&database).await;
-        let refused = writer.write(&next).await;
-        assert!(matches!(refused, Err(SinkError::Moved { .. })), "stored at {stored}: {refused:?}");
-        assert_eq!(traces(&database).await, before);
-    }
-    database.execute("UPDATE millstream.lease SET next_position = '10'").await;
-    writer.write(&next).await.unwrap();
-    compare(&database, &Model::of(&numbered(0..20))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

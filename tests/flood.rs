@@ -392,11 +392,11 @@ async fn a_redrive_survives_a_restart_in_the_middle() {
 /// begun to look for them.
 #[tokio::test]
 async fn a_batch_that_puts_aside_what_was_resumed_is_not_written() {
-    use millstream_connectors::sinks::metadata::{Metadata, shares};
+    use millstream_connectors::sinks::tables::shares;
     use millstream_engine::{Batch, Partition, Position, RecordBatch, Share, Sink as _, SinkError, intake::Intake};
 
     let database = database().await;
-    let mut sink = Metadata::new(stream::options("objects", "test-stream", database.options()));
+    let mut sink = stream::metadata(stream::options("objects", "test-stream", database.options()));
     let (zero, aside) = (Partition::new("0"), Share::new("default"));
     sink.acquire(std::slice::from_ref(&zero)).await.unwrap();
     sink.put_aside(&aside, "by the test").await.unwrap();

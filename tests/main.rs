@@ -46,6 +46,7 @@ mod signals;
 mod sqs_bridge;
 mod sqs_process;
 mod sqs_straight;
+mod tables;
 mod tidy;
 mod tokens;
 mod tune;

@@ -7,10 +7,9 @@ use millstream_log::NewRecord;
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::stream::append;
 use millstream_tests::{
-    Database, Dialect, Event, Generator, Kind, Millstream, Model, Proxy, Run, Setup, Stream, Writer, compare, database,
-    dialect, event, until,
+    Database, Dialect, Event, Kind, Millstream, Model, Run, Setup, Stream, Writer, compare, database, dialect, event,
+    until,
 };
-use rand::Rng as _;
 use serde_json::json;
 
 use crate::commands::command;
@@ -91,45 +90,6 @@ async fn kept(database: &Database) -> Vec<i64> {
     let mut connection = database.connect().await;
     let kept = sqlx::query_scalar("SELECT position::bigint FROM millstream.quarantine WHERE index = -1 ORDER BY 1");
     kept.fetch_all(&mut connection).await.unwrap()
-}
-
-#[tokio::test]
-async fn the_database_refuses_some_records_of_a_batch() {
-    let mut generator = Generator::new("refused");
-    for bad in [1usize, 3, 20] {
-        let database = database().await;
-        refuse(&database).await;
-        let proxy = Proxy::start(&database).await;
-        let mut writer = Writer::new("objects", proxy.options(), &["0"]).await;
-        let count = 1_000usize;
-        let picked = rand::seq::index::sample(generator.rng(), count, bad).into_vec();
-        let name = |n: usize| if picked.contains(&n) { format!("in/poison{n}") } else { format!("in/{n}") };
-        let events: Vec<Event> = (0..count).map(|n| Event::create("uploads", &name(n), DAY_NS + n as u64, 1)).collect();
-        let outcome = writer.put(&events).await;
-        assert_eq!((outcome.written, outcome.quarantined), ((count - bad) as u64, bad as u64));
-        let good: Vec<&Event> = events.iter().filter(|event| !event.key.contains("poison")).collect();
-        compare(&database, &Model::of(good)).await;
-        let mut expected: Vec<i64> = picked.iter().map(|n| *n as i64).collect();
-        expected.sort_unstable();
-        assert_eq!(kept(&database).await, expected);
-        // Every try but the first of the batch stands behind a savepoint. Halving 1,000 takes 10 steps.
-        let tries = proxy.savepoints() + 1;
-        assert_eq!(outcome.isolating_tries, tries as u64, "what is told is what was done");
-        let bound = bad as f64 * ((count as f64).log2().ceil() + 2.0);
-        println!("{bad} bad of {count}: {tries} tries, at most {bound:.0}");
-        assert!((tries as f64) <= bound, "{tries} tries for {bad} bad records of {count}, at most {bound}");
-    }
-}
-
-#[tokio::test]
-async fn a_batch_of_nothing_but_refused_records_passes() {
-    let database = database().await;
-    refuse(&database).await;
-    let mut writer = Writer::new("objects", database.options(), &["0"]).await;
-    let events: Vec<Event> = (0..40).map(|n| Event::create("uploads", &format!("poison{n}"), DAY_NS + n, 1)).collect();
-    let outcome = writer.put(&events).await;
-    assert_eq!((outcome.written, outcome.quarantined), (0, 40));
-    compare(&database, &Model::default()).await;
 }
 
 /// A bad PUT that is merged over a good one of the same key must not take it along.
@@ -243,37 +203,6 @@ async fn two_refused_records_of_a_batch_each_have_their_own_reason() {
         assert!(poison.1 == "23514" && poison.2.contains("\"picky\""), "{poison:?} at {first}, the other at {second}");
         assert!(zero.1 == "22012" && zero.2 == "division by zero", "{zero:?} at {second}, the other at {first}");
     }
-}
-
-/// Connections break and backends are killed while bad records are being narrowed down.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_in_the_middle_blames_no_record() {
-    let mut generator = Generator::new("outage");
-    let (database, stream) = (database().await, Stream::default());
-    refuse(&database).await;
-    let topic = stream.topic("objects", 2);
-    let name = |n: u64| if n.is_multiple_of(97) { format!("in/poison{n}") } else { format!("in/{n}") };
-    let events: Vec<Event> = (0..3_000).map(|n| Event::create("uploads", &name(n), DAY_NS + n, 1)).collect();
-    append(&topic, &events, None).await;
-    let proxy = Proxy::start(&database).await;
-    let run = Run::start("objects", &topic, proxy.options(), Run::limits(2, 300));
-    for round in 0..20 {
-        if round % 2 == 0 {
-            proxy.cut_after_bytes(generator.rng().random_range(1..200_000));
-        } else {
-            database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'millstream writer'").await;
-        }
-        let seen = run.progress.snapshot().retries;
-        until("a fault to be met, or the end", Duration::from_secs(30), || async {
-            (run.progress.snapshot().retries > seen || run.lag() == Some(0)).then_some(())
-        })
-        .await;
-    }
-    run.caught_up(Duration::from_secs(60)).await;
-    assert!(run.stop().await.drained);
-    let good: Vec<&Event> = events.iter().filter(|event| !event.key.contains("poison")).collect();
-    compare(&database, &Model::of(good.iter().copied())).await;
-    assert_eq!(kept(&database).await.len(), events.len() - good.len(), "exactly the planted ones");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,3 +4,6 @@
 pub mod metadata;
 
 pub mod stream;
+
+#[cfg(feature = "tables")]
+pub mod tables;

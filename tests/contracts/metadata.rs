@@ -1,16 +1,15 @@
 //! The metadata sink, on a database of its own.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use bytes::Bytes;
-use millstream_connectors::sinks::metadata::Metadata;
 use millstream_connectors::sinks::metadata::columns::Columns;
 use millstream_engine::testing::sink::{Fixture, Stored};
-use millstream_engine::{Decode, Gap, Partition, Position, Sink};
+use millstream_engine::{Decode, Sink};
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::{Database, Event, database, stream};
 use sqlx::{Connection as _, PgConnection};
+
+use super::kept::kept;
 
 millstream_engine::sink_contract!(MetadataTables::new().await);
 
@@ -36,7 +35,7 @@ impl Fixture for MetadataTables {
     }
 
     async fn open(&mut self) -> Box<dyn Sink<Columns = Columns>> {
-        Box::new(Metadata::new(stream::options("objects", "contract", self.database.options())))
+        Box::new(stream::metadata(stream::options("objects", "contract", self.database.options())))
     }
 
     fn good(&self, number: u64) -> Bytes {
@@ -77,28 +76,6 @@ async fn stored(connection: &mut PgConnection) -> Result<Stored, sqlx::Error> {
 
     let numbers = "SELECT substring(key FROM '^in([0-9]+)/key$')::bigint FROM millstream.objects ORDER BY 1";
     let numbers: Vec<i64> = sqlx::query_scalar(numbers).fetch_all(&mut *connection).await?;
-    let positions = "SELECT partition, next_position FROM millstream.lease WHERE next_position IS NOT NULL";
-    let positions: Vec<(String, String)> = sqlx::query_as(positions).fetch_all(&mut *connection).await?;
-    let quarantined = "SELECT partition, position FROM millstream.quarantine";
-    let quarantined: Vec<(String, String)> = sqlx::query_as(quarantined).fetch_all(&mut *connection).await?;
-    let gaps = "SELECT partition, from_position, to_position, reason FROM millstream.gap";
-    let gaps: Vec<(String, String, String, String)> = sqlx::query_as(gaps).fetch_all(&mut *connection).await?;
-
-    let position = |text: &str| text.parse::<Position>().unwrap();
-    let place = |(name, text): &(String, String)| (Partition::new(name), position(text));
-    let mut quarantined: Vec<(Partition, Position)> = quarantined.iter().map(place).collect();
-    quarantined.sort();
-    let gap = |(name, from, to, reason): &(String, String, String, String)| Gap {
-        partition: Partition::new(name),
-        from: position(from),
-        to: position(to),
-        reason: reason.clone(),
-    };
-    Ok(Stored {
-        positions: positions.iter().map(place).collect::<BTreeMap<_, _>>(),
-        written: numbers.into_iter().map(|number| number as u64).collect(),
-        effects: effects as u64,
-        quarantined,
-        gaps: gaps.iter().map(gap).collect(),
-    })
+    let kept = kept(connection).await?;
+    Ok(Stored { written: numbers.into_iter().map(|number| number as u64).collect(), effects: effects as u64, ..kept })
 }

@@ -15,7 +15,7 @@ use millstream_engine::{Batch, Gap, Held, Limits, Partition, Receipt, Sink, Sink
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::kinesis::Shards;
 use millstream_tests::parts::KinesisLocal;
-use millstream_tests::{Database, Event, Model, Run, compare, database, until};
+use millstream_tests::{Database, Event, Model, Run, compare, database, stream, until};
 
 use super::{WITHIN, options};
 
@@ -69,15 +69,15 @@ async fn pipeline(
     };
     let options = KinesisOptions { sharing: Some(sharing), ..options(shards.address().await) };
     let source = KinesisSource::open(options).await.unwrap();
-    let writer = millstream_tests::stream::options("objects", source.incarnation(), database.options());
+    let writer = stream::options("objects", source.incarnation(), database.options());
     // So little memory that a shard is read in many small parts, between which others have their turn.
     let limits = Limits { memory_bytes: 512 << 10, ..Run::limits(2, 50) };
     let sink = |_| {
-        Box::new(Noted { sink: Metadata::new(writer.clone()), committed: Arc::clone(committed) })
+        Box::new(Noted { sink: stream::metadata(writer.clone()), committed: Arc::clone(committed) })
             as Box<dyn Sink<Columns = Columns>>
     };
     let sinks = (0..limits.writers).map(sink).collect();
-    let run = Run::over("objects", Arc::clone(&source) as Arc<dyn Source>, sinks, limits);
+    let run = Run::over("objects", Arc::clone(&source) as Arc<dyn Source>, Arc::new(stream::decoder()), sinks, limits);
     (source, run)
 }
 

@@ -131,6 +131,16 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect(sql);
     }
 
+    /// Ends the sessions of all writers.
+    ///
+    /// # Panics
+    /// If PostgreSQL refuses.
+    pub async fn end_writers(&self) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND application_name = 'millstream writer'";
+        self.execute(end).await;
+    }
+
     /// The one value of a query, as a number.
     ///
     /// # Panics

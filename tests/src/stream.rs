@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millstream_connectors::sinks::metadata::columns::Columns;
-use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
+use millstream_connectors::sinks::metadata::{Decoder, Metadata, Objects};
+use millstream_connectors::sinks::tables::{self, Options, Rows};
 use millstream_connectors::sources::log::LogSource;
+use millstream_engine::decode::Columns;
 use millstream_engine::intake::Intake;
 use millstream_engine::{
-    Batch, BatchLimits, Gate, Held, Limits, Outcome, Partition, Pipeline, Position, Progress, Record, RecordBatch,
-    Sink, SinkError, Source, Summary, run, task,
+    Batch, BatchLimits, Decode, Gate, Held, Limits, Outcome, Partition, Pipeline, Position, Progress, Record,
+    RecordBatch, Sink, SinkError, Source, Summary, run, task,
 };
 use millstream_log::{Log, NewRecord, Topic};
 use sqlx::postgres::PgConnectOptions;
@@ -23,6 +24,8 @@ use crate::wait::until;
 
 /// Nothing that a test does on purpose holds a lease for as long.
 const LEASE_LOCK_MAX: Duration = Duration::from_secs(2);
+/// Counted segments of a bucket: as the default is.
+pub const SEGMENTS_MAX: i32 = 10_000;
 const STORE_HEADER: &str = "millstream-store";
 
 /// An embedded stream in a directory of its own.
@@ -87,22 +90,23 @@ impl Run {
     /// The same from any source.
     pub fn read(name: &str, source: Arc<dyn Source>, connect: PgConnectOptions, limits: Limits) -> Self {
         let options = options(name, source.incarnation(), connect);
-        let writers = Metadata::several(options, limits.writers);
-        let sinks = writers.map(|writer| Box::new(writer) as Box<dyn Sink<Columns = Columns>>).collect();
-        Run::over(name, source, sinks, limits)
+        let writers = Metadata::several(options, SEGMENTS_MAX, limits.writers);
+        let sinks = writers.map(|writer| Box::new(writer) as Box<dyn Sink<Columns = _>>).collect();
+        Run::over(name, source, Arc::new(decoder()), sinks, limits)
     }
 
     /// Runs `name` from a source into sinks, one for each lane.
-    pub fn over(
+    pub fn over<C: Columns + 'static>(
         name: &str,
         source: Arc<dyn Source>,
-        sinks: Vec<Box<dyn Sink<Columns = Columns>>>,
+        decoder: Arc<dyn Decode<Columns = C>>,
+        sinks: Vec<Box<dyn Sink<Columns = C>>>,
         limits: Limits,
     ) -> Self {
         let progress = Arc::new(Progress::new(name, limits.writers));
         let pipeline = Pipeline {
             source: Arc::clone(&source),
-            decoder: Arc::new(decoder()),
+            decoder,
             sinks,
             gate: Gate::of(&limits),
             limits,
@@ -156,10 +160,14 @@ pub fn options(pipeline: &str, incarnation: &str, connect: PgConnectOptions) -> 
         pipeline: pipeline.to_owned(),
         incarnation: incarnation.to_owned(),
         connect: connect.into(),
-        segments_max: 10_000,
         set_local: String::new(),
         lease_lock_max: LEASE_LOCK_MAX,
     }
+}
+
+/// A writer of objects that has leased nothing yet.
+pub fn metadata(options: Options) -> Metadata {
+    Metadata::new(options, Objects::new(SEGMENTS_MAX))
 }
 
 /// The decoder that pipelines have.
@@ -169,10 +177,10 @@ pub fn decoder() -> Decoder {
 
 /// One writer, whose batches the test makes by hand.
 #[derive(Debug)]
-pub struct Writer {
+pub struct Writer<R = Objects, D = Decoder> {
     /// The sink itself.
-    pub sink: Metadata,
-    decoder: Decoder,
+    pub sink: tables::Writer<R>,
+    decoder: D,
     next: BTreeMap<Partition, u64>,
 }
 
@@ -189,8 +197,23 @@ impl Writer {
 
     /// A writer that has leased nothing yet, with a limit of counted segments.
     pub fn idle(pipeline: &str, connect: PgConnectOptions, segments_max: i32) -> Self {
-        let options = Options { segments_max, ..options(pipeline, "test-stream", connect) };
-        Writer { sink: Metadata::new(options), decoder: decoder(), next: BTreeMap::new() }
+        Writer::over(options(pipeline, "test-stream", connect), Objects::new(segments_max), decoder())
+    }
+
+    /// Writes events as one batch of partition 0.
+    ///
+    /// # Panics
+    /// If the sink refuses.
+    pub async fn put(&mut self, events: &[Event]) -> Outcome {
+        let batch = self.batch(&[("0", events.iter().map(Event::json).collect())]);
+        self.write(&batch).await.expect("write a batch")
+    }
+}
+
+impl<R: Rows, D: Decode<Columns = R::Columns>> Writer<R, D> {
+    /// A writer of any rows that has leased nothing yet.
+    pub fn over(options: Options, rows: R, decoder: D) -> Self {
+        Writer { sink: tables::Writer::new(options, rows), decoder, next: BTreeMap::new() }
     }
 
     /// Takes leases and goes on from the stored positions.
@@ -211,12 +234,12 @@ impl Writer {
     }
 
     /// A batch of payloads, each list for its partition, at the positions that come next.
-    pub fn batch(&mut self, parts: &[(&str, Vec<Vec<u8>>)]) -> Batch<Columns> {
+    pub fn batch(&mut self, parts: &[(&str, Vec<Vec<u8>>)]) -> Batch<R::Columns> {
         self.batch_published(parts, millstream_engine::clock::now_ms())
     }
 
     /// The same, of records that were published at another time.
-    pub fn batch_published(&mut self, parts: &[(&str, Vec<Vec<u8>>)], published_at_ms: i64) -> Batch<Columns> {
+    pub fn batch_published(&mut self, parts: &[(&str, Vec<Vec<u8>>)], published_at_ms: i64) -> Batch<R::Columns> {
         let mut starts = Vec::new();
         let mut fetched = Vec::new();
         let mut count = 0;
@@ -240,25 +263,16 @@ impl Writer {
     }
 
     /// A batch of one partition that begins at a position.
-    pub fn batch_at(&mut self, partition: &str, from: u64, payloads: Vec<Vec<u8>>) -> Batch<Columns> {
+    pub fn batch_at(&mut self, partition: &str, from: u64, payloads: Vec<Vec<u8>>) -> Batch<R::Columns> {
         self.next.insert(Partition::new(partition), from);
         self.batch(&[(partition, payloads)])
-    }
-
-    /// Writes events as one batch of partition 0.
-    ///
-    /// # Panics
-    /// If the sink refuses.
-    pub async fn put(&mut self, events: &[Event]) -> Outcome {
-        let batch = self.batch(&[("0", events.iter().map(Event::json).collect())]);
-        self.write(&batch).await.expect("write a batch")
     }
 
     /// Writes a batch.
     ///
     /// # Errors
     /// Of the sink.
-    pub async fn write(&mut self, batch: &Batch<Columns>) -> Result<Outcome, SinkError> {
+    pub async fn write(&mut self, batch: &Batch<R::Columns>) -> Result<Outcome, SinkError> {
         self.sink.write(batch).await.map(|receipt| receipt.outcome().clone())
     }
 }

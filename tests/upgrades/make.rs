@@ -1,6 +1,6 @@
 //! Makes such a directory with the program as it is now.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -59,14 +59,16 @@ async fn keep_what_this_program_leaves_behind() {
     archive::pack(&directory.join(STREAM), setup.data_dir(), "stream");
     archive::write(&directory.join(EVENTS), &before);
     archive::write(&directory.join(LATER), &after);
-    std::fs::write(directory.join(STATEMENTS), statements(&root.join("connectors/src/sinks/metadata/sql"))).unwrap();
+    let folders = ["metadata", "tables"].map(|sink| root.join("connectors/src/sinks").join(sink).join("sql"));
+    std::fs::write(directory.join(STATEMENTS), statements(&folders)).unwrap();
 }
 
 /// The statements of the program, each behind its name.
-fn statements(directory: &Path) -> String {
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+fn statements(folders: &[PathBuf]) -> String {
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    let text = |file: &std::path::PathBuf| {
+    let text = |file: &PathBuf| {
         let name = file.file_name().unwrap().to_str().unwrap();
         format!("-- {name}\n{}\n\n", std::fs::read_to_string(file).unwrap().trim_end())
     };

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use millstream_connectors::sinks::metadata::{Decoder, Metadata, Options};
+use millstream_connectors::sinks::metadata::{Decoder, Metadata};
+use millstream_connectors::sinks::tables::Options;
 use millstream_engine::{
     BatchLimits, FloodLimits, Gate, Irrefusable, Limits, Pipeline, Progress, Share, Sink, Source, Summary, run, task,
 };
@@ -357,11 +358,10 @@ pub(crate) fn parts(
         pipeline: pipeline.name.clone(),
         incarnation: source.incarnation().to_owned(),
         connect: connector.clone().application_name("millstream writer"),
-        segments_max: config.limits.segments_max,
         set_local: config.postgres.set_local(),
         lease_lock_max: Duration::from_secs(config.limits.lease_lock_seconds_max),
     };
-    let writers = Metadata::several(options, pipeline.concurrency.max);
+    let writers = Metadata::several(options, config.limits.segments_max, pipeline.concurrency.max);
     let sinks = writers.map(|writer| Box::new(writer) as Box<dyn Sink<Columns = _>>).collect();
     let limits_in = millstream_schemas::Limits {
         record_bytes_max: config.limits.record_bytes_max,

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use millstream_connectors::sinks::metadata::redrive::Redriven;
-use millstream_connectors::sinks::metadata::shares::{self, Rewrite};
+use millstream_connectors::sinks::metadata;
+use millstream_connectors::sinks::tables::redrive::Redriven;
+use millstream_connectors::sinks::tables::rewrite::Rewrite;
+use millstream_connectors::sinks::tables::{quarantine, shares};
 use millstream_engine::Progress;
 use millstream_postgres::{Connection, Connector};
 use sqlx::AssertSqlSafe;
@@ -186,7 +188,8 @@ impl Keeper {
     /// Writes what was put aside of a store, until there is no more or it is time to stop.
     async fn redrive(&self, connection: &mut Connection, kept: &Kept, store: &str) -> anyhow::Result<()> {
         let pipeline = &kept.progress.pipeline;
-        let mut rewrite = Rewrite::new(pipeline, store, self.limits.clone(), self.segments_max, self.set_local.clone());
+        let redrive = metadata::redrive(self.limits.clone(), self.segments_max, self.set_local.clone(), false);
+        let mut rewrite = Rewrite::new(pipeline, store, redrive);
         let mut sum = Redriven::default();
         let (mut rows, mut stays) = (0, 0);
         while !self.stop.is_cancelled() {
@@ -228,7 +231,7 @@ impl Keeper {
             // What `millstream replay` of this pipeline set aside, too.
             let mut names = vec![format!("{own}.replay"), own];
             while let Some(pipeline) = names.last() {
-                let gone = shares::expire(connection, pipeline, self.days).await?;
+                let gone = quarantine::expire(connection, pipeline, self.days).await?;
                 if self.stop.is_cancelled() {
                     return Ok(());
                 }
@@ -248,7 +251,7 @@ impl Keeper {
                 }
             }
         }
-        shares::fold(connection).await?;
+        quarantine::fold(connection).await?;
         Ok(())
     }
 }

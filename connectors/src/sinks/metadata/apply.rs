@@ -7,43 +7,33 @@ use millstream_engine::Outcome;
 use millstream_postgres::Connection;
 use sqlx::Row as _;
 
-use super::columns::{Columns, DescriptionRow, Row, Span};
+use super::columns::{Columns, DescriptionRow, Row};
 use super::copy;
 use super::counts::{Deltas, RowState};
-use super::error::Fault;
 use super::fold::{Folded, description_order, fold, is_shown};
 use super::lookup::Lookup;
 use super::stored::{self, Change, Known, Stored};
 use super::versions::{Keys, Removals};
+use crate::sinks::tables::columns::Span;
+use crate::sinks::tables::error::Fault;
+use crate::sinks::tables::rows::{self, Care, Include};
 
-/// How much a transaction relies on nobody else writing the same keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Care {
-    /// New keys by COPY, half the CPU and two thirds of the WAL of an INSERT; the others updated as they were seen. Fails
-    /// as a whole if another writer was faster.
-    Optimistic,
-    /// INSERT .. ON CONFLICT DO NOTHING tells which rows another writer inserted first; the others are locked and seen
-    /// again before they are updated.
-    Locked,
-}
+/// What one set of records did, with what it changes in the counters.
+type Applied = rows::Applied<Deltas>;
 
-/// What one set of records did.
-#[derive(Debug, Default)]
-pub(super) struct Applied {
-    pub(super) outcome: Outcome,
-    pub(super) deltas: Deltas,
-}
-
-/// Writes the events of the records that `include` names.
+/// Writes the events of the records that are included. With [`Care::Optimistic`] new keys come by COPY, half the CPU and
+/// two thirds of the WAL of an INSERT, and the others are updated as they were seen; it fails as a whole if another writer
+/// was faster. With [`Care::Locked`] INSERT .. ON CONFLICT DO NOTHING tells which rows another writer inserted first, and
+/// the others are locked and seen again before they are updated.
 pub(super) async fn apply(
     connection: &mut Connection,
     columns: &Columns,
-    include: impl Fn(u32) -> bool,
+    include: Include<'_>,
     care: Care,
     lookup: &Lookup,
 ) -> Result<Applied, Fault> {
     let mut applied = Applied::default();
-    let mut rows: Vec<Row> = columns.rows.iter().filter(|row| include(row.record)).copied().collect();
+    let mut rows: Vec<Row> = columns.rows.iter().filter(|row| include.has(row.record)).copied().collect();
     let mut first = true;
     while !rows.is_empty() {
         let (folded, later) = fold(columns, rows);
@@ -108,7 +98,7 @@ async fn apply_pass(
             copy::copy(connection, columns, &fresh).await?;
             for one in &fresh {
                 written(&mut applied.outcome, one);
-                applied.deltas.row(columns, &one.row, RowState::ABSENT, RowState::inserted(columns, &one.row));
+                applied.left.row(columns, &one.row, RowState::ABSENT, RowState::inserted(columns, &one.row));
             }
         }
         Care::Locked => {
@@ -118,8 +108,8 @@ async fn apply_pass(
         }
     }
     let removals = update(connection, columns, &newer, &keys, care, applied).await?;
-    keys.remove(connection, &before, removals, &mut applied.deltas).await?;
-    keys.derive(connection, before, &mut applied.deltas).await
+    keys.remove(connection, &before, removals, &mut applied.left).await?;
+    keys.derive(connection, before, &mut applied.left).await
 }
 
 /// Counts a key whose row changed: the winning events are written, their copies duplicates, the others stale.
@@ -201,7 +191,7 @@ async fn insert_new<'a>(
         let row = &one.row;
         if keys.contains(&(columns.store(row).to_owned(), text(row.bucket), text(row.key), text(row.version))) {
             written(&mut applied.outcome, one);
-            applied.deltas.row(columns, row, RowState::ABSENT, RowState::inserted(columns, row));
+            applied.left.row(columns, row, RowState::ABSENT, RowState::inserted(columns, row));
         } else {
             raced.push(*one);
         }
@@ -259,7 +249,7 @@ async fn update(
         let new = new_state(columns, &one.row, stored, change);
         // What is current of a key with versions is counted once, where it is derived.
         let counted = |state: RowState| RowState { current: state.current && !stored.versioned, ..state };
-        applied.deltas.row(columns, &one.row, counted(old), counted(new));
+        applied.left.row(columns, &one.row, counted(old), counted(new));
         changes.rows.push(one);
         changes.changes.push(change);
         changes.stored.push(stored);

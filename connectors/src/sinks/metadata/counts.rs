@@ -5,15 +5,9 @@ use std::collections::HashMap;
 use millstream_postgres::Connection;
 
 use super::columns::{Columns, Row};
-use super::error::Fault;
 use super::segments::Segments;
-
-/// A leased slot of the counter rows.
-#[derive(Clone, Debug)]
-pub(super) struct Slot {
-    pub(super) number: i16,
-    pub(super) token: String,
-}
+use super::slot::Slot;
+use crate::sinks::tables::error::Fault;
 
 /// What counters see of a row.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +57,7 @@ struct Hour {
 
 /// All changes of a transaction.
 #[derive(Debug, Default)]
-pub(super) struct Deltas {
+pub struct Deltas {
     buckets: Vec<BucketDeltas>,
     places: HashMap<(String, String), usize>,
     /// Where the bucket of the last change is: rows come in the order of buckets.

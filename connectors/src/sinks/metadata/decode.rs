@@ -5,14 +5,11 @@ use millstream_schemas::objects::{Decoded, Description, Effect, ObjectEvent, dec
 use millstream_schemas::{Input, Limits, STORE_HEADER};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::columns::{Columns, DescriptionRow, Refused, Row};
-use super::shares;
+use super::columns::{Columns, DescriptionRow, Row};
+use crate::sinks::tables::columns::{Arena, Refused};
 
 /// Names of stores are far shorter; what is longer cannot stand in an index.
 const STORE_BYTES_MAX: usize = 255;
-/// Each row of the quarantine has all bytes of its record. Where the rows of one record would have more than this, they
-/// become one row.
-const REPEATED_BYTES_MAX: usize = 16 << 20;
 
 /// Decodes object events of every dialect.
 #[derive(Clone, Debug)]
@@ -34,7 +31,7 @@ impl Decode for Decoder {
 
     fn decode(&self, records: &[Record], aside: &[bool]) -> Columns {
         let mut columns = Columns {
-            arena: Vec::with_capacity(records.iter().map(|record| record.payload.len() / 2).sum()),
+            arena: Arena::with_capacity(records.iter().map(|record| record.payload.len() / 2).sum()),
             rows: Vec::with_capacity(records.len()),
             ..Columns::default()
         };
@@ -43,19 +40,19 @@ impl Decode for Decoder {
             let is_aside = aside.get(number).copied().unwrap_or_default();
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             if is_aside {
-                columns.put_aside(number);
+                columns.settled.put_aside(number);
                 continue;
             }
             headers.clear();
             headers.extend(record.headers.iter().map(|(name, value)| (&**name, &**value)));
             let store = columns.store_index(named(record).unwrap_or(&self.store));
-            let (mut index, first_refused) = (0u16, columns.refused.len());
+            let (mut index, first_refused) = (0u16, columns.settled.refused.len());
             let input = Input { payload: &record.payload, headers: &headers, published_at_ms: record.published_at_ms };
             decode(input, &self.limits, &mut |decoded| {
                 columns.push(number, index, store, decoded);
                 index = index.saturating_add(1);
             });
-            columns.refuse_together(first_refused, record.payload.len());
+            columns.settled.refuse_together(first_refused, record.payload.len());
         }
         columns
     }
@@ -68,36 +65,15 @@ fn named(record: &Record) -> Option<&str> {
 }
 
 impl Columns {
-    fn put_aside(&mut self, record: u32) {
-        let detail = "its store was put aside when it came: it is written when the store is resumed".to_owned();
-        self.refused.push(Refused { record, index: -1, events: 1, reason: shares::PAUSED, detail });
-    }
-
-    /// Makes one of the refused events of a record, from the first of them on, where their rows would repeat its bytes
-    /// too often.
-    fn refuse_together(&mut self, first: usize, payload_bytes: usize) {
-        let count = self.refused.len().saturating_sub(first);
-        if count < 2 || count.saturating_mul(payload_bytes) <= REPEATED_BYTES_MAX {
-            return;
-        }
-        let events = count as u64;
-        let kept = self.refused.drain(first..).next();
-        if let Some(Refused { record, index, reason, detail, .. }) = kept {
-            let detail = format!("{events} of its events are refused; the first of them, number {index}: {detail}");
-            self.refused.push(Refused { record, index: -1, events, reason, detail });
-        }
-    }
-
     fn push(&mut self, record: u32, index: u16, store: u16, decoded: Decoded<'_>) {
         match decoded {
             Decoded::Event(event) => self.push_event(record, index, store, &event),
             Decoded::Filtered { reason, name } => {
-                *self.filtered.entry(reason.as_str()).or_default() += 1;
-                self.named.add(reason.as_str(), &name, 1);
+                self.settled.filter(reason.as_str(), &name);
             }
             Decoded::Refused(refusal) => {
                 let (reason, detail) = (refusal.reason.as_str(), refusal.detail);
-                self.refused.push(Refused { record, index: index.into(), events: 1, reason, detail });
+                self.settled.refused.push(Refused { record, index: index.into(), events: 1, reason, detail });
             }
         }
     }
@@ -108,9 +84,9 @@ impl Columns {
             time: order_time,
             seq: order_seq,
             hash: hash(description),
-            content_type: description.content_type.as_ref().map(|text| self.push_text(text)),
-            metadata: description.metadata.as_ref().map(|text| self.push_text(text)),
-            tags: description.tags.as_ref().map(|text| self.push_text(text)),
+            content_type: description.content_type.as_ref().map(|text| self.arena.push(text)),
+            metadata: description.metadata.as_ref().map(|text| self.arena.push(text)),
+            tags: description.tags.as_ref().map(|text| self.arena.push(text)),
         });
         let row = Row {
             record,
@@ -120,10 +96,10 @@ impl Columns {
             kind: event.effect.code().min(Effect::Delete.code()),
             removes_key: event.effect == Effect::RemoveKey,
             order_class: event.order.class as i16,
-            bucket: self.push_text(&event.bucket),
-            key: self.push_text(&event.key),
-            version: self.push_text(&event.version_id),
-            etag: self.push_text(&event.etag),
+            bucket: self.arena.push(&event.bucket),
+            key: self.arena.push(&event.key),
+            version: self.arena.push(&event.version_id),
+            etag: self.arena.push(&event.etag),
             order_time,
             order_seq,
             size: event.size,

@@ -7,7 +7,8 @@
 
 use std::cmp::Ordering;
 
-use super::columns::{Columns, DescriptionRow, Row, Span};
+use super::columns::{Columns, DescriptionRow, Row};
+use crate::sinks::tables::columns::Span;
 
 /// One key of a batch with the row that its events amount to.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,8 @@
 
 use millstream_postgres::Connection;
 
-use super::counts::Slot;
 use super::segments::Change;
+use super::slot::Slot;
 
 /// So many changes and more are gathered, fewer are written into their counters. Fewer: rows that readers must add up for
 /// the sake of a millisecond.

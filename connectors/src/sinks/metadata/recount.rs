@@ -12,9 +12,9 @@ use millstream_engine::SinkError;
 use millstream_postgres::Connection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::counts::Slot;
-use super::error::{Fault, failed};
-use super::transaction::{lease_slot, rollback};
+use super::slot::Slot;
+use crate::sinks::tables::error::{Fault, failed};
+use crate::sinks::tables::session::rollback;
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,13 +135,14 @@ impl Recount {
 
     /// The slot of this repair, renewed, or a new one.
     async fn slot(&self, connection: &mut Connection) -> Result<Slot, Fault> {
-        if let Some(slot) = &self.slot {
-            let renew = sqlx::query(include_str!("sql/slot_renew.sql")).bind(slot.number).bind(&slot.token);
-            if renew.execute(&mut *connection).await.map_err(Fault::ours)?.rows_affected() == 1 {
-                return Ok(slot.clone());
-            }
+        let renewed = match &self.slot {
+            Some(slot) => slot.renew(connection).await.map_err(Fault::Fence)?,
+            None => None,
+        };
+        match renewed {
+            Some(renewed) => Ok(renewed),
+            None => Slot::lease(connection).await.map_err(Fault::Fence),
         }
-        lease_slot(connection).await.map_err(Fault::Fence)
     }
 }
 

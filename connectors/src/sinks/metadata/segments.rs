@@ -8,9 +8,10 @@ use std::collections::{HashMap, HashSet};
 use millstream_postgres::Connection;
 use sqlx::Row as _;
 
-use super::counts::{BucketDeltas, Objects, Slot};
-use super::error::Fault;
+use super::counts::{BucketDeltas, Objects};
 use super::gathered::Gathered;
+use super::slot::Slot;
+use crate::sinks::tables::error::Fault;
 
 /// Segments remembered before the memory is emptied: about 100 MB at worst, and asking again is one query.
 const REMEMBERED_MAX: usize = 1_000_000;

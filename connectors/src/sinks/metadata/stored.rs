@@ -8,9 +8,9 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgRow, Postgres};
 
 use super::columns::{Columns, Row};
-use super::error::Fault;
 use super::fold::{Folded, Removal, description_order};
 use super::lookup::Sought;
+use crate::sinks::tables::error::Fault;
 
 /// What is known of one key.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use sqlx::Row as _;
 
 use super::columns::{Columns, Row};
 use super::counts::{Current, Deltas, RowState};
-use super::error::Fault;
 use super::fold::Removal;
+use crate::sinks::tables::error::Fault;
 
 /// Bucket, key and store, which sort in lock order.
 type Name = (String, String, String);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use millstream_connectors::sinks::metadata::redrive::{Redrive, Redriven};
-use millstream_connectors::sinks::metadata::shares::chunk;
+use millstream_connectors::sinks::metadata;
+use millstream_connectors::sinks::tables::redrive::Redriven;
+use millstream_connectors::sinks::tables::rewrite::chunk;
 use millstream_postgres::Connection;
 use serde_json::json;
 use sqlx::postgres::PgRow;
@@ -253,7 +254,7 @@ async fn redrive(
         record_bytes_max: config.limits.record_bytes_max,
         ..millstream_schemas::Limits::default()
     };
-    let mut redrive = Redrive::new(limits, config.limits.segments_max, config.postgres.set_local(), dry_run);
+    let mut redrive = metadata::redrive(limits, config.limits.segments_max, config.postgres.set_local(), dry_run);
     let mut redriven = Redriven::default();
     let mut rest = chosen.as_slice();
     while !rest.is_empty() {

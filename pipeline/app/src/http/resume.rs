@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
-use millstream_connectors::sinks::metadata::shares;
+use millstream_connectors::sinks::tables::shares;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 

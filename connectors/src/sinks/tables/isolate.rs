@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use millstream_engine::Range;
 use millstream_postgres::Connection;
 
-use super::apply::{Applied, Care, apply};
-use super::columns::Columns;
+use super::columns::Events as _;
 use super::error::Fault;
-use super::lookup::Lookup;
+use super::rows::{Applied, Care, Include, Rows};
 
 /// Savepoints in one transaction: more would overflow the per-session cache of subtransactions (64) and slow every
 /// reader of the tables.
@@ -19,9 +18,11 @@ const SAVEPOINTS_MAX: u32 = 32;
 
 /// Why the database refused a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) sqlstate: String,
-    pub(super) detail: String,
+pub struct Refusal {
+    /// Its five letters and digits.
+    pub sqlstate: String,
+    /// What it said.
+    pub detail: String,
 }
 
 /// Records of the current batch that were refused, remembered across attempts.
@@ -47,13 +48,13 @@ impl Verdicts {
 }
 
 /// Applies a batch without the records already refused; on a new refusal finds the record, remembers it, and goes on.
-pub(super) async fn apply_isolating(
+pub(super) async fn apply_isolating<R: Rows>(
+    rows: &mut R,
     connection: &mut Connection,
-    columns: &Columns,
+    columns: &R::Columns,
     care: Care,
-    lookup: &Lookup,
     verdicts: &mut Verdicts,
-) -> Result<Applied, Fault> {
+) -> Result<Applied<R::Left>, Fault> {
     let mut savepoints = 0;
     while savepoints < SAVEPOINTS_MAX {
         let (mut refusal, mut suspects) = match verdicts.unresolved.take() {
@@ -61,18 +62,17 @@ pub(super) async fn apply_isolating(
             Some(unresolved) => unresolved,
             None => {
                 let refused = &verdicts.refused;
-                let include = |record: u32| !refused.contains_key(&record);
                 verdicts.tries += 1;
                 // Until something was refused there is no need to pay for a savepoint.
                 let attempt = if refused.is_empty() {
-                    apply(connection, columns, include, care, lookup).await
+                    rows.apply(connection, columns, Include::All, care).await
                 } else {
                     savepoints += 1;
-                    apply_guarded(connection, columns, include, care, lookup).await
+                    apply_guarded(rows, connection, columns, Include::Without(refused), care).await
                 };
                 match attempt {
                     Err(fault) if fault.blames_record() => {
-                        let among = (refusal_of(&fault), suspects(columns, refused));
+                        let among = (refusal_of(&fault), suspects::<R>(columns, refused));
                         if refused.is_empty() {
                             verdicts.unresolved = Some(among);
                             return Err(fault);
@@ -85,10 +85,9 @@ pub(super) async fn apply_isolating(
         };
         while suspects.len() > 1 && savepoints < SAVEPOINTS_MAX {
             let right = suspects.split_off(suspects.len() / 2);
-            let half = |record: u32| suspects.binary_search(&record).is_ok();
             savepoints += 1;
             verdicts.tries += 1;
-            match apply_guarded(connection, columns, half, care, lookup).await {
+            match apply_guarded(rows, connection, columns, Include::Only(&suspects), care).await {
                 Err(fault) if fault.blames_record() => refusal = refusal_of(&fault),
                 Err(fault) => return Err(fault),
                 Ok(_) => {
@@ -109,23 +108,23 @@ pub(super) async fn apply_isolating(
 }
 
 /// The records that any refusal may be about.
-fn suspects(columns: &Columns, refused: &BTreeMap<u32, Refusal>) -> Vec<u32> {
-    let mut records: Vec<u32> = columns.rows.iter().map(|row| row.record).collect();
+fn suspects<R: Rows>(columns: &R::Columns, refused: &BTreeMap<u32, Refusal>) -> Vec<u32> {
+    let mut records: Vec<u32> = columns.records().collect();
     records.dedup();
     records.retain(|record| !refused.contains_key(record));
     records
 }
 
 /// Applies under a savepoint, which a fault that blames a record is rolled back to.
-async fn apply_guarded(
+async fn apply_guarded<R: Rows>(
+    rows: &mut R,
     connection: &mut Connection,
-    columns: &Columns,
-    include: impl Fn(u32) -> bool,
+    columns: &R::Columns,
+    include: Include<'_>,
     care: Care,
-    lookup: &Lookup,
-) -> Result<Applied, Fault> {
+) -> Result<Applied<R::Left>, Fault> {
     sqlx::raw_sql("SAVEPOINT attempt").execute(&mut *connection).await.map_err(Fault::ours)?;
-    let applied = apply(connection, columns, include, care, lookup).await;
+    let applied = rows.apply(connection, columns, include, care).await;
     if applied.as_ref().is_err_and(Fault::blames_record) {
         rollback(connection).await.map_err(Fault::ours)?;
     }

@@ -6,32 +6,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millstream_engine::{Decode as _, Outcome, Position, Record, SinkError};
+use millstream_engine::{Decode, Outcome, Position, Record, SinkError};
 use millstream_postgres::Connection;
-use millstream_schemas::{Limits, STORE_HEADER};
+use millstream_schemas::STORE_HEADER;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use super::Decoder;
-use super::apply::{Care, apply};
-use super::columns::Refused;
-use super::counts::Slot;
-use super::error::Fault;
-use super::lookup::Lookup;
-use super::segments::Segments;
-use super::transaction::{begin, commit, enter, lease_slot, leave, rollback};
+use super::columns::{Events as _, Refused};
+use super::error::{Fault, failed};
+use super::rows::{Applied, Care, Include, Rows};
+use super::session::{begin, commit, enter, leave, rollback};
 
 /// Transactions tried for one set of records while others change the same keys.
 const ATTEMPTS_MAX: u32 = 10;
 
 /// Writes quarantined records again.
 #[derive(Debug)]
-pub struct Redrive {
-    decoder: Decoder,
+pub struct Redrive<R, D> {
+    rows: R,
+    decoder: D,
     dry_run: bool,
-    segments: Segments,
-    lookup: Lookup,
-    slot: Option<Slot>,
     set_local: String,
 }
 
@@ -80,14 +74,10 @@ struct Refusals {
     replaced: u64,
 }
 
-impl Redrive {
-    /// `segments_max` and `limits` are those of the pipeline, `set_local` the limits of time of a transaction. A dry run
-    /// does everything but commit.
-    pub fn new(limits: Limits, segments_max: i32, set_local: String, dry_run: bool) -> Self {
-        // Every row of the quarantine names its store, so there is no default.
-        let decoder = Decoder { store: String::new(), limits };
-        let segments = Segments::new(segments_max);
-        Redrive { decoder, dry_run, segments, lookup: Lookup::default(), slot: None, set_local }
+impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
+    /// `set_local` are the limits of time of a transaction. A dry run does everything but commit.
+    pub fn new(rows: R, decoder: D, set_local: String, dry_run: bool) -> Self {
+        Redrive { rows, decoder, dry_run, set_local }
     }
 
     /// Writes the records that these rows belong to again. The connection must not be in a transaction.
@@ -95,6 +85,9 @@ impl Redrive {
     /// # Errors
     /// What the database said, unless it blames a record: that one stays in quarantine.
     pub async fn run(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<Redriven, SinkError> {
+        if !self.dry_run {
+            self.rows.before(connection).await?;
+        }
         let mut redriven = Redriven::default();
         // Halves of what the database refused, until the record is found.
         let mut open: Vec<Vec<i64>> = vec![ids.to_vec()];
@@ -111,7 +104,7 @@ impl Redrive {
                     Ok((_, false)) => break None,
                     Err(fault) => {
                         self.undo(connection).await?;
-                        let again = fault.is_key_race() || matches!(fault, Fault::Again) || fault.is_conflict();
+                        let again = matches!(fault, Fault::Again) || fault.is_conflict();
                         if !again || attempts >= ATTEMPTS_MAX {
                             break Some(fault);
                         }
@@ -141,47 +134,43 @@ impl Redrive {
 
     /// One transaction. The flag says whether it counts: rows may have gone meanwhile.
     async fn transaction(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<(Redriven, bool), Fault> {
-        begin(connection, &self.set_local).await.map_err(Fault::ours)?;
+        begin(connection, self.rows.settings(), &self.set_local).await.map_err(Fault::ours)?;
         let locked = lock(connection, ids).await?;
         if locked.records.is_empty() {
             rollback(connection).await.map_err(Fault::ours)?;
             return Ok((Redriven::default(), false));
         }
-        let slot = match &self.slot {
-            Some(slot) => slot.clone(),
-            None => lease_slot(connection).await.map_err(Fault::Fence)?,
-        };
         let columns = self.decoder.decode(&locked.records, &[]);
-        let applied = apply(connection, &columns, |_| true, Care::Locked, &self.lookup).await?;
-        applied.deltas.write(connection, &slot, &mut self.segments).await?;
-        let Refusals { mut kept, gone, replaced } = keep_refused(connection, &locked, &columns.refused).await?;
+        let applied = self.rows.apply(connection, &columns, Include::All, Care::Locked).await?;
+        let Applied { mut outcome, left } = applied;
+        self.rows.finish(connection, left).await?;
+        let settled = columns.settled();
+        let Refusals { mut kept, gone, replaced } = keep_refused(connection, &locked, &settled.refused).await?;
         let deleted =
             sqlx::query(include_str!("sql/quarantine_delete.sql")).bind(&gone).execute(&mut *connection).await;
         let removed = deleted.map_err(Fault::ours)?.rows_affected().saturating_sub(replaced);
         let rows = locked.rows.iter().filter(|(_, _, id)| ids.contains(id)).count() as u64;
-        let mut outcome = applied.outcome;
-        for (reason, events) in &columns.filtered {
+        for (reason, events) in &settled.filtered {
             outcome.filter(reason, *events);
         }
-        outcome.quarantined = columns.refused_events();
+        outcome.quarantined = settled.refused_events();
         if self.dry_run {
             rollback(connection).await.map_err(Fault::ours)?;
-            self.segments.rolled_back();
+            self.rows.rolled_back();
             // The new rows are gone with it.
             for kept in &mut kept {
                 kept.id = kept.was.take().unwrap_or(kept.id);
             }
         } else {
             commit(connection).await.map_err(Fault::ours)?;
-            self.segments.committed();
-            self.slot = Some(slot);
+            self.rows.committed();
         }
         Ok((Redriven { rows, removed, outcome, kept }, true))
     }
 
     async fn undo(&mut self, connection: &mut Connection) -> Result<(), SinkError> {
-        self.segments.rolled_back();
-        rollback(connection).await.map_err(|error| super::error::failed("roll back", error))
+        self.rows.rolled_back();
+        rollback(connection).await.map_err(|error| failed("roll back", error))
     }
 }
 
@@ -211,7 +200,7 @@ fn refused_by_database(ids: &[i64], fault: &Fault) -> Vec<Kept> {
 
 /// Notes in the rows why they stay.
 async fn note(connection: &mut Connection, kept: &[Kept], fault: &Fault) -> Result<(), SinkError> {
-    let told = |error| super::error::failed("note why a record stays in quarantine", error);
+    let told = |error| failed("note why a record stays in quarantine", error);
     let sqlstate = match fault {
         Fault::Data(sqlx::Error::Database(error)) => error.code(),
         _ => None,

@@ -6,7 +6,7 @@ use millstream_postgres::sqlstate::{Load, Verdict, load, verdict};
 
 /// Why a transaction did not go through.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub enum Fault {
     /// A statement that carries record data failed: if PostgreSQL blames data, a record is at fault.
     Data(sqlx::Error),
     /// A statement of ours failed: never a record's fault.
@@ -18,23 +18,19 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) fn data(error: sqlx::Error) -> Self {
+    /// Of a statement that carries record data.
+    pub fn data(error: sqlx::Error) -> Self {
         Fault::Data(error)
     }
 
-    pub(super) fn ours(error: sqlx::Error) -> Self {
+    /// Of any other.
+    pub fn ours(error: sqlx::Error) -> Self {
         Fault::Ours(error)
     }
 
     /// Whether PostgreSQL says that a record's own data is wrong.
     pub(super) fn blames_record(&self) -> bool {
-        matches!(self, Fault::Data(error) if verdict(error) == Verdict::RecordFault && !self.is_key_race())
-    }
-
-    /// Whether a COPY met a key that is there: not a fault of anyone.
-    pub(super) fn is_key_race(&self) -> bool {
-        let Fault::Data(sqlx::Error::Database(error)) = self else { return false };
-        error.code().as_deref() == Some("23505") && error.constraint() == Some("objects_pkey")
+        matches!(self, Fault::Data(error) if verdict(error) == Verdict::RecordFault)
     }
 
     /// Whether PostgreSQL gave up because it took too long or waited for a lock.
@@ -50,7 +46,7 @@ impl Fault {
     }
 
     /// The error as the engine sees it.
-    pub(super) fn into_sink_error(self, doing: &'static str) -> SinkError {
+    pub(crate) fn into_sink_error(self, doing: &'static str) -> SinkError {
         match self {
             Fault::Data(error) | Fault::Ours(error) => failed(doing, error),
             Fault::Fence(error) => error,
@@ -72,7 +68,7 @@ pub(super) fn unreachable(error: ConnectError) -> SinkError {
 }
 
 /// An error of the database with what the engine should do about it.
-pub(super) fn failed(doing: &'static str, error: sqlx::Error) -> SinkError {
+pub(crate) fn failed(doing: &'static str, error: sqlx::Error) -> SinkError {
     let recovery = recovery(verdict(&error));
     SinkError::Failed { doing, recovery, pressure: load(&error).map(pressure), source: error.into() }
 }

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millstream_engine::{Batch, Gap, Held, Partition, Position, Range, Recovery, SinkError};
+use millstream_engine::{Gap, Held, Partition, Position, Range, Recovery, SinkError};
 use millstream_postgres::Connection;
 use rand::Rng as _;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::Options;
-use super::columns::Columns;
 use super::error::{Fault, failed};
-use super::transaction::{enter, give_up, leave};
+use super::session::{enter, give_up, leave};
 
 /// The leases of one writer.
 #[derive(Debug, Default)]
@@ -33,7 +32,7 @@ pub(super) enum Fence {
 }
 
 /// A random UUID (version 4, RFC 9562) as text.
-pub(super) fn random_uuid() -> String {
+pub(crate) fn random_uuid() -> String {
     let bits = (rand::rng().random::<u128>() & !(0xf000 << 64) & !(0b11 << 62)) | (0x4000 << 64) | (0b10 << 62);
     let hex = format!("{bits:032x}");
     let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
@@ -105,9 +104,9 @@ impl Leases {
         &self,
         connection: &mut Connection,
         options: &Options,
-        batch: &Batch<Columns>,
+        ranges: &[Range],
     ) -> Result<Fence, Fault> {
-        let names: Vec<&str> = batch.ranges().iter().map(|range| range.partition.as_str()).collect();
+        let names: Vec<&str> = ranges.iter().map(|range| range.partition.as_str()).collect();
         let rows = sqlx::query(include_str!("sql/lease_lock.sql"))
             .bind(&options.pipeline)
             .bind(&options.incarnation)
@@ -129,7 +128,7 @@ impl Leases {
                 stored.insert(Partition::new(partition), next.map(position));
             }
         }
-        judge(batch.ranges(), &stored, &self.unread)
+        judge(ranges, &stored, &self.unread)
     }
 
     /// From now on these partitions have a stored position; one without would be a database that went back.
@@ -144,17 +143,14 @@ impl Leases {
         &self,
         connection: &mut Connection,
         options: &Options,
-        batch: &Batch<Columns>,
-        slot: &super::counts::Slot,
+        ranges: &[Range],
     ) -> Result<(), Fault> {
         sqlx::query(include_str!("sql/lease_advance.sql"))
             .bind(&options.pipeline)
             .bind(&options.incarnation)
-            .bind(batch.ranges().iter().map(|range| range.partition.as_str()).collect::<Vec<_>>())
-            .bind(batch.ranges().iter().map(|range| range.next.to_string()).collect::<Vec<_>>())
-            .bind(slot.number)
-            .bind(&slot.token)
-            .bind(batch.ranges().iter().map(|range| range.era).collect::<Vec<_>>())
+            .bind(ranges.iter().map(|range| range.partition.as_str()).collect::<Vec<_>>())
+            .bind(ranges.iter().map(|range| range.next.to_string()).collect::<Vec<_>>())
+            .bind(ranges.iter().map(|range| range.era).collect::<Vec<_>>())
             .execute(connection)
             .await
             .map_err(Fault::ours)?;

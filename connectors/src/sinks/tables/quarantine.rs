@@ -6,12 +6,16 @@ use millstream_engine::{Batch, Record};
 use millstream_postgres::Connection;
 
 use super::Options;
-use super::columns::Columns;
+use super::columns::Events;
 use super::error::Fault;
 use super::isolate::Refusal;
 
 /// Bytes of records in one statement. Each row has the whole record, and one message to PostgreSQL has at most a GB.
 const STATEMENT_BYTES_MAX: usize = 8 << 20;
+/// Rows that one statement of the retention removes: some milliseconds.
+const EXPIRE_ROWS_MAX: i64 = 1_000;
+/// Changes that one statement adds up.
+const FOLD_ROWS_MAX: i64 = 10_000;
 
 /// One row of the quarantine table.
 struct Kept<'a> {
@@ -32,15 +36,15 @@ pub(super) struct Quarantined {
 }
 
 /// Writes the quarantine rows of a batch.
-pub(super) async fn write(
+pub(super) async fn write<C: Events>(
     connection: &mut Connection,
     options: &Options,
-    batch: &Batch<Columns>,
+    batch: &Batch<C>,
     refused: &BTreeMap<u32, Refusal>,
 ) -> Result<Quarantined, Fault> {
-    let columns = batch.columns();
+    let settled = batch.columns().settled();
     let mut kept: Vec<Kept<'_>> = Vec::new();
-    for one in &columns.refused {
+    for one in &settled.refused {
         let (record, index) = (one.record as usize, one.index);
         kept.push(Kept { record, index, reason: one.reason, detail: &one.detail, sqlstate: None });
     }
@@ -48,9 +52,9 @@ pub(super) async fn write(
         let (detail, sqlstate) = (&*refusal.detail, Some(&*refusal.sqlstate));
         kept.push(Kept { record: *record as usize, index: -1, reason: "refused_by_database", detail, sqlstate });
     }
-    let events =
-        columns.refused_events() + columns.rows.iter().filter(|row| refused.contains_key(&row.record)).count() as u64;
-    let bad = columns.refused.iter().map(|one| one.record).chain(refused.keys().copied());
+    let refused_here = batch.columns().records().filter(|record| refused.contains_key(record)).count() as u64;
+    let events = settled.refused_events() + refused_here;
+    let bad = settled.refused.iter().map(|one| one.record).chain(refused.keys().copied());
     let bad = bad.filter(|record| !batch.is_aside(*record as usize)).collect();
     let quarantined = Quarantined { events, bad };
     if kept.is_empty() {
@@ -78,10 +82,10 @@ pub(super) async fn write(
     Ok(quarantined)
 }
 
-async fn insert(
+async fn insert<C: Events>(
     connection: &mut Connection,
     options: &Options,
-    batch: &Batch<Columns>,
+    batch: &Batch<C>,
     with_records: &[(Kept<'_>, &Record, &str)],
 ) -> Result<(), Fault> {
     let of = |pick: fn(&(Kept<'_>, &Record, &str)) -> String| with_records.iter().map(pick).collect::<Vec<String>>();
@@ -112,4 +116,30 @@ fn headers_json(record: &Record) -> String {
         (name.replace('\0', "\u{fffd}"), serde_json::Value::String(value))
     });
     serde_json::Value::Object(headers.collect()).to_string()
+}
+
+/// Removes some rows that have been in quarantine for more than `days`: stores, and how many rows of each. As long as
+/// there are any, there may be more.
+///
+/// # Errors
+/// Of the database.
+pub async fn expire(
+    connection: &mut sqlx::PgConnection,
+    pipeline: &str,
+    days: u32,
+) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/quarantine_expire.sql"))
+        .bind(pipeline)
+        .bind(i32::try_from(days).unwrap_or(i32::MAX))
+        .bind(EXPIRE_ROWS_MAX)
+        .fetch_all(connection)
+        .await
+}
+
+/// Adds up what the quarantine of each share came to.
+///
+/// # Errors
+/// Of the database.
+pub async fn fold(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("sql/quarantine_changes_fold.sql")).bind(FOLD_ROWS_MAX).execute(connection).await.map(drop)
 }

@@ -1,7 +1,0 @@
-WITH slot AS (
-    UPDATE millstream.slot SET renewed_at = clock_timestamp() WHERE slot = $5 AND token = $6::uuid
-)
-UPDATE millstream.lease l
-SET next_position = a.next_position, era = a.era, renewed_at = clock_timestamp()
-FROM unnest($3::text[], $4::text[], $7::bigint[]) AS a (partition, next_position, era)
-WHERE l.pipeline = $1 AND l.incarnation = $2 AND l.partition = a.partition

@@ -1,0 +1,152 @@
+//! One writer of tables for every domain: it owns all that is the same whatever the rows are.
+//!
+//! Guarantees: each event takes effect once, also when the answer to COMMIT is lost or a second writer holds the same
+//! rows; a bad record never takes its neighbours with it; who lost a lease writes nothing. On a crash nothing is half done:
+//! what was not committed is read again.
+//!
+//! A domain brings its rows ([`Rows`]) and the columns that become rows ([`Events`]). One transaction, in the order of the
+//! files: the lease is locked and checked (`lease`), rows are written without those that PostgreSQL refuses (`isolate`),
+//! which go to quarantine (`quarantine`), and all of it is committed with the positions (`transaction`). Records come out of
+//! quarantine by the same rules (`redrive`).
+
+pub mod columns;
+pub mod error;
+mod options;
+pub mod rows;
+
+pub(crate) mod copy;
+pub(crate) mod session;
+
+pub(crate) mod lease;
+mod transaction;
+
+pub mod isolate;
+pub mod quarantine;
+pub mod redrive;
+pub mod rewrite;
+pub mod shares;
+
+use async_trait::async_trait;
+use millstream_engine::{
+    Batch, Gap, Held, Outcome, Partition, Range, Receipt, Recovery, Share, Sink, SinkError, Standing,
+};
+use millstream_postgres::Connection;
+
+pub use columns::Events;
+pub use options::Options;
+pub use rows::Rows;
+
+use isolate::Verdicts;
+use lease::Leases;
+
+/// One writer: a connection, its leases, and the rows of its domain.
+#[derive(Debug)]
+pub struct Writer<R> {
+    options: Options,
+    rows: R,
+    /// Taken out while it is in use: a call that is dropped half-way leaves none, and the next one connects anew.
+    connection: Option<Connection>,
+    leases: Leases,
+    /// What the last COMMIT was sent for: if its answer was lost, the stored positions tell whether it took effect.
+    pending: Option<(Vec<Range>, Outcome)>,
+    /// Records of the current batch that the database refused, kept across attempts.
+    verdicts: Verdicts,
+}
+
+impl<R: Rows> Writer<R> {
+    /// A writer that connects when it is first used.
+    pub fn new(options: Options, rows: R) -> Self {
+        Writer {
+            options,
+            rows,
+            connection: None,
+            leases: Leases::default(),
+            pending: None,
+            verdicts: Verdicts::default(),
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Connection, SinkError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.options.connect.connect().await.map_err(error::unreachable),
+        }
+    }
+
+    /// As long as nobody knows whether the last COMMIT took effect, only the very same batch can find that out.
+    fn keep_whole(&self, error: SinkError) -> SinkError {
+        match error {
+            SinkError::Failed { doing, recovery: Recovery::Split, pressure, source } if self.pending.is_some() => {
+                SinkError::Failed { doing, recovery: Recovery::Retry { after: None }, pressure, source }
+            }
+            error => error,
+        }
+    }
+
+    /// Keeps the connection for the next call if it is still good: a statement that failed in a transaction leaves one
+    /// to roll back, unless the error means that nobody knows the state of the connection, where that might hang.
+    async fn put_back(&mut self, mut connection: Connection, error: Option<&SinkError>, in_transaction: bool) {
+        let good = match error {
+            None => true,
+            Some(error) if error::closes_connection(error) => false,
+            Some(_) => !in_transaction || session::rollback(&mut connection).await.is_ok(),
+        };
+        if good {
+            self.connection = Some(connection);
+        }
+    }
+}
+
+#[async_trait]
+impl<R: Rows> Sink for Writer<R> {
+    type Columns = R::Columns;
+
+    async fn acquire(&mut self, partitions: &[Partition]) -> Result<Vec<Held>, SinkError> {
+        self.pending = None;
+        let mut connection = self.connect().await?;
+        let acquired = self.leases.acquire(&mut connection, &self.options, partitions).await;
+        let pooled = connection.is_pooled();
+        self.put_back(connection, acquired.as_ref().err(), pooled).await;
+        acquired
+    }
+
+    async fn write(&mut self, batch: &Batch<R::Columns>) -> Result<Receipt, SinkError> {
+        self.verdicts.begin(batch.ranges());
+        let mut connection = self.connect().await?;
+        let written = self.transact(&mut connection, batch).await;
+        self.put_back(connection, written.as_ref().err(), true).await;
+        Ok(batch.receipt(written.map_err(|error| self.keep_whole(error))?)?)
+    }
+
+    async fn confirm(&mut self) -> Result<(), SinkError> {
+        let mut connection = self.connect().await?;
+        let confirmed = self.leases.confirm(&mut connection, &self.options).await;
+        let pooled = connection.is_pooled();
+        self.put_back(connection, confirmed.as_ref().err(), pooled).await;
+        confirmed
+    }
+
+    async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
+        let mut connection = self.connect().await?;
+        let recorded = lease::record_gap(&mut connection, &self.options, gap).await;
+        let pooled = connection.is_pooled();
+        self.put_back(connection, recorded.as_ref().err(), pooled).await;
+        recorded
+    }
+
+    async fn shares(&mut self) -> Result<Option<Vec<Standing>>, SinkError> {
+        let mut connection = self.connect().await?;
+        let read = shares::read(&mut connection, &self.options.pipeline).await;
+        let pooled = connection.is_pooled();
+        self.put_back(connection, read.as_ref().err(), pooled).await;
+        read.map(Some)
+    }
+
+    async fn put_aside(&mut self, share: &Share, reason: &str) -> Result<(), SinkError> {
+        let mut connection = self.connect().await?;
+        let put = shares::put_aside(&mut connection, &self.options.pipeline, share, reason).await;
+        let pooled = connection.is_pooled();
+        self.put_back(connection, put.as_ref().err(), pooled).await;
+        put
+    }
+}

@@ -1,0 +1,42 @@
+//! Where transactions begin and end.
+
+use millstream_postgres::Connection;
+use sqlx::AssertSqlSafe;
+
+/// Begins a transaction with our settings, then those of the domain, then those that the configuration adds.
+pub(crate) async fn begin(connection: &mut Connection, settings: &str, set_local: &str) -> Result<(), sqlx::Error> {
+    let begin = include_str!("sql/transaction_begin.sql");
+    begin_with(connection, &format!("{begin}\n{settings}\n{set_local}")).await
+}
+
+/// Before a statement that is committed by itself. Behind a pooler there is nothing outside of transactions; elsewhere
+/// one would be two more answers to wait for, and to lose.
+pub(crate) async fn enter(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    if !connection.is_pooled() {
+        return Ok(());
+    }
+    let begin = format!("BEGIN;\n{}", connection.set_local());
+    begin_with(connection, &begin).await
+}
+
+/// After it failed: behind a pooler nothing else can be said in its transaction.
+pub(crate) async fn give_up(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    if connection.is_pooled() { rollback(connection).await } else { Ok(()) }
+}
+
+/// After it.
+pub(crate) async fn leave(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    if connection.is_pooled() { commit(connection).await } else { Ok(()) }
+}
+
+async fn begin_with(connection: &mut Connection, statements: &str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(connection).await.map(drop)
+}
+
+pub(crate) async fn commit(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("COMMIT").execute(connection).await.map(drop)
+}
+
+pub(crate) async fn rollback(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("ROLLBACK").execute(connection).await.map(drop)
+}
