@@ -99,7 +99,8 @@ async fn every_documented_question_of_an_analyst_is_answered_by_an_index() {
     let rows = if soak() { 2_000_000 } else { 200_000 };
     fill(&database, rows).await;
     let (name, mut connection) = analyst(&database).await;
-    let (from_readme, from_comments) = (documented(), commented(&mut connection).await);
+    let from_readme = documented();
+    let from_comments = commented(&mut connection).await;
     assert!(from_readme.len() >= 8, "{from_readme:#?}");
     for sql in from_readme.iter().chain(&from_comments).map(String::as_str).chain(TOOLS.iter().copied()) {
         let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN {sql}"))).fetch_all(&mut connection).await;
@@ -152,7 +153,8 @@ async fn how_long_searches_take(connection: &mut PgConnection, rows: u64) {
         assert!(found.len() >= least, "{search}: {}", found.len());
     }
     times.sort();
-    let (median, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    let median = times[times.len() / 2];
+    let p99 = times[times.len() * 99 / 100];
     println!("metadata searches of {rows} objects as an analyst: median {median:?}, p99 {p99:?}");
     // Other tests share the processors: the 99th of a hundred is for a machine that does nothing else.
     assert!(median < Duration::from_millis(20), "{median:?}");

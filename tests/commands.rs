@@ -71,7 +71,8 @@ async fn with_refused(database: &Database, setup: &Setup, events: &[Event], refu
 
 #[tokio::test]
 async fn what_was_refused_is_written_again_by_the_same_rules() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let setup = Setup::new(&database);
     let events = [
         event("in/new", 1, 666),
@@ -107,7 +108,8 @@ async fn what_was_refused_is_written_again_by_the_same_rules() {
 /// The good records of a redrive land although a bad one is among them.
 #[tokio::test]
 async fn one_that_is_still_refused_holds_up_no_other() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let setup = Setup::new(&database);
     let events: Vec<Event> = (0..9).map(|number| event(&format!("in/{number}"), number, 666)).collect();
     with_refused(&database, &setup, &events, 9).await;
@@ -142,7 +144,8 @@ async fn dry_runs_change_nothing() {
 
 #[tokio::test]
 async fn migrate_says_what_it_would_do_and_does_it_once() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     database.execute("DROP SCHEMA analytics CASCADE; DROP SCHEMA millstream CASCADE").await;
     let dry = command(&database, &here, &["migrate", "--dry-run"]);
     assert!(dry.code == 0 && dry.out.contains("CREATE TABLE millstream.objects"), "{dry:#?}");
@@ -172,7 +175,8 @@ async fn positions_move_also_under_a_reader_and_fence_it() {
     let tokens = "SELECT count(DISTINCT token) FROM millstream.lease WHERE owner = 'positions reset'";
     let epoch = database.number(EPOCH).await;
     // Of a stream that is open in the process, which reads it again.
-    let (written, moved) = (counted(&running, "records").await, reset("earliest"));
+    let written = counted(&running, "records").await;
+    let moved = reset("earliest");
     assert!(moved.code == 0 && moved.out.contains("20 records are read again"), "{moved:#?}");
     until("the records are read again", WITHIN, || async {
         (counted(&running, "records").await == written + 20).then_some(())
@@ -239,7 +243,8 @@ async fn a_stream_made_anew_waits_for_a_position() {
     let database = database().await;
     let setup = Setup::new(&database).set("stream.partitions=2").allow("halted").allow("made anew");
     // Of one key, so of one partition.
-    let (first, second) = (event("in/1", 1, 1), event("in/1", 2, 2));
+    let first = event("in/1", 1, 1);
+    let second = event("in/1", 2, 2);
     let running = setup.start().await;
     running.post(lines(std::slice::from_ref(&first))).await.unwrap();
     running.caught_up(WITHIN).await;
@@ -277,7 +282,8 @@ async fn a_stream_made_anew_waits_for_a_position() {
 async fn why_tells_what_became_of_each_event() {
     let database = database().await;
     let setup = Setup::new(&database);
-    let (old, new) = (event("in/k", 1, 10), event("in/k", 3, 30));
+    let old = event("in/k", 1, 10);
+    let new = event("in/k", 3, 30);
     let events = [old.clone(), new.clone(), old.clone(), event("in/k", 5, 666), event("in/other", 9, 9)];
     with_refused(&database, &setup, &events, 1).await;
     let ran = command(&database, &setup, &["why", "uploads", "in/k", "--json"]);
@@ -351,7 +357,8 @@ async fn nothing_of_a_stranger_reaches_the_terminal_raw() {
 
 #[tokio::test]
 async fn an_analyst_reads_the_views_and_nothing_else() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let name = format!("ana_{}", std::process::id());
     let added = command(&database, &here, &["user", "add", &name, "--role", "analyst"]);
     assert_eq!(added.code, 0, "{added:#?}");
@@ -384,7 +391,8 @@ async fn an_analyst_reads_the_views_and_nothing_else() {
         let ran = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await;
         refused.push(ran.err().map(|error| error.as_database_error().unwrap().code().unwrap().into_owned()));
     }
-    let (denied, read_only) = (Some("42501".to_owned()), Some("25006".to_owned()));
+    let denied = Some("42501".to_owned());
+    let read_only = Some("25006".to_owned());
     let mut expected = vec![None, None, None, denied.clone(), denied.clone(), read_only, None];
     expected.resize(refused.len(), denied);
     assert_eq!(refused, expected);
@@ -460,7 +468,8 @@ async fn produce_and_status_talk_to_the_running_process() {
 
 #[tokio::test]
 async fn doctor_names_what_is_wrong_and_what_mends_it() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap().to_string();
     let checks = |arguments: &[&str]| {
@@ -495,7 +504,8 @@ async fn doctor_names_what_is_wrong_and_what_mends_it() {
 /// Whoever may read can take the lock of migrations, and hold nobody up for longer than is said.
 #[tokio::test]
 async fn a_lock_of_a_reader_is_waited_for_and_named() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let mut reader = database.connect().await;
     sqlx::raw_sql("SELECT pg_advisory_lock(x'6d696c6c7374726d'::bigint)").execute(&mut reader).await.unwrap();
     let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut reader).await.unwrap();

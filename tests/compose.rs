@@ -35,7 +35,8 @@ fn names(value: &Value) -> BTreeSet<&str> {
 
 /// What the schema has against a document.
 fn wrong(document: &Value) -> Option<String> {
-    let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+    let mut schemas = Schemas::new();
+    let mut compiler = Compiler::new();
     compiler.add_resource("compose_spec.json", serde_json::from_str(SCHEMA).unwrap()).unwrap();
     let schema = compiler.compile("compose_spec.json", &mut schemas).unwrap();
     schemas.validate(document, schema).err().map(|error| format!("{error:#}"))
@@ -109,7 +110,8 @@ fn services_wait_for_what_can_come() {
                 condition => panic!("{name} waits for {condition:?}"),
             }
             // What is in no profile is always started.
-            let (ours, theirs) = (names(&service["profiles"]), names(&other["profiles"]));
+            let ours = names(&service["profiles"]);
+            let theirs = names(&other["profiles"]);
             let comes = theirs.is_empty() || !ours.is_empty() && ours.is_subset(&theirs);
             assert!(comes || how["required"] == false, "{name}: {ours:?} {theirs:?}");
         }

@@ -272,7 +272,8 @@ async fn random_orders_copies_and_partitions() {
     let mut generator = Generator::new("random orders");
     for round in 0..if soak() { 30 } else { 3 } {
         generator.keys = [8, 60, 1_000][round % 3];
-        let (database, stream) = (database().await, Stream::default());
+        let database = database().await;
+        let stream = Stream::default();
         let topic = stream.topic("objects", 6);
         let events = generator.events(3_000);
         let delivered = generator.shuffled(&events, 0.4);

@@ -32,7 +32,9 @@ async fn two_writers_that_overwrite_one_key_at_the_same_time() {
     let mut one = Writer::new("one", database.options(), &["0"]).await;
     let mut other = Writer::new("other", database.options(), &["0"]).await;
     let event = |second: u64, size| Event::create("uploads", "in/key", DAY_NS + second * 1_000_000_000, size);
-    let (first, second, third) = (event(1, 10), event(2, 200), event(3, 3_000));
+    let first = event(1, 10);
+    let second = event(2, 200);
+    let third = event(3, 3_000);
     one.put(std::slice::from_ref(&first)).await;
 
     let mut holder = database.connect().await;
@@ -56,7 +58,8 @@ async fn two_writers_with_one_event_report_it_written_once_and_filtered_once() {
         let event = |second: u64, size| {
             Event::create("uploads", "in/key", DAY_NS + second * 1_000_000_000, size).version(version)
         };
-        let (first, second) = (event(1, 10), event(2, 200));
+        let first = event(1, 10);
+        let second = event(2, 200);
         one.put(std::slice::from_ref(&first)).await;
         // Its slot must not be leased while it waits.
         other.put(std::slice::from_ref(&first)).await;
@@ -116,7 +119,8 @@ async fn two_writers_that_insert_one_key_at_the_same_time() {
     other.put(std::slice::from_ref(&before)).await;
 
     let event = |second: u64, size| Event::create("uploads", "in/key", DAY_NS + second * 1_000_000_000, size);
-    let (first, second) = (event(1, 10), event(2, 200));
+    let first = event(1, 10);
+    let second = event(2, 200);
     let mut holder = database.connect().await;
     sqlx::raw_sql("BEGIN; SELECT FROM millstream.hour_count FOR UPDATE").execute(&mut holder).await.unwrap();
     let release = async {
@@ -134,7 +138,9 @@ async fn a_key_gets_its_first_version_while_another_writer_overwrites_it() {
     let mut one = Writer::new("one", database.options(), &["0"]).await;
     let mut other = Writer::new("other", database.options(), &["0"]).await;
     let event = |second: u64, size| Event::create("uploads", "in/key", DAY_NS + second * 1_000_000_000, size);
-    let (first, second, third) = (event(1, 10), event(2, 200), event(3, 3_000).version("v1"));
+    let first = event(1, 10);
+    let second = event(2, 200);
+    let third = event(3, 3_000).version("v1");
     one.put(std::slice::from_ref(&first)).await;
 
     let mut holder = database.connect().await;
@@ -244,7 +250,8 @@ async fn segments_beyond_the_limit_are_not_counted_and_that_is_said() {
             let key = |number: u64| format!("segment{}/{number}", (round + number + writer) % 9);
             (0..20).map(|number| Event::create("uploads", &key(number), DAY_NS + round * 100 + number, 7)).collect()
         };
-        let (one, other) = (part(0), part(4));
+        let one = part(0);
+        let other = part(4);
         let [first, second] = &mut writers[..] else { unreachable!() };
         tokio::join!(first.put(&one), second.put(&other));
         events.extend([one, other].concat());
@@ -300,10 +307,12 @@ async fn gathered(database: &Database) -> i64 {
 /// What is gathered is counted by everyone who reads, and becomes counters when there is enough of it or little else to do.
 #[tokio::test]
 async fn changes_of_many_segments_are_gathered_and_added_up_later() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let mut writer = Writer::new("objects", database.options(), &["0"]).await;
     let mut events = Vec::new();
-    let (mut most, mut fell) = (0, 0);
+    let mut most = 0;
+    let mut fell = 0;
     for round in 0..60 {
         let part = over_segments(0..400, round);
         writer.put(&part).await;
@@ -377,7 +386,8 @@ const DAMAGE: &str = "
 
 #[tokio::test]
 async fn a_check_of_healthy_tables_finds_nothing_and_changes_nothing() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let events = Generator::new("healthy").events(3_000);
     let mut writer = Writer::new("objects", database.options(), &["0"]).await;
     for batch in events.chunks(500) {
@@ -395,7 +405,8 @@ async fn a_check_of_healthy_tables_finds_nothing_and_changes_nothing() {
 
 #[tokio::test]
 async fn damaged_counters_are_found_and_mended_and_a_dry_run_only_says_so() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let events = Generator::new("damaged").events(3_000);
     let mut writer = Writer::new("objects", database.options(), &["0"]).await;
     for batch in events.chunks(500) {
@@ -407,7 +418,8 @@ async fn damaged_counters_are_found_and_mended_and_a_dry_run_only_says_so() {
     let dry = command(&database, &here, &["counters", "repair", "--dry-run", "--json"]);
     assert_eq!((check.code, dry.code), (1, 0), "{check:#?} {dry:#?}");
     assert_eq!(contents(&database).await, before, "nothing is changed by looking");
-    let (found, would) = (check.json(), dry.json());
+    let found = check.json();
+    let would = dry.json();
     assert_eq!(found["differences"], would["differences"]);
     assert_eq!((&found["buckets_differ"], &found["counters_differ"]["bucket_count"]), (&json!(4), &json!(3)));
     let numbers = |bucket: &str, hour: Value| {
@@ -443,9 +455,12 @@ struct Writing {
 
 impl Writing {
     fn start(database: &Database, seeds: &mut Generator, writers: u64) -> Self {
-        let (stop, batches) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let stop = Arc::<AtomicBool>::default();
+        let batches = Arc::<AtomicU64>::default();
         let write = |number: u64| {
-            let (stop, batches, options) = (Arc::clone(&stop), Arc::clone(&batches), database.options());
+            let stop = Arc::clone(&stop);
+            let batches = Arc::clone(&batches);
+            let options = database.options();
             let events = seeds.events(20_000);
             let writing = async move {
                 let mut writer = Writer::new(&format!("pipeline{number}"), options, &["0"]).await;
@@ -489,7 +504,8 @@ impl Writing {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_repair_is_exact_while_writers_write_the_same_buckets() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let writing = Writing::start(&database, &mut Generator::new("repaired"), 2);
     // On a busy machine a repair may be done before the writers get another turn: four must have been beside them.
     let mut beside = 0;
@@ -523,7 +539,8 @@ async fn what_is_not_committed_during_a_repair_is_counted_once() {
     let database = database().await;
     let mut writer = Writer::new("objects", database.options(), &["0"]).await;
     let event = |key: &str, size| Event::create("uploads", key, DAY_NS, size);
-    let (first, second) = (event("in/first", 10), event("in/second", 200));
+    let first = event("in/first", 10);
+    let second = event("in/second", 200);
     writer.put(std::slice::from_ref(&first)).await;
     database.execute("UPDATE millstream.bucket_count SET objects = 77; DELETE FROM millstream.segment_count").await;
 
@@ -575,7 +592,8 @@ async fn two_repairs_at_the_same_time_add_the_difference_once() {
 
 #[tokio::test]
 async fn segments_that_are_not_counted_stay_so_when_the_others_are_mended() {
-    let (database, here) = (database().await, Setup::embedded());
+    let database = database().await;
+    let here = Setup::embedded();
     let mut writer = Writer::idle("objects", database.options(), 5);
     writer.acquire(&["0"]).await.unwrap();
     let make = |number: u64| Event::create("uploads", &format!("segment{}/{number}", number % 9), DAY_NS + number, 7);
@@ -585,7 +603,8 @@ async fn segments_that_are_not_counted_stay_so_when_the_others_are_mended() {
     database.execute("UPDATE millstream.segment_count SET objects = -1, bytes = 3").await;
     let repair = command(&database, &here, &["counters", "repair", "--json"]);
     assert_eq!((repair.code, &repair.json()["counters_differ"]["segment_count"]), (0, &json!(5)), "{repair:#?}");
-    let (there, expected) = (tables(&database).await, Model::of(&events).tables());
+    let there = tables(&database).await;
+    let expected = Model::of(&events).tables();
     assert_eq!((there.segments.len(), &there.buckets), (5, &expected.buckets));
     for (name, count) in &there.segments {
         assert_eq!(expected.segments.get(name), Some(count), "{name:?}");

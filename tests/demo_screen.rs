@@ -16,7 +16,8 @@ const FIGURES: [&str; 7] = ["verdict", "events", "batch", "lag", "freshness", "c
 const PASTED: [&str; 4] = ["data ", "page ", "psql ", "post "];
 
 fn start(columns: usize, rows: usize, data_dir: &Path) -> Option<Tmux> {
-    let (program, data_dir) = (program(), data_dir.to_str().unwrap().to_owned());
+    let program = program();
+    let data_dir = data_dir.to_str().unwrap().to_owned();
     let mut words = vec!["env".to_owned(), "-u".to_owned(), "MILLSTREAM_LOG".to_owned()];
     if let Ok(directory) = std::env::var("MILLSTREAM_TEST_PG_BIN") {
         words.push(format!("MILLSTREAM_PG_BIN={directory}"));
@@ -29,7 +30,9 @@ fn start(columns: usize, rows: usize, data_dir: &Path) -> Option<Tmux> {
 
 /// What is wrong with the screen.
 fn wrong(tmux: &Tmux) -> Option<String> {
-    let (screen, lines, columns) = (tmux.screen(), tmux.lines(), tmux.columns());
+    let screen = tmux.screen();
+    let lines = tmux.lines();
+    let columns = tmux.columns();
     let begins = |word: &str| screen.iter().filter(|row| row.starts_with(word)).count();
     for figure in FIGURES.into_iter().chain(["keys", "millstream demo"]) {
         if begins(figure) != 1 {

@@ -38,7 +38,8 @@ impl Load {
             producers: Vec::new(),
         };
         let produce = |number| {
-            let (address, stop) = (load.address.subscribe(), Arc::clone(&load.stop));
+            let address = load.address.subscribe();
+            let stop = Arc::clone(&load.stop);
             task::spawn("producer", produce(seed, number, address, stop, Arc::clone(&load.events)))
         };
         let producers = (0..producers).map(produce).collect();
@@ -180,10 +181,13 @@ async fn kills_of_the_whole_process_under_load() {
 async fn two_sources_that_tell_of_the_same_keys() {
     let mut generator = Generator::new("two sources");
     generator.keys = 100;
-    let (database, stream) = (database().await, Stream::default());
-    let (one, other) = (stream.topic("one", 3), stream.topic("other", 2));
+    let database = database().await;
+    let stream = Stream::default();
+    let one = stream.topic("one", 3);
+    let other = stream.topic("other", 2);
     let events = generator.events(4_000);
-    let (all, copies) = (generator.shuffled(&events, 0.1), generator.shuffled(&events[..2_500], 0.1));
+    let all = generator.shuffled(&events, 0.1);
+    let copies = generator.shuffled(&events[..2_500], 0.1);
     let runs = [("one", &one), ("other", &other)]
         .map(|(name, topic)| Run::start(name, topic, database.options(), Run::limits(2, 200)));
     let parts = all.chunks(500).map(Some).zip(copies.chunks(350).map(Some).chain(std::iter::repeat(None)));

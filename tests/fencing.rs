@@ -31,7 +31,8 @@ fn numbered(range: std::ops::Range<u64>) -> Vec<Event> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_under_a_live_owner_makes_it_read_again() {
     let mut generator = Generator::new("reset");
-    let (database, stream) = (database().await, Stream::default());
+    let database = database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 2);
     let events = generator.events(1_000);
     let run = Run::start("objects", &topic, database.options(), Run::limits(2, 100));
@@ -68,7 +69,8 @@ const TABLES: [&str; 10] = [
 /// The database is restored to an earlier state under a writer that knows better.
 async fn goes_back(first: usize) {
     let mut generator = Generator::new("database went back");
-    let (database, stream) = (database().await, Stream::default());
+    let database = database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 2);
     let events = generator.events(1_000);
     let run = Run::start("objects", &topic, database.options(), Run::limits(2, 100));
@@ -134,10 +136,12 @@ async fn an_owner_that_was_stopped_wakes_after_another_took_over() {
             .allow("stalled");
         setup.allow("must be mended").allow("kept leases locked for too long")
     };
-    let (frozen, second) = (setup(), setup());
+    let frozen = setup();
+    let second = setup();
     let mut first = frozen.start().await;
     let events = generator.events(20_000);
-    let (mut sent, mut parts) = (0, events.chunks(200));
+    let mut sent = 0;
+    let mut parts = events.chunks(200);
     // In the middle of its work: something is written, and something is not.
     while database.number("SELECT count(*) FROM millstream.objects").await == 0 || sent < 5_000 {
         let part = parts.next().unwrap();
@@ -213,7 +217,8 @@ async fn a_lease_is_freed_when_its_time_is_up_and_not_before() {
     let database = database().await;
     let mut owner = Writer::new("objects", database.options(), &["0", "1"]).await;
     owner.put(&numbered(0..10)).await;
-    let (mut copying, mut innocent) = (database.connect().await, database.connect().await);
+    let mut copying = database.connect().await;
+    let mut innocent = database.connect().await;
     let lock = |partition| format!("BEGIN; SELECT FROM millstream.lease WHERE partition = '{partition}' FOR UPDATE");
     sqlx::raw_sql(sqlx::AssertSqlSafe(lock(1))).execute(&mut innocent).await.unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(lock(0))).execute(&mut copying).await.unwrap();

@@ -77,7 +77,9 @@ async fn conserves(millstream: &Millstream, database: &Database) {
     let pipeline = &status["pipelines"][0];
     let count = |name: &str| pipeline[name].as_u64().unwrap();
     let accepted = status["http"]["accepted_events"].as_u64().unwrap();
-    let (written, filtered, quarantined) = (count("written"), count("filtered_total"), count("quarantined"));
+    let written = count("written");
+    let filtered = count("filtered_total");
+    let quarantined = count("quarantined");
     assert_eq!(accepted, written + filtered + quarantined, "{written} {filtered} {quarantined}");
     counted(database).await;
 }
@@ -103,7 +105,8 @@ fn resume(setup: &Setup, arguments: &[&str]) -> crate::config::Ran {
 async fn watched(millstream: &Millstream, database: &Database, events: &[Event]) -> Vec<Duration> {
     let mut connection = database.connect().await;
     let seen = task::spawn("see events land", {
-        let (store, count) = (events[0].store.clone(), events.len());
+        let store = events[0].store.clone();
+        let count = events.len();
         async move {
             let mut seen: BTreeMap<String, Instant> = BTreeMap::new();
             let began = Instant::now();
@@ -157,7 +160,9 @@ async fn a_store_that_floods_stops_no_other_and_nothing_of_it_is_lost() {
     let mut millstream = setup.start().await;
 
     let count = if soak() { 100_000 } else { 1_100 };
-    let (flood, mine, theirs) = (bad("minio-a", count), good("minio-a", 0..100), good("minio-b", 0..200));
+    let flood = bad("minio-a", count);
+    let mine = good("minio-a", 0..100);
+    let theirs = good("minio-b", 0..200);
     let mut accepted = 0;
     for (number, part) in flood.chunks(5_000).enumerate() {
         // Good ones of the same store behind the bad ones.
@@ -217,9 +222,11 @@ async fn a_store_that_floods_stops_no_other_and_nothing_of_it_is_lost() {
 /// Bad events of one store and good ones of others in one batch: the batch is written, and the store put aside after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_in_one_batch_with_good_events_of_others() {
-    let (database, stream) = (database().await, Stream::default());
+    let database = database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 1);
-    let (mine, theirs) = (good("a", 0..50), good("b", 0..300));
+    let mine = good("a", 0..50);
+    let theirs = good("b", 0..300);
     let mut events = bad("a", 1_200);
     events.extend(mine.iter().chain(&theirs).cloned());
     millstream_tests::stream::append(&topic, &events, None).await;
@@ -280,7 +287,9 @@ async fn a_redrive_says_what_is_in_quarantine_again() {
         ["stream.partitions=1", "limits.quarantine_window_records=10000", "pipeline.objects.batch_records_max=50"];
     let setup = setup.iter().fold(self::setup(&database), |setup, setting| setup.set(setting));
     let millstream = setup.start().await;
-    let (flood, mine, theirs) = (bad("a", 400), good("a", 0..10), good("b", 0..20));
+    let flood = bad("a", 400);
+    let mine = good("a", 0..10);
+    let theirs = good("b", 0..20);
     taken(&millstream, &theirs).await;
     taken(&millstream, &[&flood[..], &mine[..]].concat()).await;
     put_aside(&millstream, "a").await;
@@ -289,10 +298,10 @@ async fn a_redrive_says_what_is_in_quarantine_again() {
         database.number(&format!("SELECT {what} FROM millstream.quarantine WHERE reason = 'share_paused'")).await
     };
     let redrive = |id: i64, more: &[&str]| {
-        let id = id.to_string();
-        crate::commands::command(&database, &setup, &[&["quarantine", "redrive", &*id][..], more].concat())
+        crate::commands::command(&database, &setup, &[&["quarantine", "redrive", &*id.to_string()][..], more].concat())
     };
-    let (count, bad) = (aside("count(*)").await, aside("min(id)").await);
+    let count = aside("count(*)").await;
+    let bad = aside("min(id)").await;
     assert!(count > 20, "{count} put aside");
 
     let dry = redrive(bad, &["--dry-run", "--json"]);
@@ -360,7 +369,9 @@ async fn a_redrive_survives_a_restart_in_the_middle() {
     let setup =
         setup(&database).set("limits.quarantine_window_records=10000").set("pipeline.objects.batch_records_max=50");
     let mut millstream = setup.start().await;
-    let (flood, mine, theirs) = (bad("a", 400), good("a", 0..8_000), good("b", 0..10));
+    let flood = bad("a", 400);
+    let mine = good("a", 0..8_000);
+    let theirs = good("b", 0..10);
     taken(&millstream, &theirs).await;
     taken(&millstream, &[&flood[..], &mine[..]].concat()).await;
     put_aside(&millstream, "a").await;
@@ -397,7 +408,8 @@ async fn a_batch_that_puts_aside_what_was_resumed_is_not_written() {
 
     let database = database().await;
     let mut sink = stream::metadata(stream::options("objects", "test-stream", database.options()));
-    let (zero, aside) = (Partition::new("0"), Share::new("default"));
+    let zero = Partition::new("0");
+    let aside = Share::new("default");
     sink.acquire(std::slice::from_ref(&zero)).await.unwrap();
     sink.put_aside(&aside, "by the test").await.unwrap();
     let record = |at: u64| millstream_engine::Record {
@@ -426,7 +438,8 @@ async fn a_batch_that_puts_aside_what_was_resumed_is_not_written() {
 /// pauses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_that_cannot_be_refused() {
-    let (database, stream) = (database().await, Stream::default());
+    let database = database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 2);
     let theirs = good("b", 0..100);
     let mut limits = Run::limits(2, 100);
@@ -539,7 +552,8 @@ async fn a_token_of_one_store_resumes_no_other() {
     let database = database().await;
     let setup = setup(&database);
     let file = setup.scratch().join("tokens");
-    let (all, one) = ("0123456789abcdef-all", "0123456789abcdef-one");
+    let all = "0123456789abcdef-all";
+    let one = "0123456789abcdef-one";
     std::fs::write(&file, format!("ops:{all}\na:{one} store=a\n")).unwrap();
     let setup = setup.set(&format!("http.tokens_file={}", file.display()));
     let millstream = setup.start().await;

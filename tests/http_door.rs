@@ -99,7 +99,9 @@ fn allow_many_files() {
 
 /// Posts one event after the other, each over a connection of its own, and over one that is kept; the times in ms.
 async fn post_all(from: [u8; 4], to: SocketAddr, posts: usize, name: &str) -> (Vec<Event>, Vec<u128>) {
-    let (kept, mut events, mut times) = (Http::default(), Vec::new(), Vec::new());
+    let kept = Http::default();
+    let mut events = Vec::new();
+    let mut times = Vec::new();
     for number in 0..posts {
         let one = event(&format!("{name}/{number}"));
         let body = lines(std::slice::from_ref(&one));
@@ -125,7 +127,8 @@ async fn one_peer_with_hundreds_of_connections_keeps_nobody_out() {
     let database = database().await;
     let millstream =
         Setup::new(&database).allow("connections are short").allow("did not finish and are cut off").start().await;
-    let (to, hostile) = (millstream.address(), [127, 0, 0, 2]);
+    let to = millstream.address();
+    let hostile = [127, 0, 0, 2];
     let closed = Arc::new(AtomicU64::new(0));
     for number in 0..670 {
         let mut stream = connect_from(hostile, to).await;

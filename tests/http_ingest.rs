@@ -275,12 +275,14 @@ async fn stores_are_apart_and_only_the_endpoint_names_them() {
 async fn tokens_open_what_they_are_for_and_nothing_else_does() {
     let database = database().await;
     let setup = Setup::new(&database);
-    let (all, one) = ("all-0123456789abcdef", "one-0123456789abcdef");
+    let all = "all-0123456789abcdef";
+    let one = "one-0123456789abcdef";
     let file = setup.scratch().join("tokens");
     std::fs::write(&file, format!("# producers\nops:{all}\nminio:{one} store=minio-a # webhook\n")).unwrap();
     let millstream = setup.set(&format!("http.tokens_file={}", file.display())).start().await;
     let bearer = |token: &str| format!("Bearer {token}");
-    let (all, one) = (bearer(all), bearer(one));
+    let all = bearer(all);
+    let one = bearer(one);
 
     for (path, token) in
         [("/v1/events", None), ("/v1/events", Some("Bearer nonsense")), ("/v1/events", Some("Basic eA=="))]
@@ -346,11 +348,13 @@ async fn a_start_that_cannot_serve_says_what_to_change() {
 async fn more_appends_than_allowed_are_told_to_come_again() {
     let database = database().await;
     let millstream = std::sync::Arc::new(Setup::new(&database).set("http.appends_max=1").start().await);
-    let (mut taken, mut turned_away) = (0u64, 0u64);
+    let mut taken = 0u64;
+    let mut turned_away = 0u64;
     // Each round sends 32 at once, of which one at a time may wait for the disk.
     for round in 0..100 {
         let posts = (0..32).map(|number| {
-            let (millstream, event) = (std::sync::Arc::clone(&millstream), event(&format!("{round}/{number}")));
+            let millstream = std::sync::Arc::clone(&millstream);
+            let event = event(&format!("{round}/{number}"));
             task::spawn("post", async move { millstream.post(lines(&[event])).await.unwrap() })
         });
         for post in posts.collect::<Vec<_>>() {

@@ -37,7 +37,8 @@ fn nested_records() -> String {
 
 /// Bodies of the largest size, each the worst of its kind: what it is, its type, its bytes, and the answer.
 fn worst_bodies() -> Vec<(&'static str, &'static str, Vec<u8>, u16)> {
-    let (json, lines) = ("application/json", "application/x-ndjson");
+    let json = "application/json";
+    let lines = "application/x-ndjson";
     let mut torn = filled("[", r#"{"Records":[{}]},"#, r#"{"Records""#);
     // Below the number of parts that is refused at once.
     torn.truncate(99_000 * r#"{"Records":[{}]},"#.len());

@@ -24,7 +24,8 @@ struct Stage {
 impl Stage {
     async fn new(partitions: i32) -> Option<Self> {
         let kafka = Kafka::shared().await?;
-        let (database, topic) = (database().await, unique("commands"));
+        let database = database().await;
+        let topic = unique("commands");
         kafka.topics.create(&topic, partitions, &[]).await;
         let source =
             format!("pipeline.objects.source={{ kind = \"stream\", topic = \"{topic}\", group = \"{topic}\" }}");
@@ -157,7 +158,8 @@ async fn send_in_a_transaction(stage: &Stage, events: &[Event]) {
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
     let mut client = stage.kafka.topics.client();
     client.set("transactional.id", unique("commands"));
-    let (topic, bytes) = (stage.topic.clone(), events.iter().map(Event::json).collect::<Vec<_>>());
+    let topic = stage.topic.clone();
+    let bytes = events.iter().map(Event::json).collect::<Vec<_>>();
     let send = move || {
         let producer: BaseProducer = client.create().unwrap();
         producer.init_transactions(WITHIN).unwrap();
@@ -174,7 +176,8 @@ async fn send_in_a_transaction(stage: &Stage, events: &[Event]) {
 #[tokio::test]
 async fn the_offsets_of_another_consumer_are_taken_over() {
     let Some(stage) = Stage::new(3).await else { return };
-    let (old, new) = (events(0..30), events(30..50));
+    let old = events(0..30);
+    let new = events(30..50);
     send(&stage, &old).await;
     // Another consumer has read the first thirty, and committed that to its group.
     let ends: Vec<i64> = join(&stage).await;

@@ -37,7 +37,8 @@ async fn read(
     from: Position,
     count: usize,
 ) -> Result<(Vec<Record>, Position), SourceError> {
-    let (mut records, mut from) = (Vec::new(), from);
+    let mut records = Vec::new();
+    let mut from = from;
     let deadline = tokio::time::Instant::now() + WITHIN;
     while records.len() < count {
         assert!(tokio::time::Instant::now() < deadline, "{} of {count} records came", records.len());

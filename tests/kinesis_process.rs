@@ -30,7 +30,8 @@ fn settings(service: &StandIn, shards: &Shards) -> [String; 3] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_posted_goes_through_the_shards_of_two_processes_and_is_shown() {
     let Some(service) = Kinesalite::shared().await else { return };
-    let (database, shards) = (database().await, Shards::new(service, SHARDS).await);
+    let database = database().await;
+    let shards = Shards::new(service, SHARDS).await;
     let settings = settings(service, &shards);
     let variables = shards.account.variables();
     let setup = || {
@@ -95,12 +96,14 @@ async fn what_is_posted_goes_through_the_shards_of_two_processes_and_is_shown() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_was_made_anew_goes_on_by_the_command_that_is_printed() {
     let Some(service) = Kinesalite::shared().await else { return };
-    let (database, shards) = (database().await, Shards::new(service, 2).await);
+    let database = database().await;
+    let shards = Shards::new(service, 2).await;
     let settings = settings(service, &shards);
     let variables = shards.account.variables();
     let setup = settings.iter().fold(Setup::new(&database).allow(""), |setup, setting| setup.set(setting));
     let setup = variables.iter().fold(setup, |setup, (name, value)| setup.variable(name, value));
-    let (before, after) = (events(0..20), events(20..40));
+    let before = events(0..20);
+    let after = events(20..40);
     let rows = "SELECT count(*) FROM millstream.objects";
     let running = setup.start().await;
     running.post(millstream_tests::event::lines(&before)).await.unwrap();

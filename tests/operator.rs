@@ -361,7 +361,8 @@ async fn advice_is_followed_as_it_is_printed() {
     assert_eq!(posted.status, 202, "{}", posted.text());
     reaches(&running, "flooding").await;
 
-    let (status, doctor) = (command(&setup, &["status"]), command(&setup, &["doctor"]));
+    let status = command(&setup, &["status"]);
+    let doctor = command(&setup, &["doctor"]);
     let state = doctor.out.lines().find(|line| line.contains("flooding: ")).unwrap();
     let resume = commands(state).pop().unwrap_or_else(|| panic!("{doctor:#?}"));
     let here = format!("millstream resume objects --store a --data-dir {} ", setup.data_dir().display());
@@ -478,7 +479,8 @@ async fn every_screen_says_that_the_disk_is_full() {
     let running = setup.start().await;
     let filler = disk.0.join("filler");
     assert!(std::fs::write(&filler, vec![0; 8 << 20]).is_err(), "the disk is larger than thought");
-    let (mut sent, mut refused) = (0, 0);
+    let mut sent = 0;
+    let mut refused = 0;
     // Again and again: each try is the same fault.
     for number in 0..200 {
         let answer = running.post(lines(&events(number * 100, 100))).await.unwrap();

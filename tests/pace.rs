@@ -135,9 +135,12 @@ async fn what_is_frozen_stays_and_no_more_write_at_a_time_than_may() {
     let running = setup.start().await;
     let before = controller(&running).await;
     assert_eq!(before["limited_by"], "frozen", "{before}");
-    let (mut generator, mut events) = (Generator::new("frozen"), Vec::new());
+    let mut generator = Generator::new("frozen");
+    let mut events = Vec::new();
     let mut connection = database.connect().await;
-    let (mut most, posted, fed) = (0, Cell::new(0), Cell::new(false));
+    let mut most = 0;
+    let posted = Cell::new(0);
+    let fed = Cell::new(false);
     let spread = || running.lines().iter().any(|line| line.contains("partitions are spread over other lanes"));
     let watching = async {
         while !fed.get() || database.number(RECORDS).await < posted.get() {
@@ -305,7 +308,8 @@ async fn what_an_account_may_not_see_is_missing_and_not_zero() {
             tokio::time::sleep(Duration::from_millis(4)).await;
         }
     });
-    let (from, began) = (recorded(&setup).len() + 1, Instant::now());
+    let from = recorded(&setup).len() + 1;
+    let began = Instant::now();
     let told = loop {
         post(&running, &generator.events(50)).await;
         let told = signals(&setup, from);
@@ -386,7 +390,8 @@ async fn processes_divide_what_they_may_have_together() {
         let setup = Setup::new(&database).set("controller.concurrency_max=4").set("pipeline.objects.concurrency.max=4");
         setup.start().await
     };
-    let (one, other) = (start().await, start().await);
+    let one = start().await;
+    let other = start().await;
     let mut generator = Generator::new("processes");
     // Only who writes counts, and only who writes looks.
     let said = async |of: &Millstream, with: &Millstream, processes: u64, most: u64, generator: &mut Generator| {

@@ -179,14 +179,16 @@ async fn two_of_three_brokers_go_on_and_the_third_comes_back() {
     for partition in 0..3 {
         assert_eq!(kafka.topics.watermarks(&topic, partition).await, (0, 30));
     }
-    let (directory, pid) = (kafka.part.directory().to_owned(), nodes[0].pid().unwrap());
+    let directory = kafka.part.directory().to_owned();
+    let pid = nodes[0].pid().unwrap();
     drop(kafka);
     gone(&nodes[0], &directory, pid);
 }
 
 /// Sends a message and takes it, by long polling.
 async fn through_a_queue(account: &Account) {
-    let (sqs, queue) = (aws_sdk_sqs::Client::new(&account.config().await), account.queue("parts").await);
+    let sqs = aws_sdk_sqs::Client::new(&account.config().await);
+    let queue = account.queue("parts").await;
     sqs.send_message().queue_url(&queue).message_body("hello").send().await.unwrap();
     let took = sqs.receive_message().queue_url(&queue).wait_time_seconds(10).send().await.unwrap();
     assert_eq!(took.messages()[0].body(), Some("hello"));
@@ -197,7 +199,8 @@ async fn through_a_queue(account: &Account) {
 /// Puts records into a stream and reads them from its beginning.
 async fn through_a_stream(stand_in: &StandIn, records: usize) {
     let account = stand_in.account();
-    let (kinesis, stream) = (aws_sdk_kinesis::Client::new(&account.config().await), account.stream("parts", 1).await);
+    let kinesis = aws_sdk_kinesis::Client::new(&account.config().await);
+    let stream = account.stream("parts", 1).await;
     for number in 0..records {
         let put = kinesis.put_record().stream_name(&stream).partition_key("key");
         put.data(Blob::new(number.to_string())).send().await.unwrap();
@@ -220,8 +223,10 @@ async fn ministack_turns_objects_into_messages_and_keeps_accounts_apart() {
     through_a_queue(&account).await;
 
     let config = account.config().await;
-    let (s3, sqs) = (aws_sdk_s3::Client::new(&config), aws_sdk_sqs::Client::new(&config));
-    let (bucket, queue) = (unique("bucket"), account.queue("objects").await);
+    let s3 = aws_sdk_s3::Client::new(&config);
+    let sqs = aws_sdk_sqs::Client::new(&config);
+    let bucket = unique("bucket");
+    let queue = account.queue("objects").await;
     s3.create_bucket().bucket(&bucket).send().await.unwrap();
     let arn = format!("arn:aws:sqs:us-east-1:{}:{}", account.key, queue.rsplit('/').next().unwrap());
     let to = aws_sdk_s3::types::QueueConfiguration::builder()

@@ -50,7 +50,8 @@ fn bad_payloads() -> Vec<(&'static str, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_bytes_are_kept_aside_and_everything_else_lands() {
-    let (database, stream) = (database().await, Stream::default());
+    let database = database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 1);
     let events: Vec<Event> = (0..200).map(|n| Event::create("uploads", &format!("in/{n}"), DAY_NS + n, 1)).collect();
     let bad = bad_payloads();
@@ -199,7 +200,8 @@ async fn two_refused_records_of_a_batch_each_have_their_own_reason() {
         let told = "SELECT payload, sqlstate, detail FROM millstream.quarantine ORDER BY position::bigint";
         let told: Vec<(Vec<u8>, String, String)> = sqlx::query_as(told).fetch_all(&mut connection).await.unwrap();
         let of = |event: &Event| told.iter().find(|(payload, ..)| *payload == event.json()).unwrap();
-        let (poison, zero) = (of(&events[first]), of(&events[second]));
+        let poison = of(&events[first]);
+        let zero = of(&events[second]);
         assert!(poison.1 == "23514" && poison.2.contains("\"picky\""), "{poison:?} at {first}, the other at {second}");
         assert!(zero.1 == "22012" && zero.2 == "division by zero", "{zero:?} at {second}, the other at {first}");
     }
@@ -262,8 +264,8 @@ async fn large_records_of_many_refused_events_hold_up_nobody() {
     let good = good(0..300);
     assert_eq!(millstream.post(event::lines(&good)).await.unwrap().status, 202);
     millstream.caught_up(Duration::from_secs(60)).await;
-    let (all, together) =
-        ("SELECT count(*) FROM millstream.quarantine", " WHERE index = -1 AND detail LIKE '1000 of its%'");
+    let all = "SELECT count(*) FROM millstream.quarantine";
+    let together = " WHERE index = -1 AND detail LIKE '1000 of its%'";
     assert_eq!(database.number(all).await, 13);
     assert_eq!(database.number(&format!("{all}{together}")).await, 3);
     assert_eq!(status(&millstream).await["quarantined"], 3_010);

@@ -15,7 +15,8 @@ fn numbered(range: std::ops::Range<u64>) -> Vec<Event> {
 
 #[tokio::test]
 async fn the_victim_of_a_deadlock_tries_again() {
-    let (database, stream) = (database().await, Stream::default());
+    let database = database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 1);
     let run = Run::start("objects", &topic, database.options(), Run::limits(1, 100));
     let first = numbered(0..10);
@@ -84,7 +85,8 @@ async fn all_landed(run: Run, database: &Database, events: &[Event]) {
 
 /// A trigger makes one record run into `statement_timeout`, in a lane of three partitions.
 async fn one_slow_record(connect: impl AsyncFn(&Database) -> (sqlx::postgres::PgConnectOptions, Option<Proxy>)) -> u64 {
-    let (database, stream) = (database().await, Stream::default());
+    let database = database().await;
+    let stream = Stream::default();
     let slow = format!(
         "CREATE TABLE fault (); INSERT INTO fault DEFAULT VALUES;
          CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -137,7 +139,8 @@ async fn the_answer_to_the_commit_of_every_part_is_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_someone_keeps_locked_holds_only_what_comes_after_it() {
-    let (database, stream) = (database().await, Stream::default());
+    let database = database().await;
+    let stream = Stream::default();
     database.execute(&format!("ALTER DATABASE {} SET lock_timeout = '50ms'", database.name)).await;
     let topic = stream.topic("objects", 3);
     let run = Run::start("objects", &topic, database.options(), Run::limits(1, 500));
@@ -173,7 +176,8 @@ async fn a_record_that_was_refused_before_its_batch_is_divided_is_the_one_that_i
     database.execute(&settings).await;
     let mut writer = Writer::new("objects", database.options(), &["0", "1"]).await;
     let payloads = |events: &[Event]| events.iter().map(Event::json).collect::<Vec<_>>();
-    let (short, long) = (of_partition("a", 5), of_partition("b", 40));
+    let short = of_partition("a", 5);
+    let long = of_partition("b", 40);
     let whole = writer.batch(&[("0", payloads(&short)), ("1", payloads(&long))]);
 
     // Once the bad record is found, something else is too slow.

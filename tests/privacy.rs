@@ -183,7 +183,8 @@ async fn no_link_inside_is_followed() {
 async fn doctor_names_secrets_that_others_can_read() {
     let database = database().await;
     let setup = Setup::new(&database);
-    let (tokens, file) = (setup.scratch().join("tokens"), setup.scratch().join("millstream.toml"));
+    let tokens = setup.scratch().join("tokens");
+    let file = setup.scratch().join("millstream.toml");
     fs::write(&tokens, "0123456789abcdef0123\n").unwrap();
     let setup = setup.set(&format!("http.tokens_file={}", tokens.display()));
     let found = |mode_of_tokens: u32, mode_of_file: u32, text: &str| {

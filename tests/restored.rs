@@ -80,7 +80,9 @@ fn millstream(setup: &Setup, arguments: &[&str]) -> crate::config::Ran {
 async fn a_stream_from_an_older_copy_halts_however_far_it_grows() {
     let database = database().await;
     let setup = setup(&database);
-    let (first, lost, later) = (events(0, 40), events(100, 40), events(200, 400));
+    let first = events(0, 40);
+    let lost = events(100, 40);
+    let later = events(200, 400);
     go_back(&setup, &first, &lost).await;
 
     let mut running = setup.start().await;
@@ -113,8 +115,11 @@ async fn a_stream_from_an_older_copy_halts_however_far_it_grows() {
 async fn a_copy_of_a_running_stream_halts_however_far_it_grows() {
     let database = database().await;
     let setup = setup(&database);
-    let (first, lost, later) = (events(0, 40), events(100, 40), events(200, 400));
-    let (stream, kept) = (setup.data_dir().join("stream"), PathBuf::from(setup.scratch()).join("kept"));
+    let first = events(0, 40);
+    let lost = events(100, 40);
+    let later = events(200, 400);
+    let stream = setup.data_dir().join("stream");
+    let kept = PathBuf::from(setup.scratch()).join("kept");
     let running = setup.start().await;
     post(&running, &first).await;
     running.caught_up(WITHIN).await;
@@ -152,7 +157,9 @@ async fn a_database_that_answers_late_is_compared_all_the_same() {
         .allow("older copy")
         .allow("ends before it")
         .allow("not ready");
-    let (first, lost, later) = (events(0, 40), events(100, 40), events(200, 400));
+    let first = events(0, 40);
+    let lost = events(100, 40);
+    let later = events(200, 400);
     go_back(&setup, &first, &lost).await;
 
     proxy.stall();
@@ -174,7 +181,8 @@ async fn a_database_that_answers_late_is_compared_all_the_same() {
 async fn a_database_older_than_the_stream_is_filled_from_it() {
     let database = database().await;
     let setup = setup(&database);
-    let (first, next) = (events(0, 40), events(100, 40));
+    let first = events(0, 40);
+    let next = events(100, 40);
     let running = setup.start().await;
     post(&running, &first).await;
     running.caught_up(WITHIN).await;
@@ -207,7 +215,8 @@ async fn a_database_older_than_the_stream_is_filled_from_it() {
 async fn a_position_from_before_the_copies_part_is_read_on_from() {
     let database = database().await;
     let setup = setup(&database);
-    let (first, later) = (events(0, 40), events(200, 40));
+    let first = events(0, 40);
+    let later = events(200, 40);
     // Nothing was written after the copy: no position lies beyond it.
     go_back(&setup, &first, &[]).await;
     let running = setup.start().await;
@@ -223,7 +232,9 @@ async fn a_position_from_before_the_copies_part_is_read_on_from() {
 async fn being_fenced_ends_no_halt() {
     let database = database().await;
     let setup = setup(&database);
-    let (first, lost, later) = (events(0, 40), events(100, 40), events(200, 400));
+    let first = events(0, 40);
+    let lost = events(100, 40);
+    let later = events(200, 400);
     go_back(&setup, &first, &lost).await;
     let running = setup.start().await;
     post(&running, &later).await;

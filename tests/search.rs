@@ -177,12 +177,14 @@ fn questions(generator: &mut Generator) -> Vec<Question> {
             }));
         }
         if rng.random_bool(0.3) {
-            let (least, most) = (rng.random_range(0..50), rng.random_range(50..100));
+            let least = rng.random_range(0..50);
+            let most = rng.random_range(50..100);
             address.push_str(&format!("&size_min={least}&size_max={most}"));
             conditions.push(Box::new(move |event| event.size.is_some_and(|size| (least..=most).contains(&size))));
         }
         if rng.random_bool(0.3) {
-            let (from, to) = (rng.random_range(0..50u64), rng.random_range(50..100u64));
+            let from = rng.random_range(0..50u64);
+            let to = rng.random_range(50..100u64);
             let at = |seconds: u64| rfc3339(DAY_NS + seconds * 1_000_000_000, 3);
             address.push_str(&format!("&modified_after={}&modified_before={}", at(from), at(to)));
             conditions.push(Box::new(move |event| (from..to).contains(&((event.at_ns - DAY_NS) / 1_000_000_000))));

@@ -43,7 +43,8 @@ async fn passwords_of_a_private_cluster_stand_in_no_log() {
     let again = command(&setup, &["user", "add", "ana", "--role", "analyst"]);
     assert!(again.code == 1 && again.err.contains("there is a role ana already"), "{again:#?}");
     let changed = command(&setup, &["user", "passwd", "ana", "--json"]);
-    let (first, second) = (shown(&added), shown(&changed));
+    let first = shown(&added);
+    let second = shown(&changed);
     assert_eq!(logs_in(port, "ana", &second, "millstream").await, Ok(()));
     for wrong in [&first, "wrong"] {
         assert_eq!(logs_in(port, "ana", wrong, "millstream").await, Err("28P01".to_owned()));
@@ -70,7 +71,9 @@ async fn the_password_of_the_account_that_writes_stands_in_no_log() {
     let owner = database.owner("owners").await;
     database.execute(&format!("ALTER ROLE {owner} CREATEROLE")).await;
     database.execute(&format!("ALTER DATABASE {} SET log_statement = 'ddl'", database.name)).await;
-    let (name, role, port) = (&database.name, format!("{}_writer", database.name), database.port());
+    let name = &database.name;
+    let role = format!("{}_writer", database.name);
+    let port = database.port();
     let setup = Setup::embedded()
         .set(&format!("postgres.url=postgres://{role}@127.0.0.1:{port}/{name}"))
         .set(&format!("postgres.migrate_url=postgres://{owner}:owners@127.0.0.1:{port}/{name}"))

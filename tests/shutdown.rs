@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 /// Posts until it is refused or the other side is gone; returns what was acknowledged, and perhaps one part more.
 async fn post_until_refused(address: std::net::SocketAddr) -> (Vec<Event>, Vec<Event>) {
-    let (http, mut acknowledged) = (Http::default(), Vec::new());
+    let http = Http::default();
+    let mut acknowledged = Vec::new();
     for part in 0.. {
         let event = |n: u64| Event::create("uploads", &format!("in/{part}/{n}"), DAY_NS + part * 1_000 + n, 1);
         let events: Vec<Event> = (0..100).map(event).collect();

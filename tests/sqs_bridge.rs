@@ -34,7 +34,8 @@ struct Bridge {
 
 impl Bridge {
     async fn start(queue: &TestQueue, options: SqsOptions, stream: Arc<dyn Append>) -> Self {
-        let (counters, shutdown) = (Arc::<Counters>::default(), CancellationToken::new());
+        let counters = Arc::<Counters>::default();
+        let shutdown = CancellationToken::new();
         let queue = queue.open(options).await;
         let run = bridge::run(queue, stream, None, Arc::clone(&counters), shutdown.clone());
         Bridge { counters, shutdown, ended: task::spawn("bridge", run) }
@@ -64,7 +65,9 @@ fn records(topic: &Topic) -> Vec<(u32, String, Vec<u8>)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_object_of_a_bucket_comes_through_the_stream() {
     let Some(ministack) = Ministack::shared().await else { return };
-    let (queue, stream, database) = (TestQueue::new(ministack).await, Stream::default(), database().await);
+    let queue = TestQueue::new(ministack).await;
+    let stream = Stream::default();
+    let database = database().await;
     let topic = stream.topic("objects", 4);
     let bridge = Bridge::start(&queue, queue.options(), Arc::new(topic.clone())).await;
     let run = Run::start("objects", &topic, database.options(), Run::limits(2, 500));
@@ -91,7 +94,9 @@ async fn every_object_of_a_bucket_comes_through_the_stream() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_every_kind_become_records_keyed_by_their_object() {
     for service in [ElasticMq::shared().await, Ministack::shared().await].into_iter().flatten() {
-        let (queue, stream, database) = (TestQueue::new(service).await, Stream::default(), database().await);
+        let queue = TestQueue::new(service).await;
+        let stream = Stream::default();
+        let database = database().await;
         let topic = stream.topic("objects", 4);
         let mut generator = Generator::new("bridged bodies");
         let events = generator.events(1_000);

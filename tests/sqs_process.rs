@@ -19,7 +19,8 @@ async fn read(settings: impl Fn(&str) -> Vec<String>, is_done: impl Fn(&serde_js
     let Some(service) = ElasticMq::shared().await else { return };
     let account = service.account();
     let url = account.queue("process").await;
-    let (database, events) = (database().await, events());
+    let database = database().await;
+    let events = events();
     let client = aws_sdk_sqs::Client::new(&account.config().await);
     for event in &events {
         let body = String::from_utf8(event.json()).unwrap();

@@ -85,7 +85,8 @@ pub(crate) async fn use_bucket(bucket: &TestBucket, is_versioned: bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_object_of_a_bucket_is_in_the_tables_as_it_is_in_the_store() {
     let Some(ministack) = Ministack::shared().await else { return };
-    let (queue, database) = (TestQueue::new(ministack).await, database().await);
+    let queue = TestQueue::new(ministack).await;
+    let database = database().await;
     let source = open(&queue, queue.options()).await;
     let run = start(&source, &database);
     for is_versioned in [false, true] {
@@ -106,7 +107,8 @@ async fn every_object_of_a_bucket_is_in_the_tables_as_it_is_in_the_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_every_kind_in_any_order_and_number_are_applied() {
     for (name, service) in services().await {
-        let (queue, database) = (TestQueue::new(service).await, database().await);
+        let queue = TestQueue::new(service).await;
+        let database = database().await;
         let (bodies, model) = bodies(&mut Generator::new("sqs bodies"), 1_000);
         queue.send(&bodies).await;
         let source = open(&queue, SqsOptions { receivers_max: 4, ..queue.options() }).await;
@@ -125,7 +127,8 @@ async fn bodies_of_every_kind_in_any_order_and_number_are_applied() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_dies_before_it_writes_loses_nothing() {
     for (_, service) in services().await {
-        let (queue, database) = (TestQueue::new(service).await, database().await);
+        let queue = TestQueue::new(service).await;
+        let database = database().await;
         let (bodies, model) = bodies(&mut Generator::new("sqs died before writing"), 60);
         queue.send(&bodies).await;
         let options = SqsOptions { visibility: 2 * SECOND, ..queue.options() };
@@ -145,7 +148,8 @@ async fn a_process_that_dies_before_it_writes_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_dies_before_it_deletes_changes_nothing() {
     for (_, service) in services().await {
-        let (queue, database) = (TestQueue::new(service).await, database().await);
+        let queue = TestQueue::new(service).await;
+        let database = database().await;
         let (bodies, model) = bodies(&mut Generator::new("sqs died before deleting"), 60);
         queue.send(&bodies).await;
         let options = SqsOptions { visibility: 2 * SECOND, ..queue.options() };
@@ -158,7 +162,8 @@ async fn a_process_that_dies_before_it_deletes_changes_nothing() {
         run.stop().await;
         assert_eq!(died.counters().counts().deleted, 0);
         drop(died);
-        let (before, position) = (tables(&database).await, position(&database).await);
+        let before = tables(&database).await;
+        let position = position(&database).await;
         compare(&database, &model).await;
 
         let source = open(&queue, options).await;
@@ -186,7 +191,8 @@ async fn begin(source: &SqsSource, stored: Option<u64>) -> Position {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_stay_invisible_while_the_database_is_slow() {
     for (_, service) in services().await {
-        let (queue, database) = (TestQueue::new(service).await, database().await);
+        let queue = TestQueue::new(service).await;
+        let database = database().await;
         let (bodies, model) = bodies(&mut Generator::new("sqs slow"), 40);
         queue.send(&bodies).await;
         let source = open(&queue, SqsOptions { visibility: 2 * SECOND, ..queue.options() }).await;
@@ -237,7 +243,8 @@ async fn what_is_never_committed_goes_to_the_dead_letter_queue() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleting_what_is_gone_already_is_no_error() {
     for (_, service) in services().await {
-        let (queue, database) = (TestQueue::new(service).await, database().await);
+        let queue = TestQueue::new(service).await;
+        let database = database().await;
         let (bodies, model) = bodies(&mut Generator::new("sqs gone"), 25);
         queue.send(&bodies).await;
         let source = open(&queue, queue.options()).await;
@@ -259,10 +266,12 @@ async fn deleting_what_is_gone_already_is_no_error() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_share_a_queue_and_no_position() {
     for (_, service) in services().await {
-        let (queue, database) = (TestQueue::new(service).await, database().await);
+        let queue = TestQueue::new(service).await;
+        let database = database().await;
         let (bodies, model) = bodies(&mut Generator::new("sqs shared"), 800);
         let unnamed = SqsOptions { consumer: None, receivers_max: 2, ..queue.options() };
-        let (first, second) = (open(&queue, unnamed.clone()).await, open(&queue, unnamed).await);
+        let first = open(&queue, unnamed.clone()).await;
+        let second = open(&queue, unnamed).await;
         assert_ne!(first.consumer(), second.consumer());
         let runs = [start(&first, &database), start(&second, &database)];
         queue.send(&bodies).await;
@@ -327,7 +336,8 @@ async fn a_full_inbox_receives_no_more() {
 async fn a_database_that_went_back_halts_unless_the_risk_is_accepted() {
     let Some(service) = ElasticMq::shared().await else { return };
     for accept_loss_on_restore in [false, true] {
-        let (queue, database) = (TestQueue::new(service).await, database().await);
+        let queue = TestQueue::new(service).await;
+        let database = database().await;
         let (bodies, _) = bodies(&mut Generator::new("sqs restored"), 40);
         let source = open(&queue, SqsOptions { accept_loss_on_restore, ..queue.options() }).await;
         let run = start(&source, &database);
@@ -387,7 +397,8 @@ async fn a_queue_that_is_not_there_is_said_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn throttling_partial_deletions_and_lost_answers_are_waited_out() {
     let Some(service) = ElasticMq::shared().await else { return };
-    let (queue, database) = (TestQueue::new(service).await, database().await);
+    let queue = TestQueue::new(service).await;
+    let database = database().await;
     let faults = SqsFaults::before(service.endpoint()).await;
     let (bodies, model) = bodies(&mut Generator::new("sqs faults"), 200);
     queue.send(&bodies).await;

@@ -14,10 +14,12 @@ fn root() -> PathBuf {
 
 /// Files of the project with this ending, with their text; nothing that is built, and nothing hidden.
 fn files(ending: &str) -> Vec<(String, String)> {
-    let (mut found, mut waiting) = (Vec::new(), vec![root()]);
+    let mut found = Vec::new();
+    let mut waiting = vec![root()];
     while let Some(directory) = waiting.pop() {
         for entry in std::fs::read_dir(&directory).unwrap().flatten() {
-            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with('.') || name == "target" {
                 continue;
             }

@@ -38,7 +38,8 @@ fn then(event: &Event, kind: Kind, version: &str, second: u64) -> Event {
 
 #[tokio::test]
 async fn deleting_an_old_version_leaves_the_current_one() {
-    let (first, second) = (made("v1", 1), made("v2", 2));
+    let first = made("v1", 1);
+    let second = made("v2", 2);
     story(&[
         (first.clone(), Some("v1")),
         (second.clone(), Some("v2")),
@@ -49,7 +50,8 @@ async fn deleting_an_old_version_leaves_the_current_one() {
 
 #[tokio::test]
 async fn deleting_the_current_version_brings_back_the_one_before() {
-    let (first, second) = (made("v1", 1), made("v2", 2));
+    let first = made("v1", 1);
+    let second = made("v2", 2);
     story(&[
         (first.clone(), Some("v1")),
         (second.clone(), Some("v2")),
@@ -99,7 +101,8 @@ async fn a_bucket_that_gets_versions_later() {
 
 #[tokio::test]
 async fn a_removal_of_the_whole_key_takes_every_version_that_is_older_whenever_it_comes() {
-    let (first, second) = (made("v1", 1), made("v2", 2));
+    let first = made("v1", 1);
+    let second = made("v2", 2);
     story(&[
         (first.clone(), Some("v1")),
         (second.clone(), Some("v2")),

@@ -182,7 +182,8 @@ impl Drop for Assigner {
 async fn run(shared: Arc<Shared>) {
     let Timing { period, expiry } = shared.options.timing;
     let mut table = Table::new(&shared.options);
-    let (mut asked, mut stopping) = (shared.asked.subscribe(), shared.stopping.subscribe());
+    let mut asked = shared.asked.subscribe();
+    let mut stopping = shared.stopping.subscribe();
     let mut calm = Calm::new(period);
     let mut failed = false;
     while !*stopping.borrow_and_update() {

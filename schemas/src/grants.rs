@@ -73,7 +73,9 @@ impl Grant {
 
     /// The statement that gives it to a role.
     pub fn statement(&self, role: &str) -> String {
-        let (privileges, kind, object) = (self.privileges.join(", "), self.kind.word(), self.object());
+        let privileges = self.privileges.join(", ");
+        let kind = self.kind.word();
+        let object = self.object();
         format!("GRANT {privileges} ON {kind} {object} TO {};", quoted(role))
     }
 }

@@ -205,7 +205,8 @@ fn read_value<'a>(reader: &mut Reader<'a, '_>) -> Result<Slot<'a>, Fault> {
 }
 
 fn read_pair<'a>(reader: &mut Reader<'a, '_>) -> Result<(Slot<'a>, Slot<'a>), Fault> {
-    let (mut name, mut value) = (Slot::Absent, Slot::Absent);
+    let mut name = Slot::Absent;
+    let mut value = Slot::Absent;
     if reader.kind()? != Kind::Object {
         reader.skip()?;
         return Ok((Slot::Bad(RefusalReason::WrongType), value));

@@ -38,7 +38,8 @@ impl EmbeddedLog {
     fn reopen(&mut self, retention: Retention) -> Topic {
         self.close();
         // Small, so that what the suite publishes fills many frames and several segments.
-        let (segment_bytes, group_bytes_max) = (Some(512 << 10), 32 << 10);
+        let segment_bytes = Some(512 << 10);
+        let group_bytes_max = 32 << 10;
         let options = Options { segment_bytes, group_bytes_max, retention, ..Options::default() };
         let log = self.log.insert(Log::open(&self.path(), options).unwrap());
         log.topic(TOPIC, 3).unwrap()

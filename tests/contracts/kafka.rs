@@ -81,7 +81,8 @@ impl Fixture for InKafka {
             .collect();
         let mut sent = Vec::new();
         for (record, headers) in records.iter().zip(&headers) {
-            let (key, value) = (Some(&*record.key), Some(&*record.payload));
+            let key = Some(&*record.key);
+            let value = Some(&*record.payload);
             sent.push(Record { partition: Some(number), key, value, headers, timestamp: None });
         }
         self.kafka.topics.send(&self.topic, &sent).await;
@@ -94,7 +95,8 @@ impl Fixture for InKafka {
 
     /// A transaction that is aborted: its records and its marker have offsets and are never given out.
     async fn skip(&mut self, partition: &Partition) {
-        let (topic, partition) = (self.topic.clone(), partition.as_str().parse().unwrap());
+        let topic = self.topic.clone();
+        let partition = partition.as_str().parse().unwrap();
         let mut client = self.kafka.topics.client();
         client.set("transactional.id", unique("skip"));
         let abort = move || {

@@ -133,7 +133,8 @@ pub(super) struct Lease {
 impl Fleet {
     /// Waits until each of these processes has moved a position of its own.
     pub(super) async fn moves_by_all(&self, processes: &[Millstream]) {
-        let (before, began) = (self.leases().await, Instant::now());
+        let before = self.leases().await;
+        let began = Instant::now();
         loop {
             let leases = self.leases().await;
             let moved = |pid: u32| {

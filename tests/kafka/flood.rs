@@ -31,7 +31,8 @@ async fn every_process_puts_a_store_aside_that_one_of_them_sees_flooding() {
             .set("limits.quarantine_window_records=20000")
     };
     let processes = [setup().start().await, setup().start().await];
-    let (mine, theirs) = (events("a", 0..20, 1), events("b", 0..200, 1));
+    let mine = events("a", 0..20, 1);
+    let theirs = events("b", 0..200, 1);
     assert_eq!(post(&processes[0], &theirs[..100]).await, 202);
     // All of one key, so that one process alone reads them.
     let flood = vec![events("a", 1_000..1_001, -1).remove(0); 300];

@@ -55,11 +55,13 @@ async fn reset(fleet: &Fleet, offset: i64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_lost_records_waits_to_be_told_and_the_others_go_on() {
     let Some(kafka) = Kafka::shared().await else { return };
-    let (mut generator, fleet) =
-        (Generator::new("kafka truncated"), Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await);
+    let mut generator = Generator::new("kafka truncated");
+    let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await;
     let setup = setup(&fleet);
     let process = setup.start().await;
-    let (first, second, third) = (generator.events(600), generator.events(600), generator.events(600));
+    let first = generator.events(600);
+    let second = generator.events(600);
+    let third = generator.events(600);
     let places = send(&fleet, &first).await;
     fleet.holds(&first, PATIENCE).await;
     let stored = places.iter().filter(|(partition, _)| *partition == 0).count() as i64;
@@ -121,7 +123,8 @@ async fn fill(fleet: Fleet, name: &str) -> (Fleet, Setup, Millstream, [Vec<Event
     let mut generator = Generator::new(name);
     let setup = setup(&fleet);
     let process = setup.start().await;
-    let (old, new) = (generator.events(300), generator.events(3_000));
+    let old = generator.events(300);
+    let new = generator.events(3_000);
     send(&fleet, &old).await;
     fleet.holds(&old, PATIENCE).await;
     (fleet, setup, process, [old, new])
@@ -141,10 +144,13 @@ async fn a_partition_that_was_truncated_and_grew_while_nobody_read_halts() {
     let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await;
     let setup = setup(&fleet);
     let process = setup.start().await;
-    let (first, lost, later) = (generator.events(300), generator.events(300), generator.events(3_000));
+    let first = generator.events(300);
+    let lost = generator.events(300);
+    let later = generator.events(3_000);
     send(&fleet, &first).await;
     fleet.holds(&first, PATIENCE).await;
-    let (data, kept) = (kafka.part.directory().join("data"), kafka.part.directory().join("kept"));
+    let data = kafka.part.directory().join("data");
+    let kept = kafka.part.directory().join("kept");
     copy(&data, &kept);
     send(&fleet, &lost).await;
     let both = [first, lost].concat();

@@ -20,7 +20,8 @@ async fn described(kafka: &Kafka, fleet: &Fleet) -> Vec<(i64, i64, i64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_brokers_own_tool_shows_our_group_and_its_true_lag() {
     let Some(kafka) = Kafka::shared().await else { return };
-    let (mut generator, fleet) = (Generator::new("kafka group"), Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await);
+    let mut generator = Generator::new("kafka group");
+    let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await;
     let setup = fleet.setup();
     let process = setup.start().await;
     let events = generator.events(600);
@@ -44,8 +45,8 @@ async fn the_brokers_own_tool_shows_our_group_and_its_true_lag() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_group_hears_of_what_a_killed_process_wrote() {
     let Some(kafka) = Kafka::shared().await else { return };
-    let (mut generator, fleet) =
-        (Generator::new("kafka untold"), Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await);
+    let mut generator = Generator::new("kafka untold");
+    let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 3).await;
     let setup = fleet.setup();
     let mut process = setup.start().await;
     let events = generator.events(600);

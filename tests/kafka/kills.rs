@@ -53,11 +53,13 @@ async fn one_of_three_processes_is_killed_all_the_time() {
     let samples = task::spawn("samples", sample(Arc::clone(&fleet), stopped));
     fleet.moves_by_all(&processes).await;
 
-    let (began, before) = (Instant::now(), fleet.committed().await);
+    let began = Instant::now();
+    let before = fleet.committed().await;
     tokio::time::sleep(calm).await;
     let normal = (fleet.committed().await - before) as f64 / began.elapsed().as_secs_f64();
 
-    let (began, before) = (Instant::now(), fleet.committed().await);
+    let began = Instant::now();
+    let before = fleet.committed().await;
     let mut killed = Vec::new();
     for number in 0..kills {
         tokio::time::sleep_until(began + EVERY * number).await;
@@ -74,7 +76,8 @@ async fn one_of_three_processes_is_killed_all_the_time() {
         process.ready().await;
     }
     fleet.moves_by_all(&processes).await;
-    let (events, healed) = (load.end().await, Instant::now());
+    let events = load.end().await;
+    let healed = Instant::now();
     fleet.reaches(events.len(), PATIENCE).await;
     println!("drained {:.1} s after the last start", healed.elapsed().as_secs_f64());
     fleet.holds(&events, PATIENCE).await;

@@ -64,7 +64,8 @@ pub(super) async fn send(fleet: &Fleet, events: &[Event]) -> Vec<(i32, i64)> {
 async fn send_by(producer: &FutureProducer, topic: &str, events: &[Event]) -> Vec<(i32, i64)> {
     let mut waiting = Vec::with_capacity(events.len());
     for event in events {
-        let (key, payload) = (event.entity(), event.json());
+        let key = event.entity();
+        let payload = event.json();
         loop {
             match producer.send_result(FutureRecord::to(topic).key(&key).payload(&payload)) {
                 Ok(delivery) => break waiting.push(delivery),

@@ -104,8 +104,8 @@ async fn many_partitions_of_large_records_and_a_slow_database_fit_into_the_budge
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_is_read_in_every_codec() {
     let Some(kafka) = Kafka::shared().await else { return };
-    let (mut generator, fleet) =
-        (Generator::new("kafka codecs"), Fleet::new(&kafka.topics, kafka.bootstrap(), 2).await);
+    let mut generator = Generator::new("kafka codecs");
+    let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 2).await;
     let process = fleet.setup().start().await;
     let mut events = Vec::new();
     for codec in ["zstd", "lz4", "gzip", "snappy"] {

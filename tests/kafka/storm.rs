@@ -40,7 +40,8 @@ fn storm(fleet: &Fleet, stop: &AtomicBool, joins: &AtomicU32) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_member_joins_and_leaves_all_the_time() {
     let Some(kafka) = Kafka::shared().await else { return };
-    let (calm, length) = (Duration::from_secs(4), Duration::from_secs(if soak() { 60 } else { 12 }));
+    let calm = Duration::from_secs(4);
+    let length = Duration::from_secs(if soak() { 60 } else { 12 });
     let mut generator = Generator::new("kafka storm");
     generator.keys = 5_000;
     let fleet = Arc::new(Fleet::new(&kafka.topics, kafka.bootstrap(), 6).await);
@@ -50,18 +51,23 @@ async fn a_foreign_member_joins_and_leaves_all_the_time() {
     }
     let load = Load::start(&fleet, generator, AHEAD);
     fleet.moves_by_all(&processes).await;
-    let (began, before) = (Instant::now(), fleet.committed().await);
+    let began = Instant::now();
+    let before = fleet.committed().await;
     tokio::time::sleep(calm).await;
     let normal = (fleet.committed().await - before) as f64 / began.elapsed().as_secs_f64();
 
-    let (stop, joins) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let joins = Arc::new(AtomicU32::new(0));
     let foreign = {
-        let (fleet, stop, joins) = (Arc::clone(&fleet), Arc::clone(&stop), Arc::clone(&joins));
+        let fleet = Arc::clone(&fleet);
+        let stop = Arc::clone(&stop);
+        let joins = Arc::clone(&joins);
         tokio::task::spawn_blocking(move || storm(&fleet, &stop, &joins))
     };
     let mut parts = Vec::new();
     for _ in 0..PARTS {
-        let (began, before) = (Instant::now(), fleet.committed().await);
+        let began = Instant::now();
+        let before = fleet.committed().await;
         tokio::time::sleep(length / PARTS).await;
         while fleet.committed().await == before && began.elapsed() < MOVES_WITHIN {
             tokio::time::sleep(EVERY).await;
@@ -71,7 +77,8 @@ async fn a_foreign_member_joins_and_leaves_all_the_time() {
     stop.store(true, SeqCst);
     foreign.await.unwrap();
     fleet.moves_by_all(&processes).await;
-    let (events, healed) = (load.end().await, Instant::now());
+    let events = load.end().await;
+    let healed = Instant::now();
     fleet.holds(&events, PATIENCE).await;
     let joins = joins.load(SeqCst);
     println!(

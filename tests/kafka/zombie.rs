@@ -27,14 +27,16 @@ async fn a_process_that_slept_through_its_session_writes_nothing_of_what_others_
     let Some(kafka) = Kafka::shared().await else { return };
     let fleet = Arc::new(Fleet::new(&kafka.topics, kafka.bootstrap(), 6).await);
     let processes = [fleet.setup().start().await, fleet.setup().start().await];
-    let (mut events, rounds) = (Vec::new(), if soak() { 5 } else { 2 });
+    let mut events = Vec::new();
+    let rounds = if soak() { 5 } else { 2 };
     for round in 0..rounds {
         let mut generator = Generator::new("kafka zombie");
         generator.keys = 5_000;
         let later = generator.events(2_000);
         let load = Load::start(&fleet, generator, 10_000 - events.len() as i64);
         fleet.moves_by_all(&processes).await;
-        let (sleeper, owner) = (&processes[round % 2], &processes[(round + 1) % 2]);
+        let sleeper = &processes[round % 2];
+        let owner = &processes[(round + 1) % 2];
         sleeper.freeze();
         until("the other to own everything", PATIENCE, || async {
             fleet.leases().await.values().all(|lease| lease.pid == owner.pid()).then_some(())

@@ -112,7 +112,8 @@ async fn a_shard_that_is_refused_holds_up_no_other() {
         let puts = numbered(0..50).into_iter().map(|put| Put { hash: Some(hash.clone()), ..put });
         shards.put(&puts.collect::<Vec<_>>()).await;
     }
-    let (slow, fast) = (Partition::new(hashes.keys().next().unwrap()), Partition::new(hashes.keys().last().unwrap()));
+    let slow = Partition::new(hashes.keys().next().unwrap());
+    let fast = Partition::new(hashes.keys().last().unwrap());
     let source = open(faults.address(&shards).await).await;
     for partition in [&slow, &fast] {
         source.start(partition, None, None).await.unwrap();
@@ -178,7 +179,8 @@ async fn what_retention_removed_is_a_gap_where_that_can_be_known() {
     let (records, end) = read(&source, &partition, at("oldest"), 10).await.unwrap();
     let sequences: Vec<String> =
         records.iter().map(|record| record.position.to_string().strip_prefix("at:").unwrap().to_owned()).collect();
-    let (long_ago, lately) = (now_ms() - 25 * HOUR_MS, now_ms() - 23 * HOUR_MS);
+    let long_ago = now_ms() - 25 * HOUR_MS;
+    let lately = now_ms() - 23 * HOUR_MS;
     let after = |number: usize, ms: i64| at(format!("after:{}@{ms}", sequences[number]));
     forget(&faults, sequences[..7].to_vec());
 
@@ -249,7 +251,8 @@ async fn an_iterator_whose_place_retention_has_passed_is_not_used() {
     });
     let want = || [Want { partition: partition.clone(), from: stored.clone(), bytes_max: 1 << 20 }];
     // Also what was under way at that moment is refused: one call is made at a time.
-    let (mut before, mut after) = (0, 0);
+    let mut before = 0;
+    let mut after = 0;
     while before == 0 || after < before + 2 {
         let read = source.fetch(&want(), Duration::from_millis(500)).await;
         assert!(read.iter().flatten().all(|batch| batch.records.is_empty()), "{read:?}");
@@ -309,7 +312,8 @@ async fn the_position_of_a_quiet_shard_is_stored_anew_now_and_then() {
     let source = KinesisSource::open(options).await.unwrap();
     let partition = only(&source);
     let marked = |from: Position| {
-        let (source, partition) = (&source, &partition);
+        let source = &source;
+        let partition = &partition;
         async move {
             until("a newer mark", WITHIN, || async {
                 let want = Want { partition: partition.clone(), from: from.clone(), bytes_max: 1_000 };

@@ -34,7 +34,8 @@ async fn what_is_refused_is_put_again_and_keys_keep_their_order() {
         Fate::Partly((0..records).filter(|_| rng.random_ratio(1, 5)).collect())
     });
     let producer = KinesisProducer::new(faults.address(&shards).await);
-    let (keys, each) = (40, 6);
+    let keys = 40;
+    let each = 6;
     let numbered = (0..keys * each).map(|number| record(&format!("key {}", number % keys), number.to_string()));
     producer.append(numbered.collect()).await.unwrap();
 

@@ -118,7 +118,8 @@ async fn divided(database: &Database, sources: [&KinesisSource; 2]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shards_are_divided_and_merged_under_load_and_nothing_is_lost_doubled_or_out_of_order() {
     let Some(service) = KinesisLocal::shared().await else { return };
-    let (shards, database) = (Shards::new(service, 2).await, database().await);
+    let shards = Shards::new(service, 2).await;
+    let database = database().await;
     const PARTS: u64 = 60;
     const EACH: u64 = 40;
     let producer = KinesisProducer::new(shards.address().await);

@@ -103,7 +103,8 @@ async fn a_pooler_that_is_killed_under_load_loses_and_doubles_nothing() {
         .await;
     let mut generator = Generator::new("pooler killed");
     let events = generator.events(3_000);
-    let (mut there, mut cut) = (0, 0);
+    let mut there = 0;
+    let mut cut = 0;
     for (part, posted) in events.chunks(500).zip((500..).step_by(500)) {
         let ((), at_kill) = tokio::join!(post(&running, part), async {
             there = progress(&database, there).await;

@@ -129,7 +129,8 @@ async fn accounts_are_made_by_the_owner_that_is_named() {
     let database = database().await;
     let owner = database.owner("owners").await;
     database.execute(&format!("ALTER ROLE {owner} CREATEROLE")).await;
-    let (name, role) = (&database.name, format!("{}_writer", database.name));
+    let name = &database.name;
+    let role = format!("{}_writer", database.name);
     let migrate = format!("postgres.migrate_url=postgres://{owner}:owners@127.0.0.1:{}/{name}", database.port());
     let setup = setup(&database, &role, database.port(), "").set(&migrate);
     let file = setup.scratch().join("password");

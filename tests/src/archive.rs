@@ -115,7 +115,8 @@ fn event(line: &Value) -> Event {
         let members = value.as_object()?.iter();
         Some(members.map(|(name, value)| (name.clone(), text(value).expect("text"))).collect())
     };
-    let (kind, dialect) = (named("kind"), named("dialect"));
+    let kind = named("kind");
+    let dialect = named("dialect");
     Event {
         store: named("store"),
         bucket: named("bucket"),

@@ -30,7 +30,8 @@ struct Snapshot {
 /// With the first differences of each table.
 pub async fn compare(database: &Database, model: &Model) {
     let there = Snapshot::read(&mut database.connect().await).await.expect("read the tables");
-    let (tables, expected) = (&there.tables, model.tables());
+    let tables = &there.tables;
+    let expected = model.tables();
     let mut wrong = Vec::new();
     let shown = expected
         .objects
@@ -70,7 +71,8 @@ fn shown(name: &RowName, row: &ObjectRow) -> String {
     let version = Some(&name.3).filter(|version| !version.is_empty());
     let etag = Some(&row.etag).filter(|etag| !etag.is_empty());
     let content_type = row.content_type.as_ref().filter(|_| known);
-    let (metadata, tags) = (row.metadata.as_ref().filter(|_| known), row.tags.as_ref().filter(|_| known));
+    let metadata = row.metadata.as_ref().filter(|_| known);
+    let tags = row.tags.as_ref().filter(|_| known);
     format!("{version:?} {:?} {etag:?} {content_type:?} {metadata:?} {tags:?}", row.size)
 }
 
@@ -121,7 +123,8 @@ impl Snapshot {
         let bare = |counts: BTreeMap<(String, String, String), Count>| {
             counts.into_iter().map(|((store, bucket, _), count)| ((store, bucket), count)).collect()
         };
-        let (buckets, shown_buckets) = (bare(buckets), bare(shown_buckets));
+        let buckets = bare(buckets);
+        let shown_buckets = bare(shown_buckets);
         let tables = Tables { objects, buckets, segments, hours };
         Ok(Snapshot { tables, shown, shown_buckets, shown_hours })
     }
@@ -152,7 +155,8 @@ fn shown_row(row: &PgRow) -> sqlx::Result<((String, String, String), String)> {
     let size: Option<i64> = row.try_get(4)?;
     let etag: Option<String> = row.try_get(5)?;
     let content_type: Option<String> = row.try_get(6)?;
-    let (metadata, tags) = (texts(row.try_get(7)?), texts(row.try_get(8)?));
+    let metadata = texts(row.try_get(7)?);
+    let tags = texts(row.try_get(8)?);
     let text = format!("{version:?} {size:?} {etag:?} {content_type:?} {metadata:?} {tags:?}");
     Ok(((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?), text))
 }

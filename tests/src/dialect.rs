@@ -187,10 +187,13 @@ fn form_encoded(key: &str) -> String {
 
 /// A time as text with so many digits after the second, cut and not rounded.
 pub fn rfc3339(at_ns: u64, digits: usize) -> String {
-    let (seconds, nanoseconds) = (at_ns / 1_000_000_000, at_ns % 1_000_000_000);
-    let (days, in_day) = (seconds / 86_400, seconds % 86_400);
+    let seconds = at_ns / 1_000_000_000;
+    let nanoseconds = at_ns % 1_000_000_000;
+    let days = seconds / 86_400;
+    let in_day = seconds % 86_400;
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let (mut year, mut day) = (1970, days);
+    let mut year = 1970;
+    let mut day = days;
     while day >= if leap(year) { 366 } else { 365 } {
         day -= if leap(year) { 366 } else { 365 };
         year += 1;
@@ -204,7 +207,9 @@ pub fn rfc3339(at_ns: u64, digits: usize) -> String {
         day -= length;
         month += 1;
     }
-    let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
+    let hour = in_day / 3600;
+    let minute = in_day / 60 % 60;
+    let second = in_day % 60;
     let fraction: String =
         format!(".{nanoseconds:09}").chars().take(if digits == 0 { 0 } else { digits + 1 }).collect();
     format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z", day + 1)

@@ -110,7 +110,8 @@ impl Event {
 
     /// Its place in time, as its dialect tells it.
     pub fn order(&self) -> Order {
-        let (seconds, nanoseconds) = (self.at_ns / 1_000_000_000, self.at_ns % 1_000_000_000);
+        let seconds = self.at_ns / 1_000_000_000;
+        let nanoseconds = self.at_ns % 1_000_000_000;
         let time = (seconds << 32) | ((u128::from(nanoseconds) << 32) / 1_000_000_000) as u64;
         match self.dialect {
             Dialect::Minio => Order { time, number: self.at_ns, class: 2 },

@@ -132,7 +132,8 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) {
     let broker = *shared.broker.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(broker) = broker else { return };
     let Ok(broker) = TcpStream::connect(broker).await else { return };
-    let (client, broker) = (client.into_split(), broker.into_split());
+    let client = client.into_split();
+    let broker = broker.into_split();
     let requests = forward(client.0, broker.1, &shared, |open| open.requests, |frame| break_commit(&shared, frame));
     let answers = forward(broker.0, client.1, &shared, |open| open.answers, |frame| mend_answer(&shared, frame));
     // Whichever side leaves, the other one is told by its connection.

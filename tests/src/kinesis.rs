@@ -102,7 +102,8 @@ impl Shards {
         let found = listed.shards.unwrap_or_default().into_iter().find(|listed| listed.shard_id == shard);
         let range = found.and_then(|shard| shard.hash_key_range).expect("a shard with hashes");
         let number = |text: &str| text.parse::<u128>().expect("a hash");
-        let (first, last) = (number(&range.starting_hash_key), number(&range.ending_hash_key));
+        let first = number(&range.starting_hash_key);
+        let last = number(&range.ending_hash_key);
         let middle = (first + (last - first) / 2 + 1).to_string();
         let call = self.client.split_shard().stream_name(&self.name).shard_to_split(shard);
         call.new_starting_hash_key(middle).send().await.expect("divide a shard");
@@ -163,7 +164,9 @@ pub struct User {
 
 /// Records of users as one record.
 pub fn aggregate(users: &[User]) -> Vec<u8> {
-    let (mut keys, mut hashes, mut records) = (Vec::new(), Vec::new(), Vec::new());
+    let mut keys = Vec::new();
+    let mut hashes = Vec::new();
+    let mut records = Vec::new();
     for (number, user) in users.iter().enumerate() {
         field(1, &user.key, &mut keys);
         let mut record = vec![0x08];

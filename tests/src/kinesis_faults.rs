@@ -97,7 +97,8 @@ async fn serve(client: TcpStream, to: SocketAddr, plan: Arc<Mutex<Plan>>) {
         let name = target.as_deref().and_then(|target| target.rsplit('.').next()).unwrap_or_default().to_owned();
         let mut body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let fate = (plan.lock().unwrap_or_else(PoisonError::into_inner))(&name, &body);
-        let (mut refused, mut change) = (Vec::new(), None);
+        let mut refused = Vec::new();
+        let mut change = None;
         match fate {
             Fate::Pass => {}
             Fate::Cut => return,

@@ -160,7 +160,8 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     let mut open = shared.open.subscribe();
     let mut unread: Vec<u8> = Vec::new();
     let mut started = false;
-    let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut up = vec![0; 64 * 1024];
+    let mut down = vec![0; 64 * 1024];
     loop {
         if open.wait_for(|open| *open).await.is_err() {
             return;

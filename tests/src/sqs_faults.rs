@@ -129,7 +129,8 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
-    let (mut body, length) = (body, length.unwrap_or(0));
+    let mut body = body;
+    let length = length.unwrap_or(0);
     while body.len() < length {
         if stream.read_buf(&mut body).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());

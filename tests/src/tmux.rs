@@ -32,7 +32,8 @@ impl Tmux {
         let settings = "set -g status off\nset -g remain-on-exit on\n";
         std::fs::write(directory.path().join("settings"), settings).expect("write settings");
         let tmux = Tmux { directory, columns };
-        let (columns, rows) = (columns.to_string(), rows.to_string());
+        let columns = columns.to_string();
+        let rows = rows.to_string();
         let code = tmux.code().display().to_string();
         let begin = ["new-session", "-d", "-x", &columns, "-y", &rows, "--", "sh", "-c", NOTES_ITS_CODE, &code];
         tmux.run(&[&begin, words].concat());

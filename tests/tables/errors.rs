@@ -47,7 +47,8 @@ async fn all_landed<D: Domain>(run: Run, database: &Database, events: &[D::Event
 
 /// One fault, met again and again, then gone: nothing is quarantined, nothing halts, everything lands.
 async fn waited_out<D: Domain>(sqlstate: &str) {
-    let (database, stream) = (D::database().await, Stream::default());
+    let database = D::database().await;
+    let stream = Stream::default();
     raise::<D>(&database, sqlstate).await;
     let topic = stream.topic("objects", 1);
     let events = numbered::<D>(0..50);
@@ -70,7 +71,8 @@ pub(super) async fn faults_of_the_server_and_of_people_are_waited_out<D: Domain>
 
 pub(super) async fn faults_of_records_are_kept_aside<D: Domain>() {
     for sqlstate in ["22003", "22P02", "23502", "54000"] {
-        let (database, stream) = (D::database().await, Stream::default());
+        let database = D::database().await;
+        let stream = Stream::default();
         raise::<D>(&database, sqlstate).await;
         let topic = stream.topic("objects", 1);
         append::<D>(&topic, &numbered::<D>(0..10)).await;
@@ -85,7 +87,8 @@ pub(super) async fn faults_of_records_are_kept_aside<D: Domain>() {
 
 /// A check without a name is the routing of a partitioned table: a partition that we have not made, no record's fault.
 pub(super) async fn a_missing_partition_is_ours<D: Domain>() {
-    let (database, stream) = (D::database().await, Stream::default());
+    let database = D::database().await;
+    let stream = Stream::default();
     let route = format!(
         "CREATE TABLE routed (key text) PARTITION BY LIST (key);
          CREATE FUNCTION route() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -105,8 +108,10 @@ pub(super) async fn a_missing_partition_is_ours<D: Domain>() {
 }
 
 pub(super) async fn a_renamed_column_pauses_with_an_alarm_and_goes_on_once_it_is_back<D: Domain>() {
-    let (database, stream) = (D::database().await, Stream::default());
-    let (table, column) = (D::TABLE, D::COLUMN);
+    let database = D::database().await;
+    let stream = Stream::default();
+    let table = D::TABLE;
+    let column = D::COLUMN;
     let topic = stream.topic("objects", 1);
     let run = run::<D>(&topic, database.options(), Run::limits(1, 100));
     append::<D>(&topic, &numbered::<D>(0..20)).await;
@@ -120,7 +125,8 @@ pub(super) async fn a_renamed_column_pauses_with_an_alarm_and_goes_on_once_it_is
 }
 
 pub(super) async fn killed_backends_are_replaced<D: Domain>() {
-    let (database, stream) = (D::database().await, Stream::default());
+    let database = D::database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 2);
     let run = run::<D>(&topic, database.options(), Run::limits(2, 20));
     let events = numbered::<D>(0..600);
@@ -134,7 +140,8 @@ pub(super) async fn killed_backends_are_replaced<D: Domain>() {
 }
 
 pub(super) async fn a_table_that_someone_keeps_locked_is_waited_for_without_harm<D: Domain>() {
-    let (database, stream) = (D::database().await, Stream::default());
+    let database = D::database().await;
+    let stream = Stream::default();
     let limit = format!("ALTER DATABASE {} SET lock_timeout = '50ms'", database.name);
     database.execute(&limit).await;
     let topic = stream.topic("objects", 1);
@@ -152,7 +159,8 @@ pub(super) async fn a_table_that_someone_keeps_locked_is_waited_for_without_harm
 
 /// A database that answers nothing for a while is no stall of ours and loses nothing.
 pub(super) async fn a_network_that_swallows_everything_for_a_while<D: Domain>() {
-    let (database, stream) = (D::database().await, Stream::default());
+    let database = D::database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 2);
     let proxy = Proxy::start(&database).await;
     let run = run::<D>(&topic, proxy.options(), Run::limits(2, 20));

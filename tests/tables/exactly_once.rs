@@ -10,7 +10,8 @@ use super::domain::{Domain, append, run};
 
 /// Runs 200 batches through a proxy that cuts as planned, and demands every event once.
 async fn cut_at_commits<D: Domain>(plan: impl Fn(u64) -> Cut + Send + Sync + 'static) {
-    let (database, stream) = (D::database().await, Stream::default());
+    let database = D::database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 2);
     let events = D::random("cuts", 2_000);
     let proxy = Proxy::start(&database).await;
@@ -25,7 +26,8 @@ async fn cut_at_commits<D: Domain>(plan: impl Fn(u64) -> Cut + Send + Sync + 'st
     D::holds(&database, &events).await;
     let stored = database.number("SELECT sum(next_position::bigint) FROM millstream.lease").await;
     assert_eq!(stored, events.len() as i64, "positions");
-    let (transactions, cuts) = (counted.transactions, proxy.cuts());
+    let transactions = counted.transactions;
+    let cuts = proxy.cuts();
     assert!(transactions >= 200, "{transactions} transactions");
     assert!(cuts >= transactions, "{cuts} cuts in {transactions} transactions");
 }
@@ -44,7 +46,8 @@ pub(super) async fn the_connection_breaks_before_every_other_commit<D: Domain>()
 
 pub(super) async fn the_connection_breaks_in_the_middle_of_statements<D: Domain>() {
     let mut generator = Generator::new("bytes");
-    let (database, stream) = (D::database().await, Stream::default());
+    let database = D::database().await;
+    let stream = Stream::default();
     let topic = stream.topic("objects", 2);
     let events = D::random("broken statements", 2_000);
     let proxy = Proxy::start(&database).await;

@@ -52,7 +52,8 @@ pub(super) async fn a_batch_of_nothing_but_refused_records_passes<D: Domain>() {
 /// Connections break and backends are killed while bad records are being narrowed down.
 pub(super) async fn an_outage_in_the_middle_blames_no_record<D: Domain>() {
     let mut generator = Generator::new("outage");
-    let (database, stream) = (D::database().await, Stream::default());
+    let database = D::database().await;
+    let stream = Stream::default();
     refuse::<D>(&database).await;
     let topic = stream.topic("objects", 2);
     let (events, good) = mixed::<D>(3_000, |number| number.is_multiple_of(97));

@@ -13,8 +13,10 @@ use millstream_log::{Log, NewRecord, Options, Topic};
 
 fn main() {
     let argument = |at: usize, default: u64| std::env::args().nth(at).map_or(default, |text| text.parse().unwrap());
-    let (partitions, events, appenders, batch) =
-        (argument(1, 12) as u32, argument(2, 1_000_000), argument(3, 8), argument(4, 100));
+    let partitions = argument(1, 12) as u32;
+    let events = argument(2, 1_000_000);
+    let appenders = argument(3, 8);
+    let batch = argument(4, 100);
     let directory = std::env::args()
         .nth(5)
         .map_or_else(|| std::env::temp_dir().join(format!("millstream-log-{}", std::process::id())), PathBuf::from);
@@ -38,11 +40,13 @@ fn main() {
 
 fn append(topic: &Topic, records: &[Vec<NewRecord>], appends: u64, batch: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let (start, cpu_start) = (Instant::now(), cpu_seconds());
+    let start = Instant::now();
+    let cpu_start = cpu_seconds();
     let tasks: Vec<_> = records
         .iter()
         .map(|records| {
-            let (topic, records) = (topic.clone(), records.clone());
+            let topic = topic.clone();
+            let records = records.clone();
             runtime.handle().spawn(async move {
                 let mut waits = Vec::new();
                 for index in 0..appends as usize {
@@ -56,7 +60,8 @@ fn append(topic: &Topic, records: &[Vec<NewRecord>], appends: u64, batch: usize)
         })
         .collect();
     let mut waits: Vec<_> = tasks.into_iter().flat_map(|task| runtime.block_on(task).unwrap()).collect();
-    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu_start);
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu = cpu_seconds() - cpu_start;
     waits.sort_unstable();
     let millis = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     let events = (waits.len() * batch) as f64;
@@ -73,8 +78,10 @@ fn append(topic: &Topic, records: &[Vec<NewRecord>], appends: u64, batch: usize)
 }
 
 fn read(topic: &Topic) {
-    let (start, cpu_start) = (Instant::now(), cpu_seconds());
-    let (mut count, mut bytes) = (0, 0);
+    let start = Instant::now();
+    let cpu_start = cpu_seconds();
+    let mut count = 0;
+    let mut bytes = 0;
     for partition in 0..topic.partitions() {
         let mut next = 0;
         while next < topic.range(partition).end {
@@ -84,7 +91,8 @@ fn read(topic: &Topic) {
             next = read.next;
         }
     }
-    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu_start);
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu = cpu_seconds() - cpu_start;
     println!(
         "read {:.0} events/s, {:.0} MB/s, CPU {:.2} s per million",
         count as f64 / seconds,
@@ -109,8 +117,12 @@ fn event(appender: u64, index: u64) -> NewRecord {
         value ^ value >> 29
     };
     let key = format!("customer-{:03}/2026/11/23/{:016x}.jpg", noise(1) % 200, noise(2));
-    let (size, second, milli) = (noise(3) % 5_000_000, index % 60, noise(4) % 1000);
-    let (etag, request, sequencer) = (format!("{:016x}{:016x}", noise(5), noise(6)), noise(7), noise(8) >> 12);
+    let size = noise(3) % 5_000_000;
+    let second = index % 60;
+    let milli = noise(4) % 1000;
+    let etag = format!("{:016x}{:016x}", noise(5), noise(6));
+    let request = noise(7);
+    let sequencer = noise(8) >> 12;
     let payload = format!(
         r#"{{"EventName":"s3:ObjectCreated:Put","Key":"uploads/{key}","Records":[{{"eventVersion":"2.0","eventSource":"minio:s3","awsRegion":"","eventTime":"2026-11-23T10:15:{second:02}.{milli:03}Z","eventName":"s3:ObjectCreated:Put","userIdentity":{{"principalId":"minioadmin"}},"requestParameters":{{"principalId":"minioadmin","region":"","sourceIPAddress":"10.0.3.{ip}"}},"responseElements":{{"content-length":"0","x-amz-id-2":"dd9025bab4ad464b049177c95eb6ebf374d3b3fd1af9251148b658df7ac2e3e8","x-amz-request-id":"{request:016X}","x-minio-deployment-id":"7a3f6b06-1b87-4d07-9a4c-5a7f3f1f4f7e","x-minio-origin-endpoint":"http://10.0.3.7:9000"}},"s3":{{"s3SchemaVersion":"1.0","configurationId":"Config","bucket":{{"name":"uploads","ownerIdentity":{{"principalId":"minioadmin"}},"arn":"arn:aws:s3:::uploads"}},"object":{{"key":"{key}","size":{size},"eTag":"{etag}","contentType":"image/jpeg","userMetadata":{{"content-type":"image/jpeg"}},"sequencer":"{sequencer:016X}"}}}},"source":{{"host":"10.0.3.{ip}","port":"","userAgent":"MinIO (linux; amd64) minio-go/v7.0.80"}}}}]}}"#,
         ip = noise(9) % 250,

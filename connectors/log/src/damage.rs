@@ -43,7 +43,9 @@ pub struct Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, byte, bytes, reason, from, to, .. } = self;
-        let (file, last, count) = (file.display(), to.saturating_sub(1), to.saturating_sub(*from));
+        let file = file.display();
+        let last = to.saturating_sub(1);
+        let count = to.saturating_sub(*from);
         if *reason == lost::REASON {
             // How many retention had left is not known.
             return write!(
@@ -67,7 +69,8 @@ impl fmt::Display for Damage {
 impl Partition {
     /// The damage that is known so far, oldest first.
     pub(crate) fn damages(&self) -> Vec<Damage> {
-        let (start, loss) = (self.range().start, self.loss());
+        let start = self.range().start;
+        let loss = self.loss();
         let mut damages = lock(&self.damages);
         damages.retain(|damage| damage.to > start);
         loss.into_iter().chain(damages.iter().cloned()).collect()
@@ -157,7 +160,8 @@ impl Partition {
             let (position, to) = next.unwrap_or((segment.length, end));
             let is_missing = is_short && next.is_none();
             let bytes = position.saturating_sub(byte);
-            let (file_path, partition) = (path.to_owned(), self.place.partition);
+            let file_path = path.to_owned();
+            let partition = self.place.partition;
             found.push(Damage { partition, file: file_path, byte, bytes, reason, from: offset, to, is_missing });
             match next {
                 Some(next) => from = next,
@@ -168,7 +172,8 @@ impl Partition {
 
     /// A segment that is not there.
     fn missing(&self, path: &Path, (from, to): Pair) -> Damage {
-        let (partition, file) = (self.place.partition, path.to_owned());
+        let partition = self.place.partition;
+        let file = path.to_owned();
         Damage { partition, file, byte: 0, bytes: 0, reason: "the file is missing", from, to, is_missing: true }
     }
 

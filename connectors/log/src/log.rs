@@ -137,7 +137,8 @@ impl Log {
             }
         };
         if shared.partitions() != partitions {
-            let (existing, topic) = (shared.partitions(), name.to_owned());
+            let existing = shared.partitions();
+            let topic = name.to_owned();
             return Err(Error::Partitions { topic, existing, requested: partitions });
         }
         Ok(Topic::new(shared, Arc::clone(&self.0)))

@@ -95,7 +95,9 @@ impl Partition {
 
     /// That loss as damage.
     pub(crate) fn loss(&self) -> Option<Damage> {
-        let (partition, file, to) = (self.place.partition, self.directory.clone(), self.lost_before()?);
+        let partition = self.place.partition;
+        let file = self.directory.clone();
+        let to = self.lost_before()?;
         Some(Damage { partition, file, byte: 0, bytes: 0, reason: REASON, from: 0, to, is_missing: true })
     }
 

@@ -39,7 +39,8 @@ impl Mark {
     /// The mark in the first bytes, as many as were read; `None` if it cannot be believed.
     pub(crate) fn parse(bytes: &[u8; MARK_BYTES], read: usize, place: Place) -> Option<Self> {
         let eight = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        let (segment, length) = (eight(16), eight(24));
+        let segment = eight(16);
+        let length = eight(24);
         let of_this = Self { segment, length, end: Some(eight(32)) };
         let of_earlier = Self { segment, length, end: None };
         let believed = [(of_this, MARK_BYTES), (of_earlier, EARLIER_BYTES)]

@@ -63,7 +63,8 @@ impl Meta {
 
     /// Reads what a topic is. Where only one of the two files tells it, the other is written again.
     pub(crate) fn open(system: &dyn System, topic: &Path) -> Result<Self, Error> {
-        let (path, copy_path) = (topic.join(FILE_NAME), topic.join(COPY_NAME));
+        let path = topic.join(FILE_NAME);
+        let copy_path = topic.join(COPY_NAME);
         let (meta, wrong) = match (Self::read(system, &path), Self::read(system, &copy_path)) {
             (Ok(meta), Ok(copy)) if meta == copy => return Ok(meta),
             (Ok(meta), Ok(_)) => {
@@ -157,7 +158,8 @@ fn tell(stop: &Stop) {
 fn failing(bytes: &[u8]) -> (u64, &'static str) {
     let rest = |at: usize| bytes.get(at..).unwrap_or_default();
     let begin = format!("{VERSION}\nid ");
-    let (mut at, mut line_at) = (0, 0);
+    let mut at = 0;
+    let mut line_at = 0;
     for words in [begin.as_str(), "\ntag ", "\npartitions ", "\ncheck "] {
         line_at = at + 1;
         let same = rest(at).iter().zip(words.as_bytes()).take_while(|(is, wanted)| is == wanted).count();

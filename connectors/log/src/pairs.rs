@@ -49,7 +49,8 @@ pub(crate) fn replace(
     kind: Kind,
     pairs: &[Pair],
 ) -> Result<(), Fault> {
-    let (building, path) = (directory.join(kind.building_name), directory.join(kind.file_name));
+    let building = directory.join(kind.building_name);
+    let path = directory.join(kind.file_name);
     let file = create_anew(system, &building)?;
     let bytes: Vec<u8> = pairs.iter().flat_map(|pair| entry(*pair, place, kind)).collect();
     file.write_all_at(&bytes, 0).during("write", &building)?;

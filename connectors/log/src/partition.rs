@@ -59,7 +59,9 @@ pub(crate) struct Partition {
 impl Partition {
     /// Opens what is on disk: lists the segments and checks the last one. Begins anew where none is left.
     pub(crate) fn open(settings: Settings, options: &Options, progress: watch::Sender<u64>) -> Result<Self, Error> {
-        let (system, directory, place) = (Arc::clone(&settings.system), settings.directory.clone(), settings.place);
+        let system = Arc::clone(&settings.system);
+        let directory = settings.directory.clone();
+        let place = settings.place;
         let group_bytes_max = settings.frame_bytes_max.saturating_mul(GROUP_FRAMES_MAX);
         lost::make_directory(system.as_ref(), &directory)?;
         let mut openings = Openings::read(system.as_ref(), &directory, place)?;
@@ -85,7 +87,8 @@ impl Partition {
             let (floor_ms, _) = last_timestamp(system.as_ref(), &directory, place, *previous, base)?;
             writer.not_before(floor_ms.unwrap_or(i64::MIN));
         }
-        let (length, timestamp_last_ms) = (recovered.length, recovered.timestamp_last_ms);
+        let length = recovered.length;
+        let timestamp_last_ms = recovered.timestamp_last_ms;
         segments.push_back(Segment { base, length, timestamp_last_ms });
         openings.ends_at(recovered.end);
         let partition = Self {
@@ -212,7 +215,8 @@ impl Partition {
             None => (now, true),
         };
         if is_due {
-            let (cause, for_s) = (fault.source.to_string(), now.duration_since(since).as_secs());
+            let cause = fault.source.to_string();
+            let for_s = now.duration_since(since).as_secs();
             tracing::error!(error = %fault, cause, for_s, "partition stopped, appends to it fail");
             *failing = Some((since, now));
         }

@@ -60,7 +60,8 @@ impl Partition {
             return nothing(after);
         }
         let Some(mut found) = found else { return nothing(from) };
-        let (segment, end) = (found.segment, found.segment_end);
+        let segment = found.segment;
+        let end = found.segment_end;
         let missed = |stop| match stop {
             Stop::Fault(fault) => Missed::Error(fault.into()),
             Stop::Corrupt(damage) => Missed::Damage { segment, end, damage },
@@ -100,7 +101,8 @@ impl Partition {
 
     /// Begins behind damage that is known and lies before the wanted offset.
     fn pass_damage(&self, found: &mut Found, from: u64) {
-        let (segment, after) = (found.segment.base, found.cursor.offset);
+        let segment = found.segment.base;
+        let after = found.cursor.offset;
         let damages = lock(&self.damages);
         let passed = damages.iter().rfind(|damage| damage.to > after && damage.to <= from && damage.from >= segment);
         if let Some(damage) = passed {
@@ -135,7 +137,8 @@ impl Partition {
     /// The hole that an offset is in, or where to look for it; neither at the end.
     fn find(&self, from: u64) -> Result<(Option<Pair>, Option<Found>), ReadError> {
         let mut index = lock(&self.index);
-        let (start, end) = (index.start(), index.end());
+        let start = index.start();
+        let end = index.end();
         if from < start || from > end {
             return Err(ReadError::OutOfRange { from, start, end });
         }

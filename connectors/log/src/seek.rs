@@ -19,7 +19,8 @@ impl Partition {
         };
         let next_base = |at: usize| segments.get(at + 1).map_or(end, |next| next.base);
         // The wanted record is in the last segment that begins before the time, or at the start of the next one.
-        let (mut low, mut high) = (0, segments.len());
+        let mut low = 0;
+        let mut high = segments.len();
         while low < high {
             let middle = low.midpoint(high);
             let Some(segment) = segments.get(middle) else { break };

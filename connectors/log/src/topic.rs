@@ -221,7 +221,8 @@ impl Topic {
     }
 
     fn targets(&self, records: &[NewRecord]) -> Result<Vec<u32>, AppendError> {
-        let (partitions, bytes_max) = (self.partitions(), self.shared.record_bytes_max);
+        let partitions = self.partitions();
+        let bytes_max = self.shared.record_bytes_max;
         let target = |(index, record): (usize, &NewRecord)| {
             let bytes = record.bytes();
             if bytes > bytes_max {
@@ -243,7 +244,8 @@ impl Topic {
         let mut order: Vec<(u32, &NewRecord)> = targets.iter().copied().zip(records).collect();
         // Stable: records of a partition keep their order.
         order.sort_by_key(|(partition, _)| *partition);
-        let (mut parts, mut encoded) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
+        let mut encoded = Vec::new();
         for same in order.chunk_by(|(one, _), (other, _)| one == other) {
             let mut rest = same;
             while let Some((partition, first)) = rest.first() {
@@ -323,7 +325,8 @@ impl Shared {
 
 /// Creates a topic on disk: built under another name, synced from the leaves up, renamed into place.
 pub(crate) fn create(system: &dyn System, topics: &Path, name: &str, partitions: u32) -> Result<(), Error> {
-    let (building, path) = (topics.join(format!("~{name}")), topics.join(name));
+    let building = topics.join(format!("~{name}"));
+    let path = topics.join(name);
     if system.list(topics).during("list", topics)?.iter().any(|entry| *entry == format!("~{name}")) {
         system.remove_dir(&building).during("remove", &building)?;
     }

@@ -203,7 +203,8 @@ impl Writer {
     /// Writes the group in frames of bounded size after the durable length.
     fn write(&mut self, group: &[Chunk], timestamp_ms: i64) -> Result<(Vec<u64>, u64, u64), Fault> {
         let mut offsets = Vec::with_capacity(group.len());
-        let (mut position, mut end) = (self.length, self.end);
+        let mut position = self.length;
+        let mut end = self.end;
         let mut rest = group;
         while let Some(first) = rest.first() {
             let mut bytes = first.raw.len();

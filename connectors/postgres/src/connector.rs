@@ -156,7 +156,9 @@ impl Connector {
 
     /// What a refusal is about, in the words of the configuration.
     fn why(&self, options: &PgConnectOptions, error: &sqlx::Error) -> String {
-        let (host, port, user) = (options.get_host(), options.get_port(), options.get_username());
+        let host = options.get_host();
+        let port = options.get_port();
+        let user = options.get_username();
         let server = match options.get_socket() {
             Some(socket) => format!("{}, port {port}", socket.display()),
             None => format!("{host}:{port}"),

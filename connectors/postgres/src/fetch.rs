@@ -93,7 +93,8 @@ pub async fn fetch(home: &Path, base: &str) -> Result<PathBuf, Error> {
     let into = home.join("postgres").join(format!("new-{VERSION}"));
     // A second of work for a core, which no other task of this thread should wait for.
     let work = {
-        let (dir, into) = (dir.clone(), into.clone());
+        let dir = dir.clone();
+        let into = into.clone();
         tokio::task::spawn_blocking(move || {
             if hex(&Sha256::digest(&jar)) != sha256 {
                 return Err(Error::Other { url });

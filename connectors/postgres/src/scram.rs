@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn each_has_a_salt_of_its_own_and_no_password_in_it() {
-        let (one, other) = (verifier("pencil").unwrap(), verifier("pencil").unwrap());
+        let one = verifier("pencil").unwrap();
+        let other = verifier("pencil").unwrap();
         assert_ne!(one, other);
         assert!(!one.contains("pencil") && one.starts_with("SCRAM-SHA-256$4096:"), "{one}");
     }

@@ -54,7 +54,8 @@ fn left_in(home: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_not_the_archive_is_refused_and_leaves_nothing() {
-    let (mirror, home) = (tempfile::tempdir().unwrap(), home());
+    let mirror = tempfile::tempdir().unwrap();
+    let home = home();
     let (base, _) = serve(mirror.path().to_owned());
     let error = fetch::fetch(home.path(), &base).await.unwrap_err();
     assert!(error.to_string().starts_with(&format!("cannot fetch {base}/io/zonky")), "{error}");

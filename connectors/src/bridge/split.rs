@@ -22,7 +22,9 @@ impl Splitter {
 
     /// One record for each event of a body, keyed by its entity; the body itself, too, if a part of it is refused.
     pub(super) fn records(&self, body: Bytes) -> Vec<NewRecord> {
-        let (mut records, mut is_refused, mut is_whole) = (Vec::new(), false, true);
+        let mut records = Vec::new();
+        let mut is_refused = false;
+        let mut is_whole = true;
         split(&body, "application/json", &self.limits, &mut |piece| match piece {
             Piece::Record { payload, entity, .. } => {
                 let mut key = Vec::with_capacity(entity.bucket.len() + 1 + entity.key.len());
@@ -74,7 +76,8 @@ mod tests {
 
     #[test]
     fn each_event_is_a_record_keyed_by_its_object() {
-        let (first, second) = (event("in/with+space"), event("in/plus%2B"));
+        let first = event("in/with+space");
+        let second = event("in/plus%2B");
         let body = format!(r#"{{"Records":[{first},{second}]}}"#);
         assert_eq!(split(&body), [("b/in/with space".to_owned(), first), ("b/in/plus+".to_owned(), second)]);
     }

@@ -68,7 +68,8 @@ impl KafkaSource {
         let incarnation = inquirer.incarnation()?;
         let shared = Arc::new(Shared::new(&options.topic, topic_id));
         let heartbeat = options.heartbeat();
-        let (inner, inquirer) = (Arc::clone(&shared), Arc::new(inquirer));
+        let inner = Arc::clone(&shared);
+        let inquirer = Arc::new(inquirer);
         let asks = Arc::clone(&inquirer);
         let thread = std::thread::Builder::new()
             .name("kafka".to_owned())
@@ -121,7 +122,8 @@ impl Source for KafkaSource {
 
     /// A member that was replaced hears of it with its next heartbeat; two of them are waited for.
     async fn confirm(&self) -> Result<(), SourceError> {
-        let (began, rounds) = (Instant::now(), self.shared.rounds.load(Relaxed));
+        let began = Instant::now();
+        let rounds = self.shared.rounds.load(Relaxed);
         let heard =
             || began.elapsed() >= 2 * self.heartbeat && self.shared.rounds.load(Relaxed) >= rounds.wrapping_add(2);
         while !heard() || self.shared.is_dividing() {
@@ -242,7 +244,8 @@ impl KafkaSource {
             let Position::Offset(from) = want.from else { continue };
             match buffers.take(number(&want.partition)?, from, want.bytes_max) {
                 Taken::Records(records, next) => {
-                    let (partition, next) = (want.partition.clone(), Position::Offset(next));
+                    let partition = want.partition.clone();
+                    let next = Position::Offset(next);
                     batches.push(RecordBatch { partition, records, next });
                 }
                 Taken::Gap(start, end, reason) => return Err(lost(&want.partition, from, start, end, reason)),
@@ -282,7 +285,8 @@ fn gap_between(offset: u64, start: u64, end: u64) -> Option<&'static str> {
 
 /// The same with what the brokers say, for the buffers.
 fn gap(offset: u64, start: i64, end: i64) -> Option<(u64, u64, &'static str)> {
-    let (start, end) = (u64::try_from(start).unwrap_or(0), u64::try_from(end).unwrap_or(0));
+    let start = u64::try_from(start).unwrap_or(0);
+    let end = u64::try_from(end).unwrap_or(0);
     gap_between(offset, start, end).map(|reason| (start, end, reason))
 }
 

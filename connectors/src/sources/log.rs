@@ -62,7 +62,9 @@ impl LogSource {
 
 /// As many records as may be given, and where to go on behind them.
 fn keep(read: Read, bytes_max: usize) -> (Vec<Record>, u64) {
-    let (mut records, mut bytes, mut next) = (Vec::with_capacity(read.records.len()), 0, read.next);
+    let mut records = Vec::with_capacity(read.records.len());
+    let mut bytes = 0;
+    let mut next = read.next;
     for record in read.records {
         let offset = record.offset;
         let record = Record {
@@ -220,7 +222,8 @@ impl Source for LogSource {
                 |(number, want)| matches!(want.from, Position::Offset(from) if self.topic.range(*number).end != from),
             );
             if ready {
-                let (topic, numbered) = (self.topic.clone(), Arc::clone(&numbered));
+                let topic = self.topic.clone();
+                let numbered = Arc::clone(&numbered);
                 let read = tokio::task::spawn_blocking(move || Self::read(&topic, &numbered)).await;
                 return read.map_err(|error| SourceError::Broken(Box::new(error)))?;
             }

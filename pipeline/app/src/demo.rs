@@ -160,7 +160,8 @@ async fn live(
     shared: &Arc<Shared>,
     signals: &mut Signals,
 ) -> anyhow::Result<model::Model> {
-    let (stop, gone) = (CancellationToken::new(), CancellationToken::new());
+    let stop = CancellationToken::new();
+    let gone = CancellationToken::new();
     let (wishes, wished) = mpsc::channel(8);
     let emitting = emitter::emit(args.clone(), files, Arc::clone(shared), wished, stop.clone());
     let mut emitting = task::spawn("emitter", emitting);

@@ -169,7 +169,8 @@ pub async fn serve(node: Arc<Node>, door: Door) -> anyhow::Result<Server> {
     let Door { socket, tokens } = door;
     let listener = socket.listen(BACKLOG).map_err(|error| not_listening(http.listen, error))?;
     let address = listener.local_addr().context("read the address that was given")?;
-    let (draining, closing) = (node.draining.clone(), node.closing.clone());
+    let draining = node.draining.clone();
+    let closing = node.closing.clone();
     let body_bytes = ingest::memory_bytes_max(http.body_bytes_max).clamp(1, Semaphore::MAX_PERMITS);
     let app = Arc::new(App {
         tokens,
@@ -185,14 +186,17 @@ pub async fn serve(node: Arc<Node>, door: Door) -> anyhow::Result<Server> {
         node,
     });
 
-    let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let stop = CancellationToken::new();
+    let abort = CancellationToken::new();
+    let tasks = TaskTracker::new();
     let looking = look::keep_looking(Arc::clone(&app), stop.clone());
     drop(task::spawn("http look", tasks.track_future(looking)));
     if app.tokens.is_some() {
         let reading = access::keep_reading(Arc::clone(&app), stop.clone());
         drop(task::spawn("http tokens", tasks.track_future(reading)));
     }
-    let (places, patience) = (Arc::clone(&app.places), Patience::of(&app.node.config.http));
+    let places = Arc::clone(&app.places);
+    let patience = Patience::of(&app.node.config.http);
     let ends = Ends { stop: stop.clone(), abort: abort.clone() };
     let accepting = connection::accept(listener, router(app), places, patience, ends, tasks.clone());
     drop(task::spawn("http accept", tasks.track_future(accepting)));

@@ -121,7 +121,6 @@ impl Node {
         drop(task::spawn("keep quarantine", keeper.run()));
 
         let cluster = cluster.map(|cluster| Arc::new(tokio::sync::Mutex::new(Some(cluster))));
-        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let node = Node {
             config,
             stream,
@@ -136,8 +135,8 @@ impl Node {
             psql_line,
             resumed,
             stop,
-            draining,
-            closing,
+            draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
             reloads: watch::Sender::new(0),
             tasks: Mutex::new(tasks),
             recording: Mutex::new(recording),
@@ -183,7 +182,9 @@ impl Node {
         if !connector.reads_files() {
             return;
         }
-        let (stop, pool, mut reloads) = (self.stop.clone(), self.pool.clone(), self.reloads.subscribe());
+        let stop = self.stop.clone();
+        let pool = self.pool.clone();
+        let mut reloads = self.reloads.subscribe();
         // Ends with the process; its result says nothing that was not logged.
         drop(task::spawn("keep secrets", async move {
             loop {
@@ -287,8 +288,11 @@ fn start_pipeline(
 ) -> (Running, JoinHandle<Summary>) {
     let Opened { source, append, topic } = opened;
     let parts = parts(config, pipeline, Arc::clone(&source), gate, connector);
-    let (progress, flood) = (Arc::clone(&parts.progress), parts.limits.flood.clone());
-    let (tables, stop, waiting) = (tables.clone(), stop.clone(), Arc::clone(&progress));
+    let progress = Arc::clone(&parts.progress);
+    let flood = parts.limits.flood.clone();
+    let tables = tables.clone();
+    let stop = stop.clone();
+    let waiting = Arc::clone(&progress);
     let task = task::spawn("pipeline", async move {
         if tables::ready(tables, &waiting, &stop).await {
             return run(parts, stop).await;

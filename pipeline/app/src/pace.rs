@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn pipelines_of_one_database_share_what_they_may() {
-        let (mut one, mut other) = (Pipeline::objects(), Pipeline::objects());
+        let mut one = Pipeline::objects();
+        let mut other = Pipeline::objects();
         (one.concurrency.max, other.concurrency.max, other.concurrency.min) = (4, 3, 2);
         other.freshness = Duration::from_millis(100);
         (one.rows_per_second_max, other.freeze) = (1_000, true);

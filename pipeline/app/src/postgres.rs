@@ -27,6 +27,7 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<(Option<Cluster>, Co
         tracing::warn!(setting, "postgres.settings switches off what keeps the tables whole when the power fails");
     }
     let cluster = Cluster::open(&options).await.context("start the private PostgreSQL")?;
-    let (connect, line) = (cluster.options(), cluster.psql_line());
+    let connect = cluster.options();
+    let line = cluster.psql_line();
     Ok((Some(cluster), connect.into(), line))
 }

@@ -191,11 +191,13 @@ impl Keeper {
         let redrive = metadata::redrive(self.limits.clone(), self.segments_max, self.set_local.clone(), false);
         let mut rewrite = Rewrite::new(pipeline, store, redrive);
         let mut sum = Redriven::default();
-        let (mut rows, mut stays) = (0, 0);
+        let mut rows = 0;
+        let mut stays = 0;
         while !self.stop.is_cancelled() {
             let began = Instant::now();
             let Some(done) = rewrite.step(connection).await? else {
-                let (written, filtered) = (sum.outcome.written, sum.outcome.filtered.values().sum::<u64>());
+                let written = sum.outcome.written;
+                let filtered = sum.outcome.filtered.values().sum::<u64>();
                 tracing::info!(
                     pipeline,
                     store,

@@ -75,7 +75,8 @@ impl Stream {
         match self {
             Stream::Log(log) => {
                 let topic = log.topic(pipeline.topic(), config.stream.partitions).with_context(opening)?;
-                let (source, append) = (Arc::new(LogSource::new(topic.clone())), Arc::new(topic.clone()));
+                let source = Arc::new(LogSource::new(topic.clone()));
+                let append = Arc::new(topic.clone());
                 Ok(Opened { source, append: Some(append), topic: Some(topic) })
             }
             Stream::Kafka => kafka::topic(config, pipeline).await.with_context(opening),

@@ -106,7 +106,8 @@ async fn keep_trying(
 ) {
     let began = Instant::now();
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    let (mut told, mut refuse) = (Instant::now(), Some(refuse));
+    let mut told = Instant::now();
+    let mut refuse = Some(refuse);
     loop {
         let tried = tokio::select! {
             tried = try_once(&config.postgres, &connector) => tried,

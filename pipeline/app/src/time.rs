@@ -9,7 +9,8 @@ pub(crate) fn utc(ms: i64) -> String {
 /// `millstream.to_time` rounds it, so that a time that was shown can be asked for. None when no event told one.
 pub(crate) fn utc_of_order(order_time: i64) -> Option<String> {
     let fixed = order_time.cast_unsigned() ^ (1 << 63);
-    let (seconds, fraction) = (fixed >> 32, fixed & 0xffff_ffff);
+    let seconds = fixed >> 32;
+    let fraction = fixed & 0xffff_ffff;
     // Within the second, so that the hour and the day are those of the seconds.
     let microseconds = ((fraction * 1_000_000 + (1 << 31)) >> 32).min(999_999);
     (seconds != 0).then(|| written(seconds.cast_signed(), format_args!("{microseconds:06}")))
@@ -17,10 +18,12 @@ pub(crate) fn utc_of_order(order_time: i64) -> Option<String> {
 
 /// Seconds since 1970 with the digits of a fraction.
 fn written(seconds: i64, fraction: std::fmt::Arguments<'_>) -> String {
-    let (days, seconds) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let days = seconds.div_euclid(86_400);
+    let seconds = seconds.rem_euclid(86_400);
     // Years begin in March here, so that the leap day is the last of its year ("civil from days", Howard Hinnant).
     let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;

@@ -180,7 +180,8 @@ pub(crate) fn parse(text: &str) -> anyhow::Result<Vec<Entry>> {
 }
 
 fn parse_lines(text: &str) -> (Vec<Entry>, Vec<String>) {
-    let (mut entries, mut mistakes): (Vec<Entry>, Vec<String>) = (Vec::new(), Vec::new());
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut mistakes: Vec<String> = Vec::new();
     for (number, line) in
         text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate().map(|(at, line)| (at + 1, line))
     {

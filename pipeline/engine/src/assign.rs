@@ -85,9 +85,11 @@ impl Shares {
 fn divide(before: &[Vec<Partition>], assigned: &[Partition]) -> Vec<Vec<Partition>> {
     let mut shares: Vec<Vec<Partition>> =
         before.iter().map(|own| own.iter().filter(|own| assigned.contains(own)).cloned().collect()).collect();
-    let (lanes, mut homeless) = (shares.len().max(1), Vec::new());
+    let lanes = shares.len().max(1);
+    let mut homeless = Vec::new();
     // So many lanes may hold one more than the others.
-    let (least, mut larger) = (assigned.len() / lanes, assigned.len() % lanes);
+    let least = assigned.len() / lanes;
+    let mut larger = assigned.len() % lanes;
     for share in &mut shares {
         let keep = if share.len() > least && larger > 0 {
             larger -= 1;

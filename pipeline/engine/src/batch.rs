@@ -117,7 +117,8 @@ impl<C: Columns> Batch<C> {
     /// # Errors
     /// [`Unbalanced`] if the outcome does not account for every event exactly once: the positions must not move.
     pub fn receipt(&self, outcome: Outcome) -> Result<Receipt, Unbalanced> {
-        let (events, accounted) = (self.columns.events() as u64, outcome.total());
+        let events = self.columns.events() as u64;
+        let accounted = outcome.total();
         if events != accounted {
             return Err(Unbalanced { events, accounted });
         }

@@ -257,7 +257,9 @@ mod tests {
 
     #[test]
     fn only_the_flood_at_hand_may_pass() {
-        let (mut flood, limits, now) = (Flood::default(), FloodLimits::default(), Instant::now());
+        let mut flood = Flood::default();
+        let limits = FloodLimits::default();
+        let now = Instant::now();
         flood.let_pass(now);
         assert_eq!(flood.add(&limits, now, &[of("a", 1_001, 1_001)]).len(), 1, "nothing flooded when it was said");
         flood.let_pass(now);
@@ -275,7 +277,9 @@ mod tests {
 
     #[test]
     fn the_share_that_floods_is_named_and_no_other() {
-        let (mut flood, limits, now) = (Flood::default(), FloodLimits::default(), Instant::now());
+        let mut flood = Flood::default();
+        let limits = FloodLimits::default();
+        let now = Instant::now();
         assert_eq!(
             flood.add(&limits, now, &[of("a", 600, 600), of("b", 600, 600)]),
             [],
@@ -292,7 +296,9 @@ mod tests {
 
     #[test]
     fn a_share_alone_in_the_window_is_the_only_one() {
-        let (mut flood, limits, now) = (Flood::default(), FloodLimits::default(), Instant::now());
+        let mut flood = Flood::default();
+        let limits = FloodLimits::default();
+        let now = Instant::now();
         assert!(flood.add(&limits, now, &[of("a", 1_001, 1_001), of("b", 0, 0)])[0].is_only);
         assert!(!flood.add(&limits, now, &[of("b", 1, 0)])[0].is_only);
         let later = now + limits.time + Duration::from_secs(1);

@@ -305,8 +305,10 @@ impl Gate {
     fn log(&self, decided: &[Decision]) {
         for decision in decided {
             let Decision { knob, from, to, reason, .. } = decision;
-            let (knob, is_trial) = (journal::name(knob), *reason == Reason::Trial);
-            let (reason, figures) = (journal::name(reason), journal::figures(decision));
+            let knob = journal::name(knob);
+            let is_trial = *reason == Reason::Trial;
+            let reason = journal::name(reason);
+            let figures = journal::figures(decision);
             if is_trial {
                 tracing::debug!(knob, from, to, reason, figures, "the pace is changed");
             } else {

@@ -45,7 +45,8 @@ fn upper_bound_ms(bucket: usize) -> u64 {
     if bucket < STEPS as usize {
         return bucket as u64;
     }
-    let (exponent, step) = (bucket as u32 / STEPS + 1, bucket as u64 % u64::from(STEPS));
+    let exponent = bucket as u32 / STEPS + 1;
+    let step = bucket as u64 % u64::from(STEPS);
     ((u64::from(STEPS) + step + 1) << (exponent - 2)) - 1
 }
 

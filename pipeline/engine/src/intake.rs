@@ -159,7 +159,8 @@ impl Intake {
         }
         self.part_taken = false;
         let mut taken: Vec<Vec<Record>> = self.queues.iter().map(|_| Vec::new()).collect();
-        let (mut records, mut bytes) = (0, 0);
+        let mut records = 0;
+        let mut bytes = 0;
         let count = self.queues.len();
         'full: while records < records_max && bytes < bytes_max && self.records() > 0 {
             for _ in 0..count {

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn what_is_new_is_told_from_what_was_there() {
-        let (mut named, mut more) = (Named::default(), Named::default());
+        let mut named = Named::default();
+        let mut more = Named::default();
         named.add("a", "x", 2);
         let before = named.clone();
         more.add("a", "x", 3);

@@ -337,7 +337,8 @@ impl Snapshot {
     /// The shares that are put aside, in words with the command that resumes each.
     fn flooding(&self) -> Option<String> {
         let told = self.shares.iter().filter_map(|standing| {
-            let (share, pause) = (&standing.share, standing.pause.as_ref().filter(|pause| !pause.is_resumed)?);
+            let share = &standing.share;
+            let pause = standing.pause.as_ref().filter(|pause| !pause.is_resumed)?;
             Some(format!(
                 "{share} is put aside, {}: `millstream resume {} --store {share}`",
                 pause.reason, self.pipeline

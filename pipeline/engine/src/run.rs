@@ -63,8 +63,11 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
     let shares = Shares::new(sinks.len());
     let lanes = sinks.into_iter().zip(shares.subscribe()).enumerate().map(|(index, (sink, share))| {
         // A partition belongs to one lane at a time, so order within it needs no further care.
-        let (source, decoder) = (Arc::clone(&source), Arc::clone(&decoder));
-        let (bounds, progress, shutdown) = (Arc::clone(&bounds), Arc::clone(&progress), shutdown.clone());
+        let source = Arc::clone(&source);
+        let decoder = Arc::clone(&decoder);
+        let bounds = Arc::clone(&bounds);
+        let progress = Arc::clone(&progress);
+        let shutdown = shutdown.clone();
         // Each line of a lane, and of its sink and source, says whose it is.
         let span = tracing::info_span!("lane", pipeline = progress.pipeline, number = index);
         let kept = async move { keep(index, share, source, decoder, sink, bounds, progress, shutdown).await };

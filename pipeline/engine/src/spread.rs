@@ -61,7 +61,8 @@ impl Spread {
     /// How many lanes have partitions from now on.
     pub(crate) fn look(&self, now: Instant) -> usize {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (full, partly) = (std::mem::take(&mut seen.full), std::mem::take(&mut seen.partly));
+        let full = std::mem::take(&mut seen.full);
+        let partly = std::mem::take(&mut seen.partly);
         match seen.wide {
             Some(_) if full > 0 => seen.wide = Some(now),
             Some(at) if now.saturating_duration_since(at) >= seen.calm => {
@@ -104,7 +105,8 @@ mod tests {
 
     #[tokio::test]
     async fn all_lanes_work_at_a_backlog_and_few_otherwise() {
-        let (spread, mut now) = (Spread::new(8, 1), Instant::now());
+        let spread = Spread::new(8, 1);
+        let mut now = Instant::now();
         assert_eq!(after(&spread, &mut now, LOOK, Some(true)), 2, "one full batch is no backlog");
         assert_eq!(after(&spread, &mut now, CALM * 2, Some(false)), 2);
         assert_eq!(after(&spread, &mut now, LOOK * FULL_LOOKS, Some(true)), 8);
@@ -114,7 +116,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_again_and_again_changes_lanes_ever_more_rarely() {
-        let (spread, mut now) = (Spread::new(4, 1), Instant::now());
+        let spread = Spread::new(4, 1);
+        let mut now = Instant::now();
         let mut changes = 0;
         for _ in 0..100 {
             changes += u32::from(after(&spread, &mut now, LOOK * 4, Some(true)) == 4);

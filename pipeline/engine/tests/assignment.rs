@@ -116,8 +116,10 @@ async fn written(tables: &Tables, count: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn partitions_that_move_are_written_once_by_whoever_has_them() {
-    let (stream, tables) = (Stream::new(4, Numbering::Offsets), Tables::default());
-    let (one, other) = (Process::start(&stream, &tables), Process::start(&stream, &tables));
+    let stream = Stream::new(4, Numbering::Offsets);
+    let tables = Tables::default();
+    let one = Process::start(&stream, &tables);
+    let other = Process::start(&stream, &tables);
     // The last tells both that partition 2 is theirs, as happens for a moment when members disagree.
     let turns: [(&[usize], &[usize]); 6] = [
         (&[0, 1, 2, 3], &[]),
@@ -151,7 +153,8 @@ async fn partitions_that_move_are_written_once_by_whoever_has_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_process_without_partitions_rests_and_stops_cleanly() {
-    let (stream, tables) = (Stream::new(4, Numbering::Offsets), Tables::default());
+    let stream = Stream::new(4, Numbering::Offsets);
+    let tables = Tables::default();
     let process = Process::start(&stream, &tables);
     publish(&stream, 0..8);
     process.reads(&[0, 1, 2, 3]);

@@ -101,7 +101,8 @@ fn partition(number: usize) -> Partition {
 
 #[tokio::test(start_paused = true)]
 async fn a_share_that_floods_beside_others_is_put_aside_and_the_others_go_on() {
-    let (stream, tables) = (Stream::new(2, Numbering::Offsets), Tables::default());
+    let stream = Stream::new(2, Numbering::Offsets);
+    let tables = Tables::default();
     stream.publish(&partition(0), &records("b", "good", 1));
     stream.publish(&partition(1), &records("b", "good", 1));
     stream.publish(&partition(0), &records("a", "bad", 2_000));
@@ -143,7 +144,8 @@ async fn a_share_that_floods_beside_others_is_put_aside_and_the_others_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_share_alone_pauses_the_pipeline_until_another_comes() {
-    let (stream, tables) = (Stream::new(2, Numbering::Offsets), Tables::default());
+    let stream = Stream::new(2, Numbering::Offsets);
+    let tables = Tables::default();
     for number in 0..2 {
         // Far more than memory holds.
         stream.publish(&partition(number), &records("a", "bad", 20_000));
@@ -167,7 +169,8 @@ async fn a_share_alone_pauses_the_pipeline_until_another_comes() {
 /// Another process, which has records of others too, puts aside the only share of this one: this one hears of it.
 #[tokio::test(start_paused = true)]
 async fn a_pause_ends_when_another_process_puts_the_share_aside() {
-    let (stream, tables) = (Stream::new(1, Numbering::Offsets), Tables::default());
+    let stream = Stream::new(1, Numbering::Offsets);
+    let tables = Tables::default();
     stream.publish(&partition(0), &records("a", "bad", 2_000));
     let running = start(&stream, &tables, limits());
     running.until("the pause", |running| matches!(running.verdict(), Verdict::Halted { .. })).await;
@@ -180,7 +183,8 @@ async fn a_pause_ends_when_another_process_puts_the_share_aside() {
 
 #[tokio::test(start_paused = true)]
 async fn the_pipeline_pauses_where_the_quarantine_of_a_share_is_full() {
-    let (stream, tables) = (Stream::new(1, Numbering::Offsets), Tables::default());
+    let stream = Stream::new(1, Numbering::Offsets);
+    let tables = Tables::default();
     stream.publish(&partition(0), &records("b", "good", 1));
     stream.publish(&partition(0), &records("a", "bad", 2_000));
     stream.publish(&partition(0), &records("b", "good", 1));

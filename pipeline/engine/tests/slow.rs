@@ -60,7 +60,8 @@ impl Source for Stream {
                 payload: Bytes::from_static(b"x"),
             };
             let records: Vec<Record> = (from..self.0).map(record).collect();
-            let (partition, next) = (want.partition.clone(), Position::Offset(self.0));
+            let partition = want.partition.clone();
+            let next = Position::Offset(self.0);
             batches.extend((from < self.0).then_some(RecordBatch { partition, records, next }));
         }
         if batches.is_empty() {
@@ -187,7 +188,8 @@ struct Running {
 }
 
 fn start(records: u64, table: Table) -> Running {
-    let (table, progress) = (Arc::new(Mutex::new(table)), Arc::new(Progress::new("test", 1)));
+    let table = Arc::new(Mutex::new(table));
+    let progress = Arc::new(Progress::new("test", 1));
     let limits =
         Limits { batch: BatchLimits { records_max: 2_000, ..BatchLimits::default() }, writers: 1, ..Limits::default() };
     let pipeline = Pipeline {

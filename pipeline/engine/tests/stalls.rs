@@ -108,7 +108,8 @@ impl Sink for Away {
 
 /// Runs until all records are written; returns how often a lane was restarted.
 async fn restarts(hangs: bool, away: u32) -> u64 {
-    let (stream, tables) = (Stream::new(1, Numbering::Offsets), Tables::default());
+    let stream = Stream::new(1, Numbering::Offsets);
+    let tables = Tables::default();
     let partition = Partition::new("0");
     let record = NewRecord { key: Bytes::new(), headers: Vec::new(), payload: Bytes::from_static(b"x") };
     stream.publish(&partition, &vec![record; RECORDS as usize]);

@@ -69,7 +69,8 @@ async fn written_until(stream: &Stream, tables: &Tables, writes: i32) -> u64 {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_with_a_backlog_writes_one_batch_more_and_the_rest_is_read_again() {
-    let (stream, tables) = (Stream::new(1, Numbering::Offsets), Tables::default());
+    let stream = Stream::new(1, Numbering::Offsets);
+    let tables = Tables::default();
     let partition = Partition::new("0");
     let record = NewRecord { key: Bytes::new(), headers: Vec::new(), payload: Bytes::from_static(b"x") };
     stream.publish(&partition, &vec![record; RECORDS as usize]);

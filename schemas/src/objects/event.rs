@@ -238,7 +238,8 @@ mod tests {
     fn the_key_of_a_record_is_that_of_its_object_and_bounded() {
         assert_eq!(key("uploads", "in/a b.jpg"), b"uploads/in/a b.jpg");
         assert_eq!((key("", ""), key("b", ""), key("", "k")), (vec![], b"b/".to_vec(), b"/k".to_vec()));
-        let (long, longer) = ("x".repeat(ENTITY_KEY_BYTES_MAX), "x".repeat(ENTITY_KEY_BYTES_MAX + 1));
+        let long = "x".repeat(ENTITY_KEY_BYTES_MAX);
+        let longer = "x".repeat(ENTITY_KEY_BYTES_MAX + 1);
         assert_eq!(key("b", &long).len(), ENTITY_KEY_BYTES_MAX);
         assert_eq!(key("b", &long), key("b", &longer));
     }

@@ -143,7 +143,8 @@ impl Sequencer {
         let since_1970 = |per_second: u64| clock(self.value / per_second, self.value % per_second, per_second);
         // Ceph writes the two little-endian words of its clock, seconds and nanoseconds, as they lie in memory.
         let words = self.low.swap_bytes();
-        let (nanoseconds, seconds) = (words >> 32, words & 0xffff_ffff);
+        let nanoseconds = words >> 32;
+        let seconds = words & 0xffff_ffff;
         let ceph = if self.digits == 16 && nanoseconds < 1_000_000_000 {
             clock(seconds, nanoseconds, 1_000_000_000)
         } else {

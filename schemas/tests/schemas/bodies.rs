@@ -8,7 +8,8 @@ use crate::support::{created, decode_all, fixture, pieces};
 fn record(piece: &Piece<'_>) -> (usize, String, String, String) {
     match piece {
         Piece::Record { index, payload, entity } => {
-            let (bucket, key) = (entity.bucket.to_string(), entity.key.to_string());
+            let bucket = entity.bucket.to_string();
+            let key = entity.key.to_string();
             (*index, String::from_utf8(payload.to_vec()).unwrap(), bucket, key)
         }
         refused @ Piece::Refused { .. } => panic!("{refused:?}"),
@@ -198,7 +199,8 @@ fn documents_need_no_line_of_their_own() {
 
 #[test]
 fn documents_of_every_kind_stand_beside_each_other() {
-    let (good, several) = (created(r#"{"key":"k"}"#), fixture("aws.json"));
+    let good = created(r#"{"key":"k"}"#);
+    let several = fixture("aws.json");
     let body = format!("{good}{several}[{good},{good}] [] 7 {good}[{good}]");
     for content_type in TYPES {
         let expected = [
@@ -338,7 +340,8 @@ fn a_hostile_body_costs_no_more_than_another() {
 
 #[test]
 fn messages_of_a_batch_are_records_keyed_by_what_they_carry() {
-    let (first, second) = (created(r#"{"key":"first"}"#), fixture("ceph.json"));
+    let first = created(r#"{"key":"first"}"#);
+    let second = fixture("ceph.json");
     let message = |inner: &str| serde_json::json!({ "messageId": "m", "receiptHandle": "r", "body": inner });
     let sns = |inner: &str| serde_json::json!({ "Sns": { "Type": "Notification", "Message": inner } });
     let in_sns = serde_json::json!({ "Type": "Notification", "Message": second }).to_string();

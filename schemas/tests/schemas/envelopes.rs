@@ -75,7 +75,8 @@ fn every_dialect_is_the_same_in_every_envelope() {
 
 #[test]
 fn a_batch_of_messages_gives_the_events_of_each() {
-    let (first, second) = (fixture("aws.json"), fixture("minio.json"));
+    let first = fixture("aws.json");
+    let second = fixture("minio.json");
     let batch = json!({ "Records": [sqs(&first), sqs("hello"), sns_of_lambda(&second), sqs("{\"a\":1}")] }).to_string();
     let mut expected = decode_all(&first);
     let outcomes = decode_all(&batch);

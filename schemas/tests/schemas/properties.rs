@@ -202,7 +202,9 @@ proptest! {
         let extended = rfc3339(local);
         let extended = extended.trim_end_matches('Z');
         let basic = extended.replace(['-', ':'], "");
-        let (sign, hours, rest) = (if minutes < 0 { '-' } else { '+' }, minutes.abs() / 60, minutes.abs() % 60);
+        let sign = if minutes < 0 { '-' } else { '+' };
+        let hours = minutes.abs() / 60;
+        let rest = minutes.abs() % 60;
         let place = |text: &str| Order::place(Some(text), None, i64::MAX).unwrap();
         let expected = place(&rfc3339(seconds).replace('Z', &format!(".{nanoseconds:09}Z")));
         prop_assert_eq!(expected.time >> 32, u64::from(seconds));
@@ -292,7 +294,8 @@ fn place() -> impl Strategy<Value = Order> {
 
 /// Written by walking the calendar day by day, unlike the reader, which computes.
 fn rfc3339(seconds: u32) -> String {
-    let (mut days, second) = (seconds / 86_400, seconds % 86_400);
+    let mut days = seconds / 86_400;
+    let second = seconds % 86_400;
     let leap = |year: u32| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
     while days >= 365 + u32::from(leap(year)) {

@@ -85,7 +85,8 @@ fn codes_and_names_are_the_published_ones() {
 #[test]
 fn keys_of_the_order_keep_it_beyond_2038() {
     let place = |time: &str| Order::place(Some(time), None, 4_000_000_000_000).unwrap();
-    let (before, after) = (place("2037-12-31T23:59:59Z"), place("2038-06-01T00:00:00Z"));
+    let before = place("2037-12-31T23:59:59Z");
+    let after = place("2038-06-01T00:00:00Z");
     assert!(before < after);
     assert!(before.time_key() < 0 && 0 < after.time_key());
     assert!(before.sequencer_key() == i64::MIN, "no sequencer ranks lowest");

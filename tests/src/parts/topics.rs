@@ -172,7 +172,8 @@ impl Topics {
     /// # Panics
     /// If the broker does not say.
     pub async fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
-        let (config, topic) = (self.client(), topic.to_owned());
+        let config = self.client();
+        let topic = topic.to_owned();
         let asked = tokio::task::spawn_blocking(move || {
             let consumer: BaseConsumer = config.create().expect("make a consumer");
             consumer.fetch_watermarks(&topic, partition, WITHIN).expect("ask for the ends of a partition")
@@ -185,7 +186,8 @@ impl Topics {
     /// # Panics
     /// If the broker does not say.
     pub async fn partitions(&self, topic: &str) -> usize {
-        let (config, topic) = (self.client(), topic.to_owned());
+        let config = self.client();
+        let topic = topic.to_owned();
         let asked = tokio::task::spawn_blocking(move || {
             let consumer: BaseConsumer = config.create().expect("make a consumer");
             let metadata = consumer.fetch_metadata(Some(&topic), WITHIN).expect("ask for a topic");
@@ -199,7 +201,8 @@ impl Topics {
     /// # Panics
     /// If the broker does not say.
     pub async fn committed(&self, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
-        let (mut config, topic) = (self.client(), topic.to_owned());
+        let mut config = self.client();
+        let topic = topic.to_owned();
         config.set("group.id", group);
         let asked = tokio::task::spawn_blocking(move || {
             let consumer: BaseConsumer = config.create().expect("make a consumer");

@@ -44,8 +44,11 @@ fn a_group_of_appends_is_synced_before_any_of_them_returns() {
     append(&topic, vec![record(0, "before")]).unwrap();
     for round in 0..10_u8 {
         // The first append is held in its sync until the others wait behind it.
-        let (held, release) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-        let (holds, waits, once) = (Arc::clone(&held), Arc::clone(&release), AtomicBool::new(false));
+        let held = Arc::new(Barrier::new(2));
+        let release = Arc::new(Barrier::new(2));
+        let holds = Arc::clone(&held);
+        let waits = Arc::clone(&release);
+        let once = AtomicBool::new(false);
         system.rule(move |event| {
             if event.is_segment() && matches!(event, Event::Sync(_)) && !once.swap(true, SeqCst) {
                 holds.wait();
@@ -85,7 +88,8 @@ fn readers_do_not_see_what_is_not_synced() {
     let log = system.log(directory.path(), Options::default());
     let topic = log.topic("t", 1).unwrap();
     append(&topic, vec![record(0, "one")]).unwrap();
-    let (seen, at_sync) = (Arc::new(std::sync::Mutex::new(Vec::new())), topic.clone());
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let at_sync = topic.clone();
     let during = Arc::clone(&seen);
     system.rule(move |event| {
         if event.is_segment() && matches!(event, Event::Sync(_)) {

@@ -57,15 +57,20 @@ fn accept(topic: &Topic, partition: u32) -> u64 {
 
 #[test]
 fn at_any_moment_and_in_any_order() {
-    let (mut torn, mut whole) = (0, 0);
+    let mut torn = 0;
+    let mut whole = 0;
     for seed in 0..rounds(40, 600) {
-        let (original, copied) = (directory(), directory());
+        let original = directory();
+        let copied = directory();
         let mut random = Random::new(seed + 1);
         let topic = open(original.path());
-        let (stop, positions) = (AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
+        let stop = AtomicBool::new(false);
+        let positions = std::sync::Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for partition in 0..2 {
-                let (topic, stop, positions) = (&topic, &stop, &positions);
+                let topic = &topic;
+                let stop = &stop;
+                let positions = &positions;
                 scope.spawn(move || {
                     for offset in 0.. {
                         append(topic, vec![record(partition, payload(partition, offset))]).unwrap();

@@ -222,8 +222,8 @@ fn a_frame_inside_a_payload_is_not_taken_for_one() {
     let topic = stored.open().unwrap();
     append(&topic, vec![record(0, payload)]).unwrap();
     drop(topic);
-    let (path, mark) =
-        (segments(stored.directory.path()).pop().unwrap(), stored.directory.path().join("topics/t/0000/mark"));
+    let path = segments(stored.directory.path()).pop().unwrap();
+    let mark = stored.directory.path().join("topics/t/0000/mark");
     let mut content = std::fs::read(&path).unwrap();
     let last = *frames(&content).last().unwrap();
     assert!(content[last..].windows(foreign.len()).any(|window| window == foreign), "the payload is stored as it is");

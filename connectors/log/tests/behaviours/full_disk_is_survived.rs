@@ -14,7 +14,8 @@ const MOUNTED: &str = "MILLSTREAM_LOG_SMALL_DISK";
 #[test]
 fn child() {
     let Some(mounted) = std::env::var_os(MOUNTED) else { return };
-    let (filler, directory) = (Path::new(&mounted).join("filler"), Path::new(&mounted).join("log"));
+    let filler = Path::new(&mounted).join("filler");
+    let directory = Path::new(&mounted).join("log");
     std::fs::write(&filler, vec![0; 300_000]).unwrap();
     let options = Options { segment_bytes: Some(100_000), mend_delay: Some(Duration::ZERO), ..Options::default() };
     let topic = Log::open(&directory, options.clone()).unwrap().topic("t", 2).unwrap();

@@ -24,7 +24,8 @@ fn child() {
     let (Some(directory), Ok(round)) = (std::env::var_os(DIRECTORY), std::env::var(ROUND)) else { return };
     let topic = open(directory.as_ref());
     let writer = |writer: u64| {
-        let (topic, round) = (topic.clone(), round.clone());
+        let topic = topic.clone();
+        let round = round.clone();
         move || {
             let mut random = Random::new(writer);
             for sequence in 0.. {
@@ -67,7 +68,8 @@ fn at_random_moments() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (pid, after) = (rustix::process::Pid::from_child(&child), Duration::from_millis(random.below(300)));
+        let pid = rustix::process::Pid::from_child(&child);
+        let after = Duration::from_millis(random.below(300));
         // Some die while opening, some after a few groups, some after many: the moment is the test.
         let killer = std::thread::spawn(move || {
             std::thread::sleep(after);
@@ -80,7 +82,8 @@ fn at_random_moments() {
                 && name.ends_with('/')
                 && name.split('/').count() == 4
             {
-                let (partition, first): (u32, u64) = (partition.parse().unwrap(), first.parse().unwrap());
+                let partition: u32 = partition.parse().unwrap();
+                let first: u64 = first.parse().unwrap();
                 for index in 0..count.parse().unwrap() {
                     let before = acknowledged.insert((partition, first + index), format!("{name}{index}/"));
                     assert_eq!(before, None, "one offset was acknowledged twice");

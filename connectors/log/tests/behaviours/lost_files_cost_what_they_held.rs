@@ -82,7 +82,8 @@ fn either_copy_of_a_description_is_enough() {
 #[test]
 fn without_either_both_are_named() {
     let (directory, _) = stored();
-    let (path, copy_path) = (of_topic(&directory, "meta"), of_topic(&directory, "meta.copy"));
+    let path = of_topic(&directory, "meta");
+    let copy_path = of_topic(&directory, "meta.copy");
     let mut content = std::fs::read(&path).unwrap();
     content[40] = b'X';
     std::fs::write(&path, &content).unwrap();

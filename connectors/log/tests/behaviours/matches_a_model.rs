@@ -128,7 +128,8 @@ impl World {
     }
 
     fn seek(&self, partition: u32, at: f64) {
-        let (topic, model) = (self.topic(), &self.model[partition as usize]);
+        let topic = self.topic();
+        let model = &self.model[partition as usize];
         let (Some(first), Some(last)) = (model.first(), model.last()) else {
             return assert_eq!(topic.offset_at(partition, 0).unwrap(), 0);
         };

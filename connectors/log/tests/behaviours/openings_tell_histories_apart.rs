@@ -25,7 +25,8 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn positions_after_a_copy_are_not_known_to_it() {
     for reopened in [false, true] {
-        let (original, copied) = (directory(), directory());
+        let original = directory();
+        let copied = directory();
         let topic = open(original.path());
         grow(&topic, 0, 100);
         drop(topic);
@@ -55,7 +56,8 @@ fn positions_after_a_copy_are_not_known_to_it() {
 
 #[test]
 fn a_copy_of_an_opening_under_way_goes_on_as_another() {
-    let (original, copied) = (directory(), directory());
+    let original = directory();
+    let copied = directory();
     let topic = open(original.path());
     grow(&topic, 0, 100);
     copy(original.path(), copied.path());
@@ -75,7 +77,8 @@ fn only_openings_that_write_to_a_partition_are_kept() {
     let directory = directory();
     let topic = open(directory.path());
     grow(&topic, 0, 10);
-    let (first, before) = (topic.opening_before(0, 10), files(directory.path()));
+    let first = topic.opening_before(0, 10);
+    let before = files(directory.path());
     drop(topic);
     for _ in 0..3 {
         let topic = open(directory.path());

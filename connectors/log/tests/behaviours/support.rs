@@ -123,8 +123,10 @@ impl Faulty {
                 continue;
             }
             let empty = Vec::new();
-            let (old, new) = (state.synced.get(&path).unwrap_or(&empty), std::fs::read(&path).unwrap());
-            let (short, long) = (old.len().min(new.len()), old.len().max(new.len()));
+            let old = state.synced.get(&path).unwrap_or(&empty);
+            let new = std::fs::read(&path).unwrap();
+            let short = old.len().min(new.len());
+            let long = old.len().max(new.len());
             let mut left = vec![0; short + random.below((long - short) as u64 + 1) as usize];
             for (index, page) in left.chunks_mut(PAGE).enumerate() {
                 let source = if random.below(2) == 0 { old } else { &new };
@@ -183,7 +185,8 @@ impl System for Faulty {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.happens(Event::Rename(to.to_owned()))?;
-        let (is_file, before) = (from.is_file(), std::fs::read(to).ok());
+        let is_file = from.is_file();
+        let before = std::fs::read(to).ok();
         Os.rename(from, to)?;
         let mut state = self.0.lock().unwrap();
         let moved = |path: PathBuf| path.strip_prefix(from).map(|rest| to.join(rest)).unwrap_or(path);
@@ -310,7 +313,8 @@ pub(crate) fn append(
 /// Reads a partition from its start to its end.
 pub(crate) fn read_all(topic: &Topic, partition: u32) -> Result<Vec<Record>, ReadError> {
     let range = topic.range(partition);
-    let (mut all, mut next) = (Vec::new(), range.start);
+    let mut all = Vec::new();
+    let mut next = range.start;
     while next < range.end {
         let read = topic.read(partition, next, 1 << 16)?;
         assert!(!read.records.is_empty(), "a read before the end gives something");
@@ -328,7 +332,9 @@ pub(crate) type Holes = Vec<(u64, u64)>;
 /// Reads a partition from its start to its end, over what was set aside. Gives the records, and the ranges passed over.
 pub(crate) fn read_over_holes(topic: &Topic, partition: u32) -> Result<(Vec<Record>, Holes), ReadError> {
     let range = topic.range(partition);
-    let (mut all, mut holes, mut next) = (Vec::<Record>::new(), Vec::new(), range.start);
+    let mut all = Vec::<Record>::new();
+    let mut holes = Vec::new();
+    let mut next = range.start;
     while next < range.end {
         let read = topic.read(partition, next, 1 << 16)?;
         let reached = read.records.last().map_or(next, |last| last.offset + 1);

@@ -25,7 +25,8 @@ impl Owner {
     pub(crate) fn of(data: &Path) -> Result<Owner, Error> {
         let me = rustix::process::geteuid().as_raw();
         if let Ok(there) = fs::metadata(data) {
-            let (uid, gid) = (there.uid(), there.gid());
+            let uid = there.uid();
+            let gid = there.gid();
             if me != 0 && me != uid {
                 return Err(Error::ForeignCluster { data: data.to_owned(), owner: uid, me });
             }

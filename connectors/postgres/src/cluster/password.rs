@@ -31,7 +31,8 @@ pub(crate) fn keep(home: &Home, owner: &Owner) -> Result<String, Error> {
     read.doing(|| "read /dev/urandom".to_owned())?;
     let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
 
-    let (path, new) = (home.password(), home.dir().join("password.new"));
+    let path = home.password();
+    let new = home.dir().join("password.new");
     fs::remove_file(&new).ok();
     let write = || {
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;

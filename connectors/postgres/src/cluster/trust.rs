@@ -39,7 +39,9 @@ impl Trust {
             return Ok(());
         }
         let absolute = std::path::absolute(directory).doing(|| format!("find {}", directory.display()))?;
-        let (mut at, mut links, mut rest) = (PathBuf::from("/"), 0, words(&absolute));
+        let mut at = PathBuf::from("/");
+        let mut links = 0;
+        let mut rest = words(&absolute);
         while let Some(word) = rest.pop_front() {
             if word == ".." {
                 at.pop();

@@ -87,7 +87,8 @@ impl Address {
     }
 
     fn parameters(&mut self, url: &Url) -> Result<(), String> {
-        let (mut mode, mut ca) = (None, None);
+        let mut mode = None;
+        let mut ca = None;
         for (name, value) in url.query_pairs() {
             match name.as_ref() {
                 "host" if self.host.is_empty() => self.host = value.into_owned(),

@@ -148,7 +148,8 @@ fn settings_that_exclude_each_other_are_refused() {
 #[test]
 fn secrets_come_from_files_that_are_read_anew() {
     let home = tempfile::tempdir().unwrap();
-    let (url, password) = (home.path().join("url"), home.path().join("password"));
+    let url = home.path().join("url");
+    let password = home.path().join("password");
     let section = section(&format!("url_file = '{}'\npassword_file = '{}'", url.display(), password.display()));
     section.check().unwrap();
     assert!(section.connect_options().unwrap_err().to_string().contains("cannot read"));

@@ -71,7 +71,8 @@ fn a_killed_server_leaves_no_zombie() {
 #[test]
 fn a_killed_server_is_mended_once_under_two_programs() {
     let home = Home::made();
-    let (mut first, mut second) = (home.start(), home.start());
+    let mut first = home.start();
+    let mut second = home.start();
     let before = first.opened();
     assert_eq!(second.opened(), before);
     home.kill_server();

@@ -10,7 +10,8 @@ fn a_home_too_long_for_a_socket_gets_one_in_tmp() {
     let home = Home::fresh();
     let path = home.place.path().join("d".repeat(90)).join("home");
     let home = home.moved(path);
-    let (mut first, mut second) = (home.start(), home.start());
+    let mut first = home.start();
+    let mut second = home.start();
     let server = first.opened();
     assert_eq!(second.opened(), server);
     let line = first.tell("psql");

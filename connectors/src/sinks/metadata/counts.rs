@@ -106,7 +106,8 @@ impl Deltas {
             let next = self.buckets.len();
             self.last = *self.places.entry((store.to_owned(), bucket.to_owned())).or_insert(next);
             if self.last == next {
-                let (store, bucket) = (store.to_owned(), bucket.to_owned());
+                let store = store.to_owned();
+                let bucket = bucket.to_owned();
                 self.buckets.push(BucketDeltas { store, bucket, ..BucketDeltas::default() });
             }
         }
@@ -115,7 +116,8 @@ impl Deltas {
 
     /// Counts the change of one row. A row of a versioned key counts as current only through [`Deltas::current`].
     pub(super) fn row(&mut self, columns: &Columns, row: &Row, old: RowState, new: RowState) {
-        let (store, bucket) = (columns.store(row), columns.text(row.bucket));
+        let store = columns.store(row);
+        let bucket = columns.text(row.bucket);
         let Some(deltas) = self.of(store, bucket) else { return };
         deltas.facts(old, new);
         if columns.bytes(row.version).is_empty() {

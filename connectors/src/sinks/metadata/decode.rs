@@ -46,7 +46,8 @@ impl Decode for Decoder {
             headers.clear();
             headers.extend(record.headers.iter().map(|(name, value)| (&**name, &**value)));
             let store = columns.store_index(named(record).unwrap_or(&self.store));
-            let (mut index, first_refused) = (0u16, columns.settled.refused.len());
+            let mut index = 0u16;
+            let first_refused = columns.settled.refused.len();
             let input = Input { payload: &record.payload, headers: &headers, published_at_ms: record.published_at_ms };
             decode(input, &self.limits, &mut |decoded| {
                 columns.push(number, index, store, decoded);
@@ -72,14 +73,16 @@ impl Columns {
                 self.settled.filter(reason.as_str(), &name);
             }
             Decoded::Refused(refusal) => {
-                let (reason, detail) = (refusal.reason.as_str(), refusal.detail);
+                let reason = refusal.reason.as_str();
+                let detail = refusal.detail;
                 self.settled.refused.push(Refused { record, index: index.into(), events: 1, reason, detail });
             }
         }
     }
 
     fn push_event(&mut self, record: u32, index: u16, store: u16, event: &ObjectEvent<'_>) {
-        let (order_time, order_seq) = (event.order.time_key(), event.order.sequencer_key());
+        let order_time = event.order.time_key();
+        let order_seq = event.order.sequencer_key();
         let description = event.description.as_ref().map(|description| DescriptionRow {
             time: order_time,
             seq: order_seq,

@@ -175,7 +175,8 @@ async fn add(
     differences: &[Difference],
 ) -> Result<(), sqlx::Error> {
     let [mut buckets, mut segments, mut hours] = [(); 3].map(|()| Deltas::default());
-    let (mut segment_names, mut hour_numbers) = (Vec::new(), Vec::new());
+    let mut segment_names = Vec::new();
+    let mut hour_numbers = Vec::new();
     for difference in differences {
         match &difference.counter {
             Counter::Bucket => buckets.push(difference)?,

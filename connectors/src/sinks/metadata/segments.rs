@@ -141,7 +141,8 @@ impl Segments {
         let mut room = HashMap::new();
         for row in rows {
             let get = |at| row.try_get::<String, _>(at).map_err(Fault::ours);
-            let (store, bucket) = (get(0)?, get(1)?);
+            let store = get(0)?;
+            let bucket = get(1)?;
             let segments: i32 = row.try_get(2).map_err(Fault::ours)?;
             if let Some(name) = names.iter().find(|name| name.0 == store && name.1 == bucket) {
                 room.insert((name.0, name.1), self.max.saturating_sub(segments));

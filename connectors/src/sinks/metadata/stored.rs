@@ -65,7 +65,8 @@ impl Change {
         let order = (row.order_time, row.order_seq, row.kind).cmp(&stored.order);
         let order = order.then_with(|| columns.bytes(row.etag).cmp(stored.etag.as_bytes()));
         // Kind 0 brings no facts.
-        let (facts_newer, facts_equal) = (row.kind != 0 && order.is_gt(), row.kind != 0 && order.is_eq());
+        let facts_newer = row.kind != 0 && order.is_gt();
+        let facts_equal = row.kind != 0 && order.is_eq();
         let description = description_order(row.description.as_ref());
         let order = (description.0, description.1).cmp(&(stored.description.0, stored.description.1));
         Change {
@@ -136,12 +137,19 @@ fn read_look(row: &PgRow, places: &[usize], known: &mut [Known]) -> Result<(), s
     };
     list(row, 0)?.into_iter().for_each(|ordinal| set(ordinal, Known::Duplicate));
     list(row, 1)?.into_iter().for_each(|ordinal| set(ordinal, Known::Stale));
-    let (times, seqs, kinds) = (list::<i64>(row, 3)?, list::<i64>(row, 4)?, list::<i16>(row, 5)?);
-    let (mut etags, sizes) = (list::<String>(row, 6)?.into_iter(), list::<Option<i64>>(row, 7)?);
-    let (classes, desc_times) = (list::<i16>(row, 8)?, list::<i64>(row, 9)?);
-    let (desc_seqs, desc_hashes) = (list::<i64>(row, 10)?, list::<i64>(row, 11)?);
-    let (versioned, current) = (list::<bool>(row, 12)?, list::<bool>(row, 13)?);
-    let (mut places, mut writers) = (list::<String>(row, 14)?.into_iter(), list::<String>(row, 15)?.into_iter());
+    let times = list::<i64>(row, 3)?;
+    let seqs = list::<i64>(row, 4)?;
+    let kinds = list::<i16>(row, 5)?;
+    let mut etags = list::<String>(row, 6)?.into_iter();
+    let sizes = list::<Option<i64>>(row, 7)?;
+    let classes = list::<i16>(row, 8)?;
+    let desc_times = list::<i64>(row, 9)?;
+    let desc_seqs = list::<i64>(row, 10)?;
+    let desc_hashes = list::<i64>(row, 11)?;
+    let versioned = list::<bool>(row, 12)?;
+    let current = list::<bool>(row, 13)?;
+    let mut places = list::<String>(row, 14)?.into_iter();
+    let mut writers = list::<String>(row, 15)?.into_iter();
     for (n, ordinal) in list(row, 2)?.into_iter().enumerate() {
         // All columns are aggregated over the same rows.
         let stored = (|| {

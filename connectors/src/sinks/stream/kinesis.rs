@@ -108,7 +108,9 @@ impl Append for KinesisProducer {
 
 /// What goes into the next call, and what has to wait: in either, the first of a key is the first of the append.
 fn choose(pending: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
-    let (mut now, mut later, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let mut now = Vec::new();
+    let mut later = Vec::new();
+    let mut bytes = 0;
     let mut seen: HashSet<Bytes> = HashSet::new();
     for pending in pending {
         let cost = pending.entry.data.len() + pending.entry.key.len();

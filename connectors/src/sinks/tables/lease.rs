@@ -224,9 +224,12 @@ async fn end_holders(connection: &mut Connection, options: &Options, partitions:
             .fetch_all(&mut *connection)
             .await?;
         for row in rows {
-            let (pid, state): (i32, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
-            let (owner, partitions): (String, String) = (row.try_get(2)?, row.try_get(3)?);
-            let (seconds, ended): (i64, bool) = (row.try_get(4)?, row.try_get(5)?);
+            let pid: i32 = row.try_get(0)?;
+            let state: Option<String> = row.try_get(1)?;
+            let owner: String = row.try_get(2)?;
+            let partitions: String = row.try_get(3)?;
+            let seconds: i64 = row.try_get(4)?;
+            let ended: bool = row.try_get(5)?;
             tracing::warn!(
                 pid,
                 state,
@@ -314,7 +317,8 @@ mod tests {
     use super::*;
 
     fn range(partition: &str, from: u64, next: u64) -> Range {
-        let (from, next) = (Position::Offset(from), Position::Offset(next));
+        let from = Position::Offset(from);
+        let next = Position::Offset(next);
         Range { partition: Partition::new(partition), from, next, era: None, records: 0..0 }
     }
 

@@ -45,11 +45,13 @@ pub(super) async fn write<C: Events>(
     let settled = batch.columns().settled();
     let mut kept: Vec<Kept<'_>> = Vec::new();
     for one in &settled.refused {
-        let (record, index) = (one.record as usize, one.index);
+        let record = one.record as usize;
+        let index = one.index;
         kept.push(Kept { record, index, reason: one.reason, detail: &one.detail, sqlstate: None });
     }
     for (record, refusal) in refused {
-        let (detail, sqlstate) = (&*refusal.detail, Some(&*refusal.sqlstate));
+        let detail = &*refusal.detail;
+        let sqlstate = Some(&*refusal.sqlstate);
         kept.push(Kept { record: *record as usize, index: -1, reason: "refused_by_database", detail, sqlstate });
     }
     let refused_here = batch.columns().records().filter(|record| refused.contains_key(record)).count() as u64;

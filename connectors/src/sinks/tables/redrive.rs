@@ -262,7 +262,8 @@ async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[R
         let own = of_record.clone().find(|(_, index, _)| *index == one.index);
         (own.map(|(_, _, id)| *id), of_record.map(|(_, _, id)| *id).next())
     };
-    let (mut kept, mut fresh) = (Vec::new(), Vec::new());
+    let mut kept = Vec::new();
+    let mut fresh = Vec::new();
     for one in refused {
         match row(one) {
             (Some(id), _) => kept.push(stays(id, None, one)),

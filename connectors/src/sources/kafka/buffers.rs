@@ -76,7 +76,8 @@ impl Buffers {
     /// How many bytes may still come of each partition that is read. Where there are `bytes_max` of all of them, each has
     /// its share of as many again, so that none waits for the readers of others.
     pub(super) fn room(&self, bytes_max: usize) -> BTreeMap<i32, usize> {
-        let (left, share) = (bytes_max.saturating_sub(self.bytes), bytes_max / self.partitions.len().max(1));
+        let left = bytes_max.saturating_sub(self.bytes);
+        let share = bytes_max / self.partitions.len().max(1);
         let read = self.partitions.iter().filter(|(_, buffer)| buffer.next.is_some());
         read.map(|(partition, buffer)| (*partition, left.max(share.saturating_sub(buffer.bytes)))).collect()
     }
@@ -221,7 +222,8 @@ impl Buffer {
             (self.begin, self.next, self.seek) = (from, Some(from), true);
             return Taken::Nothing;
         }
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut records = Vec::new();
+        let mut bytes = 0;
         while let Some(cost) = self.records.front().map(Record::cost_bytes) {
             if bytes + cost > bytes_max && !records.is_empty() {
                 break;

@@ -43,7 +43,8 @@ impl Burst {
             bytes.extend_from_slice(part.unwrap_or_default());
             start..bytes.len()
         };
-        let (key, payload) = (copy(message.key()), copy(message.payload()));
+        let key = copy(message.key());
+        let payload = copy(message.payload());
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|header| (header.key.into(), copy(header.value))).collect()
         });

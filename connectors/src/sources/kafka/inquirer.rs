@@ -179,7 +179,9 @@ impl Inquirer {
         // Before it is read: what is not given up to there is no record, but the end of a transaction.
         let (_, end) = self.range(partition)?;
         let place = self.enter(partition, Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX)))?;
-        let (began, mut burst, mut passed) = (Instant::now(), Burst::default(), from);
+        let began = Instant::now();
+        let mut burst = Burst::default();
+        let mut passed = from;
         while burst.bytes() < bytes_max {
             match place.next(wait.saturating_sub(began.elapsed())) {
                 Some(Ok(message)) => burst.add(&message),
@@ -191,7 +193,8 @@ impl Inquirer {
                 Some(Err(error)) => return Err(self.unavailable(&error)),
             }
         }
-        let (mut records, mut next) = (Vec::with_capacity(burst.len()), from);
+        let mut records = Vec::with_capacity(burst.len());
+        let mut next = from;
         for (_, offset, _, record) in burst.into_records() {
             next = offset.saturating_add(1);
             records.push(record);

@@ -97,7 +97,8 @@ impl Queue {
     fn new(consumer: &Arc<BaseConsumer<Reading>>, shared: &Arc<Shared>, partition: i32) -> Option<Self> {
         let mut queue = consumer.split_partition_queue(&shared.topic, partition)?;
         let filled = Arc::new(AtomicBool::new(true));
-        let (fills, shared) = (Arc::clone(&filled), Arc::clone(shared));
+        let fills = Arc::clone(&filled);
+        let shared = Arc::clone(shared);
         // Runs in threads of the client.
         queue.set_nonempty_callback(move || {
             fills.store(true, SeqCst);

@@ -149,7 +149,9 @@ impl<'a> Reader<'a> {
     /// partition without a fetcher, which no seek brings back, but this does.
     fn begin_again(&mut self) {
         let mut buffers = self.shared.buffers();
-        let (mut all, mut reading, mut resting) = (Vec::new(), Vec::new(), Vec::new());
+        let mut all = Vec::new();
+        let mut reading = Vec::new();
+        let mut resting = Vec::new();
         for (partition, next) in buffers.positions() {
             all.push((partition, next));
             if next.is_some() { reading.push((partition, None)) } else { resting.push((partition, None)) }
@@ -205,7 +207,8 @@ impl<'a> Reader<'a> {
 
     /// Asks which topic has our name now. Gives whether that is known.
     pub(super) fn look_at_topic(&mut self) -> bool {
-        let (shared, topic) = (self.shared, &self.options.topic);
+        let shared = self.shared;
+        let topic = &self.options.topic;
         let answer = millstream_kafka::topic_id(self.consumer.client(), topic, TOPIC_ANSWER);
         self.looked = Instant::now();
         let is_missing = matches!(answer, Err(millstream_kafka::Error::NoSuchTopic(_)));

@@ -137,7 +137,8 @@ impl Shard {
         let mut state = self.state();
         let outcome = state.outcome.take_if(|outcome| outcome.from == want.from && outcome.result.is_ok())?;
         let Ok(mut read) = outcome.result else { return None };
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut records = Vec::new();
+        let mut bytes = 0;
         while let Some(record) = read.records.pop_front() {
             bytes += record.cost_bytes();
             if bytes > want.bytes_max && !records.is_empty() {
@@ -172,7 +173,9 @@ impl Shard {
             return;
         }
         state.outcome = None;
-        let (shard, from, bytes_max) = (Arc::clone(self), want.from.clone(), want.bytes_max);
+        let shard = Arc::clone(self);
+        let from = want.from.clone();
+        let bytes_max = want.bytes_max;
         state.reading = Some(task::spawn("read a shard", async move {
             let result = shard.read(&from, bytes_max).await.transpose();
             let mut state = shard.state();
@@ -345,11 +348,14 @@ impl Shard {
 
     /// The records of users in stored ones, from a place on.
     fn records(&self, place: &Place, stored: Vec<Stored>, record_bytes: &mut usize) -> VecDeque<Record> {
-        let (mut records, count) = (VecDeque::new(), stored.len());
+        let mut records = VecDeque::new();
+        let count = stored.len();
         for (at, stored) in stored.into_iter().enumerate() {
             let position = |number| Place::At { sequence: stored.sequence.clone(), number }.position();
             let Some(users) = aggregate::split(&stored.data) else {
-                let (published_at_ms, key, payload) = (stored.arrived_ms, stored.key, stored.data);
+                let published_at_ms = stored.arrived_ms;
+                let key = stored.key;
+                let payload = stored.data;
                 let headers = Vec::new();
                 records.push_back(Record { position: position(None), published_at_ms, key, headers, payload });
                 continue;
@@ -411,7 +417,9 @@ impl Shard {
     }
 
     fn gap(&self, stored: &Position, start: &Place, reason: &'static str) -> SourceError {
-        let (partition, stored, start) = (self.partition.clone(), stored.clone(), start.position());
+        let partition = self.partition.clone();
+        let stored = stored.clone();
+        let start = start.position();
         SourceError::Gap { partition, stored, start, end: Position::Sequence("newest".into()), reason: reason.into() }
     }
 }

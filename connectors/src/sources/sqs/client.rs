@@ -99,7 +99,8 @@ impl Queue {
         let mut queue = Queue { client, url, incarnation: "".into(), options: options.into() };
         let says = queue.attributes([QueueAttributeName::QueueArn, QueueAttributeName::CreatedTimestamp]).await?;
         let said = |name| says.get(&name).cloned().unwrap_or_default();
-        let (arn, made) = (said(QueueAttributeName::QueueArn), said(QueueAttributeName::CreatedTimestamp));
+        let arn = said(QueueAttributeName::QueueArn);
+        let made = said(QueueAttributeName::CreatedTimestamp);
         // A queue that is deleted and made again is another one; SQS asks for a minute between the two.
         queue.incarnation = format!("{arn}@{made}").into();
         Ok(queue)
@@ -119,7 +120,8 @@ impl Queue {
         if let Some(endpoint) = &options.endpoint {
             builder = builder.endpoint_url(endpoint);
         }
-        let (doing, client) = ("make the queue", Client::from_conf(builder.build()));
+        let doing = "make the queue";
+        let client = Client::from_conf(builder.build());
         let made = answered(doing, client.create_queue().queue_name(&options.queue).send()).await?;
         made.map_err(|error| failed(doing, &options.queue, &error))?;
         Queue::open_with(&config, options).await

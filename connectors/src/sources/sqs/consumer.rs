@@ -77,7 +77,8 @@ mod tests {
     fn each_has_the_smallest_name_that_is_free() {
         let queue = format!("arn:aws:sqs:eu-west-1:123456789012:test-{}@1", std::process::id());
         let claim = || Consumer::claim("host", &queue);
-        let (first, second) = (claim(), claim());
+        let first = claim();
+        let second = claim();
         assert_eq!([&*first.name, &*second.name], ["host-0", "host-1"]);
         drop(first);
         assert_eq!(claim().name, "host-0");

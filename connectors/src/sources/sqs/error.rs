@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
-        let (doing, again) = ("receive messages", Recovery::Retry { after: None });
+        let doing = "receive messages";
+        let again = Recovery::Retry { after: None };
         let table = [
             (Error::Options("x".to_owned()), Recovery::Halt),
             (Error::NoRegion, Recovery::Halt),

@@ -242,7 +242,8 @@ impl Inbox {
         if !(ends.first..=ends.end).contains(&from) {
             return Err(ends);
         }
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut records = Vec::new();
+        let mut bytes = 0;
         for (held, position) in state.held.iter().skip((from - ends.first) as usize).zip(from..) {
             let record = Record {
                 position: Position::Offset(position),
@@ -341,7 +342,8 @@ impl Inbox {
     /// The messages whose invisibility has run for half of `visibility`. Those that would be kept for more than
     /// `age_max` are let go instead; returns how many.
     pub(crate) fn due(&self, now: Instant, visibility: Duration, age_max: Duration) -> (Vec<Due>, usize) {
-        let (mut due, mut let_go) = (Vec::new(), 0);
+        let mut due = Vec::new();
+        let mut let_go = 0;
         let mut state = self.lock();
         for (held, number) in state.held.iter_mut().enumerate().map(|(index, held)| (held, index as u64)) {
             if held.care != Care::Keep || now.saturating_duration_since(held.visible_from) < visibility / 2 {
@@ -371,7 +373,8 @@ impl Inbox {
 
     fn each(&self, due: &[Due], mut change: impl FnMut(&mut Held)) -> usize {
         let mut state = self.lock();
-        let (first, mut changed) = (state.first, 0);
+        let first = state.first;
+        let mut changed = 0;
         for due in due {
             let Some(index) = due.number.checked_sub(first) else { continue };
             // With another handle it was received again meanwhile.

@@ -20,7 +20,8 @@ const CALLS_MAX: usize = 8;
 
 /// Extends what has run for half of its time, up to the age at which it is let go.
 pub(super) async fn keep_invisible(shared: Arc<Shared>) {
-    let (visibility, age_max) = (shared.queue.options.visibility, shared.queue.options.age_max);
+    let visibility = shared.queue.options.visibility;
+    let age_max = shared.queue.options.age_max;
     let look = (visibility / LOOKS).min(LOOK_MAX);
     loop {
         tokio::time::sleep(look).await;
@@ -35,7 +36,8 @@ pub(super) async fn keep_invisible(shared: Arc<Shared>) {
         }
         let parts: Vec<Vec<Due>> = calls(&due).map(<[Due]>::to_vec).collect();
         let extend = |parts: &[Vec<Due>]| {
-            let (shared, parts) = (Arc::clone(&shared), parts.to_vec());
+            let shared = Arc::clone(&shared);
+            let parts = parts.to_vec();
             task::spawn("sqs extend", async move {
                 for part in parts {
                     if let Err(error) = extend(&shared, &part, visibility).await {

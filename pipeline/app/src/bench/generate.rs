@@ -116,7 +116,9 @@ fn scramble(object: u64) -> u64 {
 fn event(object: u64, ns: u64, removed: bool, random: u64, size: u64) -> Event {
     let own = scramble(object);
     let bucket = format!("bucket-{:02}", own % BUCKETS);
-    let (project, camera, day) = (own >> 8 & 31, own >> 16 & 127, own >> 24 & 31);
+    let project = own >> 8 & 31;
+    let camera = own >> 16 & 127;
+    let day = own >> 24 & 31;
     let key = format!("project-{project}/camera-{camera}/2026-11-{:02}/frame {object:09}.jpg", day % 30 + 1);
     let encoded = utf8_percent_encode(&key, UNRESERVED).to_string().replace("%20", "+");
     let time = utc((ns / 1_000_000) as i64);

@@ -38,7 +38,8 @@ impl Ground {
     /// Starts a server with these settings on the first `cores` processors; this process moves to the others, if any are
     /// left.
     pub(super) async fn open(work_dir: &Path, settings: &[(&str, &str)], cores: usize) -> anyhow::Result<Ground> {
-        let (processors, machine) = (pin::processors()?, machine::processor());
+        let processors = pin::processors()?;
+        let machine = machine::processor();
         // Before a server is started for nothing.
         split(&processors, cores)?;
         let (directory, mut config) = scratch(work_dir)?;

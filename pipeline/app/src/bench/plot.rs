@@ -68,7 +68,8 @@ impl Scale {
         let most = values.filter(|value| value.is_finite()).fold(axis.floor, f64::max);
         let most = axis.ceiling.unwrap_or(most);
         if axis.is_log {
-            let (first, last) = (axis.floor.log10().floor(), most.max(axis.floor * 10.0).log10().ceil());
+            let first = axis.floor.log10().floor();
+            let last = most.max(axis.floor * 10.0).log10().ceil();
             let decades = (last - first) as i32;
             // More than six labels would stand too close to each other.
             let step = ((decades + 5) / 6).max(1);
@@ -102,7 +103,8 @@ impl Figure {
         let columns = self.panels.len().clamp(1, COLUMNS);
         let rows = self.panels.len().div_ceil(columns).max(1);
         let cell = (LEFT + PANEL.0 + RIGHT, ABOVE + PANEL.1 + BELOW);
-        let (width, height) = (cell.0 * columns as f64, HEAD + cell.1 * rows as f64);
+        let width = cell.0 * columns as f64;
+        let height = HEAD + cell.1 * rows as f64;
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
         );
@@ -160,7 +162,8 @@ impl Figure {
             at.0, at.1, PANEL.1, PANEL.0
         ));
         text(out, (at.0 + PANEL.0 / 2.0, at.1 + PANEL.1 + 36.0), "middle", "fill=\"#666\"", self.x.label);
-        let (left, middle) = (at.0 - 54.0, at.1 + PANEL.1 / 2.0);
+        let left = at.0 - 54.0;
+        let middle = at.1 + PANEL.1 / 2.0;
         let turned = format!("fill=\"#666\" transform=\"rotate(-90 {left:.1} {middle:.1})\"");
         text(out, (left, middle), "middle", &turned, self.y.label);
         let names = self.names();
@@ -235,7 +238,8 @@ mod tests {
 
     /// Every element is closed by its own end, every attribute is quoted, and no text holds what begins an element.
     fn is_well_formed(text: &str) {
-        let (mut open, mut rest) = (Vec::new(), text);
+        let mut open = Vec::new();
+        let mut rest = text;
         while let Some(at) = rest.find('<') {
             let words = rest.split_at(at).0;
             assert!(!words.contains('>'), "{words}");

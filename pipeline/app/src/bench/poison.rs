@@ -83,7 +83,9 @@ async fn measure(args: &Args, backlog: &Backlog) -> anyhow::Result<Run> {
 }
 
 fn print(args: &Args, with: &Run, without: &Run) -> anyhow::Result<()> {
-    let (bad, tries, batch) = (with.pass.appended.bad, with.pass.isolating_tries, with.batch_records_max);
+    let bad = with.pass.appended.bad;
+    let tries = with.pass.isolating_tries;
+    let batch = with.batch_records_max;
     // Halving a batch takes as many steps as its size has bits.
     let bound = bad * (u64::from(batch.max(1).next_power_of_two().trailing_zeros()) + 2);
     if args.common.json {

@@ -27,10 +27,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     connection.close().await?;
 
     // The first seconds load code and make tables known; they are not measured.
-    let warm = rate * 3;
-    client::start(server.address, warm, args.post, 1, rate, args.common.seed + 1).await?;
+    client::start(server.address, rate * 3, args.post, 1, rate, args.common.seed + 1).await?;
     let progress = Arc::clone(&node.pipelines.first().context("no pipeline")?.progress);
-    let (before, began) = (progress.snapshot(), Instant::now());
+    let before = progress.snapshot();
+    let began = Instant::now();
     let cpu = (machine::own_cpu_seconds(), machine::postgres_parts(postmaster));
     let events = rate * args.duration.as_secs().max(1);
     let seen = client::start(server.address, events, args.post, 1, rate, args.common.seed).await?;

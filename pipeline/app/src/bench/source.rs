@@ -163,7 +163,8 @@ impl Part {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("run {}", path.display()))?;
-        let (lease, output) = (holder.stdin.take(), holder.stdout.take());
+        let lease = holder.stdin.take();
+        let output = holder.stdout.take();
         let mut address = String::new();
         BufReader::new(output.context("its output")?).read_line(&mut address)?;
         let part = Part { holder, lease };

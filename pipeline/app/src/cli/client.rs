@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn a_copy_of_a_data_directory_is_no_place_of_the_process() {
         let place = tempfile::tempdir().unwrap();
-        let (own, copy) = (place.path().join("own"), place.path().join("copy"));
+        let own = place.path().join("own");
+        let copy = place.path().join("copy");
         std::fs::create_dir(&own).unwrap();
         std::fs::create_dir(&copy).unwrap();
         let address: SocketAddr = "127.0.0.1:4321".parse().unwrap();

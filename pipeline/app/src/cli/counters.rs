@@ -183,7 +183,8 @@ fn shown((store, bucket, difference): &(String, String, Difference)) -> Vec<Stri
         Counter::Segment(segment) => ("segment", screen::escape(segment)),
         Counter::Hour(hour) => ("hour", time_of(*hour)),
     };
-    let (mut counted, mut truth) = (Vec::new(), Vec::new());
+    let mut counted = Vec::new();
+    let mut truth = Vec::new();
     let pairs = difference.counted.into_iter().zip(difference.truth);
     for (name, (is, should)) in
         difference.counter.fields().into_iter().zip(pairs).filter(|(_, (is, should))| is != should)

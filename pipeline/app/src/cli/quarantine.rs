@@ -191,7 +191,8 @@ async fn show(connection: &mut PgConnection, id: i64, json: bool) -> anyhow::Res
     let row = row.with_context(|| {
         format!("there is no row {id} in quarantine: `millstream quarantine ls` lists what is there")
     })?;
-    let (key, payload): (Vec<u8>, Vec<u8>) = (row.try_get("record_key")?, row.try_get("payload")?);
+    let key: Vec<u8> = row.try_get("record_key")?;
+    let payload: Vec<u8> = row.try_get("payload")?;
     let headers: BTreeMap<String, String> = serde_json::from_str(row.try_get("headers")?)?;
     let names = [
         "pipeline",
@@ -292,7 +293,8 @@ fn report(redriven: &Redriven, dry_run: bool, json: bool) -> anyhow::Result<()> 
             Some(was) => format!("{was} is in quarantine again, as {}", kept.id),
             None => format!("{} stays", kept.id),
         };
-        let (reason, detail) = (screen::escape(&kept.reason), screen::escape(&kept.detail));
+        let reason = screen::escape(&kept.reason);
+        let detail = screen::escape(&kept.detail);
         screen::print(&format!("  {stays}: {reason}: {detail}"));
     }
     if redriven.kept.len() > NAMED_MAX {

@@ -115,7 +115,8 @@ async fn read_again(
     let summary = until_done(parts, &source).await?;
     let counts = progress.snapshot();
     telling(forget(connection, &pipeline.name), &leases).await?;
-    let (left, gone) = (source.left(&counts.positions), source.gone().await);
+    let left = source.left(&counts.positions);
+    let gone = source.gone().await;
     drop(progress);
     if let Some(source) = Arc::into_inner(source) {
         source.into_visit().close()?;

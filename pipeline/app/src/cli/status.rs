@@ -161,7 +161,8 @@ fn database(status: &Value) -> String {
     let count = |path| found(status, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
     let memory = found(status, "process.resident_bytes").and_then(Value::as_u64);
     let memory = memory.map_or_else(dash, |bytes| format!("{} MiB", bytes >> 20));
-    let (objects, unknown) = (count("postgres.objects"), count("postgres.unknown_size"));
+    let objects = count("postgres.objects");
+    let unknown = count("postgres.unknown_size");
     format!("{objects} objects in the tables ({unknown} of unknown size); this process has {memory} in memory")
 }
 
@@ -221,7 +222,8 @@ fn note(status: &Value, pipeline: &Value, command: &dyn Fn(&str) -> String) -> V
     }
     for one in found(pipeline, "paused_stores").and_then(Value::as_array).into_iter().flatten() {
         let rows = found(one, "rows").and_then(Value::as_u64).map_or_else(dash, screen::grouped);
-        let (store, since) = (text(one, "store"), text(one, "since"));
+        let store = text(one, "store");
+        let since = text(one, "since");
         notes.push(match text(one, "state").as_str() {
             "resuming" => {
                 format!("{name}, store {store} is resumed: {rows} records that were put aside are left to write")

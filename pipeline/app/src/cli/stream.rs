@@ -47,10 +47,12 @@ async fn check(config: &Config, only: Option<&str>, json: bool) -> anyhow::Resul
         Some(name) => vec![named(config, name)?],
         None => by_topic(config),
     };
-    let (mut found, mut checked) = (Vec::new(), Vec::new());
+    let mut found = Vec::new();
+    let mut checked = Vec::new();
     for pipeline in pipelines {
         let visit = Visit::open(config, pipeline).await?;
-        let (mut records, partitions) = (0, visit.partitions().await?);
+        let mut records = 0;
+        let partitions = visit.partitions().await?;
         for partition in 0..partitions {
             let damages = visit.damages(partition).await?;
             let (start, end) = visit.range(partition).await?;
@@ -76,7 +78,8 @@ async fn check(config: &Config, only: Option<&str>, json: bool) -> anyhow::Resul
             screen::print(&format!("topic {topic}: {partitions} partitions, {records} records read"));
         }
         for (pipeline, damage) in &found {
-            let (partition, from) = (damage.partition, damage.from);
+            let partition = damage.partition;
+            let from = damage.from;
             let name = &pipeline.name;
             let give_up = format!("stream set-aside --pipeline {name} --partition {partition} --from {from}");
             screen::print(&format!(

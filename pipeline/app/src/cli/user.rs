@@ -214,8 +214,10 @@ async fn list(connection: &mut PgConnection, config: &Config, json: bool) -> any
     let mut accounts = Vec::new();
     let mut shown = vec![["name", "role", "sessions", "of at most", "settings"].map(str::to_owned).to_vec()];
     for row in &rows {
-        let (name, settings): (String, Vec<String>) = (row.try_get("name")?, row.try_get("settings")?);
-        let (sessions, most): (i64, i32) = (row.try_get("sessions")?, row.try_get("connections_max")?);
+        let name: String = row.try_get("name")?;
+        let settings: Vec<String> = row.try_get("settings")?;
+        let sessions: i64 = row.try_get("sessions")?;
+        let most: i32 = row.try_get("connections_max")?;
         let may_log_in: bool = row.try_get("may_log_in")?;
         let most_shown = if most < 0 { "no limit".to_owned() } else { most.to_string() };
         let role = if may_log_in { "analyst" } else { "analyst (may not log in)" };

@@ -175,7 +175,8 @@ fn print_rows(args: &Args, rows: &[PgRow]) -> anyhow::Result<()> {
         if !described.is_empty() && !is_described(row)? {
             described.push("(older than the object, so not shown with it)".to_owned());
         }
-        let (kind, order_time): (i16, i64) = (row.try_get("kind")?, row.try_get("order_time")?);
+        let kind: i16 = row.try_get("kind")?;
+        let order_time: i64 = row.try_get("order_time")?;
         table.push(vec![
             text("store")?,
             Some(text("version_id")?).filter(|version| !version.is_empty()).unwrap_or_else(|| "-".to_owned()),
@@ -199,7 +200,8 @@ fn is_described(row: &PgRow) -> Result<bool, sqlx::Error> {
 
 /// The newest removal of the whole key, which the row without a version keeps.
 fn removed(row: &PgRow) -> Result<Option<(i64, i64)>, sqlx::Error> {
-    let (time, seq): (Option<i64>, Option<i64>) = (row.try_get("removed_time")?, row.try_get("removed_seq")?);
+    let time: Option<i64> = row.try_get("removed_time")?;
+    let seq: Option<i64> = row.try_get("removed_seq")?;
     Ok(time.zip(seq))
 }
 
@@ -307,7 +309,8 @@ fn print_json(
 ) -> anyhow::Result<()> {
     let parsed = |text: Option<String>| text.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     let row = |row: &PgRow| -> Result<serde_json::Value, sqlx::Error> {
-        let (kind, order_time): (i16, i64) = (row.try_get("kind")?, row.try_get("order_time")?);
+        let kind: i16 = row.try_get("kind")?;
+        let order_time: i64 = row.try_get("order_time")?;
         Ok(json!({
             "store": row.try_get::<String, _>("store")?, "version_id": row.try_get::<String, _>("version_id")?,
             "state": state(kind, row.try_get("current")?), "current": row.try_get::<bool, _>("current")?,

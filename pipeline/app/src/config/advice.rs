@@ -78,7 +78,8 @@ impl Config {
     /// know what to do, and not where; a command that says where stays as it is.
     pub fn localized<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let options = self.options();
-        let (mut told, mut rest) = (String::new(), text);
+        let mut told = String::new();
+        let mut rest = text;
         while let Some((before, command)) = rest.split_once(QUOTED)
             && let Some((arguments, behind)) = command.split_once('`')
         {

@@ -43,7 +43,8 @@ pub(super) async fn compare(node: &Node, model: &Model, poison: u64) -> anyhow::
     )
     .fetch_all(&mut *snapshot)
     .await?;
-    let (mut found_buckets, mut found_segments) = (BTreeMap::new(), BTreeMap::new());
+    let mut found_buckets = BTreeMap::new();
+    let mut found_segments = BTreeMap::new();
     for (bucket, segment, objects, bytes) in rows {
         match segment {
             None => drop(found_buckets.insert(bucket, Counts { objects, bytes })),

@@ -57,7 +57,8 @@ impl Model {
 
     /// Counts by bucket (empty segment name is the whole bucket, told apart by the flag) and by first path segment.
     pub(super) fn counts(&self) -> (BTreeMap<String, Counts>, BTreeMap<(String, String), Counts>) {
-        let (mut buckets, mut segments) = (BTreeMap::new(), BTreeMap::new());
+        let mut buckets = BTreeMap::new();
+        let mut segments = BTreeMap::new();
         for ((bucket, key), upload) in self.objects() {
             let segment = match key.split_once('/') {
                 Some((first, _)) => format!("{first}/"),

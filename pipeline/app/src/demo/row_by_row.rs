@@ -47,7 +47,9 @@ async fn measure(shared: &Shared) -> anyhow::Result<String> {
     let progress =
         |shared: &Shared| shared.node.pipelines.iter().map(|one| one.progress.snapshot().records).sum::<u64>();
     // First ours alone, to know what it takes.
-    let (cpu, records, began) = (family_cpu_seconds(postmaster), progress(shared), Instant::now());
+    let cpu = family_cpu_seconds(postmaster);
+    let records = progress(shared);
+    let began = Instant::now();
     tokio::time::sleep(SHOW / 2).await;
     let ours_cpu = family_cpu_seconds(postmaster) - cpu;
     let ours_rows = (progress(shared) - records).max(1);
@@ -59,7 +61,8 @@ async fn measure(shared: &Shared) -> anyhow::Result<String> {
     )
     .execute(&mut connection)
     .await?;
-    let (cpu, began) = (family_cpu_seconds(postmaster), Instant::now());
+    let cpu = family_cpu_seconds(postmaster);
+    let began = Instant::now();
     let mut rows = 0u64;
     while began.elapsed() < SHOW / 2 {
         sqlx::query(

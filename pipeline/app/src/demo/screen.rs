@@ -29,7 +29,8 @@ pub(super) fn say(text: &str) -> bool {
 
 /// Where things are, and two lines to paste.
 fn places(shared: &Shared) -> Vec<String> {
-    let (node, address) = (&shared.node, shared.address);
+    let node = &shared.node;
+    let address = shared.address;
     vec![
         format!("data   {}   (remove the directory to remove everything)", node.config.data_dir.display()),
         format!("page   http://{address}/"),

@@ -95,7 +95,8 @@ async fn serve(stream: TcpStream, guest: Guest, places: Arc<Places>, router: Rou
     let wire = Wire::new(stream, Arc::clone(&visit), patience.discard_bytes_max);
     let router = TowerToHyperService::new(router);
     let answer = service_fn(|request| {
-        let (guest, router) = (Arc::clone(&guest), router.clone());
+        let guest = Arc::clone(&guest);
+        let router = router.clone();
         async move { Ok::<_, Infallible>(answer(&guest, &router, request).await) }
     });
     let connection = http1::Builder::new()

@@ -192,10 +192,8 @@ async fn change(
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !(media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json")))
     {
-        let (title, detail) = (
-            "the media type is not supported",
-            "send application/json, as in `curl -X PATCH -H 'content-type: application/json'`",
-        );
+        let title = "the media type is not supported";
+        let detail = "send application/json, as in `curl -X PATCH -H 'content-type: application/json'`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail));
     }
     let body = super::ingest::body::small(&app, body, BODY_BYTES_MAX).await?;

@@ -80,7 +80,8 @@ pub(super) async fn events(
         app.subscriptions.look(&headers, &only.payload, &named);
     }
     app.counts.body_bytes.inc_by(body_bytes);
-    let (accepted, refused) = (taken.records.len(), taken.refused.len() + taken.refused_more);
+    let accepted = taken.records.len();
+    let refused = taken.refused.len() + taken.refused_more;
     app.counts.refused.inc_by(refused as u64);
     app.counts.of_store(&named, 0, refused as u64);
     if accepted > 0 {

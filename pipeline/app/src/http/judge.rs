@@ -296,7 +296,9 @@ fn undisturbed(app: &App, running: &Running, now: &Snapshot, lag_records: u64, v
 fn full(running: &Running) -> Option<String> {
     let standings = running.progress.standings();
     let full = standings.iter().filter(|standing| running.flood.is_full(standing)).map(|standing| {
-        let (share, rows, bytes) = (&standing.share, standing.rows, standing.bytes);
+        let share = &standing.share;
+        let rows = standing.rows;
+        let bytes = standing.bytes;
         format!(
             "the quarantine of store {share} is full ({rows} rows, {bytes} bytes) and its posts are refused: \
              `millstream quarantine redrive --store {share}` or `millstream quarantine purge --store {share}` makes room"

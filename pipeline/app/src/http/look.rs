@@ -188,7 +188,8 @@ pub(super) async fn keep_looking(app: Arc<App>, stop: CancellationToken) {
 
 /// Has everything judged, so that it is known since when it stands so, and lets the log know of faults.
 fn tell(app: &App, teller: &mut Teller) {
-    let (mut waiting, mut retries) = (0, 0);
+    let mut waiting = 0;
+    let mut retries = 0;
     for (index, running) in app.node.pipelines.iter().enumerate() {
         let (now, lag_records, verdict) = running.look();
         waiting += lag_records;

@@ -46,7 +46,8 @@ impl Sampler {
 
     /// Tells the gate, until told to stop.
     pub(crate) async fn run(mut self, gate: Arc<Gate>, stop: CancellationToken) {
-        let (mut begun, mut rest) = (0, EVERY);
+        let mut begun = 0;
+        let mut rest = EVERY;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}

@@ -89,7 +89,9 @@ mod aws {
     ) -> anyhow::Result<Carrier> {
         let queue = sqs::Queue::open(options(config, &bridge.from)).await?;
         let counters = Arc::new(bridge::Counters::default());
-        let (store, counted, name) = (bridge.store.clone(), Arc::clone(&counters), bridge.from.queue.clone());
+        let store = bridge.store.clone();
+        let counted = Arc::clone(&counters);
+        let name = bridge.from.queue.clone();
         let task = task::spawn("bridge", async move {
             let ended = bridge::run(queue, stream, store, counted, stop).await;
             tracing::info!(queue = name, ?ended, "the bridge has ended");

@@ -218,7 +218,8 @@ fn is_locked(error: &anyhow::Error) -> bool {
 async fn open_kafka(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Visit> {
     use millstream_connectors::sources::kafka::Inquirer;
     let cluster = super::kafka::cluster(&config.stream.kafka);
-    let (topic, group) = (pipeline.topic().to_owned(), pipeline.group().to_owned());
+    let topic = pipeline.topic().to_owned();
+    let group = pipeline.group().to_owned();
     tokio::task::spawn_blocking(move || {
         let inquirer = Inquirer::new(&cluster, &topic, &group)?;
         let incarnation = inquirer.incarnation()?;

@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn a_change_is_whole_private_and_keeps_links() {
         let scratch = tempfile::tempdir().unwrap();
-        let (file, link) = (scratch.path().join("real"), scratch.path().join("link"));
+        let file = scratch.path().join("real");
+        let link = scratch.path().join("link");
         edit(&file, |text| Ok((format!("{text}a\n"), ()))).unwrap();
         std::os::unix::fs::symlink("real", &link).unwrap();
         std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();

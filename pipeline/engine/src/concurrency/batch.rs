@@ -59,7 +59,8 @@ impl Batch {
     /// The most records that the limits allow, transactions of so many taking as long as they do.
     pub(super) fn most(&self, records: usize, cost: &Cost, settings: &Settings) -> usize {
         let most = settings.records_max.max(1);
-        let (took, each) = (cost.recent_seconds(), cost.record_bytes());
+        let took = cost.recent_seconds();
+        let each = cost.record_bytes();
         let by_bytes = if each > 0.0 { settings.bytes_max as f64 / each } else { f64::INFINITY };
         let by_time = if took > 0.0 && self.mostly_full() {
             let by_time = records as f64 * settings.transaction_max.as_secs_f64() * TIME_PART / took;

@@ -144,8 +144,10 @@ impl Controller {
 
     /// Time has passed; what was going on until now is counted as such.
     fn pass(&mut self, now: Duration, decisions: &mut Vec<Decision>) {
-        let (before, now) = (self.now, now.max(self.now));
-        let (from, to) = (before.as_secs_f64(), now.as_secs_f64());
+        let before = self.now;
+        let now = now.max(self.now);
+        let from = before.as_secs_f64();
+        let to = now.as_secs_f64();
         self.now = now;
         if to - from > JUMP {
             self.brakes.begin(to);
@@ -172,7 +174,8 @@ impl Controller {
 
     fn ended(&mut self, began: Duration, work: &Work, ending: Ending, decisions: &mut Vec<Decision>) {
         self.inflight = self.inflight.saturating_sub(1);
-        let (began, now) = (began.min(self.now), self.now);
+        let began = began.min(self.now);
+        let now = self.now;
         let committed = ending == Ending::Committed;
         self.brakes.ended(self.seconds(), ending == Ending::Contention, committed);
         if committed {
@@ -249,8 +252,10 @@ impl Controller {
             self.come_home(decisions);
         }
         self.locked = locked;
-        let (now, max) = (self.seconds(), self.limits().1);
-        let (before, rested) = (self.ceiling.within(max), self.ceiling.rests());
+        let now = self.seconds();
+        let max = self.limits().1;
+        let before = self.ceiling.within(max);
+        let rested = self.ceiling.rests();
         let at = match self.search.home() {
             // That it is crowded while more are tried is the doing of the trial.
             Some((Knob::Concurrency, home)) if self.concurrency > home => return,
@@ -316,7 +321,8 @@ impl Controller {
 
     /// What the cost says of the size: at once when transactions take too long, else as a word beside what is compared.
     fn fit_size(&mut self, decisions: &mut Vec<Decision>) {
-        let (from, to) = ((self.records / 4).max(1), self.records);
+        let from = (self.records / 4).max(1);
+        let to = self.records;
         let ratio = |transaction: f64| ((1.0 + transaction / from as f64) / (1.0 + transaction / to as f64)).ln();
         let known = self.cost.transaction_records();
         if known > 0.0 {
@@ -338,7 +344,8 @@ impl Controller {
     /// Raises the ceiling when it is time.
     fn relax(&mut self, now: f64, decisions: &mut Vec<Decision>) {
         let max = self.limits().1;
-        let (before, rested) = (self.ceiling.within(max), self.ceiling.rests());
+        let before = self.ceiling.within(max);
+        let rested = self.ceiling.rests();
         if self.ceiling.relax(now, max) {
             self.rest_changed(rested, Reason::Recovery, Vec::new(), decisions);
             let after = self.ceiling.within(max);
@@ -356,7 +363,8 @@ impl Controller {
         figures: Vec<(&'static str, f64)>,
         decisions: &mut Vec<Decision>,
     ) {
-        let (percent, after) = (|rests: bool| if rests { 50 } else { 0 }, self.ceiling.rests());
+        let percent = |rests: bool| if rests { 50 } else { 0 };
+        let after = self.ceiling.rests();
         if before != after {
             decisions.push(self.decision(Knob::Rest, percent(before), percent(after), reason, figures));
         }

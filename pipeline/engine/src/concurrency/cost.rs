@@ -84,7 +84,8 @@ pub(super) struct Model {
 impl Cost {
     /// A transaction was committed, one of about so many at a time.
     pub(super) fn committed(&mut self, took: Duration, records: usize, bytes: usize, concurrency: usize) {
-        let (seconds, records) = (took.as_secs_f64(), records as f64);
+        let seconds = took.as_secs_f64();
+        let records = records as f64;
         self.judge(seconds, records, concurrency);
         self.fit.add(records, seconds, self.recent);
         self.recent = if self.recent > 0.0 {
@@ -129,7 +130,8 @@ impl Cost {
         if self.weight < SAMPLES_MIN {
             return;
         }
-        let (mean_records, mean_seconds) = (self.records / self.weight, self.mean_seconds());
+        let mean_records = self.records / self.weight;
+        let mean_seconds = self.mean_seconds();
         match self.fit.as_records() {
             Some((as_records, error)) => {
                 self.error_records = error;
@@ -213,7 +215,8 @@ impl Cost {
     /// Transactions are of another size now: their times are parts of another mean, which is what they are expected to
     /// take until they have come.
     pub(super) fn resized(&mut self, from: usize, to: usize) {
-        let (from, to) = (from as f64, to as f64);
+        let from = from as f64;
+        let to = to as f64;
         let grown = if self.model.is_some() { self.expected(to) / self.expected(from) } else { to / from };
         if grown.is_finite() {
             self.recent *= grown;
@@ -240,7 +243,8 @@ impl Fit {
         // Both by the mean before either of them: what the first does to it is no part of how they differ.
         let part = |seconds: f64| (seconds / before.recent).min(RECENT_MOST);
         let apart = (records - before.records, part(seconds) - part(before.seconds));
-        let (records, part) = (0.5 * (records + before.records), 0.5 * (part(seconds) + part(before.seconds)));
+        let records = 0.5 * (records + before.records);
+        let part = 0.5 * (part(seconds) + part(before.seconds));
         for (sum, value) in [
             (&mut self.weight, 1.0),
             (&mut self.records, records),
@@ -258,7 +262,8 @@ impl Fit {
         if self.weight < SAMPLES_MIN {
             return None;
         }
-        let (records, part) = (self.records / self.weight, self.parts / self.weight);
+        let records = self.records / self.weight;
+        let part = self.parts / self.weight;
         if self.records_apart <= 1e-6 * self.weight * records * records || self.records_apart <= 0.0 {
             return None;
         }

@@ -79,7 +79,8 @@ impl Curves {
             knee *= KNEE_STEP;
         }
         let zeros = vec![0.0; ladder.len()];
-        let (weights, shares) = (vec![1.0; priors.len()], zeros.clone());
+        let weights = vec![1.0; priors.len()];
+        let shares = zeros.clone();
         let mut this = Self { rungs: ladder.len(), values, priors, weights, shares, levels: zeros };
         this.weigh([], 0.0, 1.0);
         this
@@ -125,7 +126,8 @@ impl Curves {
 
     /// What the logarithm of the ratio between two rungs is believed to be, and its variance.
     pub(super) fn ratio(&self, from: usize, to: usize) -> (f64, f64) {
-        let (mut mean, mut square) = (0.0, 0.0);
+        let mut mean = 0.0;
+        let mut square = 0.0;
         for (curve, weight) in self.values.chunks_exact(self.rungs).zip(&self.weights) {
             let ratio = at(curve, to) - at(curve, from);
             mean += weight * ratio;

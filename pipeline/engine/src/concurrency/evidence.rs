@@ -70,7 +70,8 @@ impl Evidence {
     /// Numbers between these are possible, too. What was measured beyond narrower limits stays known for when those are
     /// lifted: whoever asks for what is better says what may be.
     pub(super) fn widen(&mut self, min: usize, max: usize) {
-        let (fewest, most) = (self.ladder.number(0), self.ladder.number(self.ladder.len()));
+        let fewest = self.ladder.number(0);
+        let most = self.ladder.number(self.ladder.len());
         let ladder = Ladder::new(min.min(fewest), max.max(most), self.factor);
         if ladder == self.ladder {
             return;
@@ -92,7 +93,8 @@ impl Evidence {
 
     /// Two were compared. Gives whether the outcome contradicts what was believed.
     pub(super) fn compared(&mut self, from: usize, to: usize, ratio: f64, variance: f64) -> bool {
-        let (from, to) = (self.ladder.at_most(from), self.ladder.at_most(to));
+        let from = self.ladder.at_most(from);
+        let to = self.ladder.at_most(to);
         if from == to || !ratio.is_finite() || !variance.is_finite() {
             return false;
         }
@@ -110,7 +112,8 @@ impl Evidence {
 
     /// A model says by what factor goodput differs between the two. Replaces what it said before.
     pub(super) fn foretell(&mut self, from: usize, to: usize, ratio: f64, variance: f64) {
-        let (from, to) = (self.ladder.at_most(from), self.ladder.at_most(to));
+        let from = self.ladder.at_most(from);
+        let to = self.ladder.at_most(to);
         let pair = self.pair(from, to, ratio, variance);
         let before = std::mem::replace(&mut self.foretold, (from != to && ratio.is_finite()).then_some(pair));
         // It is said every second, and mostly the same: weighing all curves for that would be work for nothing.
@@ -128,7 +131,8 @@ impl Evidence {
         (ratio, variance): (f64, f64),
         ceiling: usize,
     ) -> bool {
-        let (rung, other) = (self.ladder.at_most(from), self.ladder.at_most(to));
+        let rung = self.ladder.at_most(from);
+        let other = self.ladder.at_most(to);
         self.pairs.push_front(self.pair(rung, other, ratio, variance));
         self.weigh();
         let leaves = self.better(from, (1, ceiling)).is_some_and(|better| better >= to);
@@ -166,7 +170,8 @@ impl Evidence {
             let to = self.ladder.beside(here, 2.0).min(top);
             return (to > here && number <= self.ladder.number(0).max(2)).then(|| self.ladder.number(to));
         }
-        let (mut best, mut best_worth) = (here, f64::NEG_INFINITY);
+        let mut best = here;
+        let mut best_worth = f64::NEG_INFINITY;
         for rung in bottom..=top {
             let worth = self.worth(rung);
             if worth > best_worth + 1e-9 {
@@ -194,7 +199,8 @@ impl Evidence {
     pub(super) fn wants_more(&self, number: usize) -> bool {
         let here = self.ladder.at_most(number);
         let (ratio, _) = self.curves.ratio(here.saturating_sub(1), here);
-        let (from, to) = (self.ladder.number(here.saturating_sub(1)), self.ladder.number(here));
+        let from = self.ladder.number(here.saturating_sub(1));
+        let to = self.ladder.number(here);
         to > from && ratio > 0.3 * (to as f64 / from as f64).ln()
     }
 

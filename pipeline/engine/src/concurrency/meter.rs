@@ -92,7 +92,8 @@ impl Meter {
 
     /// A transaction was committed.
     pub(super) fn committed(&mut self, began: Duration, ended: Duration, records: usize) {
-        let (began, ended) = (began.as_secs_f64(), ended.as_secs_f64());
+        let began = began.as_secs_f64();
+        let ended = ended.as_secs_f64();
         let took = (ended - began).max(1e-9);
         for window in &mut self.windows {
             let part = (ended.min(window.end) - began.max(window.start)) / took;

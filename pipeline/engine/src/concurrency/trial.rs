@@ -78,7 +78,8 @@ impl Search {
         (knob, from): (Knob, usize),
         [before, first]: [u64; 2],
     ) -> Option<Step> {
-        let (before, first) = (self.reading(before, now, around)?, self.reading(first, now, around)?);
+        let before = self.reading(before, now, around)?;
+        let first = self.reading(first, now, around)?;
         let tried = around.of(knob).0;
         // What drifts is not cancelled by a window after it.
         let variance = before.variance + first.variance + 2.0 * DRIFT;
@@ -138,10 +139,15 @@ impl Search {
     ) -> Option<Step> {
         let [before, first, second, after] = windows.map(|id| self.reading(id, now, around));
         self.axis(knob).postpone(now);
-        let (before, first, second, after) = (before?, first?, second?, after?);
+        let before = before?;
+        let first = first?;
+        let second = second?;
+        let after = after?;
         self.worked(first.seconds + second.seconds + after.seconds);
-        let (one, one_variance) = (first.level(knob) - before.level(knob), before.variance + first.variance);
-        let (other, other_variance) = (second.level(knob) - after.level(knob), second.variance + after.variance);
+        let one = first.level(knob) - before.level(knob);
+        let one_variance = before.variance + first.variance;
+        let other = second.level(knob) - after.level(knob);
+        let other_variance = second.variance + after.variance;
         // Each half by how much is known of it; how far they disagree is the error, if that is more.
         let part = other_variance / (one_variance + other_variance);
         let ratio = part * one + (1.0 - part) * other;

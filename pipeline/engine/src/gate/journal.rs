@@ -101,7 +101,8 @@ mod tests {
     fn the_last_ones_are_kept_and_all_are_counted() {
         let mut journal = Journal::default();
         for to in 1..=KEPT + 5 {
-            let (knob, reason) = (Knob::Records, Reason::MoreIsFaster);
+            let knob = Knob::Records;
+            let reason = Reason::MoreIsFaster;
             let decision = Decision { at: Duration::ZERO, knob, from: 0, to, reason, figures: vec![] };
             journal.add(7, Duration::ZERO, decision);
         }

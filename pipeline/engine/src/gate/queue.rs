@@ -74,7 +74,9 @@ mod tests {
     /// The ages of those who are served in `turns`, of some that wait from the beginning and one more that joins after
     /// each turn.
     fn served(ages: &[i64], joins: i64, turns: usize) -> Vec<i64> {
-        let (mut queue, mut waiting, mut order) = (Queue::default(), Vec::new(), Vec::new());
+        let mut queue = Queue::default();
+        let mut waiting = Vec::new();
+        let mut order = Vec::new();
         let mut arriving = ages.to_vec();
         for _ in 0..turns {
             for age in arriving.drain(..) {

@@ -169,7 +169,8 @@ impl Line {
 impl What {
     /// A decision as it is written down.
     pub fn decided(decision: &Decision) -> What {
-        let (knob, reason) = (super::journal::name(&decision.knob), super::journal::name(&decision.reason));
+        let knob = super::journal::name(&decision.knob);
+        let reason = super::journal::name(&decision.reason);
         What::Decision { knob, from: decision.from, to: decision.to, reason }
     }
 

@@ -58,7 +58,8 @@ async fn turns_are_given_to_the_oldest_record_first() {
         waiting.push((oldest_ms, queued(&gate, oldest_ms).await));
     }
     assert_eq!(gate.look().waiting, 3);
-    let (mut turn, mut order) = (first, Vec::new());
+    let mut turn = first;
+    let mut order = Vec::new();
     while !waiting.is_empty() {
         turn.end(Ending::Committed);
         let mut served = None;
@@ -78,7 +79,9 @@ async fn turns_are_given_to_the_oldest_record_first() {
 async fn who_leaves_takes_no_turn_along() {
     let gate = gate(1);
     let turn = entered(&gate, 1).await;
-    let (gives_up, served, granted) = (queued(&gate, 1).await, queued(&gate, 2).await, queued(&gate, 3).await);
+    let gives_up = queued(&gate, 1).await;
+    let served = queued(&gate, 2).await;
+    let granted = queued(&gate, 3).await;
     drop(gives_up);
     assert_eq!(gate.look().waiting, 2);
     turn.end(Ending::Committed);
@@ -94,7 +97,8 @@ async fn who_leaves_takes_no_turn_along() {
 #[tokio::test(start_paused = true)]
 async fn a_gate_that_shuts_while_nothing_ends_opens_again() {
     let gate = gate(2);
-    let (one, other) = (entered(&gate, 1).await, entered(&gate, 1).await);
+    let one = entered(&gate, 1).await;
+    let other = entered(&gate, 1).await;
     let waiting = queued(&gate, 1).await;
     widen(&gate, 0);
     one.end(Ending::Other);
@@ -104,7 +108,8 @@ async fn a_gate_that_shuts_while_nothing_ends_opens_again() {
     // When nothing is under way any more, one may try; and when the gate opens, all who fit.
     other.end(Ending::Other);
     let turn = waiting.await;
-    let (second, third) = (queued(&gate, 2).await, queued(&gate, 3).await);
+    let second = queued(&gate, 2).await;
+    let third = queued(&gate, 3).await;
     widen(&gate, 3);
     let turns = [turn, second.await, third.await];
     assert_eq!(gate.look().in_flight, turns.len());
@@ -112,9 +117,13 @@ async fn a_gate_that_shuts_while_nothing_ends_opens_again() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_are_under_way_than_may_be_whoever_is_cancelled() {
-    let (gate, inside, most) = (gate(3), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let gate = gate(3);
+    let inside = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
     let lanes = (0..16u64).map(|lane| {
-        let (gate, inside, most) = (Arc::clone(&gate), Arc::clone(&inside), Arc::clone(&most));
+        let gate = Arc::clone(&gate);
+        let inside = Arc::clone(&inside);
+        let most = Arc::clone(&most);
         task::spawn("lane", async move {
             let mut written = 0;
             for round in 0..200u64 {

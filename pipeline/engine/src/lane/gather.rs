@@ -26,7 +26,8 @@ impl<C: Columns> Lane<'_, C> {
         loop {
             self.look_around(intake, &mut confirmed).await?;
             let wants = intake.wants();
-            let (records_max, bytes_max) = (self.records_max(), self.limits.batch_bytes());
+            let records_max = self.records_max();
+            let bytes_max = self.limits.batch_bytes();
             let full = intake.records() >= records_max || intake.bytes() >= bytes_max || wants.is_empty();
             let rest = intake.part_due().map(|due| due.saturating_duration_since(Instant::now()));
             let stopping = self.shutdown.is_cancelled();
@@ -118,7 +119,8 @@ impl<C: Columns> Lane<'_, C> {
             part.era = self.source.era(&part.partition, &part.next);
         }
         let all = || taken.iter().flat_map(|taken| &taken.records);
-        let (records, bytes) = (all().count(), all().map(Record::cost_bytes).sum());
+        let records = all().count();
+        let bytes = all().map(Record::cost_bytes).sum();
         // What is left may be the beginning of the next batch, or a few that came in the meantime.
         let is_limited = records >= records_max || intake.records() > 0;
         let full = is_limited && intake.records().saturating_add(self.lag_records(intake)).saturating_mul(2) >= records;

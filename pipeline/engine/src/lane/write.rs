@@ -36,7 +36,9 @@ impl<C: Columns> Lane<'_, C> {
     }
 
     async fn try_write(&mut self, batch: &Batch<C>, work: Work, intake: &mut Intake) -> Result<Written, Leave> {
-        let (source, shutdown, mut backoff) = (self.source, self.shutdown, self.backoff());
+        let source = self.source;
+        let shutdown = self.shutdown;
+        let mut backoff = self.backoff();
         let slow_max = if intake.is_part(batch.ranges()) { 1 } else { SLOW_IN_A_ROW };
         let mut slow = 0;
         loop {
@@ -95,10 +97,12 @@ impl<C: Columns> Lane<'_, C> {
 
     /// Gives a batch back that took too long in one piece, to be taken again in parts.
     pub(crate) fn divide(&self, intake: &mut Intake, batch: Batch<C>, reason: &str, took: Duration) {
-        let (records, partitions) = (batch.records().len(), batch.ranges().len());
+        let records = batch.records().len();
+        let partitions = batch.ranges().len();
         let first = batch.ranges().first();
         let (partition, from) = first.map(|range| (&range.partition, &range.from)).unzip();
-        let (partition, from) = (partition.map(tracing::field::display), from.map(tracing::field::display));
+        let partition = partition.map(tracing::field::display);
+        let from = from.map(tracing::field::display);
         if records > 1 {
             tracing::warn!(partition, from, partitions, records, error = %reason, "too slow in one piece: it is divided");
         } else {

@@ -224,7 +224,8 @@ impl Progress {
         let may_pause = |share: &Share| limits.pauses_alone.as_ref().is_none_or(|own| own == share);
         let mut others = Vec::new();
         for flood in flooding {
-            let (share, name) = (flood.share, &self.pipeline);
+            let share = flood.share;
+            let name = &self.pipeline;
             if aside.contains(&share) {
                 // A batch that was decoded before; what is counted of it is another flood only after this one.
                 lock(&self.flood).forget(&share);

@@ -95,7 +95,8 @@ async fn a_message_that_comes_again_is_not_read_twice_and_its_new_handle_counts(
 async fn only_what_fits_is_received() {
     let inbox = Inbox::new(25, 5_000);
     inbox.start(Some(0), 0);
-    let (first, second) = (inbox.room().await, inbox.room().await);
+    let first = inbox.room().await;
+    let second = inbox.room().await;
     let third = inbox.room().await;
     assert_eq!([first.messages, second.messages, third.messages], [10, 10, 5]);
     let more = || tokio::time::timeout(Duration::from_millis(20), inbox.room());
@@ -120,7 +121,8 @@ async fn only_what_fits_is_received() {
 async fn messages_are_extended_at_half_of_their_time_until_they_are_too_old() {
     let inbox = Inbox::new(100, 1 << 20);
     inbox.start(Some(0), 0);
-    let (visibility, age_max) = (10 * SECOND, 30 * SECOND);
+    let visibility = 10 * SECOND;
+    let age_max = 30 * SECOND;
     inbox.put(messages(0..3), Instant::now());
     let due = |inbox: &Inbox| {
         let (due, let_go) = inbox.due(Instant::now(), visibility, age_max);
@@ -161,7 +163,8 @@ proptest! {
     fn nothing_is_lost_and_nothing_deleted_early(steps in prop::collection::vec((0u8..4, 0u64..20), 1..60)) {
         let inbox = Inbox::new(1_000, 1 << 20);
         inbox.start(Some(500), 0);
-        let (mut put, mut committed) = (0, 0);
+        let mut put = 0;
+        let mut committed = 0;
         let mut deleted = Vec::new();
         for (step, size) in steps {
             match step {

@@ -121,7 +121,9 @@ pub(super) async fn watch(
     let warm = plan.warm.as_secs_f64();
     tokio::time::sleep_until(began + plan.warm).await;
     let first = look();
-    let (mut samples, mut delays, mut last) = (Vec::new(), Vec::new(), first.clone());
+    let mut samples = Vec::new();
+    let mut delays = Vec::new();
+    let mut last = first.clone();
     let mut looks = tokio::time::interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
     loop {
         for _ in 0..LOOKS_PER_SAMPLE {

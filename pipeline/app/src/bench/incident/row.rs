@@ -69,7 +69,8 @@ impl Row {
 
     /// The statements of one invocation, each sent by itself, as a driver that fills in values sends them.
     pub(super) fn statements(&self) -> [String; 5] {
-        let (bucket, key) = (quoted(&self.bucket), quoted(&self.key));
+        let bucket = quoted(&self.bucket);
+        let key = quoted(&self.key);
         let size = self.size.map_or_else(|| "NULL".to_owned(), |size| size.to_string());
         let etag = self.etag.as_deref().map_or_else(|| "NULL".to_owned(), quoted);
         [

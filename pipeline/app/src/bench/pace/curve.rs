@@ -38,7 +38,8 @@ impl Curve {
     pub(super) fn rate_over(&self, from: f64, to: f64) -> f64 {
         let time = |records: f64| interpolate(self.points.iter().map(|(at, records)| (*records, *at)), records);
         let end = self.points.last().map_or(0.0, |(at, _)| *at);
-        let (first, last) = (time(from), time(to));
+        let first = time(from);
+        let last = time(to);
         // Too few of these rows are in the curve to tell a rate.
         if last - first < 1.0 || last > end {
             return self.rate(end * 2.0 / 3.0, end);

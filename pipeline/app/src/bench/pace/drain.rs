@@ -72,7 +72,8 @@ impl Draining {
 
     /// Ends it.
     pub(super) async fn stop(self) -> anyhow::Result<(Curve, Ended)> {
-        let (now, found) = (self.progress.snapshot(), Found::of(&self.node));
+        let now = self.progress.snapshot();
+        let found = Found::of(&self.node);
         let summary = self.node.drain().await;
         ensure!(summary.halted.is_empty(), "the pipeline ended with {summary:?}");
         let batch_records_p50 = now.batch_records.quantile_ms(0.5).unwrap_or(0);

@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_share_is_of_the_same_rows() {
-        let (mut alone, mut beside) = (Curve::default(), Curve::default());
+        let mut alone = Curve::default();
+        let mut beside = Curve::default();
         // The table is slower to write from its thousandth row on.
         let written = |second: u64| if second <= 10 { second * 100 } else { 1_000 + (second - 10) * 50 };
         for second in 0..=60 {

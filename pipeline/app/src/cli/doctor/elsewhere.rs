@@ -54,7 +54,8 @@ async fn ask(connection: &mut Connection) -> Result<(Option<String>, Check), sql
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
     let role: String = row.try_get("role_name")?;
     // Without the privilege other sessions look idle, which is not the same as not being seen.
-    let (active, waiting): (Option<i64>, Option<i64>) = (row.try_get("active")?, row.try_get("waiting")?);
+    let active: Option<i64> = row.try_get("active")?;
+    let waiting: Option<i64> = row.try_get("waiting")?;
     let signals = match (active, waiting) {
         (Some(active), Some(waiting)) => {
             Check::good("signals", format!("{active} other sessions at work, {waiting} of them waiting for a lock"))

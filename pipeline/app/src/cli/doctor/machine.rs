@@ -31,7 +31,8 @@ fn there(path: &Path) -> &Path {
 
 fn writable(data_dir: &Path) -> Check {
     let name = "data directory";
-    let (place, shown) = (there(data_dir), data_dir.display());
+    let place = there(data_dir);
+    let shown = data_dir.display();
     if !place.is_dir() {
         return Check::bad(name, format!("{} is no directory", place.display()), "name another with --data-dir");
     }

@@ -102,7 +102,8 @@ fn programs(config: &Config) -> Check {
 
 fn server(config: &Config, row: &PgRow, clock: (i64, i64)) -> Result<Vec<Check>, sqlx::Error> {
     let text = |name: &str| row.try_get::<String, _>(name);
-    let (version, version_text): (i32, String) = (row.try_get("version")?, text("version_text")?);
+    let version: i32 = row.try_get("version")?;
+    let version_text: String = text("version_text")?;
     let mut checks = vec![if VERSIONS.contains(&(version / 10_000)) {
         Check::good("postgres", format!("version {version_text} answers"))
     } else {
@@ -126,7 +127,8 @@ fn server(config: &Config, row: &PgRow, clock: (i64, i64)) -> Result<Vec<Check>,
     }
     checks.push(skew(row.try_get("now_ms")?, clock));
     if !row.try_get::<bool, _>("may_create")? {
-        let (role, database) = (text("role_name")?, text("database_name")?);
+        let role = text("role_name")?;
+        let database = text("database_name")?;
         let found = format!("role {role} may not make schemas in {database}");
         checks.push(Check::note(
             "privileges",

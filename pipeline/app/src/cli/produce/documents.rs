@@ -56,7 +56,9 @@ impl Documents {
         if input.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
             input.consume(BYTE_ORDER_MARK.len());
         }
-        let (again, whole, open) = (VecDeque::new(), VecDeque::new(), Vec::new());
+        let again = VecDeque::new();
+        let whole = VecDeque::new();
+        let open = Vec::new();
         Ok(Documents { input, bytes_max, lines: 0, again, whole, open, open_bytes: 0, depth: 0 })
     }
 
@@ -177,7 +179,8 @@ enum End {
 }
 
 fn end(line: &[u8], mut depth: usize) -> End {
-    let (mut in_text, mut escaped) = (false, false);
+    let mut in_text = false;
+    let mut escaped = false;
     for (at, byte) in line.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
@@ -207,7 +210,8 @@ enum Line {
 /// Reads a line of bounded length.
 fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>, bytes_max: usize) -> io::Result<Line> {
     line.clear();
-    let (mut too_long, mut any) = (false, false);
+    let mut too_long = false;
+    let mut any = false;
     loop {
         let buffer = input.fill_buf()?;
         if buffer.is_empty() {

@@ -26,7 +26,8 @@ pub(super) async fn until_done<C: millstream_engine::decode::Columns + 'static>(
     parts: Pipeline<C>,
     source: &Ranges,
 ) -> anyhow::Result<Summary> {
-    let (progress, stop) = (Arc::clone(&parts.progress), CancellationToken::new());
+    let progress = Arc::clone(&parts.progress);
+    let stop = CancellationToken::new();
     let mut running = task::spawn("replay", run(parts, stop.clone()));
     let mut watch = Watch::new(source)?;
     let summary = loop {
@@ -119,7 +120,8 @@ impl<'s> Watch<'s> {
             return;
         }
         self.told = Instant::now();
-        let (passed, total) = (screen::grouped(self.passed), screen::grouped(self.source.records()));
+        let passed = screen::grouped(self.passed);
+        let total = screen::grouped(self.source.records());
         let how = if is_still {
             let why = match verdict {
                 Verdict::Braked { reason } => screen::escape(reason),

@@ -60,7 +60,9 @@ impl Reader<'_> {
     }
 
     fn effect(&self, config: &Config, damage: &Damaged, partition: u32) -> String {
-        let (name, next, lost) = (&self.pipeline.name, self.next, self.loses(damage));
+        let name = &self.pipeline.name;
+        let next = self.next;
+        let lost = self.loses(damage);
         if lost == 0 {
             return format!("pipeline {name} has read all of them: nothing is lost");
         }
@@ -70,7 +72,8 @@ impl Reader<'_> {
                 damage.to
             );
         }
-        let (from, to) = (damage.from, damage.to);
+        let from = damage.from;
+        let to = damage.to;
         let go_on = config.command(&format!("positions reset --pipeline {name} --partition {partition} --to {to}"));
         format!(
             "pipeline {name} is at {next}: {lost} records will never be written; it reads up to {from} and halts there until `{go_on}`"
@@ -158,7 +161,8 @@ async fn decide(
         if args.dry_run {
             screen::print("dry run, nothing was changed");
         } else if !refused {
-            let (from, last) = (damage.from, damage.to.saturating_sub(1));
+            let from = damage.from;
+            let last = damage.to.saturating_sub(1);
             screen::print(&format!(
                 "offsets {from} to {last} are set aside and on record as a gap; the file stays where it is"
             ));

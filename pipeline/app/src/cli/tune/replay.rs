@@ -38,7 +38,8 @@ pub(super) fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
         let mut rows = vec![["seconds", "recorded", "replayed", ""].map(str::to_owned).to_vec()];
         rows.extend(compared.iter().map(row));
         screen::print(&screen::table(&rows));
-        let (events, decisions) = (screen::grouped(events), compared.len());
+        let events = screen::grouped(events);
+        let decisions = compared.len();
         screen::print(&format!("{events} events, {decisions} decisions, {differ} differ"));
     }
     Ok(if differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -66,9 +67,11 @@ fn lines(mut file: impl std::io::BufRead) -> impl Iterator<Item = anyhow::Result
 /// Plays the lines; what was decided at the same event stands together.
 fn compare(lines: impl Iterator<Item = anyhow::Result<Line>>) -> anyhow::Result<(Vec<Compared>, u64)> {
     let mut controller: Option<Controller> = None;
-    let (mut compared, mut events) = (Vec::new(), 0);
+    let mut compared = Vec::new();
+    let mut events = 0;
     // What the line before made the controller decide, as long as the recording does not say the same.
-    let (mut replayed, mut at) = (VecDeque::new(), Duration::ZERO);
+    let mut replayed = VecDeque::new();
+    let mut at = Duration::ZERO;
     for line in lines {
         let line = line?;
         let play = line.play();

@@ -32,7 +32,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// One plant after another on each processor, and tells which is done.
 fn simulate(plants: &[Plant], seeds: &[u64]) -> Vec<PlantReport> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
     let work = || {
         while let Some((at, plant)) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, plants.get(at)?)))
@@ -42,7 +43,8 @@ fn simulate(plants: &[Plant], seeds: &[u64]) -> Vec<PlantReport> {
             // Whoever else has failed while holding it ends the command.
             if let Ok(mut done) = done.lock() {
                 done.push((at, report));
-                let (count, all) = (done.len(), plants.len());
+                let count = done.len();
+                let all = plants.len();
                 let seconds = begun.elapsed().as_secs_f64();
                 screen::complain(&format!("{count} of {all}: {} in {seconds:.1} s", plant.name));
             }

@@ -38,7 +38,8 @@ pub(super) async fn find(
         .bind(wanted.store)
         .bind(i64::from(ROWS_MAX) + 1)
         .fetch(connection);
-    let (mut found, mut looked) = (Vec::new(), 0);
+    let mut found = Vec::new();
+    let mut looked = 0;
     while let Some(row) = rows.try_next().await? {
         looked += 1;
         if looked > ROWS_MAX {
@@ -64,7 +65,8 @@ pub(super) async fn find(
 fn is_about(row: &PgRow, wanted: &Wanted<'_>, limits: &Limits) -> Result<bool, sqlx::Error> {
     let headers: BTreeMap<String, String> = serde_json::from_str(row.try_get("headers")?).unwrap_or_default();
     let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
-    let (payload, record_key): (&[u8], &[u8]) = (row.try_get("payload")?, row.try_get("record_key")?);
+    let payload: &[u8] = row.try_get("payload")?;
+    let record_key: &[u8] = row.try_get("record_key")?;
     let input = Input { payload, headers: &headers, published_at_ms: row.try_get("published_at_ms")? };
     let mut entities: Vec<Entity<'static>> = Vec::new();
     decode_with_entities(input, limits, &mut |_, entity| entities.push(entity.into_owned()));

@@ -196,11 +196,14 @@ impl Scan {
         }
         let input = Input { payload: &record.payload, headers: &headers, published_at_ms: record.timestamp_ms };
         let begin = self.seen.len();
-        let (mut index, mut unnamed) = (0, None);
+        let mut index = 0;
+        let mut unnamed = None;
         decode_with_entities(input, limits, &mut |decoded, entity| {
             let is_unnamed = entity.is_unknown();
             if is_unnamed || wanted.is_about(&entity, &record.key, usize::MAX) {
-                let (position, stored_at_ms, event) = (record.offset, record.timestamp_ms, event(decoded));
+                let position = record.offset;
+                let stored_at_ms = record.timestamp_ms;
+                let event = event(decoded);
                 let seen = Seen { partition, position, index, stored_at_ms, store: store.to_owned(), event };
                 if is_unnamed { unnamed = Some((entity.into_owned(), seen)) } else { self.seen.push(seen) }
             }

@@ -37,8 +37,8 @@ fn a_frame_fits_every_terminal() {
         for rows in 1..=60 {
             let pieces = layout(&view(), Size { columns, rows });
             let measured: Vec<_> = pieces.iter().map(|piece| measure(piece, columns)).collect();
-            let (height, width) =
-                (measured.iter().map(|one| one.0).sum::<usize>(), measured.iter().map(|one| one.1).max());
+            let height = measured.iter().map(|one| one.0).sum::<usize>();
+            let width = measured.iter().map(|one| one.1).max();
             assert!(height <= rows && width <= Some(columns), "{columns} x {rows}: {pieces:?}");
             for piece in &pieces {
                 let (Piece::Row(text) | Piece::Line(text, _)) = piece;

@@ -137,7 +137,8 @@ impl Tokens {
 /// What tells one content from another without reading it; none while there is no file.
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = std::fs::metadata(path).ok()?;
-    let (changed, modified) = ((metadata.ctime(), metadata.ctime_nsec()), (metadata.mtime(), metadata.mtime_nsec()));
+    let changed = (metadata.ctime(), metadata.ctime_nsec());
+    let modified = (metadata.mtime(), metadata.mtime_nsec());
     Some((metadata.dev(), metadata.ino(), metadata.len(), changed.0, changed.1, modified.0, modified.1))
 }
 

@@ -350,7 +350,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_now_and_then_are_no_progress() {
-        let (visit, patience) = (visit(), patience());
+        let visit = visit();
+        let patience = patience();
         for _ in 0..2 {
             assert_eq!(visit.overdue(&patience), None);
             visit.read(1);

@@ -164,8 +164,11 @@ pub(super) async fn split(request: Request, received: Received) -> Result<Taken,
 
 fn split_now(request: &Request, received: Received) -> Result<Taken, Problem> {
     let Received { bytes: body, mut memory } = received;
-    let (mut records, mut refused, mut refused_more) = (Vec::new(), Vec::new(), 0);
-    let (mut granted, mut problem) = (0, None);
+    let mut records = Vec::new();
+    let mut refused = Vec::new();
+    let mut refused_more = 0;
+    let mut granted = 0;
+    let mut problem = None;
     // All keys in one buffer: one allocation for a body instead of one for each record.
     let mut keys: Vec<u8> = Vec::new();
     let mut key_ranges: Vec<Range<usize>> = Vec::new();

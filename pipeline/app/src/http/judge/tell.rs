@@ -101,7 +101,9 @@ fn words(state: State) -> String {
 
 fn tell(now: &Judgement, waiting: u64, retries: u64) {
     let said = words(now.state);
-    let (since, reason, next) = (now.since.as_str(), now.reason.as_deref(), now.next.as_deref());
+    let since = now.since.as_str();
+    let reason = now.reason.as_deref();
+    let next = now.next.as_deref();
     match now.state {
         State::Halted | State::StreamStopped => tracing::error!(reason, since, waiting, next, "{said}"),
         _ => tracing::warn!(reason, since, retries, waiting, next, "{said}"),
@@ -116,7 +118,8 @@ mod tests {
 
     /// The lines of looks once a second, each with its second.
     fn lines(looks: impl IntoIterator<Item = State>) -> Vec<(u64, Line)> {
-        let (mut teller, began) = (Teller::default(), Instant::now());
+        let mut teller = Teller::default();
+        let began = Instant::now();
         let mut last: Option<(State, u64)> = None;
         let mut lines = Vec::new();
         for (second, state) in (0..).zip(looks) {

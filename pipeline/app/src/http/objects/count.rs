@@ -77,7 +77,9 @@ pub(super) async fn count(
 
 impl Count {
     fn read(row: &PgRow, from: From) -> Result<Self, sqlx::Error> {
-        let (objects, bytes, unknown_size) = (row.try_get(0)?, query::number(row.try_get(1)?), row.try_get(2)?);
+        let objects = row.try_get(0)?;
+        let bytes = query::number(row.try_get(1)?);
+        let unknown_size = row.try_get(2)?;
         Ok(Count { objects, bytes, unknown_size, from })
     }
 }
@@ -127,7 +129,8 @@ pub(super) async fn buckets(
     no_nul("store", store.as_deref().unwrap_or_default())?;
     let after = parameters.cursor.as_deref().map(Cursor::read).transpose()?;
     let (after_store, after_bucket) = after.map(|after| (after.store, after.bucket)).unwrap_or_default();
-    let (bucket, prefix) = (access.scope.bucket.as_deref(), access.scope.prefix.as_deref());
+    let bucket = access.scope.bucket.as_deref();
+    let prefix = access.scope.prefix.as_deref();
     let prefix_end = prefix.and_then(prefix_end);
     let select = async {
         let mut transaction = query::begin(&app.node.pool, query::TIMEOUT).await?;
@@ -144,7 +147,9 @@ pub(super) async fn buckets(
         }
         let rows = select.fetch_all(&mut *transaction).await?;
         let read = |row: &PgRow| {
-            let (store, bucket, objects) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let store = row.try_get(0)?;
+            let bucket = row.try_get(1)?;
+            let objects = row.try_get(2)?;
             Ok(Bucket { store, bucket, objects, bytes: query::number(row.try_get(3)?), unknown_size: row.try_get(4)? })
         };
         rows.iter().map(read).collect()
@@ -154,7 +159,8 @@ pub(super) async fn buckets(
     let more = items.len() as i64 > BUCKETS_MAX;
     items.truncate(usize::try_from(BUCKETS_MAX).unwrap_or(usize::MAX));
     let cursor = |last: &Bucket| {
-        let (store, bucket) = (last.store.clone(), last.bucket.clone());
+        let store = last.store.clone();
+        let bucket = last.bucket.clone();
         Cursor { store, bucket, key: String::new(), version_id: String::new() }.write()
     };
     let next = if more { items.last().and_then(cursor) } else { None };

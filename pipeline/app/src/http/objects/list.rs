@@ -118,7 +118,8 @@ pub(super) async fn list(
     let Page { items, more } = page.map_err(|error| query::failed(&error))?;
     let next = items.last().filter(|_| more).and_then(|last| {
         let version_id = last.version_id.clone().unwrap_or_default();
-        let (store, bucket) = (filter.store.clone(), filter.bucket.clone());
+        let store = filter.store.clone();
+        let bucket = filter.bucket.clone();
         Cursor { store, bucket, key: last.key.clone(), version_id }.write()
     });
     Ok(Json(List { items, next }))
@@ -163,7 +164,8 @@ async fn page(
     limit: i64,
 ) -> Result<Page, sqlx::Error> {
     let mut rows = select.fetch(connection);
-    let (mut items, mut bytes) = (Vec::new(), 0);
+    let mut items = Vec::new();
+    let mut bytes = 0;
     while let Some(row) = rows.try_next().await? {
         let object = Object::read(&row, &filter.store, &filter.bucket)?;
         bytes += object.bytes();

@@ -37,7 +37,8 @@ impl Controller {
 
     /// What is allowed is another than before.
     fn limit(&mut self, decisions: &mut Vec<Decision>) {
-        let (numbers, sizes) = (self.limits(), sizes(&self.settings));
+        let numbers = self.limits();
+        let sizes = sizes(&self.settings);
         // No more than the database was seen to bear meanwhile.
         let borne = (self.ceiling.within(numbers.1), self.batch.most(self.records, &self.cost, &self.settings));
         let most = |most| (!self.settings.freeze).then_some(most);

@@ -135,7 +135,8 @@ fn while_many_wait_for_locks_sizes_are_tried_again_at_another_concurrency() {
 fn a_trial_of_fewer_stays_where_the_ceiling_falls_below_its_beginning() {
     let mut bench = Bench::new(settings());
     let look = |bench: &mut Bench, running: f64, others: f64| {
-        let (sessions_running, sessions_of_others) = (Some(running), Some(others));
+        let sessions_running = Some(running);
+        let sessions_of_others = Some(others);
         let processors = Some(8.0);
         bench.tell(Event::Signals(Signals { sessions_running, sessions_of_others, processors, ..Signals::default() }));
     };
@@ -397,7 +398,8 @@ fn transactions_that_take_too_long_get_smaller() {
 fn lanes_that_all_write_while_nobody_waits_are_the_partitions_limit() {
     let mut controller = Controller::new(Settings { concurrency_min: 8, ..settings() }, Duration::ZERO);
     for _ in 0..20 {
-        let (now, work) = (Duration::from_millis(5), Bench::work(1000, true));
+        let now = Duration::from_millis(5);
+        let work = Bench::work(1000, true);
         controller.on_event(now, &Event::Begun(work));
         controller.on_event(now, &Event::Ended { began: now, work, ending: Ending::Committed });
     }

@@ -137,7 +137,9 @@ impl Stream {
         if from == queue.end {
             return Ok(None);
         }
-        let (mut records, mut bytes, mut next) = (Vec::new(), 0, queue.end);
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        let mut next = queue.end;
         let first = queue.records.partition_point(|(place, _)| *place < from);
         for (place, record) in queue.records.range(first..) {
             bytes += record.cost_bytes();
@@ -212,7 +214,8 @@ impl Source for Stream {
     async fn close(&self) {}
 
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64> {
-        let (index, next) = (self.index(partition).ok()?, self.place(next).ok()?);
+        let index = self.index(partition).ok()?;
+        let next = self.place(next).ok()?;
         let queues = self.queues.borrow();
         let records = &queues.get(index)?.records;
         Some((records.len() - records.partition_point(|(place, _)| *place < next)) as u64)

@@ -128,7 +128,8 @@ impl Waiting {
         if self.is_endless() {
             return vec![(now, most)];
         }
-        let (mut taken, mut left) = (Vec::new(), most);
+        let mut taken = Vec::new();
+        let mut left = most;
         while left > 0
             && let Some(group) = self.groups.front_mut()
         {

@@ -151,7 +151,9 @@ pub struct Run {
 
 impl Run {
     pub(super) fn new(seconds: f64, meters: &mut [(&mut Meter, usize)]) -> Self {
-        let (mut open_seconds, mut stayed, mut limit_seconds) = (0.0, 0.0, 0.0);
+        let mut open_seconds = 0.0;
+        let mut stayed = 0.0;
+        let mut limit_seconds = 0.0;
         for (meter, open) in meters.iter_mut() {
             meter.count_open(seconds, *open);
             open_seconds += meter.open_seconds;
@@ -161,7 +163,8 @@ impl Run {
         let all: Vec<&Meter> = meters.iter().map(|(meter, _)| &**meter).collect();
         let sum = |of: fn(&Meter) -> f64| all.iter().map(|meter| of(meter)).sum::<f64>();
         let each = |of: fn(&Meter) -> f64| sum(of) / all.len() as f64;
-        let (records, squares) = (sum(|meter| meter.records as f64), sum(|meter| (meter.records as f64).powi(2)));
+        let records = sum(|meter| meter.records as f64);
+        let squares = sum(|meter| (meter.records as f64).powi(2));
         let ages = all.iter().filter_map(|meter| meter.ages.read().quantile_ms(0.99)).max().unwrap_or(0);
         let mut by_second = vec![0.0; usize::try_from(whole(seconds.ceil())).unwrap_or(0)];
         for meter in &all {
@@ -197,7 +200,8 @@ impl Run {
     /// Records per second between the two times.
     #[must_use]
     pub fn goodput_between(&self, from: f64, to: f64) -> f64 {
-        let (from, to) = (second(from), second(to));
+        let from = second(from);
+        let to = second(to);
         let records = self.by_second.iter().take(to).skip(from).sum::<f64>();
         records / (to.saturating_sub(from)).max(1) as f64
     }
@@ -205,7 +209,8 @@ impl Run {
     /// Seconds from then until goodput over five seconds is at 90 % of `best`; `None` if that never comes before `to`.
     #[must_use]
     pub fn recovery(&self, from: f64, to: f64, best: f64) -> Option<f64> {
-        let (from, to) = (second(from), second(to).min(self.by_second.len()));
+        let from = second(from);
+        let to = second(to).min(self.by_second.len());
         let part = self.by_second.get(from..to)?;
         let windows = part.windows(RECOVERY_OVER);
         let means = windows.map(|window| window.iter().sum::<f64>() / RECOVERY_OVER as f64);

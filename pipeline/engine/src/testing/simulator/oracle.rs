@@ -114,7 +114,8 @@ fn parts(plant: &Plant, runs: &[(usize, Vec<Run>)]) -> Vec<(f64, f64, f64)> {
     bounds
         .windows(2)
         .map(|bound| {
-            let (from, to) = (bound[0], bound[1]);
+            let from = bound[0];
+            let to = bound[1];
             let each =
                 runs.iter().flat_map(|(_, runs)| runs).map(|run| run.goodput_between(from + (to - from) / 3.0, to));
             (from, to, each.fold(0.0, f64::max))

@@ -49,7 +49,9 @@ impl Random {
         if mean > POISSON_EXACT_MAX {
             return whole(mean + mean.sqrt() * self.normal());
         }
-        let (limit, mut product, mut count) = ((-mean).exp(), self.unit(), 0);
+        let limit = (-mean).exp();
+        let mut product = self.unit();
+        let mut count = 0;
         while product > limit {
             product *= self.unit();
             count += 1;

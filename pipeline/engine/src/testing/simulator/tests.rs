@@ -32,11 +32,9 @@ fn every_plant_does_what_it_claims() {
     let outage = fixed(&plant("outage").unwrap(), 6, 4000, 1);
     assert_eq!(outage.goodput_between(101.0, 130.0), 0.0);
     assert!(outage.failed > 0);
-    let (before, half, after) = (
-        outage.goodput_between(20.0, 100.0),
-        outage.goodput_between(140.0, 230.0),
-        outage.goodput_between(240.0, 300.0),
-    );
+    let before = outage.goodput_between(20.0, 100.0);
+    let half = outage.goodput_between(140.0, 230.0);
+    let after = outage.goodput_between(240.0, 300.0);
     assert!((half / before - 0.5).abs() < 0.03 && (after / before - 1.0).abs() < 0.03, "{before} {half} {after}");
     assert!(outage.recovery(230.0, 300.0, before).unwrap() < 3.0);
 

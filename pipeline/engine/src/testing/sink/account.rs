@@ -7,7 +7,9 @@ use super::bench::{Bad, Bench, Filtered, Good, Part, Word, account, good, settle
 pub async fn every_event_ends_in_one_of_three_ways(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut writer = bench.writer(&["0", "1"]).await;
-    let (ways, mut from, mut number) = (bench.bad.len(), 0, 0);
+    let ways = bench.bad.len();
+    let mut from = 0;
+    let mut number = 0;
     // Each way to be bad alone: first, last, in the middle, side by side, and all of them together.
     let mut shapes: Vec<Vec<usize>> = (0..ways)
         .flat_map(|way| [vec![0], vec![8], vec![3], vec![3, 4]].map(|at| at.iter().map(|at| at * ways + way).collect()))

@@ -73,7 +73,8 @@ pub(super) struct Bench<'a, F: Fixture> {
 
 impl<'a, F: Fixture> Bench<'a, F> {
     pub(super) fn new(fixture: &'a mut F) -> Self {
-        let (decoder, bad) = (fixture.decoder(), fixture.bad());
+        let decoder = fixture.decoder();
+        let bad = fixture.bad();
         assert!(!bad.is_empty(), "a fixture knows a bad payload");
         Bench { fixture, decoder, bad, position: Position::Offset, expected: Stored::default(), eras: BTreeMap::new() }
     }
@@ -107,7 +108,8 @@ impl<'a, F: Fixture> Bench<'a, F> {
     fn held(&self, partition: Partition) -> Held {
         let next = self.expected.positions.get(&partition).cloned();
         let gap = self.expected.gaps.iter().rfind(|gap| gap.partition == partition);
-        let (era, halted) = (self.eras.get(&partition).copied(), gap.map(ToString::to_string));
+        let era = self.eras.get(&partition).copied();
+        let halted = gap.map(ToString::to_string);
         Held { partition, next, era, halted }
     }
 

@@ -22,8 +22,10 @@ fn words(number: u64, ways: usize) -> Vec<Word> {
 pub async fn a_dropped_write_is_found_out_by_the_next(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut writer = bench.writer(&["0", "1"]).await;
-    let (mut number, mut from) = (0, [0, 0]);
-    let (mut lost, mut passes) = (0, 1);
+    let mut number = 0;
+    let mut from = [0, 0];
+    let mut lost = 0;
+    let mut passes = 1;
     let mut moments = Moments::default();
     loop {
         let Some(moment) = moments.next() else {
@@ -44,7 +46,8 @@ pub async fn a_dropped_write_is_found_out_by_the_next(fixture: &mut impl Fixture
         let ended = moment.reach(pin!(writer.write(&batch))).await.is_some();
         moments.ended(ended);
         // All or nothing, whenever one looks.
-        let (now, after) = (bench.stored().await, bench.after(&parts));
+        let now = bench.stored().await;
+        let after = bench.after(&parts);
         assert!(now == bench.expected || now == after, "half done at {moment:?}: {now:?}");
         lost += u32::from(now == after && !ended);
         let (outcome, _) = settle(&mut writer, &batch).await.expect("write the same batch again");
@@ -60,7 +63,8 @@ pub async fn a_dropped_write_is_found_out_by_the_next(fixture: &mut impl Fixture
 pub async fn a_dropped_write_leaves_nothing_behind_for_another_batch(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut writer = bench.writer(&["0", "1"]).await;
-    let (mut number, mut from) = (0, [0, 0]);
+    let mut number = 0;
+    let mut from = [0, 0];
     let mut moments = Moments::default();
     while let Some(moment) = moments.next() {
         let parts = [
@@ -93,7 +97,8 @@ pub async fn a_dropped_write_leaves_nothing_behind_for_another_batch(fixture: &m
 pub async fn a_dropped_acquire_leaves_the_writer_usable(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut writer = bench.open().await;
-    let (mut from, mut moments) = (0, Moments::default());
+    let mut from = 0;
+    let mut moments = Moments::default();
     while let Some(moment) = moments.next() {
         let partitions = names(&["0"]);
         moments.ended(moment.reach(pin!(writer.acquire(&partitions))).await.is_some());

@@ -87,7 +87,9 @@ pub async fn a_writer_holds_what_it_acquired_last(fixture: &mut impl Fixture) {
 /// A lease is taken at every moment of another's write: the position told is the one that stays.
 pub async fn a_lease_taken_during_a_write_tells_how_it_ended(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
-    let (mut from, mut written, mut fenced) = (0, 0, 0);
+    let mut from = 0;
+    let mut written = 0;
+    let mut fenced = 0;
     let mut moments = Moments::default();
     while let Some(moment) = moments.next() {
         let mut former = bench.writer(&["0"]).await;

@@ -30,7 +30,8 @@ pub async fn a_fetch_keeps_to_its_bytes(fixture: &mut impl Fixture) {
         }
         for bytes_max in [64 << 10, 256 << 10] {
             let mut reader = Reader::start(&*source, &abilities, partition, None).await;
-            let (mut records, mut fetches) = (Vec::new(), 0);
+            let mut records = Vec::new();
+            let mut fetches = 0;
             while records.len() < published.len() {
                 // The reader looks at the bytes of each answer.
                 records.extend(reader.read(1, bytes_max).await);

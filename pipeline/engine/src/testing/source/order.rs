@@ -39,7 +39,8 @@ pub async fn records_come_back_in_order_and_unchanged(fixture: &mut impl Fixture
         published.extend(records);
     }
     let tolerance_ms = abilities.patience.as_millis() as i64;
-    let (earliest_ms, latest_ms) = (began_ms - tolerance_ms, now_ms() + tolerance_ms);
+    let earliest_ms = began_ms - tolerance_ms;
+    let latest_ms = now_ms() + tolerance_ms;
 
     let mut reader = Reader::start(&*source, &abilities, &partition, None).await;
     let first = reader.expect(&published).await;

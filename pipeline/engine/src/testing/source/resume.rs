@@ -45,7 +45,8 @@ pub async fn at_the_end_only_what_is_new_comes(fixture: &mut impl Fixture) {
     // Of a partition that never had a record, too.
     let mut empty = Reader::start(&*source, &abilities, &partition, None).await;
     empty.expect_end().await;
-    let (old, new) = (numbered(0..5, 100), numbered(5..9, 100));
+    let old = numbered(0..5, 100);
+    let new = numbered(5..9, 100);
     fixture.publish(&partition, &old).await;
     empty.expect(&old).await;
     let end = empty.next.clone();
@@ -94,7 +95,8 @@ pub async fn a_commit_never_makes_anything_be_skipped(fixture: &mut impl Fixture
     fixture.publish(&partition, &published).await;
     let mut reader = Reader::start(&*source, &abilities, &partition, None).await;
     let records = reader.expect(&published).await;
-    let (behind, end) = (records[10].position.clone(), reader.next.clone());
+    let behind = records[10].position.clone();
+    let end = reader.next.clone();
     let checkpoint = |position: &Position| Checkpoint::new(vec![(partition.clone(), position.clone())]);
     source.commit(&checkpoint(&behind)).await.expect("commit");
     source.commit(&checkpoint(&end)).await.expect("commit");
@@ -132,7 +134,8 @@ pub async fn what_retention_removed_is_a_gap(fixture: &mut impl Fixture) {
     }
     let mut reader = Reader::start(&*source, &abilities, &partition, None).await;
     let records = reader.expect(&published).await;
-    let (oldest, end) = (records[0].position.clone(), reader.next.clone());
+    let oldest = records[0].position.clone();
+    let end = reader.next.clone();
     drop(source);
     fixture.expire(&partition).await;
     let source = fixture.open().await;

@@ -62,7 +62,8 @@ fn cell(score: &Score) -> String {
 fn verdict(report: &Report, names: &[&str]) -> String {
     let ours: Vec<&Score> = report.plants.iter().map(|plant| &plant.ours).collect();
     let (goodput, concurrency) = mean(&ours);
-    let (mut text, mut ahead) = (format!("geometric mean: ours {goodput:.3} at {concurrency:.2}"), Vec::new());
+    let mut text = format!("geometric mean: ours {goodput:.3} at {concurrency:.2}");
+    let mut ahead = Vec::new();
     for name in names {
         let scores: Vec<&Score> = report.plants.iter().filter_map(|plant| plant.competitors.get(name)).collect();
         let other = mean(&scores);
@@ -89,7 +90,8 @@ fn verdict(report: &Report, names: &[&str]) -> String {
     for (name, what) in &missed {
         writeln!(text, "{name}: {}", what.join(", ")).ok();
     }
-    let (all, good) = (report.plants.len(), report.plants.len() - missed.len());
+    let all = report.plants.len();
+    let good = report.plants.len() - missed.len();
     let verdict = if missed.is_empty() { "all targets met" } else { "targets missed" };
     writeln!(text, "{verdict}: {good} of {all} plants meet every target").ok();
     text
@@ -97,7 +99,8 @@ fn verdict(report: &Report, names: &[&str]) -> String {
 
 /// Which targets our controller misses on a plant, in words.
 fn misses(plant: &PlantReport) -> Vec<String> {
-    let (score, mut what) = (&plant.ours, Vec::new());
+    let score = &plant.ours;
+    let mut what = Vec::new();
     if score.goodput_over_oracle < GOODPUT_LEAST {
         what.push(format!("goodput {:.3} < {GOODPUT_LEAST}", score.goodput_over_oracle));
     }

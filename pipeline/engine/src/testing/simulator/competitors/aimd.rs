@@ -51,7 +51,9 @@ mod tests {
     /// (Mathis et al., The Macroscopic Behavior of the TCP Congestion Avoidance Algorithm, 1997).
     #[test]
     fn halved_at_the_top_its_mean_is_three_quarters_of_it() {
-        let (most, mut sum, rounds) = (100, 0.0, 10_000);
+        let most = 100;
+        let mut sum = 0.0;
+        let rounds = 10_000;
         let mut aimd = Aimd { limit: most / 2, backoff: 0.5 };
         for _ in 0..rounds {
             let inflight = aimd.limit;

@@ -97,7 +97,8 @@ mod tests {
     fn under_sustained_mild_overload_it_drifts_up() {
         let mut gradient = Gradient2::default();
         // A server for ten at a time: beyond that, round trips grow with what is open.
-        let (mut settled, mut later) = (0.0, 0.0);
+        let mut settled = 0.0;
+        let mut later = 0.0;
         for window in 0..3000 {
             let open = gradient.limit;
             let short = 0.01 * (open / 10.0).max(1.0);

@@ -31,7 +31,8 @@ fn run(plant: &Plant, records: usize, seed: u64) -> Run {
 
 /// Erlang's C: the part of arrivals that find all `k` servers busy, at `a` erlangs.
 fn erlang_c(k: u32, a: f64) -> f64 {
-    let (mut term, mut sum) = (1.0, 1.0);
+    let mut term = 1.0;
+    let mut sum = 1.0;
     for n in 1..k {
         term *= a / f64::from(n);
         sum += term;
@@ -91,7 +92,8 @@ fn one_server_lets_wait_as_pollaczek_and_khinchine_say() {
 /// Inference Servers with Dynamic Batching, arXiv 1912.06322, theorem 2).
 #[test]
 fn taking_all_that_waits_keeps_to_inoues_bound() {
-    let (fixed, record) = (0.005, 0.001);
+    let fixed = 0.005;
+    let record = 0.001;
     for busy in [0.1, 0.5, 0.8, 0.9] {
         let rate = busy / record;
         let plant = bare(1.0, Cost { network: 0.0, fixed, record, cv: 0.0 }, rate, 400_000.0 / rate, 1);
@@ -121,7 +123,8 @@ fn a_backlog_keeps_to_the_asymptotes() {
     let alone = work + plant.cost.network + 0.002;
     for concurrency in [1, 2, 3, 4, 5, 6, 8, 16, 64] {
         let goodput = super::fixed(&plant, concurrency, 2000, 3).goodput();
-        let (knee, each) = (4.0 * 2000.0 / work, concurrency as f64 * 2000.0 / alone);
+        let knee = 4.0 * 2000.0 / work;
+        let each = concurrency as f64 * 2000.0 / alone;
         let part = goodput / knee.min(each);
         assert!(part < 1.02 && part > 0.9, "{concurrency}: {part}");
     }
