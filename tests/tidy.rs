@@ -1,5 +1,9 @@
 //! The tree is as the README says, and stays readable.
 
+mod circles;
+mod names;
+mod reading;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

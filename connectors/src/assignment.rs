@@ -11,6 +11,8 @@
 //! Partitions may have parents, as the shards of Kinesis do: a child is given to somebody only when every parent that
 //! still exists is finished.
 
+mod error;
+mod options;
 mod plan;
 mod table;
 
@@ -18,12 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use millstream_engine::{Partition, task};
-use millstream_postgres::{ConnectError, Connector};
 use rand::Rng as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub use error::Error;
+pub use options::{Options, Timing};
 pub use plan::{Member, ready};
 use table::Table;
 
@@ -31,57 +34,11 @@ use table::Table;
 /// them, which may last a fifth longer, every living one has shown itself, however late it came back.
 const CALM_PERIODS: u32 = 2;
 
-/// Of which pipeline and stream, and who we are.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// The incarnation of the stream.
-    pub incarnation: String,
-    /// How to reach the database.
-    pub connect: Connector,
-    /// The name of this process, which no other has at the same time: see [`unique_owner`].
-    pub owner: String,
-    /// How often, and how long.
-    pub timing: Timing,
-    /// The position of a partition that was read to its end, as it is stored.
-    pub finished: &'static str,
-}
-
-/// How often a process shows that it lives, and when it is taken for dead.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// Between two looks. Shorter: partitions are divided sooner, and the database is asked more often.
-    pub period: Duration,
-    /// Of silence. Shorter: partitions of a dead process wait for less, and a slow one is replaced while it works.
-    pub expiry: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Timing { period: Duration::from_secs(2), expiry: Duration::from_secs(10) }
-    }
-}
-
 /// A name for this process that no other has: host, process id and a random number.
 #[must_use]
 pub fn unique_owner() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_default();
     format!("{host}:{}:{:08x}", std::process::id(), rand::rng().random::<u32>())
-}
-
-/// Why the database did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// There is no connection.
-    #[error("connect to PostgreSQL")]
-    Connect(#[from] ConnectError),
-    /// A statement failed.
-    #[error("divide the partitions")]
-    Database(#[from] sqlx::Error),
-    /// It took too long.
-    #[error("divide the partitions: no answer within {0:?}")]
-    Late(Duration),
 }
 
 /// Takes part in dividing the partitions of a stream, for as long as it lives.

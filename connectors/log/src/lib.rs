@@ -20,6 +20,12 @@ pub use log::Log;
 mod topic;
 pub use topic::Topic;
 
+mod inner;
+
+mod lock_file;
+
+mod shared;
+
 mod record;
 pub use record::{NewRecord, Record};
 
@@ -48,6 +54,8 @@ mod search;
 
 mod damage;
 pub use damage::Damage;
+
+mod examine;
 
 mod lost;
 

@@ -14,21 +14,20 @@
 //! A topic is built as `~NAME` and renamed into place, so it exists either as a whole or not at all.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
-
 use crate::damage::Damage;
-use crate::error::{Cause, During, Error, Fault};
+use crate::error::{Cause, During, Error};
+use crate::inner::Inner;
 use crate::lock;
+use crate::lock_file::Lock;
 use crate::options::Options;
 use crate::retention::Removed;
+use crate::shared::{self, Shared};
 use crate::system::{Os, System};
-use crate::topic::{self, Shared, Topic};
+use crate::topic::Topic;
 
 /// Threads, open files and the work of opening grow with partitions; one machine gains nothing beyond a few dozen.
 const PARTITIONS_MAX: u32 = 1024;
@@ -38,18 +37,6 @@ const NAME_BYTES_MAX: usize = 200;
 /// An open log. Clones share it; it is closed by [`Log::close`] or with the last clone and the last [`Topic`].
 #[derive(Debug, Clone)]
 pub struct Log(Arc<Inner>);
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    topics_directory: PathBuf,
-    options: Options,
-    system: Arc<dyn System>,
-    topics: RwLock<BTreeMap<String, Arc<Shared>>>,
-    /// One creation at a time.
-    creating: Mutex<()>,
-    /// `None` once closed.
-    lock_file: Mutex<Option<Lock>>,
-}
 
 impl Log {
     /// Opens the log in a directory, creating it if needed. Blocks: it checks the last segment of every partition.
@@ -128,7 +115,7 @@ impl Log {
         let shared = match known {
             Some(shared) => shared,
             None => {
-                topic::create(self.0.system.as_ref(), &self.0.topics_directory, name, partitions)?;
+                shared::create(self.0.system.as_ref(), &self.0.topics_directory, name, partitions)?;
                 let path = self.0.topics_directory.join(name);
                 let shared = Arc::new(Shared::open(&self.0.system, &path, name, &self.0.options)?);
                 let mut topics = self.0.topics.write().unwrap_or_else(PoisonError::into_inner);
@@ -200,74 +187,6 @@ impl Log {
     fn read_topics(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Shared>>> {
         self.0.topics.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Inner {
-    fn close(&self) -> Result<(), Fault> {
-        let _no_creation = lock(&self.creating);
-        let Some(lock_file) = lock(&self.lock_file).take() else { return Ok(()) };
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let partitions: Vec<_> = topics.values().flat_map(|shared| shared.all()).collect();
-        // First all, then each: their last groups are synced side by side.
-        partitions.iter().for_each(|partition| partition.close());
-        let closed: Vec<_> = partitions.iter().map(|partition| partition.join()).collect();
-        topics.values().for_each(|shared| shared.close());
-        drop(lock_file);
-        closed.into_iter().collect()
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::warn!(%error, "the log was not closed cleanly; nothing acknowledged is affected");
-        }
-    }
-}
-
-/// The exclusive right to the directory.
-#[derive(Debug)]
-struct Lock(std::fs::File);
-
-impl Lock {
-    fn take(directory: &Path) -> Result<Self, Error> {
-        let path = directory.join("lock");
-        // A lock can be taken by whoever can read the file.
-        let mut how = OpenOptions::new();
-        how.read(true).write(true).create(true).truncate(false).mode(0o600);
-        how.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        let mut file = how.open(&path).during("open", &path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                // Only a hint for the message: whoever holds the lock may be just writing it.
-                let read = (&file).take(32).read_to_string(&mut text);
-                let pid: Option<u32> = read.ok().and_then(|_| text.trim().parse().ok());
-                return Err(Error::Locked { lock: path, pid, lives: pid.is_some_and(lives) });
-            }
-            Err(errno) => return Err(Fault::new("lock", &path, errno.into()).into()),
-        }
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.during("write", &path)?;
-        Ok(Self(file))
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing is not enough: a child process being started at this moment has the same file open until its exec.
-        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
-            tracing::warn!(%error, "the directory was not unlocked");
-        }
-    }
-}
-
-/// Whether a process of that number is seen from here; one in another container is not.
-fn lives(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    // It may belong to somebody else, who does not let us signal it.
-    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 fn is_name(name: &str) -> bool {

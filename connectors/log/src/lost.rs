@@ -12,19 +12,15 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::damage::Damage;
 use crate::error::{During, Fault};
 use crate::frame::Place;
 use crate::pairs::{self, Kind};
-use crate::partition::Partition;
 use crate::recover::Witnesses;
+use crate::segment_path;
 use crate::system::System;
 use crate::writer::Settings;
-use crate::{lock, segment_path};
 
 const KIND: Kind = Kind { file_name: "lost", building_name: "~lost", magic: *b"MSL1" };
-/// What [`Damage`] says of such a loss.
-pub(crate) const REASON: &str = "every segment is missing";
 /// No partition gets as many records; a number in JSON still holds it.
 const NEVER_REACHED: u64 = 1 << 50;
 
@@ -36,6 +32,11 @@ pub(crate) fn read(system: &dyn System, directory: &Path, place: Place) -> Resul
         tracing::warn!(file = %file.display(), byte, "where the partition began anew after a loss is not known any more");
     }
     Ok(content.pairs.last().map(|(_, to)| *to))
+}
+
+/// Notes that a person has given up what was lost.
+pub(crate) fn forget(system: &dyn System, directory: &Path, place: Place) -> Result<(), Fault> {
+    pairs::replace(system, directory, place, KIND, &[])
 }
 
 /// Makes a partition's directory again if it is gone.
@@ -83,30 +84,6 @@ pub(crate) fn begin_anew(settings: &Settings, witnesses: Witnesses, has_openings
 /// An offset that the partition never reached, nor one that it began anew at: microseconds since 1970, if the clock goes.
 fn unheard_of(now_ms: i64) -> u64 {
     u64::try_from(now_ms).unwrap_or(0).saturating_mul(1_000).max(NEVER_REACHED)
-}
-
-impl Partition {
-    /// The offset before which every record was lost with its file, and not given up; `None` if none was.
-    pub(crate) fn lost_before(&self) -> Option<u64> {
-        let start = self.range().start;
-        let lost = *lock(&self.lost);
-        lost.filter(|to| *to > 0 && *to == start)
-    }
-
-    /// That loss as damage.
-    pub(crate) fn loss(&self) -> Option<Damage> {
-        let partition = self.place.partition;
-        let file = self.directory.clone();
-        let to = self.lost_before()?;
-        Some(Damage { partition, file, byte: 0, bytes: 0, reason: REASON, from: 0, to, is_missing: true })
-    }
-
-    /// Notes that a person has given up what was lost.
-    pub(crate) fn forget_loss(&self) -> Result<(), Fault> {
-        pairs::replace(self.system.as_ref(), &self.directory, self.place, KIND, &[])?;
-        *lock(&self.lost) = None;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -21,10 +21,13 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use crate::error::Doing;
 use crate::{Error, scram};
 
-pub use binaries::Binaries;
-pub(crate) use binaries::PLACES;
-
 mod binaries;
+pub use binaries::Binaries;
+
+mod options;
+pub use options::ClusterOptions;
+
+mod name;
 
 mod home;
 
@@ -46,6 +49,7 @@ mod pid_file;
 mod password;
 
 use home::Home;
+use name::NAME;
 use owner::Owner;
 use pid_file::PORT_NAMELESS;
 
@@ -58,8 +62,6 @@ pub fn reaches(home: &Path) -> Result<(), Error> {
     made.map_or(Ok(()), |dir| Owner::of(&home.join("data"))?.can_enter(&dir))
 }
 
-/// The role, the database and the preferred account.
-const NAME: &str = "millstream";
 /// A start took 5 s on a busy disk, recovery after a crash longer; five seconds of patience would be a lie.
 const START_WITHIN: Duration = Duration::from_secs(60);
 /// Each poll of a starting server writes a line "the database system is starting up" into its log, so not faster.
@@ -68,26 +70,6 @@ const START_POLL: Duration = Duration::from_millis(25);
 const STOP_POLL: Duration = Duration::from_millis(10);
 /// How long `Drop`, which cannot be awaited, may hold up its thread.
 const DROP_WITHIN: Duration = Duration::from_secs(2);
-
-/// What a private cluster is to be like.
-#[derive(Clone, Debug)]
-pub struct ClusterOptions {
-    /// The directory that holds everything; made if it is not there. Removing it removes the cluster.
-    pub home: PathBuf,
-    /// Opens this TCP port on 127.0.0.1, with a random password that is kept in `home/password`. It must be free.
-    pub pg_port: Option<u16>,
-    /// Settings of the server (`shared_buffers`, ..), which win over the defaults.
-    pub settings: Vec<(String, String)>,
-    /// Whether what is acknowledged survives the loss of power. Only tests say no.
-    pub durable: bool,
-}
-
-impl ClusterOptions {
-    /// A durable cluster without TCP and with the default settings.
-    pub fn new(home: impl Into<PathBuf>) -> ClusterOptions {
-        ClusterOptions { home: home.into(), pg_port: None, settings: Vec::new(), durable: true }
-    }
-}
 
 /// One process's use of the cluster. The server runs for as long as anyone has one of these.
 pub struct Cluster {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::cluster::PLACES;
+use crate::places::PLACES;
 
 /// Why the private cluster cannot be used. None of these is mended by trying again at once.
 #[derive(Debug, thiserror::Error)]

@@ -22,6 +22,8 @@ pub mod fetch;
 
 pub mod sqlstate;
 
+mod places;
+
 mod error;
 
 pub use cluster::{Cluster, ClusterOptions};

@@ -6,6 +6,10 @@
 
 mod address;
 
+mod error;
+
+mod policy;
+
 mod tls;
 
 use std::collections::BTreeMap;
@@ -19,6 +23,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::ClusterOptions;
 use address::Address;
+pub use error::Error;
 pub use tls::{Tls, TlsMode};
 
 /// A secret file is a line; what is longer is another file.
@@ -117,103 +122,6 @@ impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("***")
     }
-}
-
-/// Why the section cannot be used. The names are those of the configuration.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// Two settings exclude each other.
-    #[error("postgres.{one} and postgres.{other} exclude each other: {why}")]
-    Both {
-        /// A setting.
-        one: &'static str,
-        /// The other.
-        other: &'static str,
-        /// The reason.
-        why: &'static str,
-    },
-    /// Neither a server nor a private cluster.
-    #[error("postgres.embedded is false, and neither postgres.url nor postgres.url_file names a server")]
-    NoServer,
-    /// The section asks for a private cluster, which has no address of its own to configure.
-    #[error("this [postgres] section is for a private cluster, which Cluster::open connects to")]
-    Embedded,
-    /// A pooler without a way around it.
-    #[error(
-        "postgres.pgbouncer needs postgres.migrate_url: migrations and commands need a session of their own \
-         (the server's own address, or a PgBouncer database with pool_mode = session)"
-    )]
-    NoDirect,
-    /// A pooler that was not announced, or one where a session is needed.
-    #[error(
-        "postgres.{setting}: {host}:{port} is a pooler that shares server connections between transactions \
-         (PgBouncer with pool_mode = transaction): {}",
-        if *setting == "url" { crate::POOLER_MEND } else { "give the server's own address" }
-    )]
-    Pooler {
-        /// `url` or `migrate_url`.
-        setting: &'static str,
-        /// Where it is.
-        host: String,
-        /// Its port.
-        port: u16,
-    },
-    /// An address cannot be used.
-    #[error("postgres.{setting}: {why}")]
-    Address {
-        /// `url`, `url_file` or `migrate_url`.
-        setting: &'static str,
-        /// The reason, without the password.
-        why: String,
-    },
-    /// A connection beyond this machine could be read or taken over by others.
-    #[error(
-        "{host} is not this machine, and tls mode `{mode}` does not verify it: set postgres.tls = {{ mode = \"verify-full\" }}, \
-         or accept the risk with postgres.insecure = true"
-    )]
-    Insecure {
-        /// The server.
-        host: String,
-        /// What was asked for.
-        mode: TlsMode,
-    },
-    /// This program was built without TLS.
-    #[error(
-        "{host} needs TLS (mode `{mode}`), and this program was built without it: build it with the cargo feature `tls`, which is on by default"
-    )]
-    NoTls {
-        /// The server.
-        host: String,
-        /// What was asked for.
-        mode: TlsMode,
-    },
-    /// A setting has a value that PostgreSQL does not take.
-    #[error("postgres.{setting}: {why}")]
-    Value {
-        /// The setting.
-        setting: &'static str,
-        /// The reason.
-        why: &'static str,
-    },
-    /// A file cannot be read.
-    #[error("postgres.{setting}: cannot read {}", path.display())]
-    File {
-        /// The setting that names it.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A variable of the environment that the driver reads whatever it is told.
-    #[error(
-        "the environment sets {name}, which would change every connection: start millstream without it (env -u {name} ..)"
-    )]
-    Environment {
-        /// The variable.
-        name: &'static str,
-    },
 }
 
 impl Postgres {
@@ -435,8 +343,8 @@ impl Postgres {
         if address.tls.is_some() && self.tls.is_some() {
             return Err(Error::Both { one: setting, other: "tls", why: "each says how to use TLS" });
         }
-        let tls = tls::choose(&address, self.tls.as_ref(), self.insecure)?;
-        tls::environment(&tls)?;
+        let tls = policy::choose(&address, self.tls.as_ref(), self.insecure)?;
+        policy::environment(&tls)?;
         let name = self.application_name.as_ref().or(address.application_name.as_ref());
         let options = address.options().application_name(name.map_or("millstream", String::as_str));
         // Said also where it is empty, because the driver would take PGPASSWORD then.

@@ -4,8 +4,9 @@ use millstream_engine::Partition;
 use millstream_postgres::Connection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::plan::{Plan, View, plan};
-use super::{Error, Member, Options};
+use super::error::Error;
+use super::options::Options;
+use super::plan::{Member, Plan, View, plan};
 
 /// One process's way to the tables. A look that is dropped leaves no connection, and the next one connects anew.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! same rows, and counters change with the rows they count.
 //!
 //! The flow, in the order of the files: bytes become columns ([`columns`]), columns are folded by key (`fold`), compared
-//! with what is stored and written (`apply`), and counted (`counts`). The rest of the transaction is that of every domain.
+//! with what is stored and written (`apply`), and counted (`counts`, `counters`). The rest of the transaction is that of every domain.
 
 pub mod columns;
 
@@ -18,6 +18,7 @@ mod lookup;
 mod stored;
 mod versions;
 
+mod counters;
 mod counts;
 mod gathered;
 mod segments;
@@ -123,7 +124,7 @@ impl Rows for Objects {
             // A dry run: it is leased until the transaction is rolled back.
             None => Slot::lease(connection).await.map_err(Fault::Fence)?,
         };
-        deltas.write(connection, &slot, &mut self.segments).await
+        counters::write(connection, &deltas, &slot, &mut self.segments).await
     }
 
     fn committed(&mut self) {

@@ -20,7 +20,7 @@ pub(crate) mod session;
 pub(crate) mod lease;
 mod transaction;
 
-pub mod isolate;
+mod isolate;
 pub mod quarantine;
 pub mod redrive;
 pub mod rewrite;

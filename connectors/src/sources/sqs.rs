@@ -50,6 +50,8 @@ use inbox::{Ends, Start};
 
 mod pace;
 
+mod shared;
+
 pub(crate) mod feed;
 use feed::Feed;
 

@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 use millstream_postgres::settings::{Error, Roles};
 use millstream_postgres::{Connection, Connector, Postgres, pooler};
 
-use crate::{grants, migrate, tables};
+use crate::tables::bring_up_to_date;
+use crate::{grants, migrate};
 
 /// Brings the tables up to date, and the account that writes to what it needs.
 ///
@@ -16,7 +17,7 @@ use crate::{grants, migrate, tables};
 pub(crate) async fn prepare(postgres: &Postgres) -> anyhow::Result<()> {
     let connector = postgres.migrate_connector().application_name("millstream migrate");
     refuse_pooler(&connector, postgres, true).await?;
-    tables::bring_up_to_date(postgres, &connector).await.map_err(|error| explain(error, postgres))?;
+    bring_up_to_date(postgres, &connector).await.map_err(|error| explain(error, postgres))?;
     let mut owner = connector.connect().await.context("connect to PostgreSQL")?;
     give(postgres, &mut owner).await?;
     // How the farewell goes says nothing.

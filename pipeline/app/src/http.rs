@@ -23,8 +23,15 @@ mod query;
 
 mod objects;
 
+mod appends;
+mod counts;
+mod seen;
+
+mod shared;
+
 mod health;
 mod judge;
+mod lag;
 mod look;
 mod metrics;
 mod probe;
@@ -38,6 +45,7 @@ mod resume;
 
 pub(crate) mod damage;
 pub(crate) mod stream;
+mod topic;
 
 mod page;
 
@@ -57,12 +65,15 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::node::Node;
 use access::Tokens;
+use appends::Appends;
 use connection::Ends;
 use connection::places::Places;
 use connection::visit::Patience;
-use look::Looks;
-use metrics::Counts;
+use counts::Counts;
+use judge::Known;
 use probe::Probe;
+use seen::Looks;
+use shared::{App, Shared};
 use subscriptions::Subscriptions;
 
 /// How long requests in flight may take once the server is told to stop; the drain of the pipelines comes after it, and
@@ -82,43 +93,6 @@ pub struct Server {
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
-}
-
-/// What the handlers share.
-#[derive(Debug)]
-struct App {
-    node: Arc<Node>,
-    /// `None`: every client is trusted, which is allowed on loopback only.
-    tokens: Option<Tokens>,
-    /// Appends that may be in flight.
-    appends: Semaphore,
-    /// How the last of them ended.
-    appends_ended: health::Appends,
-    /// Bytes of request bodies that may be held, compressed and not, and of the records that are made of them.
-    body_bytes: Arc<Semaphore>,
-    counts: Counts,
-    places: Arc<Places>,
-    subscriptions: Subscriptions,
-    looks: Looks,
-    /// Since when everything stands as it does.
-    known: judge::Known,
-    probe: Probe,
-}
-
-impl App {
-    fn appends_in_flight(&self) -> usize {
-        self.node.config.http.appends_max.saturating_sub(self.appends.available_permits())
-    }
-
-    /// Transactions that were committed, by all pipelines.
-    fn transactions(&self) -> u64 {
-        self.node.pipelines.iter().map(|running| running.progress.transactions()).sum()
-    }
-
-    /// The store of requests that name none: that of the first pipeline, where their events go.
-    fn store(&self) -> &str {
-        self.node.pipelines.first().map_or("default", |pipeline| &pipeline.config.store)
-    }
 }
 
 /// The address and the tokens, taken before anything else is started.
@@ -175,13 +149,13 @@ pub async fn serve(node: Arc<Node>, door: Door) -> anyhow::Result<Server> {
     let app = Arc::new(App {
         tokens,
         appends: Semaphore::new(http.appends_max),
-        appends_ended: health::Appends::default(),
+        appends_ended: Appends::default(),
         body_bytes: Arc::new(Semaphore::new(body_bytes)),
         counts: Counts::new(),
         places: Places::new(&node.config.http),
         subscriptions: Subscriptions::default(),
         looks: Looks::new(&node),
-        known: judge::Known::default(),
+        known: Known::default(),
         probe: Probe::new(&node.connector, node.config.postgres.is_embedded()),
         node,
     });
@@ -223,8 +197,6 @@ impl Drop for Server {
         self.abort.cancel();
     }
 }
-
-type Shared = Arc<App>;
 
 /// Every route: those of all domains together, then those of each.
 fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {

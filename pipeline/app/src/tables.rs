@@ -3,13 +3,13 @@
 //! Events are taken in meanwhile: the stream needs no database. Nothing is read before the tables are ready, so nothing
 //! can be written to tables of another shape.
 
+mod steps;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
 use millstream_engine::retry::Backoff;
 use millstream_engine::{Progress, task};
-use millstream_postgres::settings::Migrate;
 use millstream_postgres::{ConnectError, Connector, Postgres, Verdict, verdict};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::{elsewhere, migrate};
+pub(crate) use steps::bring_up_to_date;
 
 /// How long a start waits for the tables before it goes on without them.
 const START_WAIT: Duration = Duration::from_secs(10);
@@ -161,30 +162,6 @@ async fn try_once(postgres: &Postgres, connector: &Connector) -> anyhow::Result<
         return elsewhere::prepare(postgres).await;
     }
     bring_up_to_date(postgres, &connector).await
-}
-
-/// Applies the steps that are missing, or, with `postgres.migrate = "never"`, refuses if there are any.
-///
-/// # Errors
-/// Says what is missing and who applies it, or which step failed.
-pub(crate) async fn bring_up_to_date(postgres: &Postgres, connector: &Connector) -> anyhow::Result<()> {
-    if postgres.migrate == Migrate::Never {
-        let mut connection = connector.connect().await?;
-        let pending = migrate::pending(&mut connection).await?;
-        connection.close().await.ok();
-        if pending.is_empty() {
-            return Ok(());
-        }
-        let steps: Vec<String> = pending.iter().map(|step| format!("{} {}", step.number, step.name)).collect();
-        bail!(
-            "postgres.migrate is \"never\", and the tables lack {}: an owner runs `millstream migrate` (`--dry-run` prints the SQL)",
-            steps.join(", ")
-        );
-    }
-    for step in migrate::apply(connector, migrate::TRY_FOR).await? {
-        tracing::info!(number = step.number, name = step.name, "migrated");
-    }
-    Ok(())
 }
 
 /// A server that takes connections and does not answer.

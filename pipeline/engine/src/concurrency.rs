@@ -8,6 +8,7 @@
 //! Sought are the smallest concurrency and the smallest transactions that give nearly all the goodput there is: by
 //! comparing them with others, again and again. Brakes and a ceiling answer what must not wait for a comparison.
 
+mod allowed;
 mod axis;
 mod batch;
 mod brake;
@@ -23,6 +24,7 @@ mod meter;
 mod processors;
 mod reading;
 mod search;
+mod step;
 mod trial;
 
 use std::time::Duration;

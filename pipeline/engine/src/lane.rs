@@ -16,12 +16,12 @@ use crate::batch::Receipt;
 use crate::bounds::Bounds;
 use crate::clock::now_ms;
 use crate::decode::Columns;
+use crate::gap::goes_on_at;
 use crate::intake::Intake;
 use crate::limits::Limits;
 use crate::position::{Partition, Position};
 use crate::progress::{Lane as LaneProgress, LaneState, Progress};
 use crate::retry::{Backoff, Recovery};
-use crate::sink::goes_on_at;
 use crate::sink::{Held, Sink, SinkError};
 use crate::source::{Source, SourceError};
 

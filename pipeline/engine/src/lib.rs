@@ -9,6 +9,8 @@
 
 pub mod position;
 
+pub mod gap;
+
 pub mod source;
 
 mod assign;
@@ -62,6 +64,7 @@ pub use batch::{Batch, Outcome, Range, Receipt, Unbalanced};
 pub use commit::Checkpoint;
 pub use decode::Decode;
 pub use flood::{FloodLimits, Irrefusable};
+pub use gap::{Gap, goes_on_at};
 pub use gate::Gate;
 pub use limits::{BatchLimits, Limits};
 pub use named::Named;
@@ -70,5 +73,5 @@ pub use progress::{Progress, Snapshot, Verdict};
 pub use retry::{Pressure, Recovery};
 pub use run::{Pipeline, Summary, run};
 pub use share::{Pause, Share, Standing};
-pub use sink::{Gap, Held, Sink, SinkError, goes_on_at};
+pub use sink::{Held, Sink, SinkError};
 pub use source::{Record, RecordBatch, Source, SourceError, Want};

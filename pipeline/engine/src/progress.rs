@@ -1,5 +1,6 @@
 //! What a pipeline has done and how it stands: counted once per batch, read by status, metrics and the page.
 
+mod register;
 mod shares;
 
 use std::collections::BTreeMap;
@@ -16,8 +17,8 @@ use crate::histogram::{Histogram, Reading};
 use crate::named::Named;
 use crate::position::{Partition, Position};
 use crate::share::Standing;
-use shares::Register;
-pub(crate) use shares::{SHARES_EVERY, Stop, ToPutAside};
+use register::Register;
+pub(crate) use register::{SHARES_EVERY, Stop, ToPutAside};
 
 /// No rate is told of less time than this: a transaction may take as long.
 const RATE_WINDOW_MIN: Duration = Duration::from_secs(2);
@@ -237,7 +238,7 @@ impl Progress {
     /// Lets a pipeline go on that a flood of bad records paused, and that flood pass. Whether it was paused.
     pub fn resume(&self) -> bool {
         lock(&self.flood).let_pass(Instant::now());
-        self.recount();
+        lock(&self.register).recount();
         let was_paused = self.paused.send_replace(None).is_some();
         if was_paused {
             tracing::info!(pipeline = self.pipeline, "the pipeline goes on");
@@ -298,6 +299,7 @@ impl Progress {
         let states: Vec<LaneState> = self.lanes.iter().map(|lane| lock(&lane.state).clone()).collect();
         let inner = lock(&self.inner);
         let oldest = self.lanes.iter().map(|lane| lane.oldest_ms.load(Relaxed)).filter(|at_ms| *at_ms > 0).min();
+        let shares = lock(&self.register).all();
         Snapshot {
             pipeline: self.pipeline.clone(),
             at: Instant::now(),
@@ -318,7 +320,7 @@ impl Progress {
             halted: inner.halted.clone(),
             oldest_ms: oldest,
             paused: self.paused.borrow().as_ref().map(|stop| stop.reason.clone()),
-            shares: self.standings(),
+            shares,
             braked: inner.slow.values().next().cloned().or_else(|| {
                 states.iter().find_map(|state| match state {
                     LaneState::Braked(reason) => Some(reason.clone()),

@@ -5,17 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Error;
-
-/// Where Debian, PGDG's RPMs, Alpine, Homebrew (ARM, Intel), Postgres.app and source builds put PostgreSQL.
-pub(crate) const PLACES: [&str; 7] = [
-    "/usr/lib/postgresql/*/bin",
-    "/usr/pgsql-*/bin",
-    "/usr/libexec/postgresql*",
-    "/opt/homebrew/opt/postgresql*/bin",
-    "/usr/local/opt/postgresql*/bin",
-    "/Applications/Postgres.app/Contents/Versions/*/bin",
-    "/usr/local/pgsql*/bin",
-];
+use crate::places::PLACES;
 
 /// A directory with `postgres` and `initdb`.
 #[derive(Clone, Debug, PartialEq, Eq)]

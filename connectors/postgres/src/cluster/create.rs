@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::NAME;
 use super::binaries::Binaries;
+use super::name::NAME;
 use super::owner::Owner;
 use crate::Error;
 use crate::error::Doing;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-use super::NAME;
+use super::name::NAME;
 use super::owner::Owner;
 use super::trust::Trust;
 use crate::Error;

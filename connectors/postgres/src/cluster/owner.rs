@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::NAME;
+use super::name::NAME;
 use crate::Error;
 use crate::error::Doing;
 

@@ -8,11 +8,12 @@ use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use super::binaries::Binaries;
+use super::create;
 use super::home::Home;
+use super::options::ClusterOptions;
 use super::owner::Owner;
 use super::pid_file::PORT_NAMELESS;
 use super::tuning::{self, Probed};
-use super::{ClusterOptions, create};
 use crate::Error;
 use crate::error::Doing;
 

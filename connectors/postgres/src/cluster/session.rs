@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use super::NAME;
+use super::name::NAME;
 use crate::Error;
 
 /// A server that takes longer to greet is not answering; whoever waits for it asks again.

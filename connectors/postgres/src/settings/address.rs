@@ -10,7 +10,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use super::{Tls, TlsMode};
+use super::tls::{Tls, TlsMode};
 
 const PORT: u16 = 5432;
 

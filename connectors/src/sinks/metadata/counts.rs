@@ -1,13 +1,8 @@
-//! What a transaction changes in the counters, summed in memory and written once per counter row.
+//! What a transaction changes in the counters, summed in memory.
 
 use std::collections::HashMap;
 
-use millstream_postgres::Connection;
-
 use super::columns::{Columns, Row};
-use super::segments::Segments;
-use super::slot::Slot;
-use crate::sinks::tables::error::Fault;
 
 /// What counters see of a row.
 #[derive(Clone, Copy, Debug)]
@@ -49,16 +44,16 @@ pub(super) struct Objects {
 
 /// A change of one hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Hour {
-    created: i64,
-    removed: i64,
-    bytes: i128,
+pub(super) struct Hour {
+    pub(super) created: i64,
+    pub(super) removed: i64,
+    pub(super) bytes: i128,
 }
 
 /// All changes of a transaction.
 #[derive(Debug, Default)]
 pub struct Deltas {
-    buckets: Vec<BucketDeltas>,
+    pub(super) buckets: Vec<BucketDeltas>,
     places: HashMap<(String, String), usize>,
     /// Where the bucket of the last change is: rows come in the order of buckets.
     last: usize,
@@ -70,7 +65,7 @@ pub(super) struct BucketDeltas {
     pub(super) store: String,
     pub(super) bucket: String,
     pub(super) segments: HashMap<String, Objects>,
-    hours: HashMap<i64, Hour>,
+    pub(super) hours: HashMap<i64, Hour>,
 }
 
 /// The first path segment of a key with its slash; empty for a key without one.
@@ -137,70 +132,6 @@ impl Deltas {
         if let Some(deltas) = self.of(store, bucket) {
             deltas.current(key, old, new);
         }
-    }
-
-    /// Writes the changes into the rows of one slot.
-    pub(super) async fn write(
-        &self,
-        connection: &mut Connection,
-        slot: &Slot,
-        segments: &mut Segments,
-    ) -> Result<(), Fault> {
-        self.write_buckets(connection, slot).await?;
-        segments.write(connection, slot, &self.buckets).await?;
-        self.write_hours(connection, slot).await
-    }
-
-    async fn write_buckets(&self, connection: &mut Connection, slot: &Slot) -> Result<(), Fault> {
-        let mut changes: Vec<(&str, &str, Objects)> = Vec::with_capacity(self.buckets.len());
-        for BucketDeltas { store, bucket, segments, .. } in &self.buckets {
-            let mut sum = Objects::default();
-            for delta in segments.values() {
-                sum.objects += delta.objects;
-                sum.bytes += delta.bytes;
-                sum.unknown_size += delta.unknown_size;
-            }
-            if sum != Objects::default() {
-                changes.push((store, bucket, sum));
-            }
-        }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(include_str!("sql/counts_apply.sql"))
-            .bind(slot.number)
-            .bind(changes.iter().map(|(store, _, _)| *store).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, bucket, _)| *bucket).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, _, sum)| sum.objects).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, _, sum)| sum.bytes.to_string()).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, _, sum)| sum.unknown_size).collect::<Vec<_>>())
-            .execute(connection)
-            .await
-            .map_err(Fault::ours)?;
-        Ok(())
-    }
-
-    async fn write_hours(&self, connection: &mut Connection, slot: &Slot) -> Result<(), Fault> {
-        let mut changes: Vec<(&str, &str, i64, Hour)> = Vec::with_capacity(self.buckets.len());
-        for BucketDeltas { store, bucket, hours, .. } in &self.buckets {
-            let changed = hours.iter().filter(|(_, delta)| **delta != Hour::default());
-            changes.extend(changed.map(|(hour, delta)| (&**store, &**bucket, *hour, *delta)));
-        }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(include_str!("sql/hour_counts_apply.sql"))
-            .bind(slot.number)
-            .bind(changes.iter().map(|(store, _, _, _)| *store).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, bucket, _, _)| *bucket).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, _, hour, _)| *hour).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, _, _, delta)| delta.created).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, _, _, delta)| delta.removed).collect::<Vec<_>>())
-            .bind(changes.iter().map(|(_, _, _, delta)| delta.bytes.to_string()).collect::<Vec<_>>())
-            .execute(connection)
-            .await
-            .map_err(Fault::ours)?;
-        Ok(())
     }
 }
 

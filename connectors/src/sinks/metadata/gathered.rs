@@ -6,7 +6,7 @@
 
 use millstream_postgres::Connection;
 
-use super::segments::Change;
+use super::counts::Objects;
 use super::slot::Slot;
 
 /// So many changes and more are gathered, fewer are written into their counters. Fewer: rows that readers must add up for
@@ -17,6 +17,16 @@ const GATHERED_FROM: usize = 256;
 /// bounds. More of them: readers have more to add up, and the transaction that adds up takes longer.
 const PER_COUNTER: usize = 16;
 const ADDED_UP_AT: (usize, usize) = (10_000, 50_000);
+
+/// Store, bucket and segment.
+pub(super) type Name<'a> = (&'a str, &'a str, &'a str);
+
+/// A change of one counter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change<'a> {
+    pub(super) name: Name<'a>,
+    pub(super) delta: Objects,
+}
 
 /// What a writer has gathered in its slot.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::columns::{Columns, Row};
 use super::fold::Folded;
-use super::stored::Known;
+use super::stored::{Known, Sought};
 
 /// Batches in a row with new keys of which none was stored, after which only remembered keys are looked up. A wrong guess
 /// costs one repeated transaction.
@@ -40,20 +40,6 @@ struct State {
 impl State {
     fn looks_at_all(&self) -> bool {
         self.owed > 0 || self.calm < CALM_BEFORE_GUESS
-    }
-}
-
-/// Which keys of a batch are to be looked up.
-#[derive(Debug)]
-pub(super) struct Sought {
-    all: bool,
-    remembered: Vec<bool>,
-}
-
-impl Sought {
-    /// Whether the key at this place is looked up.
-    pub(super) fn has(&self, place: usize) -> bool {
-        self.all || self.remembered.get(place).is_some_and(|remembered| *remembered)
     }
 }
 

@@ -9,22 +9,12 @@ use millstream_postgres::Connection;
 use sqlx::Row as _;
 
 use super::counts::{BucketDeltas, Objects};
-use super::gathered::Gathered;
+use super::gathered::{Change, Gathered, Name};
 use super::slot::Slot;
 use crate::sinks::tables::error::Fault;
 
 /// Segments remembered before the memory is emptied: about 100 MB at worst, and asking again is one query.
 const REMEMBERED_MAX: usize = 1_000_000;
-
-/// Store, bucket and segment.
-type Name<'a> = (&'a str, &'a str, &'a str);
-
-/// A change of one counter.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Change<'a> {
-    pub(super) name: Name<'a>,
-    pub(super) delta: Objects,
-}
 
 /// Which segments are counted, as far as this writer knows.
 #[derive(Debug)]

@@ -9,7 +9,6 @@ use sqlx::postgres::{PgRow, Postgres};
 
 use super::columns::{Columns, Row};
 use super::fold::{Folded, Removal, description_order};
-use super::lookup::Sought;
 use crate::sinks::tables::error::Fault;
 
 /// What is known of one key.
@@ -86,6 +85,20 @@ impl Change {
     /// Whether what was stored already is this very event, and not a newer one.
     pub(super) fn is_same(self, one: &Folded) -> bool {
         if one.row.kind == 0 { self.desc_equal } else { self.facts_equal }
+    }
+}
+
+/// Which keys of a batch are to be looked up.
+#[derive(Debug)]
+pub(super) struct Sought {
+    pub(super) all: bool,
+    pub(super) remembered: Vec<bool>,
+}
+
+impl Sought {
+    /// Whether the key at this place is looked up.
+    pub(super) fn has(&self, place: usize) -> bool {
+        self.all || self.remembered.get(place).is_some_and(|remembered| *remembered)
     }
 }
 

@@ -10,20 +10,11 @@ use millstream_postgres::Connection;
 
 use super::columns::Events as _;
 use super::error::Fault;
-use super::rows::{Applied, Care, Include, Rows};
+use super::rows::{Applied, Care, Include, Refusal, Rows};
 
 /// Savepoints in one transaction: more would overflow the per-session cache of subtransactions (64) and slow every
 /// reader of the tables.
 const SAVEPOINTS_MAX: u32 = 32;
-
-/// Why the database refused a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its five letters and digits.
-    pub sqlstate: String,
-    /// What it said.
-    pub detail: String,
-}
 
 /// Records of the current batch that were refused, remembered across attempts.
 #[derive(Debug, Default)]

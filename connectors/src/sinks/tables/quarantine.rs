@@ -8,7 +8,7 @@ use millstream_postgres::Connection;
 use super::Options;
 use super::columns::Events;
 use super::error::Fault;
-use super::isolate::Refusal;
+use super::rows::Refusal;
 
 /// Bytes of records in one statement. Each row has the whole record, and one message to PostgreSQL has at most a GB.
 const STATEMENT_BYTES_MAX: usize = 8 << 20;

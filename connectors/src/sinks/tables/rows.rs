@@ -9,7 +9,15 @@ use millstream_postgres::Connection;
 
 use super::columns::Events;
 use super::error::Fault;
-use super::isolate::Refusal;
+
+/// Why the database refused a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its five letters and digits.
+    pub sqlstate: String,
+    /// What it said.
+    pub detail: String,
+}
 
 /// Which records of a batch are written.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::pace::Pace;
 use super::place::Place;
-use super::stream::Stream;
+use super::stream::{Stream, by_kind};
 use crate::kinesis::aggregate;
 use crate::kinesis::client::{Page, Start, Stored};
 use crate::kinesis::failure::{Failure, Kind};
@@ -437,13 +437,5 @@ impl State {
         let known_ms = place.seen_ms().unwrap_or(since_ms);
         let is_due = until_ms.saturating_sub(known_ms) >= quiet_ms && !matches!(place, Place::At { .. } | Place::End);
         is_due.then(|| place.clone().seen_at(until_ms))
-    }
-}
-
-/// An error of a call that nothing is known about but its kind.
-pub(super) fn by_kind(failure: Failure) -> SourceError {
-    match failure.kind {
-        Kind::Throttled | Kind::Away | Kind::Expired => SourceError::Unavailable(failure.into()),
-        Kind::Missing | Kind::Broken => SourceError::Broken(failure.into()),
     }
 }

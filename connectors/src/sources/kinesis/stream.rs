@@ -12,9 +12,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::place::Place;
-use super::shard::by_kind;
 use crate::kinesis::client::{Client, Listed};
-use crate::kinesis::failure::Kind;
+use crate::kinesis::failure::{Failure, Kind};
 
 /// How much sooner than it says a stream is taken to forget: clocks differ, and a batch takes its time.
 const MARGIN_MS: i64 = 10 * 60 * 1_000;
@@ -159,4 +158,12 @@ impl Stream {
 
 fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An error of a call that nothing is known about but its kind.
+pub(super) fn by_kind(failure: Failure) -> SourceError {
+    match failure.kind {
+        Kind::Throttled | Kind::Away | Kind::Expired => SourceError::Unavailable(failure.into()),
+        Kind::Missing | Kind::Broken => SourceError::Broken(failure.into()),
+    }
 }

@@ -69,7 +69,8 @@ fn host() -> String {
     if name.is_empty() { "consumer".to_owned() } else { name }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -6,8 +6,8 @@ use millstream_engine::retry::Backoff;
 
 use super::client::NotDone;
 use super::counters::add;
-use super::feed::{RETRY_BASE, RETRY_CAP, Shared};
 use super::inbox::Done;
+use super::shared::{RETRY_BASE, RETRY_CAP, Shared};
 
 /// Tries, over about a minute. Beyond them a message comes again, which is harmless.
 const TRIES_MAX: u32 = 8;

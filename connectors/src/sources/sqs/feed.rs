@@ -1,7 +1,7 @@
 //! A queue while it is read: what receives, keeps invisible, deletes and counts, each a task of its own.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use millstream_engine::retry::Backoff;
@@ -10,16 +10,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::client::{BATCH, POLL, Queue};
+use super::client::{POLL, Queue};
 use super::counters::{Counters, add};
 use super::error::Error;
 use super::inbox::Inbox;
-use super::pace::Pace;
+use super::shared::{RETRY_BASE, RETRY_CAP, Shared};
 use super::{delete, keep};
 
-/// Between two attempts: the first wait, and the longest, which bounds how late a queue is found to be back.
-pub(super) const RETRY_BASE: Duration = Duration::from_millis(200);
-pub(super) const RETRY_CAP: Duration = Duration::from_secs(20);
 /// How old the count of waiting messages may be. It is telemetry, and each look is a call that is paid for.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How long a poll that waits takes at most to answer once there is something.
@@ -35,36 +32,10 @@ pub(crate) struct Feed {
     _stop: DropGuard,
 }
 
-/// What the tasks share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) queue: Queue,
-    pub(super) inbox: Inbox,
-    pub(super) counters: Arc<Counters>,
-    pace: Pace,
-    /// Why nothing is received, if that is so.
-    trouble: Mutex<Option<Error>>,
-    /// Messages that wait in the queue, when that is known.
-    waiting: watch::Sender<Option<u64>>,
-    revived: watch::Sender<u64>,
-    /// Polls that are not answered yet.
-    polls: watch::Sender<usize>,
-}
-
 impl Feed {
     /// Begins to count, and to do what later receipts need; nothing is received before [`Feed::receive`].
     pub(crate) fn new(queue: Queue, counters: Arc<Counters>) -> Self {
-        let options = Arc::clone(&queue.options);
-        let shared = Arc::new(Shared {
-            queue,
-            inbox: Inbox::new(options.messages_max, options.bytes_max),
-            counters,
-            pace: Pace::new(options.receivers_max),
-            trouble: Mutex::default(),
-            waiting: watch::Sender::new(None),
-            revived: watch::Sender::new(0),
-            polls: watch::Sender::new(0),
-        });
+        let shared = Arc::new(Shared::new(queue, counters));
         let all = CancellationToken::new();
         let feed = Feed {
             shared: Arc::clone(&shared),
@@ -76,7 +47,7 @@ impl Feed {
         feed.run("sqs count", &feed.all, count(Arc::clone(&shared)));
         feed.run("sqs visibility", &feed.all, keep::keep_invisible(Arc::clone(&shared)));
         // As many as bring messages, so that deleting keeps up with receiving.
-        for _ in 0..options.receivers_max {
+        for _ in 0..shared.queue.options.receivers_max {
             feed.run("sqs delete", &feed.all, delete::delete(Arc::clone(&shared)));
         }
         feed
@@ -113,7 +84,7 @@ impl Feed {
 
     /// Why nothing is received, if that is so.
     pub(crate) fn trouble(&self) -> Option<Error> {
-        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.trouble()
     }
 
     /// About how many messages wait to be received by anybody, when that is known.
@@ -162,18 +133,6 @@ impl Feed {
                 return;
             }
         }
-    }
-}
-
-impl Shared {
-    /// Notes a call that failed.
-    pub(super) fn failed(&self, error: &Error, attempt: u32) {
-        add(&self.counters.errors, 1);
-        tracing::warn!(%error, attempt, "the queue does not answer as it should");
-    }
-
-    fn set_trouble(&self, trouble: Option<Error>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }
 
@@ -258,9 +217,4 @@ async fn count(shared: Arc<Shared>) {
         }
         tokio::time::sleep(COUNT_EVERY).await;
     }
-}
-
-/// Parts of what one call takes.
-pub(super) fn calls<T>(all: &[T]) -> std::slice::Chunks<'_, T> {
-    all.chunks(BATCH)
 }

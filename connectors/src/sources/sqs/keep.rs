@@ -6,10 +6,11 @@ use std::time::Duration;
 use millstream_engine::task;
 use tokio::time::Instant;
 
+use super::client::BATCH;
 use super::counters::add;
 use super::error::Error;
-use super::feed::{Shared, calls};
 use super::inbox::Due;
+use super::shared::Shared;
 
 /// Looks per length of the invisibility: often enough that half of it is not missed by much.
 const LOOKS: u32 = 8;
@@ -81,4 +82,9 @@ pub(super) async fn release(shared: &Shared, handles: &[Arc<str>]) {
             return shared.failed(&error, 0);
         }
     }
+}
+
+/// Parts of what one call takes.
+fn calls<T>(all: &[T]) -> std::slice::Chunks<'_, T> {
+    all.chunks(BATCH)
 }

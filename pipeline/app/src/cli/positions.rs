@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection};
 
 use super::database::{Database, Expect};
 use super::screen;
 use crate::config::{Config, Pipeline, PipelineSource, StreamKind};
 use crate::stream::Visit;
+
+mod request;
+use request::{Reset, goes_on, stored};
 
 mod queue;
 
@@ -49,24 +52,6 @@ pub struct Import {
     /// The group that committed them; without it the pipeline's own.
     #[arg(long)]
     group: Option<String>,
-    /// Says what would change, and changes nothing.
-    #[arg(long)]
-    dry_run: bool,
-}
-
-/// Options of `positions reset`.
-#[derive(Debug, clap::Args)]
-pub struct Reset {
-    /// Whose positions.
-    #[arg(long)]
-    pipeline: String,
-    /// Only this partition, or shard of Kinesis; without it all of them.
-    #[arg(long)]
-    partition: Option<String>,
-    /// `earliest`, `latest`, `@TIME` (`@2026-11-23T12:00Z`, `@1764000000`; the first record stored then or later) or an
-    /// offset. For Kinesis `earliest` alone, for a queue of SQS `latest` alone.
-    #[arg(long, value_name = "POSITION")]
-    to: String,
     /// Says what would change, and changes nothing.
     #[arg(long)]
     dry_run: bool,
@@ -185,12 +170,6 @@ async fn go(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The end of a reset.
-fn goes_on(config: &Config, positions: usize) -> String {
-    let run = config.command("run");
-    format!("{positions} positions set; `{run}` goes on from there, within seconds if it runs")
-}
-
 fn pipeline<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Pipeline> {
     config.pipeline.iter().find(|pipeline| pipeline.name == name).with_context(|| {
         let known: Vec<&str> = config.pipeline.iter().map(|pipeline| &*pipeline.name).collect();
@@ -222,18 +201,6 @@ pub(super) async fn time_ms(connection: &mut PgConnection, text: &str) -> anyhow
         }
         None => error.into(),
     })
-}
-
-/// Incarnation, partition and next position of every lease of a pipeline.
-async fn stored(
-    connection: &mut PgConnection,
-    pipeline: &str,
-) -> anyhow::Result<Vec<(String, String, Option<String>)>> {
-    let rows = sqlx::query(include_str!("sql/lease_list.sql")).bind(pipeline).fetch_all(connection).await?;
-    let read = |row: &sqlx::postgres::PgRow| {
-        Ok((row.try_get("incarnation")?, row.try_get("partition")?, row.try_get("next_position")?))
-    };
-    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }
 
 async fn resolve(visit: &Visit, partition: u32, target: Target) -> anyhow::Result<u64> {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use super::load::Loaded;
 use super::problem::Origin;
 use super::secret::MASK;
 use super::{Config, default_data_dir};
@@ -28,9 +27,9 @@ pub struct Said {
 }
 
 impl Said {
-    /// Of what was loaded.
-    pub(super) fn of(loaded: &Loaded) -> Self {
-        let settings = loaded.settings().into_iter().filter_map(|(name, value, origin)| {
+    /// Of the file that was read, and of every setting with its value and where it was said.
+    pub(super) fn of(file: Option<PathBuf>, settings: Vec<(String, Value, Origin)>) -> Self {
+        let settings = settings.into_iter().filter_map(|(name, value, origin)| {
             let names_file = name.ends_with("_file");
             // What is looked for from where this process runs is not found from elsewhere, though the file says it.
             let is_near = names_file && value.as_str().is_some_and(|path| Path::new(path).is_relative());
@@ -48,7 +47,7 @@ impl Said {
                 value => format!("{name}={value}"),
             })
         });
-        Said { file: loaded.file.clone(), set: settings.collect() }
+        Said { file, set: settings.collect() }
     }
 }
 

@@ -84,7 +84,7 @@ pub fn load(layers: &Layers) -> Result<Loaded, Problems> {
         values.insert("pipeline".to_owned(), pipelines);
     }
     let mut loaded = Loaded { config, file, values, origins };
-    loaded.config.said = Said::of(&loaded);
+    loaded.config.said = Said::of(loaded.file.clone(), loaded.settings());
     let wrong = check::check(&loaded.config);
     if wrong.is_empty() {
         return Ok(loaded);

@@ -15,15 +15,18 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::Shared;
 use super::asked;
 use super::connection::visit::Visit;
 use super::problem::Problem;
+use super::shared::Shared;
 use crate::tokens::{Duty, Scope, Thing, is_store};
 
 mod known;
 use known::Shown;
-pub(super) use known::{Standing, Tokens, keep_reading};
+pub(super) use known::{Standing, Tokens};
+
+mod reload;
+pub(super) use reload::keep_reading;
 
 /// Answered to anybody: they tell nothing that is in the tables or in the stream.
 const OPEN: [&str; 6] = ["/", "/page.js", "/page.css", "/healthz", "/readyz", "/openapi.json"];

@@ -17,7 +17,7 @@ use super::access::Access;
 use super::decisions::{self, Decision};
 use super::judge;
 use super::problem::Problem;
-use super::{App, Shared};
+use super::shared::{App, Shared};
 
 /// As many decisions as one reads at a glance.
 const DECISIONS: usize = 5;

@@ -9,10 +9,10 @@ use millstream_log::{Damage, ReadError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::Shared;
 use super::access::Access;
 use super::problem::Problem;
-use super::stream::topic_of;
+use super::shared::Shared;
+use super::topic::topic_of;
 
 /// Partitions that are checked at a time: a check reads everything, and goes on if the client leaves.
 static CHECKS: Semaphore = Semaphore::const_new(1);

@@ -8,10 +8,10 @@ use millstream_engine::concurrency::{Knob, Reason};
 use millstream_engine::gate::{Entry, Gate};
 use serde::{Deserialize, Serialize};
 
-use super::Shared;
 use super::access::Access;
 use super::asked::Asked;
 use super::problem::Problem;
+use super::shared::Shared;
 use crate::time::utc;
 
 /// More are not kept.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Access;
 use super::asked::Asked;
 use super::problem::{Problem, shortened};
-use super::{App, Shared};
+use super::shared::{App, Shared};
 use crate::running::Running;
 pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};

@@ -4,6 +4,7 @@
 //! screens differ. Only the pace is judged elsewhere, and it gives way to this one where something is wrong.
 
 mod known;
+mod state;
 mod tell;
 
 use std::time::Duration;
@@ -12,13 +13,13 @@ use millstream_engine::clock::now_ms;
 use millstream_engine::{Partition, Snapshot, Verdict, goes_on_at};
 use millstream_log::Cause;
 use serde::Serialize;
-use tokio::time::Instant;
 
-use super::App;
+use super::shared::App;
 use crate::config::from_anywhere;
 use crate::running::Running;
 use crate::time::utc;
 pub(super) use known::Known;
+pub(super) use state::State;
 pub(super) use tell::Teller;
 
 /// How long a database has to say nothing, while nothing is committed either, before it is away: a busy one may miss a
@@ -26,68 +27,6 @@ pub(super) use tell::Teller;
 const AWAY_AFTER: Duration = Duration::from_millis(1500);
 /// With less room than this an append is not worth a try.
 const ROOM_BYTES_MIN: u64 = 1 << 20;
-
-/// How something stands, from the worst to the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum State {
-    /// It ends: nothing new is taken, and what is in flight is written.
-    Draining,
-    /// The stream takes no events.
-    StreamStopped,
-    /// The database does not answer; events are taken and wait.
-    DatabaseAway,
-    /// A person must decide how to go on.
-    Halted,
-    /// The database refuses or asks for less, or the stream does not answer; work waits.
-    Braked,
-    /// There is work, nothing hinders it, and none gets done.
-    Stalled,
-    /// Too many bad events of one store: it is put aside, or its quarantine is full, and the others go on.
-    Flooding,
-    /// The operator holds the pace, which is all that is to say.
-    Frozen,
-    /// There is a backlog, and it shrinks.
-    CatchingUp,
-    /// What arrives is written within the freshness goal.
-    KeepingUp,
-}
-
-impl State {
-    pub(super) const ALL: [State; 10] = [
-        State::Draining,
-        State::StreamStopped,
-        State::DatabaseAway,
-        State::Halted,
-        State::Braked,
-        State::Stalled,
-        State::Flooding,
-        State::Frozen,
-        State::CatchingUp,
-        State::KeepingUp,
-    ];
-
-    /// As programs read it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            State::Draining => "draining",
-            State::StreamStopped => "stream_stopped",
-            State::DatabaseAway => "database_away",
-            State::Halted => "halted",
-            State::Braked => "braked",
-            State::Stalled => "stalled",
-            State::Flooding => "flooding",
-            State::Frozen => "frozen",
-            State::CatchingUp => "catching_up",
-            State::KeepingUp => "keeping_up",
-        }
-    }
-
-    /// Whether nobody has to do anything: `status` and `doctor` exit with 0.
-    pub(super) fn is_well(self) -> bool {
-        matches!(self, State::Draining | State::Frozen | State::CatchingUp | State::KeepingUp)
-    }
-}
 
 /// What is judged of the whole process, or of one pipeline.
 #[derive(Clone, Debug, Serialize)]
@@ -346,9 +285,6 @@ fn named(reason: &str) -> Option<&str> {
     rest.split_once('`').map(|(command, _)| command)
 }
 
-/// When a probe began to fail, and what was committed then.
-pub(super) type Failing = (Instant, u64);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,13 +294,5 @@ mod tests {
         let reason = "another stream: run `millstream positions reset --pipeline p --to earliest`, if so";
         assert_eq!(named(reason), Some("positions reset --pipeline p --to earliest"));
         assert_eq!(named("no such thing"), None);
-    }
-
-    #[test]
-    fn the_words_are_those_that_are_written() {
-        for state in State::ALL {
-            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
-        }
-        assert!(State::ALL.is_sorted());
     }
 }

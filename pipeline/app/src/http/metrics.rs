@@ -4,10 +4,9 @@
 //! outcomes of closed lists, the first names of filtered events, routes and statuses; never a key, a store or a client. Requests are counted as they
 //! happen; everything else is read from the pipelines when somebody asks, so that counting it costs nothing.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::http::{HeaderName, Method, header};
@@ -16,76 +15,24 @@ use axum::response::Response;
 use millstream_engine::Snapshot;
 use millstream_engine::histogram::Reading;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use super::access::Access;
+use super::counts::{RequestLabels, RouteLabel};
 use super::health::{self, Purpose};
 use super::judge::{self, State as Judged};
+use super::lag::lag_seconds;
 use super::problem::Problem;
-use super::{App, Shared, process, status};
+use super::shared::{App, Shared};
+use super::{process, status};
 use crate::running::Running;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Stores that are counted each for itself. A client with a token for all may name any.
-const STORES_MAX: usize = 1000;
-/// From a read in memory to the longest that anything here may take.
-const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0];
-
-/// What is counted as it happens.
-#[derive(Debug)]
-pub(super) struct Counts {
-    pub(super) accepted: Counter,
-    pub(super) refused: Counter,
-    pub(super) body_bytes: Counter,
-    /// Accepted and refused events of a store.
-    stores: Mutex<BTreeMap<String, (u64, u64)>>,
-    requests: Family<RequestLabels, Counter>,
-    seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: String,
-    method: &'static str,
-    status: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RouteLabel {
-    route: String,
-}
-
-impl Counts {
-    pub(super) fn new() -> Self {
-        let seconds = Family::new_with_constructor((|| Histogram::new(REQUEST_SECONDS)) as fn() -> Histogram);
-        let [accepted, refused, body_bytes] = [(); 3].map(|()| Counter::default());
-        Counts { accepted, refused, body_bytes, stores: Mutex::default(), requests: Family::default(), seconds }
-    }
-
-    /// Counts events of a store, for those who see no other.
-    pub(super) fn of_store(&self, store: &str, accepted: u64, refused: u64) {
-        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        if !stores.contains_key(store) && stores.len() >= STORES_MAX {
-            return;
-        }
-        let counts = stores.entry(store.to_owned()).or_default();
-        *counts = (counts.0 + accepted, counts.1 + refused);
-    }
-
-    /// Accepted and refused events of a store.
-    pub(super) fn store(&self, store: &str) -> (u64, u64) {
-        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        stores.get(store).copied().unwrap_or_default()
-    }
-}
-
 /// Counts and times a request.
 pub(super) async fn measure(State(app): State<Shared>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("other", |path| path.as_str()).to_owned();
@@ -367,7 +314,7 @@ impl Everything {
             all.iter().map(|(_, running, now)| (vec![label(&running.config.name)], running.lag_records(now) as f64));
         out.gauge("millstream_source_lag_records", "Records of the stream that are not in the tables", lags)?;
         let ages = all.iter().filter_map(|(index, running, now)| {
-            let seconds = status::lag_seconds(app, *index, now, running.lag_records(now))?;
+            let seconds = lag_seconds(app, *index, now, running.lag_records(now))?;
             Some((vec![label(&running.config.name)], seconds))
         });
         out.gauge("millstream_source_lag_seconds", "Age of the oldest record that is not in the tables", ages)?;

@@ -9,7 +9,7 @@ mod why;
 
 use axum::routing::{MethodRouter, get};
 
-use super::Shared;
+use super::shared::Shared;
 
 /// Their routes, in the order of the documentation.
 pub(super) fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {

@@ -7,11 +7,11 @@ use millstream_connectors::sinks::tables::shares;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
-use super::Shared;
 use super::access::Access;
 use super::asked::{Asked, Named};
 use super::problem::{Problem, shortened};
 use super::query;
+use super::shared::Shared;
 use crate::tokens::{Duty, Thing};
 
 /// What the address says.

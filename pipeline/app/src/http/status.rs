@@ -13,9 +13,11 @@ use super::access::{Access, Standing, Tokens};
 use super::controller::Controller;
 use super::damage::Damaged;
 use super::judge::{self, Judgement, State as Judged};
+use super::lag::lag_seconds;
 use super::probe::Totals;
+use super::process;
+use super::shared::{App, Shared};
 use super::subscriptions::Pending;
-use super::{App, Shared, process};
 use crate::config::{Config, StreamKind};
 use crate::running::Running;
 use crate::stream::{Carried, Carrier};
@@ -325,17 +327,6 @@ fn partitions(running: &Running, now: &Snapshot) -> Vec<Partition> {
     partitions
         .sort_by(|one, other| (one.partition.len(), &one.partition).cmp(&(other.partition.len(), &other.partition)));
     partitions
-}
-
-/// Age of the oldest record that is not in the tables.
-pub(super) fn lag_seconds(app: &App, index: usize, now: &Snapshot, lag_records: u64) -> Option<f64> {
-    let age = |at_ms: i64| millstream_engine::clock::now_ms().saturating_sub(at_ms).max(0) as f64 / 1000.0;
-    if lag_records == 0 {
-        // An alert must not fall silent because nobody can say how much waits.
-        return Some(app.looks.blind_since_ms(index).map_or(0.0, age));
-    }
-    let oldest_ms = now.oldest_ms.into_iter().chain(app.looks.oldest_unwritten_ms(index)).min()?;
-    Some(age(oldest_ms))
 }
 
 fn recent(now: &Snapshot, earlier: Option<&Snapshot>) -> Recent {

@@ -10,11 +10,12 @@ use millstream_log::{ReadError, Topic};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::Shared;
 use super::access::Access;
 use super::asked::{Asked as Parameters, Named};
 use super::damage::Damaged;
-use super::problem::{Problem, shortened};
+use super::problem::Problem;
+use super::shared::Shared;
+use super::topic::{topic, topic_of};
 
 /// Bytes of records in an answer, before their encoding; one record larger than this still comes.
 const READ_BYTES: usize = 1 << 20;
@@ -127,27 +128,6 @@ pub(in crate::http) async fn partition(
         Ok(Err(error)) => Err(unreadable(error.to_string())),
         Err(error) => Err(unreadable(error.to_string())),
     }
-}
-
-/// A pipeline's topic, which has this partition.
-pub(super) fn topic_of(app: &Shared, pipeline: &str, partition: u32) -> Result<Topic, Problem> {
-    let topic = topic(app, pipeline)?;
-    if partition >= topic.partitions() {
-        let detail = format!("partition {partition}: the topic has {}, from 0", topic.partitions());
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no-partition", "no such partition", detail));
-    }
-    Ok(topic)
-}
-
-fn topic(app: &Shared, pipeline: &str) -> Result<Topic, Problem> {
-    let running = app.node.pipelines.iter().find(|running| running.config.name == pipeline).ok_or_else(|| {
-        let detail = format!("there is no pipeline {:?}; /v1/status lists them", shortened(pipeline));
-        Problem::new(StatusCode::NOT_FOUND, "no-pipeline", "no such pipeline", detail)
-    })?;
-    running.topic.clone().ok_or_else(|| {
-        let detail = "only the embedded stream is read through its process; commands ask Kafka themselves";
-        Problem::new(StatusCode::NOT_IMPLEMENTED, "no-stream", "this stream is not read here", detail)
-    })
 }
 
 fn answer(topic: &Topic, partition: u32, asked: Asked) -> Result<Answer, ReadError> {

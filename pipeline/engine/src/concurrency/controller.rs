@@ -7,14 +7,14 @@ mod limits;
 
 use std::time::Duration;
 
-use limits::{limits, sizes};
-
+use super::allowed::{limits, sizes};
 use super::batch::Batch;
 use super::brake::{Brakes, MILD, OVERLOAD, Overload};
 use super::ceiling::Ceiling;
 use super::cost::Cost;
 use super::reading::Around;
-use super::search::{Search, Step};
+use super::search::Search;
+use super::step::Step;
 use super::{Decision, Ending, Event, Knob, Pace, Reason, Settings, Signals, Work, ladder, linger};
 
 /// What keeps more from being written.

@@ -10,7 +10,7 @@ use super::cost::Cost;
 use super::evidence::Evidence;
 use super::meter::Meter;
 use super::reading::{Around, BUSY, Reading};
-use super::trial::{self, Phase};
+use super::step::{self, Step, figures};
 use super::{Knob, Reason};
 
 /// What one per cent more of a number must give, in per cent of goodput. Of concurrency: less rests on the slope of soft
@@ -68,15 +68,23 @@ const SHIFT: f64 = 0.12;
 const SHIFT_LARGE: f64 = 0.35;
 const SHIFTED: f64 = 0.4;
 
-/// A change of either number.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Step {
-    pub(super) knob: Knob,
-    /// What a trial that stays has left behind; else what holds.
-    pub(super) from: usize,
-    pub(super) to: usize,
-    pub(super) reason: Reason,
-    pub(super) figures: Vec<(&'static str, f64)>,
+/// What goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    Watch,
+    /// Another is tried; the first of its two windows, a short one, is over or not.
+    Try {
+        knob: Knob,
+        from: usize,
+        before: u64,
+        first: Option<u64>,
+    },
+    /// Back from it, to see whether all is as before.
+    Back {
+        knob: Knob,
+        tried: usize,
+        windows: [u64; 3],
+    },
 }
 
 /// The search.
@@ -233,7 +241,7 @@ impl Search {
                 let (concurrency, records) = home(knob, from);
                 self.restart(now, concurrency, records, cost);
                 self.axis(knob).postpone(now);
-                Some(trial::home(knob, around.of(knob).0, from, Vec::new()))
+                Some(step::home(knob, around.of(knob).0, from, Vec::new()))
             }
             Phase::Try { knob, from, before, first: None } => {
                 self.phase = Phase::Try { knob, from, before, first: Some(self.open) };
@@ -245,7 +253,7 @@ impl Search {
                 let tried = around.of(knob).0;
                 self.phase = Phase::Back { knob, tried, windows: [before, first, self.open] };
                 self.open(now, home(knob, from), cost, true);
-                Some(trial::home(knob, around.of(knob).0, from, Vec::new()))
+                Some(step::home(knob, around.of(knob).0, from, Vec::new()))
             }
             Phase::Watch | Phase::Back { .. } => {
                 if self.closed.is_none() {
@@ -391,12 +399,4 @@ impl Search {
             self.shaken(now, trust);
         }
     }
-}
-
-pub(super) fn figures(axis: &Axis, from: usize, to: usize, reading: &Reading) -> Vec<(&'static str, f64)> {
-    vec![
-        ("records_per_second", reading.records_per_second),
-        ("part_of_most_before", axis.evidence.share(from)),
-        ("part_of_most_after", axis.evidence.share(to)),
-    ]
 }

@@ -1,7 +1,8 @@
 //! Trials: another number for one or two windows, between windows of the present one.
 
 use super::reading::{Around, Reading};
-use super::search::{DRIFT, Search, Step, figures};
+use super::search::{DRIFT, Phase, Search};
+use super::step::{Step, figures, home};
 use super::{Knob, Reason};
 
 /// A trial that says so many deviations of what decides need not go on.
@@ -9,30 +10,6 @@ const SURE: f64 = 2.5;
 
 /// Where half of a trial is so uncertain (deviation), the other half would tell no more: what is believed decides.
 const UNCERTAIN: f64 = 0.1;
-
-/// What goes on.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Phase {
-    Watch,
-    /// Another is tried; the first of its two windows, a short one, is over or not.
-    Try {
-        knob: Knob,
-        from: usize,
-        before: u64,
-        first: Option<u64>,
-    },
-    /// Back from it, to see whether all is as before.
-    Back {
-        knob: Knob,
-        tried: usize,
-        windows: [u64; 3],
-    },
-}
-
-/// Back from a trial.
-pub(super) fn home(knob: Knob, tried: usize, to: usize, figures: Vec<(&'static str, f64)>) -> Step {
-    Step { knob, from: tried, to, reason: Reason::Trial, figures }
-}
 
 impl Search {
     /// Tries another when it is time.

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::bail;
 use sqlx::PgConnection;
 
-use super::{Reset, screen, stored};
+use super::request::{Reset, stored};
+use super::screen;
 use crate::config::Pipeline;
 
 pub(super) async fn reset(

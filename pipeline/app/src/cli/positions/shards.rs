@@ -9,7 +9,8 @@ use millstream_connectors::sources::kinesis::{KinesisOptions, KinesisSource};
 use millstream_engine::Source as _;
 use sqlx::PgConnection;
 
-use super::{Reset, goes_on, screen, stored};
+use super::request::{Reset, goes_on, stored};
+use super::screen;
 use crate::config::{Config, Pipeline};
 use crate::stream::kinesis_address;
 

@@ -3,7 +3,6 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
@@ -11,13 +10,9 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tokio_util::sync::CancellationToken;
 
-use super::super::App;
 use crate::tokens::{self, Entry, Scope};
 
-/// Between two looks at the file: what is taken out of it works for so long, and a look costs one system call.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Clients leave the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -111,7 +106,7 @@ impl Tokens {
     }
 
     /// Reads the file again if it is another one.
-    fn look(&self) {
+    pub(super) fn look(&self) {
         let stamp = stamp(&self.path);
         if stamp == self.now.read().unwrap_or_else(PoisonError::into_inner).stamp {
             return;
@@ -140,24 +135,6 @@ fn stamp(path: &Path) -> Option<Stamp> {
     let changed = (metadata.ctime(), metadata.ctime_nsec());
     let modified = (metadata.mtime(), metadata.mtime_nsec());
     Some((metadata.dev(), metadata.ino(), metadata.len(), changed.0, changed.1, modified.0, modified.1))
-}
-
-/// Looks at the file until told to stop.
-pub(in crate::http) async fn keep_reading(app: Arc<App>, stop: CancellationToken) {
-    let mut reloads = app.node.reloads.subscribe();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            Ok(()) = reloads.changed() => {}
-            () = stop.cancelled() => return,
-        }
-        let app = Arc::clone(&app);
-        // The file may lie on a network; nothing else waits for it.
-        let look = tokio::task::spawn_blocking(move || app.tokens.as_ref().map(Tokens::look));
-        if let Err(error) = look.await {
-            tracing::error!(%error, "the file of tokens was not looked at");
-        }
-    }
 }
 
 #[cfg(test)]

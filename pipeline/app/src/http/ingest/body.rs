@@ -13,8 +13,8 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::super::App;
 use super::super::problem::{Problem, shortened};
+use super::super::shared::App;
 use crate::config::Http;
 
 /// Events of one kind compress 10 to 50 times; gzip reaches 1,030 with a bomb.

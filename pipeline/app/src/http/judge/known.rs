@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use millstream_engine::clock::now_ms;
 
-use super::State;
+use super::state::State;
 
 /// The state of the process and of each pipeline, with the time since when it is the same.
 #[derive(Debug, Default)]

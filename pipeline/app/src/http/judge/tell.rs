@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Judgement, State};
+use super::Judgement;
+use super::state::State;
 
 /// Between two lines about the same fault.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);

@@ -13,7 +13,8 @@ use super::list::List;
 use crate::http::access::Access;
 use crate::http::asked::{Asked, Named};
 use crate::http::problem::Problem;
-use crate::http::{Shared, query};
+use crate::http::query;
+use crate::http::shared::Shared;
 
 /// Buckets in an answer.
 const BUCKETS_MAX: i64 = 1000;

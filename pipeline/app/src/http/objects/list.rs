@@ -17,7 +17,8 @@ use super::filter::{Filter, Parameters, no_nul};
 use crate::http::access::Access;
 use crate::http::asked::{Asked, Named};
 use crate::http::problem::{Problem, shortened};
-use crate::http::{App, Shared, query};
+use crate::http::query;
+use crate::http::shared::{App, Shared};
 use crate::tokens::{Duty, Thing};
 
 const LIMIT_DEFAULT: i64 = 100;

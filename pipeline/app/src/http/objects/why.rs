@@ -10,10 +10,10 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use crate::cli::why::stream::{Scan, Wanted, scan};
-use crate::http::Shared;
 use crate::http::access::Access;
 use crate::http::asked::Asked;
 use crate::http::problem::{Problem, shortened};
+use crate::http::shared::Shared;
 use crate::tokens::{Duty, Thing};
 
 /// One at a time: a scan keeps a processor busy, and appends need it more.

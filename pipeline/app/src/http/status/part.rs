@@ -4,10 +4,11 @@
 
 use serde::Serialize;
 
-use super::super::App;
 use super::super::access::Access;
 use super::super::judge::{self, State};
+use super::super::lag::lag_seconds;
 use super::super::probe::Totals;
+use super::super::shared::App;
 use super::super::subscriptions::Pending;
 use crate::tokens::Thing;
 
@@ -74,7 +75,7 @@ impl Part {
                 name: running.config.name.clone(),
                 // The word alone: reasons name servers, partitions and other stores.
                 verdict: judge::pipeline(app, index, running, (&now, lag_records, verdict)).state,
-                lag_seconds: super::lag_seconds(app, index, &now, lag_records),
+                lag_seconds: lag_seconds(app, index, &now, lag_records),
                 freshness_goal_ms: running.config.freshness.as_millis().try_into().unwrap_or(u64::MAX),
             }
         });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Controller;
-use crate::concurrency::batch::RECORDS_MIN;
+use crate::concurrency::allowed::{limits, sizes};
 use crate::concurrency::{Decision, Knob, Reason, Settings};
 
 impl Controller {
@@ -53,20 +53,4 @@ impl Controller {
     pub fn limits(&self) -> (usize, usize) {
         limits(&self.settings, self.processes())
     }
-}
-
-/// The smallest and the largest transactions that are tried.
-pub(super) fn sizes(settings: &Settings) -> (usize, usize) {
-    let max = settings.records_max.max(1);
-    (RECORDS_MIN.min(max), max)
-}
-
-/// The fewest and the most of one of so many processes, whatever the operator has written.
-pub(super) fn limits(settings: &Settings, processes: usize) -> (usize, usize) {
-    let part = match settings.concurrency_max_together {
-        0 => usize::MAX,
-        together => (together / processes.max(1)).max(1),
-    };
-    let min = settings.concurrency_min.max(1).min(part);
-    (min, settings.concurrency_max.max(min).min(part))
 }

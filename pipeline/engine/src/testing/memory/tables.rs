@@ -10,9 +10,10 @@ use bytes::Bytes;
 
 use crate::batch::{Batch, Outcome, Range, Receipt};
 use crate::decode::{Columns, Decode};
+use crate::gap::Gap;
 use crate::position::{Partition, Position};
 use crate::share::{Pause, Share, Standing};
-use crate::sink::{Gap, Held, SinkError};
+use crate::sink::{Held, SinkError};
 use crate::source::Record;
 
 /// The words of a batch.

@@ -1,0 +1,41 @@
+//! A reset as it is asked for, and what every kind of it begins and ends with.
+
+use sqlx::{PgConnection, Row as _};
+
+use crate::config::Config;
+
+/// Options of `positions reset`.
+#[derive(Debug, clap::Args)]
+pub struct Reset {
+    /// Whose positions.
+    #[arg(long)]
+    pub(super) pipeline: String,
+    /// Only this partition, or shard of Kinesis; without it all of them.
+    #[arg(long)]
+    pub(super) partition: Option<String>,
+    /// `earliest`, `latest`, `@TIME` (`@2026-11-23T12:00Z`, `@1764000000`; the first record stored then or later) or an
+    /// offset. For Kinesis `earliest` alone, for a queue of SQS `latest` alone.
+    #[arg(long, value_name = "POSITION")]
+    pub(super) to: String,
+    /// Says what would change, and changes nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// The end of a reset.
+pub(super) fn goes_on(config: &Config, positions: usize) -> String {
+    let run = config.command("run");
+    format!("{positions} positions set; `{run}` goes on from there, within seconds if it runs")
+}
+
+/// Incarnation, partition and next position of every lease of a pipeline.
+pub(super) async fn stored(
+    connection: &mut PgConnection,
+    pipeline: &str,
+) -> anyhow::Result<Vec<(String, String, Option<String>)>> {
+    let rows = sqlx::query(include_str!("../sql/lease_list.sql")).bind(pipeline).fetch_all(connection).await?;
+    let read = |row: &sqlx::postgres::PgRow| {
+        Ok((row.try_get("incarnation")?, row.try_get("partition")?, row.try_get("next_position")?))
+    };
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
+}
