@@ -186,6 +186,42 @@ fn settings_that_do_not_go_together_are_refused() {
     }
 }
 
+/// Two pipelines may read one topic, each all of it; what would give each a part is refused.
+#[test]
+fn what_two_pipelines_would_take_from_each_other_is_refused() {
+    let here = tempfile::tempdir().unwrap();
+    let validate = |sources: [&str; 2], more: &str| {
+        let pipeline =
+            |(name, source): (&str, &str)| format!("[[pipeline]]\nname = \"{name}\"\nsource = {{ {source} }}\n");
+        let file: String = ["objects", "again"].into_iter().zip(sources).map(pipeline).collect();
+        std::fs::write(here.path().join("millstream.toml"), file + more).unwrap();
+        millstream(here.path(), &[], &["validate"])
+    };
+    let topic = "kind = \"stream\", topic = \"t\"";
+    let group = "kind = \"stream\", topic = \"t\", group = \"millstream\"";
+    let queue = "kind = \"sqs\", queue = \"q\"";
+    let other = "kind = \"sqs\", queue = \"q\", region = \"eu-west-1\"";
+    let bridge = "[[bridge]]\nfrom = { queue = \"q\" }\ntopic = \"t\"\n";
+    for (sources, more) in [([topic, topic], ""), ([group, topic], ""), ([queue, other], ""), ([topic, other], bridge)]
+    {
+        let ran = validate(sources, more);
+        assert_eq!(ran.code, 0, "{sources:?}: {ran:#?}");
+    }
+    for (sources, more, told) in [
+        ([group, group], "", "`pipeline.again.source.group` is that of pipeline objects, too, on the same topic"),
+        ([topic, group], "", "`pipeline.again.source.group` is that of pipeline objects, too, on the same topic"),
+        ([queue, queue], "", "queue q is read by pipeline objects and by pipeline again"),
+        ([topic, queue], bridge, "queue q is read by pipeline again and by the bridge to topic t"),
+    ] {
+        let ran = validate(sources, more);
+        assert!(ran.code == 78 && ran.err.contains(told), "{sources:?}: {ran:#?}");
+    }
+    // Each has its part of the memory, and a record must fit into that.
+    let halves = "[limits]\nmemory_bytes = 4194304\n";
+    let ran = validate([topic, topic], halves);
+    assert!(ran.code == 78 && ran.err.contains("for each pipeline"), "{ran:#?}");
+}
+
 #[test]
 fn no_secret_is_shown() {
     let here = tempfile::tempdir().unwrap();

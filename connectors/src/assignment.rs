@@ -1,15 +1,15 @@
-//! Who reads which partition, where the stream has no group that decides: a table of PostgreSQL does.
+//! Assigns partitions to processes by a table of PostgreSQL, for streams without a consumer group.
 //!
-//! Every process shows from time to time that it lives, takes partitions that nobody has up to its fair share, and one
-//! at a time from whoever has at least two more. Time is the database's. Nothing is taken from a process that is silent
-//! until we have had the database for two periods without a break: after an outage all of them seem to be dead.
+//! Each process renews its row once per period, takes free partitions up to its fair share, and one at a time from a
+//! process that has at least two more. Times are those of the database. Partitions of a silent process are taken only
+//! after the database has answered for two periods without a break: after an outage all processes seem to be dead.
 //!
 //! This decides who *should* read. Who *may write* is decided by the lease row and its token, in the transaction that
-//! writes (`sinks::metadata`), so that two processes that both believe to own a partition do no harm: one is fenced,
-//! asks here ([`Assigner::confirm`]), and lets go.
+//! writes (`sinks::metadata`). So two processes that both believe to own a partition do no harm: one is fenced, asks
+//! here ([`Assigner::confirm`]), and lets go.
 //!
-//! Partitions may have parents, as the shards of Kinesis do: a child is given to somebody only when every parent that
-//! still exists is finished.
+//! Partitions may have parents, as the shards of Kinesis do: a child is assigned only when every parent that still
+//! exists is finished.
 
 mod error;
 mod options;
@@ -30,8 +30,8 @@ pub use options::{Options, Timing};
 pub use plan::{Member, ready};
 use table::Table;
 
-/// Periods in which the database has to answer without a break before a silent process is taken for dead: in one of
-/// them, which may last a fifth longer, every living one has shown itself, however late it came back.
+/// Periods in which the database must answer without a break before a silent process is taken for dead: within one
+/// period, which may last a fifth longer, every living process has renewed its row, however late it reconnected.
 const CALM_PERIODS: u32 = 2;
 
 /// A name for this process that no other has: host, process id and a random number.
@@ -41,7 +41,7 @@ pub fn unique_owner() -> String {
     format!("{host}:{}:{:08x}", std::process::id(), rand::rng().random::<u32>())
 }
 
-/// Takes part in dividing the partitions of a stream, for as long as it lives.
+/// Takes part in dividing the partitions of a stream until it is dropped.
 #[derive(Debug)]
 pub struct Assigner {
     shared: Arc<Shared>,
@@ -53,14 +53,14 @@ struct Shared {
     options: Options,
     members: watch::Sender<Vec<Member>>,
     assignment: watch::Sender<Vec<Partition>>,
-    /// How many looks were asked for, and the last of them that was answered.
+    /// The number of looks requested, and the last of them that was answered.
     asked: watch::Sender<u64>,
     answered: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
 }
 
 impl Assigner {
-    /// Begins to take part.
+    /// Starts to take part.
     #[must_use]
     pub fn start(options: Options, members: Vec<Member>) -> Self {
         let shared = Arc::new(Shared {
@@ -80,7 +80,7 @@ impl Assigner {
         self.shared.assignment.subscribe()
     }
 
-    /// The stream has these partitions now.
+    /// Sets the partitions that the stream has now.
     pub fn members(&self, members: Vec<Member>) {
         let is_new = self.shared.members.send_if_modified(|known| {
             let is_new = *known != members;
@@ -92,15 +92,15 @@ impl Assigner {
         }
     }
 
-    /// Asks for a look at the database at once.
+    /// Requests an immediate look at the database.
     pub fn look(&self) {
         self.shared.asked.send_modify(|asked| *asked += 1);
     }
 
-    /// Returns once the database was looked at since the call.
+    /// Returns once a look that began after the call is answered.
     ///
     /// # Errors
-    /// If it does not answer for as long as a process may be silent.
+    /// If the database does not answer within `expiry`.
     pub async fn confirm(&self) -> Result<(), Error> {
         let mut answered = self.shared.answered.subscribe();
         let mut number = 0;
@@ -110,12 +110,12 @@ impl Assigner {
         });
         let within = self.shared.options.timing.expiry;
         let looked = tokio::time::timeout(within, answered.wait_for(|answered| *answered >= number)).await;
-        // Both ends are ours, so the answers cannot end.
+        // We hold the sender, so the channel cannot close.
         looked.map(drop).map_err(|_| Error::Late(within))
     }
 
-    /// Gives all partitions back, so that others take them at once, and takes part no longer. If the database does not
-    /// answer, they are taken when our silence has lasted for long enough.
+    /// Gives all partitions back, so that others take them at once, and stops taking part. If the database does not
+    /// answer, others take them after `expiry`.
     pub async fn stop(&self) {
         self.shared.stopping.send_replace(true);
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -135,7 +135,7 @@ impl Drop for Assigner {
     }
 }
 
-/// Looks again and again, until it is time to stop.
+/// Looks at the database once per period, until it is stopped.
 async fn run(shared: Arc<Shared>) {
     let Timing { period, expiry } = shared.options.timing;
     let mut table = Table::new(&shared.options);
@@ -165,7 +165,7 @@ async fn run(shared: Arc<Shared>) {
                 table.disconnect();
             }
         }
-        // A failed look is not repeated at once, however often it is asked for.
+        // A failed look is not retried at once, however often one is requested.
         let wait = period.mul_f64(rand::rng().random_range(0.8..=1.2));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -191,7 +191,7 @@ fn assign(shared: &Shared, own: Vec<Partition>) {
     });
 }
 
-/// For how long the database has answered without a break, by our own clock.
+/// How long the database has answered without a break, by our own clock.
 #[derive(Debug)]
 struct Calm {
     period: Duration,
@@ -206,7 +206,7 @@ impl Calm {
 
     fn is_calm(&self) -> bool {
         let is_steady = |since: Instant| since.elapsed() >= self.period * CALM_PERIODS;
-        // Nor if we ourselves stood still until now.
+        // Nor if this process itself was suspended until now.
         self.since.is_some_and(is_steady) && self.last.is_some_and(|last| last.elapsed() < self.period * 2)
     }
 

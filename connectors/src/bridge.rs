@@ -1,12 +1,12 @@
-//! A queue into a stream: receive, append durably, delete. The way in that can be read again.
+//! A bridge from a queue into a stream, which can be read again: receive, append durably, delete.
 //!
-//! At least once: a crash between append and deletion appends a message again, which does no harm, because the tables are
-//! the same whatever comes twice. A message is deleted only after the stream has all of its records.
+//! At least once: a crash between append and deletion appends a message again. That does no harm, because repeats do
+//! not change the tables. A message is deleted only after the stream has all of its records.
 //!
-//! A body is split as `POST /v1/events` splits one: a record per event, keyed by bucket and object key, so that the
-//! events of an object stay in one partition. A queue itself promises no order, and none is needed. A part that can
-//! never be a record is not lost: the body follows as one more record, unchanged and without a key, and the pipeline
-//! sets it aside where people find it; what else is in it comes twice then. Message attributes are not taken over (see
+//! A body is split as by `POST /v1/events`: a record per event, keyed by bucket and object key, so that the events of
+//! an object stay in one partition. A queue itself promises no order, and none is needed. A part that can never be a
+//! record is not lost: the body is appended as one more record, unchanged and without a key, and the pipeline
+//! quarantines it; its other events then come twice. Message attributes are not taken over (see
 //! [`crate::sources::sqs`]).
 //!
 //! A message that the stream can never take is left to the queue: it is not deleted, and received again until the
@@ -28,19 +28,19 @@ use crate::sources::sqs::{self, Queue};
 mod split;
 use split::Splitter;
 
-/// Bytes of messages in one append. More: longer until the first of them is durable. Fewer: more appends. Beside them
-/// stand their records, which are slices of them.
+/// Bytes of messages in one append. More: the first of them is durable later. Fewer: more appends. Their records are
+/// slices of these bytes.
 const APPEND_BYTES: usize = 4 << 20;
-/// The waits between appends that fail.
+/// Waits before retries of an append.
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_CAP: Duration = Duration::from_secs(10);
-/// How long an end may take: the append under way, then deleting. Less than what a container is given to stop.
+/// Timeout at shutdown for the append under way, and again for the deletions. Less than a container's stop timeout.
 const END_MAX: Duration = Duration::from_secs(8);
 
 /// The shared counters of a bridge.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Of the queue.
+    /// Those of the queue.
     pub queue: Arc<sqs::Counters>,
     records: AtomicU64,
     messages: AtomicU64,
@@ -51,20 +51,20 @@ pub struct Counters {
 /// Counts since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Of the queue; `deleted` is the end of a message's way.
+    /// Those of the queue; `deleted` messages are done.
     pub queue: sqs::Counts,
     /// Records that the stream has durably.
     pub records: u64,
-    /// Messages that they came in.
+    /// Messages that held these records.
     pub messages: u64,
-    /// Messages that the stream can never take, each time they came: left to the queue.
+    /// Receipts of messages that the stream can never take, and that are left to the queue.
     pub refused: u64,
-    /// Appends that failed and were tried again.
+    /// Appends that failed and were retried.
     pub errors: u64,
 }
 
 impl Counters {
-    /// All of them now.
+    /// The current values.
     pub fn counts(&self) -> Counts {
         Counts {
             queue: self.queue.counts(),
@@ -79,17 +79,17 @@ impl Counters {
 /// How a bridge ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It was asked to.
+    /// By `shutdown`.
     Asked,
-    /// The stream takes no more.
+    /// Because the stream is closed.
     StreamClosed,
 }
 
-/// Bridges a queue into a stream until `shutdown`. `store` names where the objects of the queue live, if that is not
-/// what the pipeline says of all of them.
+/// Bridges a queue into a stream until `shutdown`. `store` names the store of the queue's objects, if it is not the
+/// default store of the pipeline.
 ///
-/// At the end, what is appended is deleted and the rest becomes visible to others at once; this takes up to 16 s when
-/// neither the stream nor the queue answers.
+/// At the end, appended messages are deleted and the others become visible to others at once. This takes up to 16 s
+/// when neither the stream nor the queue answers.
 pub async fn run(
     queue: Queue,
     stream: Arc<dyn Append>,
@@ -98,7 +98,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Ended {
     let feed = Feed::new(queue, Arc::clone(&counters.queue));
-    // Numbers of this process alone: nobody stores them.
+    // Positions are numbers of this process alone and never stored.
     feed.inbox().start(Some(0), 0);
     feed.receive();
     let bridge = Bridge { feed, stream, splitter: Splitter::new(store), counters };
@@ -120,7 +120,7 @@ impl Bridge {
         let mut next = 0;
         loop {
             arrivals.borrow_and_update();
-            // Only commits of ours move the beginning, so that this place is always there.
+            // Only our own commits move the beginning, so this position always exists.
             let messages = self.feed.inbox().read(next, APPEND_BYTES).map(|(messages, _)| messages).unwrap_or_default();
             if messages.is_empty() {
                 tokio::select! {
@@ -128,7 +128,7 @@ impl Bridge {
                     _ = arrivals.changed() => continue,
                 }
             }
-            // An append that is dropped may have happened: it has time to say so.
+            // A dropped append may still have happened, so it gets time to answer.
             let late = async {
                 shutdown.cancelled().await;
                 tokio::time::sleep(END_MAX).await;
@@ -148,7 +148,7 @@ impl Bridge {
         }
     }
 
-    /// Appends messages, trying again for as long as that may help.
+    /// Appends messages, with retries while one may help.
     async fn append(&self, messages: &[Record], shutdown: &CancellationToken) -> Result<(), Ended> {
         let mut backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
         loop {
@@ -169,7 +169,7 @@ impl Bridge {
                     return Ok(());
                 }
                 (AppendError::Refused(_), _) => {
-                    // One of them cannot be taken: the others go each for itself.
+                    // One of them cannot be taken, so each is appended by itself.
                     for message in messages {
                         Box::pin(self.append(std::slice::from_ref(message), shutdown)).await?;
                     }
@@ -194,7 +194,7 @@ impl Bridge {
         let split = move || bodies.into_iter().flat_map(|body| splitter.records(body)).collect();
         match tokio::task::spawn_blocking(split).await {
             Ok(records) => records,
-            // Bodies are no reason to lose them: the pipeline judges them whole.
+            // A message is not lost for its body: the pipeline judges it whole.
             Err(error) => {
                 tracing::error!(%error, "messages could not be split: they are appended as they are");
                 messages.iter().map(|message| self.splitter.whole(message.payload.clone())).collect()

@@ -1,4 +1,4 @@
-//! What touches the world: sources that read streams, sinks that write tables. One feature each.
+//! Sources that read streams, and sinks that write tables. One feature each.
 
 pub mod sources;
 

@@ -1,4 +1,4 @@
-//! Tables and streams to write to.
+//! Sinks: tables and streams to write to.
 
 #[cfg(feature = "metadata")]
 pub mod metadata;

@@ -1,10 +1,10 @@
 //! What the safe layer of rdkafka leaves out: the id of a topic (KIP-516), and leader epochs (KIP-320).
 //!
-//! A topic that was deleted and made again has another id under the same name. Without it, positions in the old one
-//! would be applied to the new one, silently. Only librdkafka's DescribeTopics tells it.
+//! A topic that was deleted and made again has another id under the same name. Without the id, positions in the old
+//! topic would silently be applied to the new one. Only librdkafka's DescribeTopics returns it.
 //!
-//! A partition that was truncated and has grown since has other records at the same offsets. The epoch of the leader that
-//! wrote a record tells them apart: [`leader_epoch`] reads it, [`set_leader_epoch`] has a seek compared with it.
+//! A partition that was truncated and has grown since has other records at the same offsets. The epoch of the leader
+//! that wrote a record tells them apart: [`leader_epoch`] reads it, [`set_leader_epoch`] makes a seek check it.
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
@@ -21,17 +21,17 @@ pub enum Error {
     /// The cluster has no such topic.
     #[error("the cluster has no topic {0}")]
     NoSuchTopic(String),
-    /// The brokers do not answer, or refuse; trying again may help.
+    /// The brokers do not answer, or refuse; a retry may help.
     #[error("ask the brokers for the id of topic {topic}: {said}")]
     Unavailable {
         /// The topic.
         topic: String,
-        /// What the client said.
+        /// The error of the client.
         said: String,
     },
 }
 
-/// The epoch of the leader that wrote a message; `None` from brokers that do not tell it (before Kafka 0.11).
+/// The epoch of the leader that wrote a message; `None` from brokers that do not send it (before Kafka 0.11).
 #[must_use]
 pub fn leader_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
     // SAFETY: the pointer is that of a living message, which the call only reads.
@@ -39,12 +39,13 @@ pub fn leader_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
     (epoch >= 0).then_some(epoch)
 }
 
-/// Gives every place of a list the epoch of the leader that wrote the record before it. A seek to these places then fails
-/// with `AutoOffsetReset` (where `auto.offset.reset` is `error`), by the queue of the consumer, where the partition does not have that epoch up to there.
+/// Gives every offset of a list the epoch of the leader that wrote the record before it. If the partition does not have
+/// that epoch up to there, a seek to the offset then fails with `AutoOffsetReset` (where `auto.offset.reset` is
+/// `error`). The error comes through the queue of the consumer.
 pub fn set_leader_epoch(places: &mut TopicPartitionList, epoch: i32) {
     let list = places.ptr();
-    // SAFETY: the list is alive and ours alone during the call; its elements are `cnt` in number, and the call writes
-    // into the element that it is given.
+    // SAFETY: the list is alive and ours alone during the call; it has `cnt` elements, and the call writes into the
+    // element that it is given.
     unsafe {
         let count = usize::try_from((*list).cnt).unwrap_or(0);
         for at in 0..count {
@@ -53,19 +54,19 @@ pub fn set_leader_epoch(places: &mut TopicPartitionList, epoch: i32) {
     }
 }
 
-/// How many events wait for `poll` in the queue of a client that has a group's name: records of partitions without a queue
-/// of their own, errors, statistics, lines of its log. One call takes one of them, and answers as if there were none after
-/// each that a callback was told of (rdkafka 0.39), so that no answer says that all were heard.
+/// The number of events that wait for `poll` in the queue of a client that has a group's name: records of partitions
+/// without a queue of their own, errors, statistics, log lines. Each `poll` takes one event; after one that went to a
+/// callback it returns `None` as if the queue were empty (rdkafka 0.39), so `None` does not mean that it is.
 #[must_use]
 pub fn events_waiting<C: ClientContext>(client: &Client<C>) -> usize {
     // SAFETY: `client` is alive, and the call only reads lengths. Its main queue leads to the one that is polled.
     usize::try_from(unsafe { c::rd_kafka_outq_len(client.native_ptr()) }).unwrap_or(0)
 }
 
-/// The id of a topic as the cluster knows it now, 22 characters of base64. Blocks for `timeout` at most.
+/// The current id of a topic in the cluster, 22 characters of base64. Blocks for `timeout` at most.
 ///
 /// # Errors
-/// [`Error::NoSuchTopic`] if that is what the cluster says, [`Error::Unavailable`] if it says nothing.
+/// [`Error::NoSuchTopic`] if the cluster has no such topic, [`Error::Unavailable`] if it does not answer.
 pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<String, Error> {
     let unavailable = |said: &str| Error::Unavailable { topic: topic.to_owned(), said: said.to_owned() };
     let name = CString::new(topic).map_err(|_| Error::NoSuchTopic(topic.to_owned()))?;

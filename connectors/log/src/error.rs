@@ -1,4 +1,4 @@
-//! What can go wrong, and what is still true afterwards.
+//! The errors of the log, and what still holds after each.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ pub enum Error {
         lock: PathBuf,
         /// The process that noted its number there when it took the lock.
         pid: Option<u32>,
-        /// Whether there is such a process, as far as it can be seen from here.
+        /// Whether a process with that number is visible from here.
         lives: bool,
     },
     /// Both files with a topic's description are damaged. Nothing was changed.
     #[error("{}", undescribed(.0))]
     Corrupt(Box<[Corrupt; 2]>),
-    /// The machine refused.
+    /// The operating system refused.
     #[error(transparent)]
     Fault(#[from] Fault),
     /// Topic names are 1 to 200 of `a-z A-Z 0-9 . _ -` and do not begin with a dot.
@@ -39,15 +39,15 @@ pub enum Error {
     Closed,
 }
 
-/// Acknowledged data that cannot be what was written.
+/// Acknowledged data that differs from what was written.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{} is damaged at byte {byte}: {reason}", .file.display())]
 pub struct Corrupt {
     /// The damaged file.
     pub file: PathBuf,
-    /// Where the first frame that does not hold together begins, or what else is wrong.
+    /// Where the first invalid frame or other fault begins.
     pub byte: u64,
-    /// What does not hold.
+    /// Which check failed.
     pub reason: &'static str,
     /// The file ends where more is expected.
     pub is_short: bool,
@@ -57,11 +57,11 @@ pub struct Corrupt {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{action} {}", .path.display())]
 pub struct Fault {
-    /// What was being done, as a verb.
+    /// The action that failed, as a verb.
     pub action: &'static str,
-    /// To what.
+    /// The file or directory.
     pub path: PathBuf,
-    /// The system's own words. Shared, since one failed sync fails many appends.
+    /// The system's error. Shared, because one failed sync fails many appends.
     pub source: Arc<io::Error>,
 }
 
@@ -70,7 +70,7 @@ impl Fault {
         Self { action, path: path.to_owned(), source: Arc::new(source) }
     }
 
-    /// Whether room on the disk would mend it: full, over quota, or over the file size limit.
+    /// Whether more space would fix it: disk full, over quota, or over the file size limit.
     #[must_use]
     pub fn is_space(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
@@ -127,18 +127,18 @@ pub enum AppendError {
 /// The records of one append that are not durable, and why.
 #[derive(Debug)]
 pub struct Failed {
-    /// Where they were to go.
+    /// The partition they were meant for.
     pub partition: u32,
     /// Their indices in the vector that was appended.
     pub records: Vec<usize>,
-    /// Why.
+    /// Why they are not durable.
     pub cause: Cause,
 }
 
 /// Why a partition takes no appends.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Cause {
-    /// The machine refused; see [`crate::Topic::mend`].
+    /// The operating system refused; see [`crate::Topic::mend`].
     #[error("the partition stopped after a failure to {}", .0)]
     Fault(Fault),
     /// The log was closed while the records waited.
@@ -153,7 +153,7 @@ fn first_cause(failed: &[Failed]) -> String {
     failed.first().map(|failed| format!("partition {}: {}", failed.partition, failed.cause)).unwrap_or_default()
 }
 
-/// A read that found nothing to give.
+/// Why a read returned no records.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The offset was removed by retention, or does not exist yet.
@@ -162,14 +162,14 @@ pub enum ReadError {
     /// The topic has no such partition.
     #[error("partition {partition} of {partitions}")]
     NoSuchPartition { partition: u32, partitions: u32 },
-    /// Acknowledged data is damaged or missing; nothing of it is served. Reading can go on at its end, once someone
-    /// has decided to give up what lies between ([`crate::Topic::set_aside`]).
+    /// Acknowledged data is damaged or missing, and none of it is served. Once a person gives that range up
+    /// ([`crate::Topic::set_aside`]), reads continue after it.
     #[error(transparent)]
     Damaged(Box<Damage>),
-    /// Nothing is to be set aside there.
+    /// No damage begins at this offset.
     #[error("partition {partition} is not damaged at offset {offset}")]
     NotDamaged { partition: u32, offset: u64 },
-    /// The machine refused.
+    /// The operating system refused.
     #[error(transparent)]
     Fault(#[from] Fault),
 }

@@ -1,8 +1,8 @@
 //! Acknowledged records that cannot be read: finding them, remembering them, setting them aside.
 //!
-//! Damage is met where it is read, or at the end of a partition when it is opened. It stops neither the other
-//! partitions nor appends to its own. What precedes it is read, what is behind it in whole frames as well, for readers
-//! that are past it; one that has to pass it gets an error until someone restores the file or sets the range aside.
+//! Damage is found when it is read, or at the end of a partition when the partition is opened. It stops neither other
+//! partitions nor appends to its own. Records before it are served; so are those in whole frames after it, to readers
+//! that start there. A reader that reaches it gets an error until a person restores the file or sets the range aside.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::system::File;
 use crate::walk::{Stop, Walk};
 use crate::{lock, lost, search, segment_path};
 
-/// In one segment; after as many what is left of it counts as one.
+/// Damages listed per segment; the rest of the segment then counts as one.
 const DAMAGES_MAX: usize = 64;
 
 impl Partition {
@@ -29,14 +29,14 @@ impl Partition {
         loss.into_iter().chain(damages.iter().cloned()).collect()
     }
 
-    /// The offset before which every record was lost with its file, and not given up; `None` if none was.
+    /// The offset before which all records were lost with their files and not given up; `None` without a loss.
     pub(crate) fn lost_before(&self) -> Option<u64> {
         let start = self.range().start;
         let lost = *lock(&self.lost);
         lost.filter(|to| *to > 0 && *to == start)
     }
 
-    /// That loss as damage.
+    /// The loss of all segments, as damage.
     fn loss(&self) -> Option<Damage> {
         let partition = self.place.partition;
         let file = self.directory.clone();
@@ -44,7 +44,7 @@ impl Partition {
         Some(Damage { partition, file, byte: 0, bytes: 0, reason: LOST, from: 0, to, is_missing: true })
     }
 
-    /// Notes that a person has given up what was lost.
+    /// Records that a person gave the lost records up.
     fn forget_loss(&self) -> Result<(), Fault> {
         lost::forget(self.system.as_ref(), &self.directory, self.place)?;
         *lock(&self.lost) = None;
@@ -56,7 +56,7 @@ impl Partition {
         index.holes().all().iter().copied().filter(|(_, to)| *to > index.start()).collect()
     }
 
-    /// Reads everything there is, and tells what cannot be read.
+    /// Reads the whole partition; returns what cannot be read.
     pub(crate) fn check(&self) -> Result<Vec<Damage>, Fault> {
         let segments = lock(&self.index).segments().clone();
         for segment in segments {
@@ -65,9 +65,9 @@ impl Partition {
         Ok(self.damages())
     }
 
-    /// Goes on after the damage that begins with the record `from`. Returns what was set aside.
+    /// Lets reads continue after the damage that begins at `from`. Returns what was set aside.
     pub(crate) fn set_aside(&self, from: u64) -> Result<Damage, ReadError> {
-        // Segments stay while their records are set aside.
+        // Retention must not remove segments meanwhile.
         let _no_retention = lock(&self.removing);
         if let Some(loss) = self.loss().filter(|loss| loss.from == from) {
             self.forget_loss()?;
@@ -145,14 +145,14 @@ impl Partition {
         }
     }
 
-    /// A segment that is not there.
+    /// The damage of a missing segment.
     fn missing(&self, path: &Path, (from, to): Pair) -> Damage {
         let partition = self.place.partition;
         let file = path.to_owned();
         Damage { partition, file, byte: 0, bytes: 0, reason: "the file is missing", from, to, is_missing: true }
     }
 
-    /// Takes what was found in a file for what is known of it, but for what was set aside. Says once what is new.
+    /// Replaces the known damage of a file by `found`, without ranges that were set aside. Logs new damage once.
     fn note(&self, path: &Path, found: Vec<Damage>) -> Vec<Damage> {
         let holes = lock(&self.index).holes().clone();
         let outside = |damage: Damage| {

@@ -1,4 +1,4 @@
-//! The frame: what one write of a group puts on disk, and everything needed to tell whether it holds together.
+//! The frame: what one write of a group puts on disk, with everything needed to check it.
 //!
 //! Numbers are little endian.
 //!
@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | 0 | 4 | magic | `MSF1` |
 //! | 4 | 4 | head check | CRC-32C of bytes 8 to 56 |
-//! | 8 | 4 | tag | random per topic: a frame inside somebody's payload does not pass for one of ours |
+//! | 8 | 4 | tag | random per topic: a frame inside a payload is not taken for one of the log |
 //! | 12 | 4 | partition | |
 //! | 16 | 4 | count | records in the frame, 1 at least |
 //! | 20 | 4 | length | bytes of payload that follow |
@@ -50,7 +50,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads a head; the error says what does not hold.
+    /// Reads a head; the error names the failed check.
     pub(crate) fn parse(bytes: &[u8; HEAD_BYTES], place: Place) -> Result<Self, &'static str> {
         let (checks, body) = bytes.split_at(8);
         if !checks.starts_with(&MAGIC) {

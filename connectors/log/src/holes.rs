@@ -1,8 +1,8 @@
 //! Ranges of offsets that a person has set aside: they cannot be read, and reading goes on after them.
 //!
 //! `holes` ([`crate::pairs`], `MSH1`) has the first offset and the one after the last, in rising order. Without an
-//! entry a lost range is an error for whoever reads it, never passed over. No file is touched: what is damaged stays
-//! where it is until retention removes its segment.
+//! entry a lost range is an error for its readers and never skipped. Segment files are not changed: damaged bytes stay
+//! until retention removes their segment.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const KIND: Kind = Kind { file_name: "holes", building_name: "~holes", magic: *b
 pub(crate) struct Holes(Vec<Pair>);
 
 impl Holes {
-    /// A damaged entry is as none: its range is an error again, and can be set aside again.
+    /// A damaged entry is ignored: its range is an error again, and can be set aside again.
     pub(crate) fn read(system: &dyn System, directory: &Path, place: Place) -> Result<Self, Fault> {
         let content = pairs::read(system, directory, place, KIND)?;
         if let Some(byte) = content.damaged_byte {
@@ -30,7 +30,7 @@ impl Holes {
         Ok(holes)
     }
 
-    /// The same with one more, of records from `start` on.
+    /// With one more hole, and without those before `start`.
     pub(crate) fn with(&self, hole: Pair, start: u64) -> Self {
         let mut holes = self.clone();
         holes.0.retain(|(_, to)| *to > start);
@@ -53,12 +53,12 @@ impl Holes {
         self.0.last().map_or(0, |(_, to)| *to)
     }
 
-    /// The hole with this offset.
+    /// The hole that contains this offset.
     pub(crate) fn at(&self, offset: u64) -> Option<Pair> {
         self.0.iter().copied().find(|(from, to)| (*from..*to).contains(&offset))
     }
 
-    /// What of a range is in no hole, from its first such offset on.
+    /// The end of a range, from its first offset that is in no hole.
     pub(crate) fn without(&self, (mut from, to): Pair) -> Option<Pair> {
         while let Some((_, after)) = self.at(from) {
             from = after;
@@ -70,7 +70,7 @@ impl Holes {
         if from >= to {
             return;
         }
-        // Those it touches become one with it.
+        // Holes that touch it are merged into it.
         self.0.retain(|(other_from, other_to)| {
             let apart = *other_to < from || *other_from > to;
             if !apart {

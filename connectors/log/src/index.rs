@@ -1,11 +1,11 @@
-//! What a partition knows about its segments without looking: where offsets are, and what is durable.
+//! What a partition knows of its segments without reading them: where offsets are, and what is durable.
 
 use std::collections::VecDeque;
 
 use crate::holes::Holes;
 use crate::pairs::Pair;
 
-/// Positions remembered for readers, two per reader going forward: with more than 16 readers of one partition some hop.
+/// Positions remembered, two per sequential reader. Beyond 16 readers of a partition, some must hop over frames.
 const CURSORS_MAX: usize = 32;
 
 /// A segment file.
@@ -27,17 +27,17 @@ pub(crate) struct Cursor {
     pub(crate) offset: u64,
 }
 
-/// Where to begin looking for an offset.
+/// Where to start the search for an offset.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) segment: Segment,
     /// The offset at which the next segment begins, or the durable end.
     pub(crate) segment_end: u64,
-    /// Up to where records follow one another: that, or the next hole.
+    /// Where contiguous records end: there, or at the next hole.
     pub(crate) end: u64,
     /// The nearest known frame at or before the offset.
     pub(crate) cursor: Cursor,
-    /// The holes between that and the offset.
+    /// The holes between `cursor` and the offset.
     pub(crate) holes: Vec<Pair>,
 }
 
@@ -55,7 +55,7 @@ impl Index {
         Self { segments, end, holes, cursors: VecDeque::with_capacity(CURSORS_MAX) }
     }
 
-    /// What was set aside.
+    /// The ranges set aside.
     pub(crate) fn holes(&self) -> &Holes {
         &self.holes
     }
@@ -125,7 +125,7 @@ impl Index {
         });
         let cursor = match known.max_by_key(|(_, cursor)| cursor.offset).map(|(index, cursor)| (index, *cursor)) {
             Some((index, cursor)) => {
-                // Used again: it goes last in the order of forgetting.
+                // The least recently used position is forgotten first.
                 self.cursors.remove(index);
                 self.cursors.push_back(cursor);
                 cursor

@@ -1,4 +1,4 @@
-//! What all handles of a log share: its topics, for as long as the directory is ours.
+//! What all handles of a log share: its topics and the lock of its directory.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ impl Inner {
         let Some(lock_file) = lock(&self.lock_file).take() else { return Ok(()) };
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let partitions: Vec<_> = topics.values().flat_map(|shared| shared.all()).collect();
-        // First all, then each: their last groups are synced side by side.
+        // Close all before joining one: their last groups are synced in parallel.
         partitions.iter().for_each(|partition| partition.close());
         let closed: Vec<_> = partitions.iter().map(|partition| partition.join()).collect();
         topics.values().for_each(|shared| shared.close());

@@ -3,10 +3,10 @@
 //! What it promises:
 //!
 //! - **Acknowledged = on disk.** [`Topic::append`] returns only after a sync that covers every record.
-//! - **Torn or flipped is detected, never served.** Every frame carries checks. What a crash left of a group nobody
-//!   was told about is cut off when the log is opened; damage in acknowledged data is an error that names file and
-//!   byte, never cut, and passed only once [`Topic::set_aside`] was told so. It stops nobody who need not read it.
-//! - **A failed write or sync stops the partition** instead of being tried again; reading goes on.
+//! - **Torn or flipped data is detected, never served.** Every frame carries checksums. When the log is opened, the
+//!   torn rest of an unacknowledged group is cut off. Damage in acknowledged data is an error that names file and byte;
+//!   it is never cut, and only [`Topic::set_aside`] lets readers skip it. Other readers are not affected.
+//! - **A failed write or sync stops the partition** and is not retried; reading goes on.
 //! - **Bounded.** Appends wait for room; reading a backlog of any size takes the memory of one read.
 //!
 //! It depends on no other package of the project, and starts one thread per partition that is written to.
@@ -90,7 +90,7 @@ fn segment_path(directory: &Path, base: u64) -> PathBuf {
     directory.join(format!("{base:020}{SEGMENT_SUFFIX}"))
 }
 
-/// A panic of another thread is reported where it happened; the data under a lock is valid between statements.
+/// Ignores poisoning: the panic is reported where it happened, and guarded data is valid between statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

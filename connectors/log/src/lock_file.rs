@@ -16,7 +16,7 @@ pub(crate) struct Lock(std::fs::File);
 impl Lock {
     pub(crate) fn take(directory: &Path) -> Result<Self, Error> {
         let path = directory.join("lock");
-        // A lock can be taken by whoever can read the file.
+        // Every account that can read the file can lock it.
         let mut how = OpenOptions::new();
         how.read(true).write(true).create(true).truncate(false).mode(0o600);
         how.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
@@ -25,7 +25,7 @@ impl Lock {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
-                // Only a hint for the message: whoever holds the lock may be just writing it.
+                // Only a hint for the message: the holder may be writing it at this moment.
                 let read = (&file).take(32).read_to_string(&mut text);
                 let pid: Option<u32> = read.ok().and_then(|_| text.trim().parse().ok());
                 return Err(Error::Locked { lock: path, pid, lives: pid.is_some_and(lives) });
@@ -47,9 +47,9 @@ impl Drop for Lock {
     }
 }
 
-/// Whether a process of that number is seen from here; one in another container is not.
+/// Whether a process with that number is visible; those of other containers are not.
 fn lives(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    // It may belong to somebody else, who does not let us signal it.
+    // A process of another account lives, too, but refuses a signal.
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }

@@ -42,8 +42,8 @@ impl Log {
     /// Opens the log in a directory, creating it if needed. Blocks: it checks the last segment of every partition.
     ///
     /// # Errors
-    /// [`Error::Locked`] while somebody else has it open; [`Error::Corrupt`] if a topic's `meta` and its copy are both
-    /// damaged or gone. Other damage does not keep it from opening, see [`Log::damages`].
+    /// [`Error::Locked`] while another process or handle has it open; [`Error::Corrupt`] if a topic's `meta` and its
+    /// copy are both damaged or gone. With other damage it still opens, see [`Log::damages`].
     pub fn open(directory: &Path, options: Options) -> Result<Self, Error> {
         Self::open_on(Arc::new(Os), directory, options)
     }
@@ -69,7 +69,7 @@ impl Log {
         for name in system.list(&topics_directory).during("list", &topics_directory)? {
             let path = topics_directory.join(&name);
             if name.starts_with('~') {
-                // A creation that was interrupted before its rename: nobody was ever told of it.
+                // A creation that was interrupted before its rename, and never acknowledged.
                 system.remove_dir(&path).during("remove", &path)?;
             } else if is_name(&name) {
                 let shared = Shared::open(&system, &path, &name, &options)?;
@@ -86,8 +86,8 @@ impl Log {
         })))
     }
 
-    /// Whether somebody has the log of a directory open: then why it cannot be opened. A directory without a log is not
-    /// in use, and nothing is made there.
+    /// [`Error::Locked`] if another process or handle has the log of a directory open. A directory without a log is
+    /// not in use, and nothing is created there.
     #[must_use]
     pub fn in_use(directory: &Path) -> Option<Error> {
         if !directory.join("lock").exists() {
@@ -176,7 +176,7 @@ impl Log {
             .collect()
     }
 
-    /// Takes no more appends, finishes those that wait, and lets the directory go. Reading still works. Blocks.
+    /// Refuses new appends, finishes those that wait, and unlocks the directory. Reading still works. Blocks.
     ///
     /// # Errors
     /// The first failure to sync a mark; everything acknowledged is durable all the same.

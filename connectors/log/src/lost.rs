@@ -1,13 +1,13 @@
-//! A partition whose segments are all gone, or its directory with everything in it: it begins anew behind every offset
+//! When all segments of a partition, or its whole directory, are gone, the partition begins anew above every offset
 //! that it ever gave, and remembers that the records before were lost.
 //!
-//! So whoever has yet to read one of them finds its position before the start, however far the partition has grown, and
-//! nobody takes a new record for an old one. How far it came is told by its own mark and openings, if they are left, and
-//! by the copy of its mark in [`crate::marks`]. If nothing tells it, it begins at an offset that none ever had.
+//! So a reader of a lost record finds its position before the start, however far the partition has grown, and takes no
+//! new record for an old one. The last offset is known from the partition's mark and openings, if they are left, and
+//! from the copy of its mark in [`crate::marks`]. Without any of them, it begins at an offset that was never used.
 //!
-//! `lost` ([`crate::pairs`], `MSL1`) has 0 and the offset at which the partition began anew, or nothing once a person has
-//! given these records up. It counts as long as the records of that offset are the oldest ones: what retention would
-//! have removed by now is not missed.
+//! `lost` ([`crate::pairs`], `MSL1`) has 0 and the offset at which the partition began anew, or nothing once a person
+//! has given these records up. It counts while the record at that offset is the oldest: later, retention would have
+//! removed the lost records, too.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -21,10 +21,10 @@ use crate::system::System;
 use crate::writer::Settings;
 
 const KIND: Kind = Kind { file_name: "lost", building_name: "~lost", magic: *b"MSL1" };
-/// No partition gets as many records; a number in JSON still holds it.
+/// More records than any partition gets; still exact as a number in JSON.
 const NEVER_REACHED: u64 = 1 << 50;
 
-/// The offset at which a partition began anew, as it was noted.
+/// The recorded offset at which a partition began anew.
 pub(crate) fn read(system: &dyn System, directory: &Path, place: Place) -> Result<Option<u64>, Fault> {
     let content = pairs::read(system, directory, place, KIND)?;
     if let Some(byte) = content.damaged_byte {
@@ -34,7 +34,7 @@ pub(crate) fn read(system: &dyn System, directory: &Path, place: Place) -> Resul
     Ok(content.pairs.last().map(|(_, to)| *to))
 }
 
-/// Notes that a person has given up what was lost.
+/// Records that a person gave the lost records up.
 pub(crate) fn forget(system: &dyn System, directory: &Path, place: Place) -> Result<(), Fault> {
     pairs::replace(system, directory, place, KIND, &[])
 }
@@ -50,7 +50,7 @@ pub(crate) fn make_directory(system: &dyn System, directory: &Path) -> Result<()
     directory.parent().map_or(Ok(()), |topic| system.sync_dir(topic).during("sync", topic))
 }
 
-/// Makes a segment where there is none any more, behind all that was there. Returns its first offset.
+/// Creates a segment for a partition that lost all of its own, above their offsets. Returns its first offset.
 pub(crate) fn begin_anew(settings: &Settings, witnesses: Witnesses, has_openings: bool) -> Result<u64, Fault> {
     let Settings { system, directory, place, marks, .. } = settings;
     let system = system.as_ref();
@@ -58,8 +58,8 @@ pub(crate) fn begin_anew(settings: &Settings, witnesses: Witnesses, has_openings
     let base = match marks.end(*place).max(witnessed) {
         Some(0) => 0,
         Some(end) if has_openings => end,
-        // Marks are not synced, so there may have been more. What the openings tell is lost with them: a position at
-        // this offset must not be the place to go on from.
+        // Marks are not synced, so there may have been more records. The openings are lost, too, so reading must not
+        // continue from a position at `end`.
         Some(end) => end.saturating_add(1),
         None => unheard_of(system.now_ms()),
     };
@@ -81,7 +81,7 @@ pub(crate) fn begin_anew(settings: &Settings, witnesses: Witnesses, has_openings
     Ok(base)
 }
 
-/// An offset that the partition never reached, nor one that it began anew at: microseconds since 1970, if the clock goes.
+/// An offset that the partition never reached and never began anew at: microseconds since 1970, if the clock is right.
 fn unheard_of(now_ms: i64) -> u64 {
     u64::try_from(now_ms).unwrap_or(0).saturating_mul(1_000).max(NEVER_REACHED)
 }

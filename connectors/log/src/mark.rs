@@ -1,8 +1,8 @@
 //! The mark: how much of a partition is known to be durable, kept beside the segments.
 //!
 //! A torn last group and rot in the last group look alike in the segment alone. The mark tells them apart: it is
-//! written after each sync and before the acknowledgement, so whatever it says was durable. It is not synced itself,
-//! since an old or missing one is no error, only a weaker statement. A kill keeps it; a power cut may not.
+//! written after each sync and before the acknowledgement, so all that it covers was durable. It is not synced itself:
+//! an old or missing mark is no error, it only proves less. A kill does not lose it; a power cut may.
 //!
 //! 40 bytes, little endian: `MSM2`, CRC-32C of the rest, tag, partition, base offset of the segment, durable length,
 //! the offset after the last durable record. `MSM1`, of earlier versions, is 32 bytes and lacks the last.
@@ -24,19 +24,19 @@ const EARLIER_MAGIC: [u8; 4] = *b"MSM1";
 pub(crate) struct Mark {
     pub(crate) segment: u64,
     pub(crate) length: u64,
-    /// Not known from earlier versions.
+    /// `None` from earlier versions.
     pub(crate) end: Option<u64>,
 }
 
 impl Mark {
-    /// The mark in a partition's directory; `None` if there is none that can be believed.
+    /// The mark in a partition's directory; `None` if there is no valid one.
     pub(crate) fn read(file: &dyn File, directory: &Path, place: Place) -> Result<Option<Self>, Fault> {
         let mut bytes = [0; MARK_BYTES];
         let read = file.read_at(&mut bytes, 0).during("read", &directory.join(FILE_NAME))?;
         Ok(Self::parse(&bytes, read, place))
     }
 
-    /// The mark in the first bytes, as many as were read; `None` if it cannot be believed.
+    /// The mark in the first `read` bytes; `None` if it is not valid.
     pub(crate) fn parse(bytes: &[u8; MARK_BYTES], read: usize, place: Place) -> Option<Self> {
         let eight = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
         let segment = eight(16);
@@ -73,7 +73,7 @@ impl Mark {
     }
 }
 
-/// Opens a partition's mark, or begins one.
+/// Opens a partition's mark, or creates it.
 pub(crate) fn open(system: &dyn System, directory: &Path) -> Result<Box<dyn File>, Fault> {
     let path = directory.join(FILE_NAME);
     match system.open(&path, true) {

@@ -1,12 +1,12 @@
-//! Copies of the marks of all partitions, kept beside their directories: how far each one came, should its directory be
-//! lost with everything in it.
+//! Copies of the marks of all partitions, kept beside their directories: they show how far a partition had come if its
+//! whole directory is lost.
 //!
 //! `marks` has the 40 bytes of a [`Mark`] for each partition, in order. They are written after each sync, as the mark
-//! itself, and like it not synced. Before the first record of an opening is written, however, the offset behind it is
-//! noted and synced: a lost partition is never taken for one to which nothing was ever written.
+//! itself, and like it not synced. Before the first record of an opening is written, however, the offset after it is
+//! written here and synced, so that a lost partition is never taken for one that was always empty.
 //!
-//! It is asked only for a partition without any segment ([`crate::lost`]). So nothing depends on it as long as all
-//! directories are there, and a failure to write it is no more than told.
+//! It is read only for a partition without any segment ([`crate::lost`]). As long as all directories are there, nothing
+//! depends on it, so a failure to write it is only logged.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ impl Marks {
         Self { path, file }
     }
 
-    /// The offset before which a partition got all its records, as far as that is known.
+    /// The offset after the last record that the partition is known to have had.
     pub(crate) fn end(&self, place: Place) -> Option<u64> {
         let mut bytes = [0; MARK_BYTES];
         let read = self.file.as_ref()?.read_at(&mut bytes, position(place));

@@ -1,8 +1,8 @@
 //! What is written once when a topic is created.
 //!
 //! `meta` is text: a version line, then `id`, `tag` and `partitions`, one each per line, then the CRC-32C of all that.
-//! `meta.copy` is the same once more. Without either no record of the topic could be read, so whichever of them is whole
-//! is believed, and the other is written again. Topics of earlier versions have no copy until they are opened.
+//! `meta.copy` is the same once more. If both were lost no record of the topic could be read, so one valid file is
+//! enough, and the other is written again. Topics of earlier versions have no copy until they are opened.
 
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
@@ -18,7 +18,7 @@ const BUILDING_NAME: &str = "~meta";
 const VERSION: &str = "millstream-log 1";
 const MISSING: &str = "the file is missing";
 const NOT_ONE: &str = "it does not describe a topic of this version";
-/// The file has about 100 bytes; more is not ours.
+/// The file has about 100 bytes; a larger one is not ours.
 const FILE_BYTES_MAX: usize = 512;
 
 /// The id of an opening: positive, so that any signed column holds it.
@@ -36,9 +36,9 @@ fn random<const BYTES: usize>() -> Result<[u8; BYTES], Fault> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
-    /// Tells this topic from another one of the same name, before or elsewhere.
+    /// Identifies this topic among those of the same name, earlier or elsewhere.
     pub(crate) id: String,
-    /// Unlike the id never shown: it keeps payloads from passing for frames.
+    /// Unlike the id never shown: it keeps payloads from being taken for frames.
     pub(crate) tag: u32,
     pub(crate) partitions: u32,
 }
@@ -61,7 +61,7 @@ impl Meta {
         Ok(())
     }
 
-    /// Reads what a topic is. Where only one of the two files tells it, the other is written again.
+    /// Reads the description of a topic. If only one of the two files is valid, it rewrites the other.
     pub(crate) fn open(system: &dyn System, topic: &Path) -> Result<Self, Error> {
         let path = topic.join(FILE_NAME);
         let copy_path = topic.join(COPY_NAME);
@@ -88,7 +88,7 @@ impl Meta {
         };
         match meta.replace(system, topic, &wrong) {
             Ok(()) => tracing::debug!(file = %wrong.display(), "a topic's description was written from the other copy"),
-            // The topic can be read: it is tried again at the next opening.
+            // The topic can be read, and its next opening retries this.
             Err(fault) => {
                 let cause = fault.source.to_string();
                 tracing::warn!(error = %fault, cause, "a topic's description was not written again: there is only one of it");
@@ -97,7 +97,7 @@ impl Meta {
         Ok(meta)
     }
 
-    /// Puts the description in place of a file that does not hold it.
+    /// Replaces a missing or invalid file by the description.
     fn replace(&self, system: &dyn System, topic: &Path, path: &Path) -> Result<(), Fault> {
         let building = topic.join(BUILDING_NAME);
         self.write(pairs::create_anew(system, &building)?.as_ref(), &building)?;
@@ -141,7 +141,7 @@ impl Meta {
     }
 }
 
-/// Says what one of the two files lacks.
+/// Logs what one of the two files lacks.
 fn tell(stop: &Stop) {
     match stop {
         Stop::Corrupt(damage) => {
@@ -154,7 +154,7 @@ fn tell(stop: &Stop) {
     }
 }
 
-/// Where a file fails that describes no topic: at the first byte that cannot stand there, or else at its check.
+/// Where an invalid description fails: at the first byte that cannot stand there, or else at its checksum.
 fn failing(bytes: &[u8]) -> (u64, &'static str) {
     let rest = |at: usize| bytes.get(at..).unwrap_or_default();
     let begin = format!("{VERSION}\nid ");
@@ -190,7 +190,7 @@ mod tests {
             assert_eq!(changed(at, b'X'), (at as u64, NOT_ONE), "{at}");
             assert_eq!(failing(&text.as_bytes()[..at]), (at as u64, NOT_ONE), "cut to {at}");
         }
-        // Another digit can stand there: only the check tells.
+        // Another digit can stand there: only the check fails.
         assert_eq!(changed(40, b'e'), (check_at, "its check does not fit"));
         assert_eq!(failing(format!("{text}more").as_bytes()), (text.len() as u64 - 1, NOT_ONE));
     }

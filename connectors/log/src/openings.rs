@@ -1,7 +1,7 @@
-//! In which opening of the log a record was written, so that positions of another history are told from one's own.
+//! In which opening of the log a record was written, so that positions of another history are recognised.
 //!
-//! A directory that was put back from an older copy goes on at the offsets that the original went on at, with other
-//! records. An offset alone does not show that. Each opening of a topic therefore has a random id, and each partition
+//! A directory that was restored from an older copy gives other records the offsets that the original gave after that
+//! copy. An offset alone does not show that. Each opening of a topic therefore has a random id, and each partition
 //! keeps the id and the first offset of every opening that wrote to it. A reader keeps the id of the opening in which
 //! its position was reached ([`Openings::before`]) and asks later whether that still holds ([`Openings::knows`]).
 //!
@@ -9,8 +9,8 @@
 //! partition leaves no entry there: it added no offsets that could be taken for others. The file is replaced as a
 //! whole (written beside, synced, renamed, directory synced), so that a crash leaves the old or the new one.
 //!
-//! In the file ([`crate::pairs`], `MSO1`) first offsets rise: a new opening takes those away that begin at or after it,
-//! of which no record is left.
+//! In the file ([`crate::pairs`], `MSO1`) first offsets rise: a new opening removes the entries that begin at or after
+//! its own first offset, since none of their records is left.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -57,12 +57,12 @@ impl Openings {
         self.0.is_empty()
     }
 
-    /// Every record before this offset was there when the last opening that is known began to write.
+    /// Every record before this offset existed when the last known opening began to write.
     pub(crate) fn began_at(&self) -> u64 {
         self.0.last().map_or(0, |last| last.first)
     }
 
-    /// Forgets what wrote nothing that is left.
+    /// Forgets openings of which no record is left.
     pub(crate) fn ends_at(&mut self, end: u64) {
         self.0.retain(|entry| entry.first < end);
     }
@@ -83,7 +83,7 @@ impl Openings {
         Some(self.0.get(at + 1).map_or(end, |next| next.first))
     }
 
-    /// What is to be known once the opening `id` writes from `first` on, of records from `start` on.
+    /// The entries once the opening `id` writes from `first` on and retention has left `start`.
     fn with(&self, id: i64, first: u64, start: u64) -> Vec<Entry> {
         let mut entries: Vec<Entry> = self.0.iter().copied().filter(|entry| entry.first < first).collect();
         entries.push(Entry { id, first });
@@ -95,7 +95,7 @@ impl Openings {
     }
 }
 
-/// Notes durably that the opening `id` writes from the offset `first` on. `start` is the first that retention has left.
+/// Records durably that the opening `id` writes from the offset `first` on. `start` is the first that retention left.
 pub(crate) fn begin(
     openings: &Mutex<Openings>,
     system: &dyn System,

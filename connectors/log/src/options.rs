@@ -1,8 +1,8 @@
-//! What can be chosen when a log is opened.
+//! The options of a log.
 
 use std::time::Duration;
 
-/// Above this a record, a frame or a queue could not be described by the 32-bit lengths on disk with room to spare.
+/// Most bytes of a record, a frame or a queue, so that the 32-bit lengths on disk hold them with room to spare.
 pub(crate) const RECORD_BYTES_LIMIT: usize = 256 << 20;
 
 /// Settings of a log; the same for all of its topics.
@@ -11,7 +11,7 @@ pub struct Options {
     /// Bytes after which a partition begins a new segment file. `None` chooses 64 MiB, or 16 MiB for topics of 16
     /// partitions and more: opening reads the last segment of every partition, and retention frees whole segments.
     pub segment_bytes: Option<u64>,
-    /// What may be removed.
+    /// Which segments may be removed.
     pub retention: Retention,
     /// The largest record (key, headers and payload together); a larger one is refused before anything is stored.
     pub record_bytes_max: usize,
@@ -23,9 +23,9 @@ pub struct Options {
     /// How long a partition's group waits for more when several appends shared the last one. Appends that spread over
     /// many partitions make many small groups; with 12 of them, 1 ms more than halves the syncs. Longer only delays.
     pub linger: Duration,
-    /// Level 1 is the choice: level 3 stores no less for such records and costs more.
+    /// Compression level; default 1: level 3 saves no bytes of such records and costs more.
     pub zstd_level: i32,
-    /// After the disk was full, how long appends fail at once before the next one tries to go on.
+    /// After the disk was full, how long appends fail at once before the next one is tried.
     /// `None` leaves it to [`crate::Topic::mend`]. Other faults always wait for `mend` or a restart.
     pub mend_delay: Option<Duration>,
 }

@@ -10,7 +10,7 @@ use crate::frame::Place;
 use crate::system::{File, System};
 
 const ENTRY_BYTES: usize = 32;
-/// 128 KiB a file.
+/// Most pairs of a file: 128 KiB.
 pub(crate) const PAIRS_MAX: usize = 4096;
 
 pub(crate) type Pair = (u64, u64);
@@ -23,7 +23,7 @@ pub(crate) struct Kind {
     pub(crate) magic: [u8; 4],
 }
 
-/// What is in the file: the newest pairs, as many as are kept. None if there is no file.
+/// The content of the file: its newest pairs, at most [`PAIRS_MAX`]. None if there is no file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) pairs: Vec<Pair>,
@@ -59,8 +59,8 @@ pub(crate) fn replace(
     system.sync_dir(directory).during("sync", directory)
 }
 
-/// Creates a file in place of what a failed attempt may have left. Not the same file again: the old one may have had
-/// its error reported already.
+/// Creates a file in place of one that a failed attempt may have left. The old file is not used again: the system may
+/// have reported its error already.
 pub(crate) fn create_anew(system: &dyn System, path: &Path) -> Result<Box<dyn File>, Fault> {
     let created = match system.create(path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -99,7 +99,7 @@ fn parse(bytes: &[u8], place: Place, kind: Kind) -> Content {
     content
 }
 
-/// The newest entries of the file, as many as are kept.
+/// The newest entries of the file, at most [`PAIRS_MAX`].
 fn bytes(file: &dyn File) -> std::io::Result<Vec<u8>> {
     let entry_bytes = ENTRY_BYTES as u64;
     let length = file.length()?;

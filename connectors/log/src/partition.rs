@@ -30,7 +30,7 @@ use crate::{SEGMENT_SUFFIX, lock, segment_path};
 const GROUP_FRAMES_MAX: usize = 8;
 /// The committer's work is shallow; the rest of the default 2 MiB would only be reserved.
 const STACK_BYTES: usize = 512 << 10;
-/// Between two lines of the log about the same failure: a full disk fails an append as often as it is tried.
+/// Interval between two log lines about the same failure: on a full disk every append fails.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct Partition {
     pub(crate) place: Place,
     pub(crate) index: Mutex<Index>,
     openings: Mutex<Openings>,
-    /// Found so far, sorted.
+    /// The damage found so far, sorted.
     pub(crate) damages: Mutex<Vec<Damage>>,
     /// Where it began anew after its segments were lost, unless these records were given up.
     pub(crate) lost: Mutex<Option<u64>>,
@@ -52,12 +52,12 @@ pub(crate) struct Partition {
     thread: Mutex<Option<JoinHandle<()>>>,
     progress: watch::Sender<u64>,
     group_bytes_max: usize,
-    /// When appends began to fail, and when the log was told of it last.
+    /// When appends began to fail, and when that was last logged.
     failing: Mutex<Option<(Instant, Instant)>>,
 }
 
 impl Partition {
-    /// Opens what is on disk: lists the segments and checks the last one. Begins anew where none is left.
+    /// Opens a partition: lists the segments and checks the last one. Begins anew if none is left.
     pub(crate) fn open(settings: Settings, options: &Options, progress: watch::Sender<u64>) -> Result<Self, Error> {
         let system = Arc::clone(&settings.system);
         let directory = settings.directory.clone();
@@ -83,7 +83,7 @@ impl Partition {
         };
         let (mut writer, recovered) = Writer::open(settings, base, mark, witnesses)?;
         if let (None, Some(previous)) = (recovered.timestamp_last_ms, segments.back()) {
-            // Where the segment is damaged, of what precedes it.
+            // If the segment is damaged: the time before the damage.
             let (floor_ms, _) = last_timestamp(system.as_ref(), &directory, place, *previous, base)?;
             writer.not_before(floor_ms.unwrap_or(i64::MIN));
         }
@@ -114,7 +114,7 @@ impl Partition {
         Ok(partition)
     }
 
-    /// Hands chunks to the committer, which is started by the first.
+    /// Hands chunks to the committer, which the first call starts.
     pub(crate) fn submit(self: &Arc<Self>, chunks: Vec<Chunk>) {
         if !self.queue.submit(chunks) {
             return;
@@ -144,7 +144,7 @@ impl Partition {
     }
 
     pub(crate) fn knows(&self, offset: u64, opening: i64) -> bool {
-        // The end first: it only grows, and a later opening begins at it.
+        // Read the end first: it only grows, and a later opening begins at it.
         let end = self.range().end;
         lock(&self.openings).knows(offset, opening, end)
     }
@@ -158,7 +158,7 @@ impl Partition {
         lock(&self.writer).roll_if_over_age(&self.index)
     }
 
-    /// Takes no more appends. [`Partition::join`] waits for those taken.
+    /// Refuses new appends. [`Partition::join`] waits for those accepted.
     pub(crate) fn close(&self) {
         self.queue.close();
     }
@@ -232,7 +232,7 @@ impl Partition {
     }
 }
 
-/// Whatever way the committer ends, nobody waits for it in vain.
+/// However the committer ends, it answers every append that waits.
 struct Ended<'a>(&'a Queue);
 
 impl Drop for Ended<'_> {

@@ -10,11 +10,11 @@ use crate::lock;
 /// Records that became durable together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// Where they are.
+    /// Their partition.
     pub partition: u32,
     /// The offset of the first; the others follow without gaps, in the order they were given.
     pub first_offset: u64,
-    /// How many.
+    /// The number of records.
     pub count: u32,
 }
 
@@ -46,11 +46,11 @@ struct Open {
     outcome: Outcome,
     unsettled: usize,
     done: Option<oneshot::Sender<Outcome>>,
-    // Holds the queue's room until every chunk is settled, also if the one who waits has gone away.
+    // Holds the queue's room until every chunk is settled, even if the append is cancelled.
     _room: OwnedSemaphorePermit,
 }
 
-/// The right, and duty, to say once what became of a chunk.
+/// The duty to report exactly once what became of a chunk.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     post: Arc<Mutex<Open>>,
@@ -82,7 +82,7 @@ impl Ticket {
             && let Some(done) = open.done.take()
         {
             let outcome = std::mem::take(&mut open.outcome);
-            // Nobody waits any longer when the append was cancelled; the records are durable all the same.
+            // If the append was cancelled, the receiver is gone; the records are durable all the same.
             drop(done.send(outcome));
         }
     }
@@ -90,12 +90,12 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // Silence must never look like success, nor leave anybody waiting.
+        // An unsettled ticket must neither look like success nor block its append.
         self.settle(Err(Cause::Thread("dropped unsettled".into())));
     }
 }
 
-/// Makes one ticket per part; the receiver hears the outcome when the last is settled.
+/// Makes one ticket per part; the receiver gets the outcome when the last is settled.
 pub(crate) fn tickets(parts: &[Part], room: OwnedSemaphorePermit) -> (Vec<Ticket>, oneshot::Receiver<Outcome>) {
     let (done, outcome) = oneshot::channel();
     let open = Open { outcome: Outcome::default(), unsettled: parts.len(), done: Some(done), _room: room };

@@ -10,16 +10,16 @@ use crate::error::Cause;
 use crate::lock;
 use crate::post::Chunk;
 
-/// Whether appends are taken.
+/// Whether appends are accepted.
 #[derive(Debug)]
 enum Health {
     Well,
-    /// Every append fails at once with the cause, until mended or, where `since` is given, for a delay after it.
+    /// Every append fails at once with the cause, until `resume` or, if `since` is given, for `mend_delay` after it.
     Stopped {
         cause: Cause,
         since: Option<Instant>,
     },
-    /// For good.
+    /// Every append fails, for good.
     Ended(Cause),
 }
 
@@ -27,7 +27,7 @@ enum Health {
 struct State {
     chunks: VecDeque<Chunk>,
     bytes: usize,
-    /// The committer is left asleep until this many bytes wait.
+    /// The committer sleeps until this many bytes wait.
     wake_bytes: usize,
     /// Several appends shared the last group, so more are likely to come within moments.
     shared: bool,
@@ -58,7 +58,7 @@ impl Queue {
         Self { state: Mutex::new(state), arrived: Condvar::new(), mend_delay, linger }
     }
 
-    /// Takes chunks in, or fails them at once. Returns whether the caller must start the committer: it is the first.
+    /// Queues chunks, or fails them at once. Returns true if the caller must start the committer, as the first does.
     pub(crate) fn submit(&self, chunks: Vec<Chunk>) -> bool {
         let mut state = lock(&self.state);
         let refusal = match &state.health {
@@ -85,8 +85,8 @@ impl Queue {
 
     /// Waits for chunks and takes a group of about `bytes_max`, one chunk at least; `None` when closed and empty.
     ///
-    /// Whatever arrives while the last group is being synced goes into the next. Where several appends shared the last
-    /// group, it lingers for the others: each sync saved is worth more than the wait. One alone is never kept waiting.
+    /// Chunks that arrive while a group is synced go into the next one. If several appends shared the last group, it
+    /// lingers for the others: each sync saved is worth more than the wait. A single append never waits.
     pub(crate) fn take(&self, bytes_max: usize) -> Option<Vec<Chunk>> {
         let mut state = lock(&self.state);
         while state.chunks.is_empty() {
@@ -114,7 +114,7 @@ impl Queue {
         Some(group)
     }
 
-    /// Takes no more appends and fails all that wait. `retry` allows a later append to try again after the delay.
+    /// Refuses new appends and fails all that wait. With `retry`, an append after the delay is tried again.
     pub(crate) fn stop(&self, cause: &Cause, retry: bool) {
         let mut state = lock(&self.state);
         if !matches!(state.health, Health::Ended(_)) {
@@ -126,7 +126,7 @@ impl Queue {
         fail(waiting, cause);
     }
 
-    /// Takes appends again.
+    /// Accepts appends again.
     pub(crate) fn resume(&self) {
         let mut state = lock(&self.state);
         if matches!(state.health, Health::Stopped { .. }) {
@@ -134,7 +134,7 @@ impl Queue {
         }
     }
 
-    /// There is no committer any more, and there will be none.
+    /// The committer has ended for good: fails all appends.
     pub(crate) fn end(&self, cause: &Cause) {
         let mut state = lock(&self.state);
         state.health = Health::Ended(cause.clone());
@@ -144,7 +144,7 @@ impl Queue {
         fail(waiting, cause);
     }
 
-    /// Takes no more; the committer finishes what waits and leaves.
+    /// Refuses new chunks; the committer writes those that wait and ends.
     pub(crate) fn close(&self) {
         lock(&self.state).closing = true;
         self.arrived.notify_all();

@@ -46,7 +46,7 @@ impl Partition {
                 if let Some(damage) = found.into_iter().find(|damage| (damage.from..damage.to).contains(&from)) {
                     return Err(ReadError::Damaged(Box::new(damage)));
                 }
-                // It lies before, or somebody set it aside meanwhile: now it is known, and passed.
+                // The damage lies before `from`, or was set aside meanwhile: now it is known and skipped.
                 self.try_read(from, bytes_max).map_err(|missed| missed.into_error(self.place.partition, from))
             }
             read => read.map_err(|missed| missed.into_error(self.place.partition, from)),
@@ -68,7 +68,7 @@ impl Partition {
         };
         let path = segment_path(&self.directory, found.segment.base);
         let file = match self.system.open(&path, false) {
-            // Retention was faster: the range has moved.
+            // Retention removed the segment meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound && self.range().start > from => {
                 self.find(from)?;
                 return nothing(from);
@@ -90,7 +90,7 @@ impl Partition {
                 lock(&self.index).remember(Cursor { segment: found.segment.base, position, offset: next });
                 Ok(Read { records, next })
             }
-            // What precedes a damaged frame is good; the next read will begin with the damage.
+            // Records before a damaged frame are good; the next read will begin with the damage.
             (Err(_), Some(last)) => {
                 let next = last.offset.saturating_add(1);
                 Ok(Read { records, next })
@@ -99,7 +99,7 @@ impl Partition {
         }
     }
 
-    /// Begins behind damage that is known and lies before the wanted offset.
+    /// Starts after known damage that lies before the wanted offset.
     fn pass_damage(&self, found: &mut Found, from: u64) {
         let segment = found.segment.base;
         let after = found.cursor.offset;
@@ -134,7 +134,7 @@ impl Partition {
         lock(&self.index).backlog_bytes(from)
     }
 
-    /// The hole that an offset is in, or where to look for it; neither at the end.
+    /// The hole that contains an offset, or where to look for it; neither at the end.
     fn find(&self, from: u64) -> Result<(Option<Pair>, Option<Found>), ReadError> {
         let mut index = lock(&self.index);
         let start = index.start();
@@ -174,7 +174,7 @@ fn collect(walk: &mut Walk<'_>, end: u64, from: u64, bytes_max: usize, records: 
     Ok(())
 }
 
-/// Why a read gave nothing.
+/// Why a read returned nothing.
 enum Missed {
     /// Damage at the offset, or on the way to it in its segment, which ends before `end`.
     Damage {
@@ -195,7 +195,7 @@ impl Missed {
     fn into_error(self, partition: u32, from: u64) -> ReadError {
         match self {
             Self::Error(error) => error,
-            // Damage of unknown extent: all that the segment has from there on.
+            // The extent is unknown: the rest of the segment counts as damaged.
             Self::Damage { end: to, damage: Corrupt { file, byte, reason, is_short }, .. } => {
                 let damage = Damage { partition, file, byte, bytes: 0, reason, from, to, is_missing: is_short };
                 ReadError::Damaged(Box::new(damage))

@@ -1,18 +1,18 @@
-//! What is true of the last segment after a crash.
+//! Recovery of the last segment after a crash.
 //!
-//! Frames are checked from its start. At the first that does not hold together, one question decides: was this byte
-//! ever acknowledged? If not it is the torn tail of a group nobody was told about, and it is cut off. If so,
-//! acknowledged records are lost: nothing is touched, their offsets stay taken, and the partition goes on after them
-//! in a new segment. Three witnesses are heard, each a lower bound of what was durable:
+//! Frames are checked from its start. At the first invalid one, one question decides: was this byte ever acknowledged?
+//! If not, it is the torn tail of a group that was never acknowledged, and it is cut off. If so, acknowledged records
+//! are lost: the file is not changed, their offsets stay taken, and the partition goes on after them in a new segment.
+//! Three witnesses answer, each with a lower bound of what was durable:
 //!
 //! - a whole frame further on whose `synced` lies beyond the bad byte (groups are synced one after another, so frames
 //!   of one torn group never bear witness against each other);
 //! - the [`Mark`], which also covers the very last group, a file that has become shorter and one that is missing;
 //! - the openings: the last one began to write at an offset that was durable.
 //!
-//! Without the mark, rot in the very last group cannot be told from a torn write, as in any log. How many records are
-//! lost is known from the mark, or else from the heads of frames that are left. If neither says it, one is taken to
-//! be, and positions beyond are told to be lost by the openings.
+//! Without the mark, rot in the very last group cannot be told from a torn write, as in any log. The number of lost
+//! records is known from the mark, or else from the heads of the frames that are left. Without either, one lost record
+//! is assumed, and the openings show that positions beyond it are lost.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ use crate::search;
 use crate::system::File;
 use crate::walk::{Stop, Walk};
 
-/// What the last segment comes to.
+/// The state of the last segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recovered {
     /// Durable bytes; the whole file if it holds damage.
@@ -36,7 +36,7 @@ pub(crate) struct Recovered {
     pub(crate) is_damaged: bool,
 }
 
-/// What is known of the durable end from elsewhere.
+/// What other files show of the durable end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Witnesses {
     pub(crate) mark: Option<Mark>,
@@ -52,7 +52,7 @@ impl Witnesses {
 
     /// The offset before which every record was durable, as far as is known.
     pub(crate) fn end(&self) -> u64 {
-        // A mark is written after a record, so there was one at least.
+        // A mark is written after a record, so one at least was durable.
         let marked = self.mark.filter(|mark| mark.length > 0);
         marked.map_or(0, |mark| mark.end.unwrap_or(mark.segment.saturating_add(1))).max(self.end)
     }
@@ -84,7 +84,7 @@ pub(crate) fn recover(
         );
         cut(file, path, good.length)?;
     } else if good.length > durable_length {
-        // Written before a kill and perhaps not synced: it is about to be shown.
+        // Written before a kill and perhaps not synced: sync before it is read.
         file.sync().during("sync", path)?;
     }
     Ok(good)

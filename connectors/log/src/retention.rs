@@ -24,7 +24,7 @@ impl Partition {
             let Some(segment) = lock(&self.index).remove_oldest() else { break };
             let path = segment_path(&self.directory, segment.base);
             self.system.remove_file(&path).during("remove", &path)?;
-            // Before the next: a power cut must not leave an older segment without a newer one.
+            // Sync before the next: a power cut must not leave an older segment without a newer one.
             self.system.sync_dir(&self.directory).during("sync", &self.directory)?;
             removed.segments += 1;
             removed.bytes += segment.length;

@@ -9,7 +9,7 @@ use crate::system::File;
 /// Overlaps by less than a head, so that no head is missed at a seam.
 const WINDOW_BYTES: u64 = 1 << 20;
 
-/// What is left behind a bad byte.
+/// What is left after a bad byte.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Left {
     /// A whole frame says that the bad byte was durable when it was written.
@@ -60,7 +60,7 @@ pub(crate) fn next_whole(
     Ok(found)
 }
 
-/// Calls `seen` with each head from `at` on that holds together, wherever it begins, until it returns false.
+/// Calls `seen` with each valid head from `at` on, at whatever byte it begins, until it returns false.
 fn heads(
     file: &dyn File,
     path: &Path,

@@ -1,4 +1,4 @@
-//! Finding the offset of a time: by halves over the segments, then from head to head.
+//! Finding the offset of a time: binary search over the segments, then from head to head.
 
 use std::io::ErrorKind;
 
@@ -32,7 +32,7 @@ impl Partition {
             if begins_before { low = middle + 1 } else { high = middle }
         }
         let offset = match low.checked_sub(1).and_then(|at| Some((segments.get(at)?, next_base(at)))) {
-            // All that is left is younger.
+            // Every record left is younger.
             None => segments.first().map_or(end, |oldest| oldest.base),
             Some((segment, next_base)) => {
                 match self.seek(segment, next_base, |head| head.timestamp_ms >= timestamp_ms)? {
@@ -97,18 +97,18 @@ impl Partition {
     }
 }
 
-/// What a search in a segment came to.
+/// The result of a search in a segment.
 enum Sought {
-    /// The first record that may be wanted, and when the first that can be read was stored.
+    /// The first record that may match, and when the first that can be read was stored.
     Found {
         offset: u64,
         timestamp_ms: i64,
     },
-    /// Nothing wanted before this offset, and nothing that can be read from there on.
+    /// No match before this offset, and no record that can be read from there on.
     Damage {
         offset: u64,
     },
     Nothing,
-    /// Retention was faster than the search.
+    /// Retention removed the segment meanwhile.
     Removed,
 }

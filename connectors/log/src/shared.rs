@@ -67,7 +67,7 @@ impl Shared {
         self.meta.partitions
     }
 
-    /// Once all partitions are closed.
+    /// Called once all partitions are closed.
     pub(crate) fn close(&self) {
         self.marks.sync();
     }

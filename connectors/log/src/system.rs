@@ -22,7 +22,7 @@ pub trait System: Send + Sync + std::fmt::Debug + 'static {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Creates a file that must not exist yet, for reading and writing.
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>>;
-    /// Opens an existing file for reading and, where `write` says so, writing.
+    /// Opens an existing file for reading and, if `write`, for writing.
     fn open(&self, path: &Path, write: bool) -> io::Result<Box<dyn File>>;
     /// The names in a directory, in no order.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
@@ -50,7 +50,7 @@ pub trait File: Send + Sync + std::fmt::Debug {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// The real thing. What it makes only its own account reads, and no link is followed at the end of a path.
+/// The real system. Only its own account can read what it creates; a link at the end of a path is not followed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Os;
 

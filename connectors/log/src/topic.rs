@@ -17,7 +17,7 @@ use crate::shared::Shared;
 #[derive(Debug, Clone)]
 pub struct Topic {
     shared: Arc<Shared>,
-    // Keeps the directory locked as long as anybody can append.
+    // Keeps the directory locked while appends are possible.
     _log: Arc<Inner>,
 }
 
@@ -77,7 +77,7 @@ impl Topic {
                 partition.submit(together);
             }
         }
-        // The tickets settle in any case, if only by being dropped.
+        // Every ticket settles, at the latest when it is dropped.
         let outcome = outcome.await.map_err(|_| AppendError::Closed)?;
         report(outcome, &targets)
     }
@@ -85,7 +85,7 @@ impl Topic {
     /// Reads whole frames from an offset on, at least one record if there is any, otherwise until the next frame would
     /// bring the (uncompressed) bytes over `bytes_max`. Blocks, mostly on the page cache.
     ///
-    /// Damage is met where it is: what precedes it is returned first.
+    /// Records before damage are returned first.
     ///
     /// # Errors
     /// [`ReadError::OutOfRange`] below what retention has left and beyond the end.
@@ -102,7 +102,7 @@ impl Topic {
     /// The first offset stored at or after a time, in milliseconds since 1970; the end if there is none. Blocks.
     ///
     /// # Errors
-    /// Damage met on the way.
+    /// Damage found on the way.
     pub fn offset_at(&self, partition: u32, timestamp_ms: i64) -> Result<u64, ReadError> {
         self.partition(partition)?.offset_at(timestamp_ms)
     }
@@ -136,25 +136,25 @@ impl Topic {
         self.shared.partition(partition).map(|partition| partition.damages()).unwrap_or_default()
     }
 
-    /// The offset before which all records were lost, because every segment was gone when the log was opened. The first
-    /// of [`Topic::damages`] tells it, too. `None` if they were given up since ([`Topic::set_aside`]), or if retention
-    /// has removed later ones.
+    /// The offset before which all records were lost, because every segment was gone when the log was opened. The
+    /// first of [`Topic::damages`] reports it, too. `None` if they were given up since ([`Topic::set_aside`]), or if
+    /// retention has removed later records.
     #[must_use]
     pub fn lost_before(&self, partition: u32) -> Option<u64> {
         self.shared.partition(partition)?.lost_before()
     }
 
-    /// Reads a partition as a whole, and tells what of it cannot be read. Blocks.
+    /// Reads a whole partition and returns what of it cannot be read. Blocks.
     ///
     /// # Errors
-    /// A refusal of the machine.
+    /// The operating system refused.
     pub fn check(&self, partition: u32) -> Result<Vec<Damage>, ReadError> {
         Ok(self.partition(partition)?.check()?)
     }
 
     /// Gives up the damaged records that begin with the offset `from`: reads go on after them, which [`Read::next`]
-    /// shows. Nothing is removed. Of records that were lost with all segments no more is told; a read of one stays out of
-    /// range. Blocks.
+    /// shows. Nothing is removed. Records that were lost with all segments are no longer reported; a read of one stays
+    /// out of range. Blocks.
     ///
     /// # Errors
     /// [`ReadError::NotDamaged`] if no damage begins there.

@@ -6,12 +6,12 @@ use crate::error::{Corrupt, During, Fault};
 use crate::frame::{HEAD_BYTES, Head, Place};
 use crate::system::File;
 
-/// Hopping over frames: enough for a run of small ones, little waste where they are large.
+/// Bytes per read when hopping: enough for a run of small frames, little waste with large ones.
 const HOP_BYTES: usize = 4 << 10;
-/// Reading everything: fewer calls; more than this no longer helps.
+/// Bytes per read when reading everything; more no longer helps.
 const STREAM_BYTES: usize = 256 << 10;
 
-/// What a walk stumbled over.
+/// Why a walk stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
     Corrupt(Corrupt),
@@ -53,7 +53,7 @@ impl<'a> Walk<'a> {
         Self { file, path, place, position, offset, timestamp_ms, limit, ahead_bytes: HOP_BYTES, buffer, buffer_at: 0 }
     }
 
-    /// Says that payloads will be wanted from here on.
+    /// Reads in large pieces, since payloads are wanted from here on.
     pub(crate) fn streaming(&mut self) {
         self.ahead_bytes = STREAM_BYTES;
     }
@@ -89,7 +89,7 @@ impl<'a> Walk<'a> {
         Ok(Some(head))
     }
 
-    /// Checks the frame here with its payload, and goes on to the next. No offset from `end` on may be in it.
+    /// Checks the frame here with its payload, and goes on to the next. It must not hold offsets from `end` on.
     pub(crate) fn checked(&mut self, end: u64) -> Result<Option<Head>, Stop> {
         let Some(head) = self.head()? else { return Ok(None) };
         if head.end() > end {
@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
         Stop::Corrupt(Corrupt { file: self.path.to_owned(), byte: self.position, reason, is_short: false })
     }
 
-    /// Damage that a file which is cut off has.
+    /// The damage of a file that is too short.
     pub(crate) fn short(&self, reason: &'static str) -> Stop {
         Stop::Corrupt(Corrupt { file: self.path.to_owned(), byte: self.position, reason, is_short: true })
     }

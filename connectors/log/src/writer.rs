@@ -1,8 +1,9 @@
-//! The one who writes a partition: frames, sync, new segments, and what is left after a failure.
+//! The writer of a partition: frames, sync, new segments, and recovery from a failure.
 //!
-//! The order is always: (once) note the opening, write the frames of a group, sync, mark, show to readers, acknowledge. After a failed write
-//! or sync nothing more is written until [`Writer::mend`] has cut the file back to what is durable. A failed sync is
-//! never repeated: the kernel may have dropped the pages and would report success. Its group is given up.
+//! The order is always: (once) record the opening, write the frames of a group, sync, mark, show to readers,
+//! acknowledge. After a failed write or sync nothing is written until [`Writer::mend`] has cut the file back to what is
+//! durable. A failed sync is never retried, because the kernel may have dropped the pages and would report success.
+//! Its group is given up.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -34,12 +35,12 @@ pub(crate) struct Settings {
     pub(crate) zstd_level: i32,
 }
 
-/// How the file was left by a failure.
+/// The state of the file after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Broken {
     /// Bytes after the durable length may have been written.
     Written,
-    /// They may also be neither in memory nor on disk.
+    /// These bytes may also be lost in memory and on disk.
     Synced,
 }
 
@@ -58,14 +59,14 @@ pub(crate) struct Writer {
     broken: Option<Broken>,
     /// Nothing more is written to the active segment: its end is damaged.
     damaged: bool,
-    /// Whether it is durable that this opening writes here.
+    /// Whether the entry of this opening is durable.
     opened: bool,
     sealer: Option<Sealer>,
     raw: Vec<u8>,
 }
 
 impl Writer {
-    /// Takes the active segment over, with what recovery has to say about it.
+    /// Takes over the active segment, with the result of its recovery.
     pub(crate) fn open(
         settings: Settings,
         base: u64,
@@ -97,7 +98,7 @@ impl Writer {
         Ok((writer, recovered))
     }
 
-    /// Stores nothing with an earlier time, whatever the clock says.
+    /// Stores no record with an earlier time, whatever the clock says.
     pub(crate) fn not_before(&mut self, timestamp_ms: i64) {
         self.timestamp_last_ms = self.timestamp_last_ms.max(timestamp_ms);
     }
@@ -134,7 +135,7 @@ impl Writer {
     /// Cuts back to what is durable so that appends can go on. Does nothing to a healthy partition.
     pub(crate) fn mend(&mut self, index: &Mutex<Index>) -> Result<(), Fault> {
         let Some(broken) = self.broken else { return Ok(()) };
-        // A new handle: the old one may have had its error reported already.
+        // A new handle: the system may have reported the error of the old one already.
         self.file = self.settings.system.open(&self.path, true).during("open", &self.path)?;
         recover::cut(self.file.as_ref(), &self.path, self.length)?;
         if broken == Broken::Synced && self.length > 0 {
@@ -146,7 +147,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Before the first record of an opening: once it can be read, its opening must not be lost.
+    /// Called before the first record of an opening: once it can be read, its opening must not be lost.
     fn begin_opening(&mut self, index: &Mutex<Index>, openings: &Mutex<Openings>) -> Result<(), Fault> {
         if self.opened {
             return Ok(());

@@ -1,9 +1,9 @@
 //! A private PostgreSQL cluster, made and run from programs that the machine already has.
 //!
-//! Processes share one cluster: the first starts it, the last one to leave stops it. Whoever is killed changes nothing
-//! for the others: a server without its starter goes on and is adopted, a killed server is started again, and what
-//! was acknowledged is on disk. A server is never stopped while another process uses it, and two servers never run on
-//! one cluster, also not from two containers with one volume.
+//! Processes share one cluster: the first starts it, the last one to leave stops it. A killed process does not affect
+//! the others: a server whose starter was killed goes on and is adopted, a killed server is started again, and
+//! acknowledged data is on disk. A server is never stopped while another process uses it, and two servers never run on
+//! one cluster, not even from two containers with one volume.
 //!
 //! The server listens on a socket in a directory that only its account enters, so there is no password to keep and no
 //! port to choose. TCP, on loopback and with a password, is opened on request.
@@ -62,16 +62,16 @@ pub fn reaches(home: &Path) -> Result<(), Error> {
     made.map_or(Ok(()), |dir| Owner::of(&home.join("data"))?.can_enter(&dir))
 }
 
-/// A start took 5 s on a busy disk, recovery after a crash longer; five seconds of patience would be a lie.
+/// Timeout of a start, which took 5 s on a busy disk; recovery after a crash takes longer.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// Each poll of a starting server writes a line "the database system is starting up" into its log, so not faster.
+/// Not shorter, because each poll of a starting server logs "the database system is starting up".
 const START_POLL: Duration = Duration::from_millis(25);
-/// A fast shutdown takes 25 to 100 ms, a large checkpoint more; past this it goes on without us.
+/// A fast shutdown takes 25 to 100 ms, with a large checkpoint longer.
 const STOP_POLL: Duration = Duration::from_millis(10);
 /// How long `Drop`, which cannot be awaited, may hold up its thread.
 const DROP_WITHIN: Duration = Duration::from_secs(2);
 
-/// One process's use of the cluster. The server runs for as long as anyone has one of these.
+/// One process's use of the cluster. The server runs as long as a process has one of these.
 pub struct Cluster {
     home: Home,
     owner: Owner,
@@ -94,7 +94,7 @@ impl Cluster {
     /// Attaches to the cluster under `home`; starts it if it is not running, makes it if it is not there.
     ///
     /// # Errors
-    /// What a person has to mend; see [`Error`]. A server that only takes its time is waited for, up to a minute.
+    /// What a person has to fix; see [`Error`]. It waits up to a minute for a server that is only slow.
     pub async fn open(options: &ClusterOptions) -> Result<Cluster, Error> {
         tuning::check(&options.settings)?;
         session::environment()?;
@@ -119,7 +119,7 @@ impl Cluster {
         let major = made.and_then(|text| text.trim().parse().ok());
         match Binaries::find(major, &options.home.join("postgres")) {
             Ok(found) => tuning::ask(&found, &options.settings),
-            // That there is none is told by whoever needs it.
+            // The caller that needs a server reports that there is none.
             Err(_) => Ok(()),
         }
     }
@@ -127,8 +127,8 @@ impl Cluster {
     /// How to connect: the role and the database `millstream`, over the socket.
     #[must_use]
     pub fn options(&self) -> PgConnectOptions {
-        // Everything is said that can be: the driver fills what is not said from the PG* variables, and with
-        // PGSSLMODE=require, which is for servers elsewhere, would ask for TLS on a socket.
+        // Every option is set, because the driver takes the others from the PG* variables: with PGSSLMODE=require,
+        // which is for servers elsewhere, it would ask for TLS on a socket.
         PgConnectOptions::new_without_pgpass()
             .socket(&self.run)
             .port(self.port)
@@ -139,9 +139,9 @@ impl Cluster {
             .disable_statement_logging()
     }
 
-    /// Returns once the server takes connections, whoever started it.
+    /// Returns once the server accepts connections, also if another process started it.
     ///
-    /// To be called every second or so: it starts a server that has died. Not after failed statements, because a pool
+    /// Call it about every second: it starts a server that has died. Do not wait for failed statements, because a pool
     /// hides a dead server for as long as its `acquire_timeout`.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl Cluster {
                 && let Some(lock) = self.home.unused()?
             {
                 let (child, start) = server::start(&self.home, &self.owner, &self.run, &self.asked, lock).await?;
-                // The lock is free, so the one before has ended or is just about to.
+                // The lock is free, so the former server has ended or is about to.
                 self.reap();
                 self.child = Some(child);
                 started = Some(start);
@@ -179,7 +179,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Leaves the cluster, and stops the server if no other process uses it. Says whether it did.
+    /// Leaves the cluster, and stops the server if no other process uses it. Returns whether it did.
     ///
     /// # Errors
     /// If the server cannot be signalled. It then runs on, and the next process adopts it.
@@ -211,7 +211,7 @@ impl Cluster {
         Some(format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}"))
     }
 
-    /// The server's process, for people: it decides nothing. None if no server runs or it cannot be seen from here.
+    /// The server's process id, for people only. None if no server runs or it is not visible from here.
     #[must_use]
     pub fn server_pid(&self) -> Option<u32> {
         let pid = pid_file::server(&self.home.data())?;
@@ -254,7 +254,7 @@ impl Cluster {
         Ok(last)
     }
 
-    /// Takes the exit status of our own server if it has died, whoever starts the next one.
+    /// Takes the exit status of our own server if it has died, even if another process starts the next one.
     fn reap_dead(&mut self) {
         if self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)))) {
             self.child = None;
@@ -275,7 +275,7 @@ impl Drop for Cluster {
         if self.closed {
             return;
         }
-        // Whoever holds the turn for long is opening, and so is a user; or closing, and finds that we have left.
+        // A process that holds the turn for long is opening, and so is a user; or closing, and sees that we have left.
         self.users.unlock().ok();
         let Some(_turn) = self.home.turn_blocking(DROP_WITHIN) else { return };
         let began = Instant::now();
@@ -316,7 +316,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         let reached = super::reaches(&place.path().join("not/there"));
-        // Only root runs PostgreSQL as somebody else.
+        // Only root runs PostgreSQL under another account.
         if rustix::process::geteuid().is_root() {
             let place = place.path().canonicalize().unwrap();
             assert!(matches!(&reached, Err(crate::Error::ShutOut { dir, .. }) if *dir == place), "{reached:?}");

@@ -12,44 +12,44 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Execute, Executor, PgConnection, Postgres, SqlStr};
 
-/// A connection, and how its statements are sent.
+/// A connection that knows how to send its statements.
 #[derive(Debug)]
 pub struct Connection {
     inner: PgConnection,
-    /// Whether statements have names, under which the server keeps their plans.
+    /// Whether statements have names, under which the server caches their plans.
     named: bool,
     set_local: String,
 }
 
 impl Connection {
-    /// Through a pooler; every transaction begins with `set_local`.
+    /// A connection through a pooler; every transaction begins with `set_local`.
     pub(crate) fn pooled(inner: PgConnection, set_local: String) -> Connection {
         Connection { inner, named: false, set_local }
     }
 
-    /// Says goodbye.
+    /// Closes the connection.
     ///
     /// # Errors
-    /// Of the connection, which is gone all the same.
+    /// The connection failed; it is closed all the same.
     pub async fn close(self) -> Result<(), sqlx::Error> {
         use sqlx::Connection as _;
         self.inner.close().await
     }
 
-    /// Whether there is nothing outside of transactions.
+    /// Whether every statement must be inside a transaction.
     #[must_use]
     pub fn is_pooled(&self) -> bool {
         !self.named
     }
 
-    /// Statements that have to stand at the beginning of each transaction; none where a session keeps its settings.
+    /// Statements that each transaction must begin with; empty where a session keeps its settings.
     #[must_use]
     pub fn set_local(&self) -> &str {
         &self.set_local
     }
 }
 
-/// A session of its own.
+/// A direct connection.
 impl From<PgConnection> for Connection {
     fn from(inner: PgConnection) -> Connection {
         Connection { inner, named: true, set_local: String::new() }
@@ -62,7 +62,7 @@ impl From<Connection> for PgConnection {
     }
 }
 
-/// For COPY, which has no statement to name.
+/// Access for COPY, which has no statement to name.
 impl Deref for Connection {
     type Target = PgConnection;
 
@@ -108,9 +108,8 @@ impl<'c> Executor<'c> for &'c mut Connection {
     }
 }
 
-/// A statement, without a name where it may have none. An empty statement cache alone does not do that: the driver
-/// then gives each statement a name that it never uses again, and the next client of the same server connection gives
-/// the same one.
+/// A statement, unnamed behind a pooler. An empty statement cache alone does not do that: the driver then gives each
+/// statement a name that it uses once, and the next client of the same server connection uses the same name.
 struct Sent<E> {
     query: E,
     named: bool,

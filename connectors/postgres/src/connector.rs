@@ -1,5 +1,5 @@
-//! How a server is reached, again and again: its files are read anew for each connection, so a rotated password is
-//! used as soon as it is there.
+//! How to connect to a server: its files are read anew for each connection, so a rotated password is used as soon as
+//! it is there.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Connector {
 
 #[derive(Clone, Debug)]
 enum To {
-    /// Always the same options: a private cluster, or a test's.
+    /// Fixed options: of a private cluster or of a test.
     Fixed(Box<PgConnectOptions>),
     /// `url` or `url_file`.
     Url(Arc<Postgres>),
@@ -28,19 +28,19 @@ enum To {
     Migrate(Arc<Postgres>),
 }
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// A setting or its file is wrong.
     #[error(transparent)]
     Setting(#[from] Error),
-    /// The server, or something on the way to it.
+    /// The server, or a host on the way to it, refused.
     #[error("{why}")]
     Refused {
-        /// What is wrong and which setting mends it.
+        /// What is wrong and which setting fixes it.
         why: String,
-        /// What was said.
+        /// The driver's error.
         source: sqlx::Error,
     },
 }
@@ -50,13 +50,13 @@ impl ConnectError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            // A file that is just being replaced, or a person's mistake.
+            // A file is just being replaced, or a person made a mistake.
             ConnectError::Setting(_) => Verdict::Alarm,
             ConnectError::Refused { source, .. } => verdict(source),
         }
     }
 
-    /// What it says of the server's load, if anything.
+    /// What the error shows of the server's load, if anything.
     #[must_use]
     pub fn load(&self) -> Option<Load> {
         match self {
@@ -73,13 +73,13 @@ impl From<PgConnectOptions> for Connector {
 }
 
 impl Postgres {
-    /// Connections for the work.
+    /// A connector for ordinary work.
     #[must_use]
     pub fn connector(&self) -> Connector {
         Connector { to: To::Url(Arc::new(self.clone())), application_name: None }
     }
 
-    /// Connections with a session of their own: for migrations and for commands.
+    /// A connector for migrations and commands: each connection has a session of its own.
     #[must_use]
     pub fn migrate_connector(&self) -> Connector {
         Connector { to: To::Migrate(Arc::new(self.clone())), application_name: None }
@@ -94,11 +94,11 @@ impl Connector {
         self
     }
 
-    /// The options of the next connection. The driver logs no statement of it, not even a slow one: a statement may hold
-    /// what people wrote into it, and one that is slow is told by the time that a batch took.
+    /// The options of the next connection. The driver logs none of its statements, not even slow ones: a statement may
+    /// hold text of users, and the duration of a batch already shows a slow one.
     ///
     /// # Errors
-    /// What is wrong with the settings, files and environment.
+    /// What is wrong with the settings, the files or the environment.
     pub fn options(&self) -> Result<PgConnectOptions, Error> {
         let options = match &self.to {
             To::Fixed(options) => PgConnectOptions::clone(options).disable_statement_logging(),
@@ -111,7 +111,7 @@ impl Connector {
         })
     }
 
-    /// Whether the options may be others at the next connection.
+    /// Whether the options of the next connection may differ.
     #[must_use]
     pub fn reads_files(&self) -> bool {
         match &self.to {
@@ -123,7 +123,7 @@ impl Connector {
     /// A new connection.
     ///
     /// # Errors
-    /// Says which setting to look at.
+    /// The error names the setting to check.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         let options = self.options()?;
         let connection = PgConnection::connect_with(&options).await.map_err(|source| self.refused(&options, source))?;
@@ -136,14 +136,14 @@ impl Connector {
     /// A new connection with a session of its own.
     ///
     /// # Errors
-    /// Says which setting to look at.
+    /// The error names the setting to check.
     pub async fn connect_direct(&self) -> Result<PgConnection, ConnectError> {
         self.connect().await.map(PgConnection::from)
     }
 
     fn refused(&self, options: &PgConnectOptions, source: sqlx::Error) -> ConnectError {
         let said = source.as_database_error();
-        // The words of PgBouncer, which has no code of its own for it.
+        // PgBouncer has no code of its own for this, so its text is compared.
         let pooler = said.is_some_and(|said| {
             said.code().as_deref() == Some("08P01") && said.message().contains("unsupported startup parameter")
         });
@@ -154,7 +154,7 @@ impl Connector {
         ConnectError::Refused { why: self.why(options, &source), source }
     }
 
-    /// What a refusal is about, in the words of the configuration.
+    /// Explains a refusal by the names of the configuration.
     fn why(&self, options: &PgConnectOptions, error: &sqlx::Error) -> String {
         let host = options.get_host();
         let port = options.get_port();
@@ -168,7 +168,7 @@ impl Connector {
             sqlx::Error::Tls(_) => format!(
                 "{tls}: {server} has no usable TLS: switch it on there (ssl = on), or name another server in {address}"
             ),
-            // The driver hands on what the handshake said in this way.
+            // In this form the driver passes on errors of the TLS handshake.
             sqlx::Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
                 format!("{tls}: {}", certificate(io, &server, host, address))
             }
@@ -188,7 +188,7 @@ impl Connector {
         }
     }
 
-    /// The settings that say where, with which password, and how safely.
+    /// The names of the settings for the address, the password and TLS.
     fn setting_names(&self) -> (&'static str, &'static str, &'static str) {
         let section = match &self.to {
             To::Fixed(_) => return ("postgres", "postgres", "postgres"),
@@ -205,10 +205,10 @@ impl Connector {
     }
 }
 
-/// What to do about a pooler that was not announced.
+/// What to do about a pooler that the settings do not mention.
 pub const POOLER_MEND: &str = "set postgres.pgbouncer = true, and postgres.migrate_url to the server's own address";
 
-/// What is wrong with the other side's certificate.
+/// What is wrong with the server's certificate.
 #[cfg(feature = "tls")]
 fn certificate(error: &std::io::Error, server: &str, host: &str, address: &str) -> String {
     use rustls::{CertificateError as C, Error as E};

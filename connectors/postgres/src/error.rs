@@ -1,11 +1,11 @@
-//! What can go wrong with a private cluster, in words for the person who has to mend it.
+//! The errors of a private cluster, in words for the person who has to fix them.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::places::PLACES;
 
-/// Why the private cluster cannot be used. None of these is mended by trying again at once.
+/// Why the private cluster cannot be used. An immediate retry fixes none of these.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -29,7 +29,7 @@ pub enum Error {
         major: Option<u32>,
     },
 
-    /// The programs of the major version that made the cluster have gone. A cluster belongs to one major version.
+    /// The programs of the major version that made the cluster are gone. A cluster belongs to one major version.
     #[error(
         "PostgreSQL {made} made this cluster, and only PostgreSQL {here} is here ({}). \
          Install PostgreSQL {made} (apt.postgresql.org keeps every version): the data can then be moved to {here}, as \
@@ -37,32 +37,32 @@ pub enum Error {
         dir.display()
     )]
     OtherMajor {
-        /// Who made the cluster.
+        /// The version that made the cluster.
         made: u32,
         /// A version that is installed.
         here: u32,
-        /// Where that is.
+        /// Where that version is.
         dir: PathBuf,
     },
 
-    /// A cluster never changes hands.
+    /// Another account owns the cluster; its owner never changes.
     #[error("{} belongs to user id {owner}, and this is user id {me}", data.display())]
     ForeignCluster {
         /// The cluster's directory.
         data: PathBuf,
-        /// Its owner.
+        /// The owner's user id.
         owner: u32,
-        /// Our effective user.
+        /// Our effective user id.
         me: u32,
     },
 
-    /// We are root and there is no account to become.
+    /// We are root and there is no account to change to.
     #[error(
         "PostgreSQL will not run as root, and this machine has no account `millstream`, `postgres` or `nobody` to run it as"
     )]
     NoAccount,
 
-    /// We are root, but without the capabilities to become someone else.
+    /// We are root, but without the capabilities to change to another account.
     #[error(
         "PostgreSQL will not run as root, and this process may not change to user id {uid} \
          (a container without the capabilities chown, setuid, setgid?). Run millstream as a normal user"
@@ -70,7 +70,7 @@ pub enum Error {
     CannotDrop {
         /// The account that was chosen.
         uid: u32,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 
@@ -89,7 +89,7 @@ pub enum Error {
         dir: PathBuf,
     },
 
-    /// The directory of the socket or the cluster is there, but others can enter it or own it.
+    /// The directory of the socket or the cluster exists, but other accounts can enter it or own it.
     #[error("{} is not a private directory of user id {uid}", dir.display())]
     NotPrivate {
         /// The directory.
@@ -112,7 +112,7 @@ pub enum Error {
         why: String,
         /// The server's log.
         log: PathBuf,
-        /// What it wrote since this start.
+        /// What the server wrote since this start.
         said: String,
     },
 
@@ -133,7 +133,7 @@ pub enum Error {
         asked: u16,
     },
 
-    /// A server setting that the cluster depends on, or that is no name of a setting.
+    /// A server setting that the cluster depends on, or whose name is no setting.
     #[error("the PostgreSQL setting `{name}` cannot be set here: {why}")]
     Setting {
         /// The setting's name as given.
@@ -151,11 +151,11 @@ pub enum Error {
         value: String,
         /// The major version that was asked.
         major: u32,
-        /// In the server's words.
+        /// The server's message.
         said: String,
     },
 
-    /// A variable of the environment that the driver reads whatever it is told.
+    /// An environment variable that the driver reads and that no option overrules.
     #[error(
         "the environment sets {name}, which would change every connection: start millstream without it (env -u {name} ..)"
     )]
@@ -164,7 +164,7 @@ pub enum Error {
         name: &'static str,
     },
 
-    /// Root met a directory, a file or a link of somebody else, who could make it read or overwrite anything.
+    /// Root met a directory, a file or a link of another account, which could make it read or overwrite anything.
     #[error(
         "{0} belongs to user id {owner}, and root opens only what is its own or belongs to millstream, postgres or nobody. \
          Run millstream as that user (setpriv --reuid {owner} --clear-groups millstream ..), or give it to root, \
@@ -172,13 +172,13 @@ pub enum Error {
         path.display()
     )]
     NotTrusted {
-        /// What was met.
+        /// The path.
         path: PathBuf,
-        /// Whose it is.
+        /// The owner's user id.
         owner: u32,
     },
 
-    /// A part of our directory is a link, which is followed by nobody.
+    /// A part of our directory is a link. Such a link is never followed.
     #[error(
         "{0} is a link, and no link inside a data directory is followed. \
          Move there what it leads to, or mount it there: mount --bind PLACE {0}",
@@ -189,7 +189,7 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A server runs that does not answer, or something else has its lock.
+    /// A server runs that does not answer, or another process holds its lock.
     #[error(
         "something holds {0}, so no server was started beside it (waited {waited_s} s). `fuser {0}` names it; \
          if it names none, another container has this volume",
@@ -216,21 +216,21 @@ pub enum Error {
     Io {
         /// Verb and object.
         doing: String,
-        /// What it said.
+        /// Its error.
         source: io::Error,
     },
 
-    /// The server answers, and refuses what every cluster of ours must allow.
+    /// The server answers, but refuses what each of our clusters must allow.
     #[error("the private PostgreSQL refused to {doing}")]
     Refused {
         /// Verb and object.
         doing: &'static str,
-        /// What it said.
+        /// Its error.
         source: sqlx::Error,
     },
 }
 
-/// Names what was done when the operating system refused.
+/// Adds to an error what was being done when the operating system refused.
 pub(crate) trait Doing<T> {
     /// `doing` is verb and object: "make /srv/data".
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T, Error>;
@@ -246,7 +246,7 @@ fn of_major(major: Option<u32>) -> String {
     major.map_or_else(String::new, |major| format!(" of PostgreSQL {major}, which made this cluster"))
 }
 
-/// initdb wants a line in /etc/passwd, which the random user ids of Kubernetes and OpenShift do not have.
+/// initdb needs a line in /etc/passwd, which the random user ids of Kubernetes and OpenShift do not have.
 fn hint(said: &str) -> &'static str {
     if said.contains("could not look up effective user ID") {
         "\nGive it a name, in a Dockerfile for instance: RUN useradd --uid ID millstream"

@@ -1,8 +1,8 @@
 //! PostgreSQL for a machine that has none: one archive, pinned by version and SHA-256, unpacked under the cluster's home.
 //!
-//! It is there whole or not at all, also after a kill in the middle, and several programs may ask for it at once.
+//! It is there whole or not at all, also after a kill during the fetch, and several programs may ask for it at once.
 //! The archive is zonky's build for embedding: `initdb`, `pg_ctl`, `postgres` and contrib, without `psql`.
-//! To add a platform: its name and the SHA-256 of its jar in `ARCHIVE`.
+//! To add a platform, add its name and the SHA-256 of its jar to `ARCHIVE`.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Cursor, Read};
@@ -25,11 +25,11 @@ const ARCHIVE: Option<(&str, &str)> = if cfg!(all(target_os = "linux", target_ar
 } else {
     None
 };
-/// The jar has 15 MB. What is far larger is another file, and is not kept in memory.
+/// The jar has 15 MB. A far larger file is another one and is not kept in memory.
 const JAR_BYTES_MAX: usize = 64 << 20;
-/// Unpacked it has 60 MB, before and after the tar.
+/// Unpacked it has 60 MB, as a tar and as files.
 const TREE_BYTES_MAX: u64 = 512 << 20;
-/// 15 MB over 400 kbit/s. A program that waits for another's fetch waits as long.
+/// 15 MB over 400 kbit/s. A program that waits for the fetch of another waits as long.
 const FETCH_WITHIN: Duration = Duration::from_secs(300);
 const TURN_POLL: Duration = Duration::from_millis(50);
 
@@ -40,7 +40,7 @@ pub enum Error {
     /// No archive is pinned for this machine.
     #[error("no PostgreSQL archive is known for this platform ({} {})", std::env::consts::OS, std::env::consts::ARCH)]
     Platform,
-    /// The network failed.
+    /// The download failed.
     #[error("cannot fetch {url}")]
     Fetch {
         /// The address.
@@ -48,7 +48,7 @@ pub enum Error {
         /// What failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Not the bytes that were pinned.
+    /// The archive is not the pinned one.
     #[error("{url} is not the archive that was expected (SHA-256 differs)")]
     Other {
         /// The address.
@@ -62,7 +62,7 @@ pub enum Error {
         /// What failed.
         source: io::Error,
     },
-    /// Another program is fetching for too long.
+    /// Another program has been fetching for too long.
     #[error("another process holds {}", lock.display())]
     Busy {
         /// The lock file.
@@ -71,9 +71,9 @@ pub enum Error {
 }
 
 /// Fetches PostgreSQL 18.6 from `base` ([`MAVEN_CENTRAL`] or a mirror of it) into `home`, where
-/// [`Cluster::open`](crate::Cluster::open) looks. Says where it is; does nothing if it is there already.
+/// [`Cluster::open`](crate::Cluster::open) looks. Returns its directory; does nothing if it is there already.
 ///
-/// The company's certificates are those of the operating system. HTTPS_PROXY is not known here: name a mirror.
+/// A company's certificates are taken from the operating system. HTTPS_PROXY is ignored: use a mirror.
 ///
 /// # Errors
 /// See [`Error`]. Nothing is left behind but a lock file.
@@ -91,7 +91,7 @@ pub async fn fetch(home: &Path, base: &str) -> Result<PathBuf, Error> {
     let got = tokio::time::timeout(FETCH_WITHIN, get(&url)).await.unwrap_or_else(|late| Err(late.into()));
     let jar = got.map_err(|source| Error::Fetch { url: url.clone(), source })?;
     let into = home.join("postgres").join(format!("new-{VERSION}"));
-    // A second of work for a core, which no other task of this thread should wait for.
+    // This takes a core about a second; other tasks of this thread should not wait for it.
     let work = {
         let dir = dir.clone();
         let into = into.clone();
@@ -121,7 +121,7 @@ async fn get(url: &str) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync
     Ok(Limited::new(response.into_body(), JAR_BYTES_MAX).collect().await?.to_bytes())
 }
 
-/// Unpacks beside and renames. Only to be called in turn.
+/// Unpacks beside the final place and renames. The caller must hold the lock.
 fn unpack(jar: &[u8], into: &Path, dir: &Path) -> io::Result<()> {
     if into.exists() {
         // A killed process left it.
@@ -135,7 +135,7 @@ fn unpack(jar: &[u8], into: &Path, dir: &Path) -> io::Result<()> {
     jar.by_index(index)?.take(TREE_BYTES_MAX).read_to_end(&mut txz)?;
     let tree = lzma_rust2::XzReader::new(Cursor::new(txz), true).take(TREE_BYTES_MAX);
     let mut tree = tar::Archive::new(tree);
-    // The account that the server runs as has to get in, whatever our umask.
+    // The account that the server runs as must have access, whatever our umask is.
     tree.set_preserve_permissions(true);
     tree.unpack(into)?;
     fs::rename(into, dir)

@@ -1,7 +1,8 @@
-//! Everything about PostgreSQL that is not a statement: a server to talk to, how to reach it, and what its errors mean.
+//! Everything about PostgreSQL except statements: a server, how to reach it, and what its errors mean.
 //!
-//! [`Cluster`] is the private server of a machine where nobody set one up; [`Postgres`] is the `[postgres]` section of
-//! the configuration, for servers elsewhere too, which a [`Connector`] reaches; [`verdict`] says for every error what has to happen next.
+//! [`Cluster`] is the private server of a machine that has none; [`Postgres`] is the `[postgres]` section of the
+//! configuration, also for servers elsewhere, which a [`Connector`] connects to; [`verdict`] says for every error what
+//! has to happen next.
 //!
 //! This crate never drops a table, never deletes `data`, and never stops a server that another process still uses.
 

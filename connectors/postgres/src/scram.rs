@@ -1,7 +1,7 @@
-//! What a server keeps of a password: the SCRAM-SHA-256 verifier of RFC 5802 and RFC 7677, as PostgreSQL stores it.
+//! The SCRAM-SHA-256 verifier (RFC 5802, RFC 7677) that PostgreSQL stores in place of a password.
 //!
-//! It is made here, so that no statement holds a password: statements stand in logs of the server and of the driver, in
-//! `pg_stat_activity` and in `pg_stat_statements`. Nobody can log in with a verifier.
+//! It is computed here, so that no statement holds a password: statements appear in logs of the server and the driver,
+//! in `pg_stat_activity` and in `pg_stat_statements`. A verifier does not allow a login.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,15 +11,15 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-/// As PostgreSQL's own default, `scram_iterations`. More makes guessing a weak password slower, and every login, too.
+/// PostgreSQL's own default of `scram_iterations`. More slows down guessing a weak password, but also every login.
 const ITERATIONS: u32 = 4096;
-/// As PostgreSQL's own salts.
+/// The length of PostgreSQL's own salts.
 const SALT_BYTES: usize = 16;
 
-/// The verifier of a password, with a salt of its own: what `PASSWORD '..'` takes in its place.
+/// The verifier of a password, with a salt of its own; `PASSWORD '..'` accepts it in place of the password.
 ///
 /// # Errors
-/// Of the source of randomness.
+/// The source of randomness failed.
 pub fn verifier(password: &str) -> io::Result<String> {
     let mut salt = [0u8; SALT_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut salt)?;
@@ -27,7 +27,7 @@ pub fn verifier(password: &str) -> io::Result<String> {
 }
 
 fn salted(password: &str, salt: &[u8], iterations: u32) -> String {
-    // A text that cannot be prepared is taken as it is, by the server too.
+    // A text that cannot be prepared is used as it is; the server does the same.
     let prepared = stringprep::saslprep(password).unwrap_or(password.into());
     let salted = stretched(prepared.as_bytes(), salt, iterations);
     let stored: [u8; 32] = Sha256::digest(mac(&salted, &[b"Client Key"])).into();
@@ -48,7 +48,7 @@ fn stretched(password: &[u8], salt: &[u8], iterations: u32) -> [u8; 32] {
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    // A key of any length is taken: a longer one is hashed first.
+    // HMAC accepts a key of any length: it hashes a longer one first.
     let mut mac = Hmac::<Sha256>::new_from_slice(key)
         .unwrap_or_else(|_| Hmac::new(&hmac::digest::Key::<Hmac<Sha256>>::default()));
     parts.iter().for_each(|part| mac.update(part));

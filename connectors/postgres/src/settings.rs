@@ -1,8 +1,8 @@
-//! The `[postgres]` section: which server, how to reach it, and what is refused.
+//! The `[postgres]` section: the server, how to reach it, and which values are refused.
 //!
-//! Beyond this machine the server's certificate is verified and its name too, unless `insecure = true` is spelled out.
-//! The PG* variables of the environment have no say: what of them cannot be overruled is refused by name. Files are
-//! read at every call, so a rotated password is picked up by the next connection.
+//! Beyond this machine the certificate of the server and its name are verified, unless `insecure = true` is set. The
+//! PG* variables of the environment are overruled; those that cannot be overruled are refused by name. Files are read
+//! at every call, so the next connection uses a rotated password.
 
 mod address;
 
@@ -26,18 +26,18 @@ use address::Address;
 pub use error::Error;
 pub use tls::{Tls, TlsMode};
 
-/// A secret file is a line; what is longer is another file.
+/// A secret file holds one line; a longer file is another one.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// `statement_timeout` and `lock_timeout` are 32-bit numbers of milliseconds in PostgreSQL.
 const TIMEOUT_MS_MAX: u32 = i32::MAX.cast_unsigned();
-/// A statement of a writer takes some 100 ms; one that takes so much longer is divided with its batch. Longer: a slow
-/// record holds its neighbours for longer. More than `limits.stall_seconds`: the watchdog takes it for a stall.
+/// A statement of a writer takes some 100 ms; after this time it is cancelled and its batch is divided. Longer: a slow
+/// record delays its neighbours longer. More than `limits.stall_seconds`: the watchdog takes it for a stall.
 const STATEMENT_TIMEOUT_MS: u32 = 20_000;
-/// Writers lock rows for the length of a transaction. Shorter: a checkpoint on a slow disk looks like a lock that was
-/// forgotten. Longer: one that was forgotten holds the partitions of others for longer.
+/// Writers lock rows for the length of a transaction. Shorter: a checkpoint on a slow disk looks like an abandoned
+/// lock. Longer: an abandoned lock blocks the partitions of other writers longer.
 const LOCK_TIMEOUT_MS: u32 = 5_000;
 
-/// Where PgBouncer listens unless told otherwise.
+/// The default port of PgBouncer.
 const POOLER_PORT: u16 = 6432;
 
 /// The `[postgres]` section. Without `url` and `url_file`, a private cluster. Since 0.1.
@@ -62,13 +62,13 @@ pub struct Postgres {
     pub password_file: Option<PathBuf>,
     /// A direct address for migrations and commands, of the account that owns the tables. Default: `url`.
     pub migrate_url: Option<Secret>,
-    /// Who makes the account of `url` and grants it what it needs. Default: `create`.
+    /// Who creates the account of `url` and grants its privileges. Default: `create`.
     pub roles: Roles,
     /// Who brings the tables up to date. Default: `run`.
     pub migrate: Migrate,
     /// `url` is a PgBouncer in transaction mode: unnamed statements, no session state. Default: false.
     pub pgbouncer: bool,
-    /// Connections for everything but the writers, which have their own.
+    /// The pool of connections for everything but the writers, which have their own.
     pub pool: Pool,
     /// Ends statements that take longer, in milliseconds. 0 means never. Default: the server's; for writers 20000 where
     /// the server has none.
@@ -84,20 +84,20 @@ pub struct Postgres {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
-    /// Connections at most. Default: 8, so that a few processes stay well below PostgreSQL's usual 100.
+    /// Maximum number of connections. Default: 8, so that a few processes stay well below PostgreSQL's usual 100.
     pub connections_max: NonZeroU32,
-    /// How long to wait for one, in milliseconds. Default: 5000: a pool hides a dead server for as long as this.
+    /// Timeout for getting a connection, in milliseconds. Default: 5000; a pool hides a dead server as long as this.
     pub acquire_timeout_ms: u32,
 }
 
-/// Who makes accounts and grants. Since 0.1.
+/// Who creates accounts and grants privileges. Since 0.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Roles {
     /// Millstream, as the account of `migrate_url`.
     #[default]
     Create,
-    /// Somebody else, before millstream comes: it makes and grants nothing, and prints what is needed.
+    /// A person, before millstream starts: it creates and grants nothing, and prints what is needed.
     Existing,
 }
 
@@ -117,7 +117,7 @@ pub enum Migrate {
 #[serde(transparent)]
 pub struct Secret(String);
 
-/// What configuration is shown with.
+/// Writes a placeholder instead of the text.
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("***")
@@ -131,22 +131,22 @@ impl Postgres {
         self.embedded.unwrap_or(self.url.is_none() && self.url_file.is_none())
     }
 
-    /// Whether the server is on this machine, as far as its address tells.
+    /// Whether the address names a server on this machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
         let address = self.address().ok().and_then(|(_, url)| Address::parse(&url).ok());
         address.is_none_or(|address| address.is_local())
     }
 
-    /// Whether `url` names the usual port of PgBouncer without saying that it is one. It may be none, or one that keeps
-    /// sessions apart.
+    /// Whether `url` names the usual port of PgBouncer without `pgbouncer`. It may be another program, or a PgBouncer
+    /// that keeps sessions apart.
     #[must_use]
     pub fn may_be_pooler(&self) -> bool {
         let port = self.url.as_ref().and_then(|url| Address::parse(&url.0).ok()).map(|address| address.port);
         !self.pgbouncer && port == Some(POOLER_PORT)
     }
 
-    /// Settings of the private cluster with which a power cut can ruin it.
+    /// Settings with which a power cut can destroy the private cluster.
     #[must_use]
     pub fn unsafe_settings(&self) -> Vec<&str> {
         let off =
@@ -157,7 +157,7 @@ impl Postgres {
         unsafe_ones.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Looks for settings that exclude each other, without looking at files or servers.
+    /// Checks for settings that exclude each other, without reading files or asking servers.
     ///
     /// # Errors
     /// The first that is wrong.
@@ -203,13 +203,13 @@ impl Postgres {
     /// How to connect to the server that the section names.
     ///
     /// # Errors
-    /// [`Error::Embedded`] for a private cluster; else whatever is wrong with the settings, files and environment.
+    /// [`Error::Embedded`] for a private cluster; else what is wrong with the settings, files or environment.
     pub fn connect_options(&self) -> Result<PgConnectOptions, Error> {
         let (setting, url) = self.address()?;
         self.connect(setting, &url, self.pgbouncer)
     }
 
-    /// How to connect for migrations: to `migrate_url` if there is one, and never as if through PgBouncer then.
+    /// How to connect for migrations: to `migrate_url` if there is one, then always as a direct connection.
     ///
     /// # Errors
     /// As [`connect_options`](Postgres::connect_options).
@@ -220,24 +220,24 @@ impl Postgres {
         }
     }
 
-    /// The pool for everything but the writers. The connect options are given to it when it connects.
+    /// The pool for everything but the writers. The caller gives it the connect options when it connects.
     #[must_use]
     pub fn pool_options(&self) -> PgPoolOptions {
         PgPoolOptions::new()
             .max_connections(self.pool.connections_max.get())
             .acquire_timeout(Duration::from_millis(self.pool.acquire_timeout_ms.into()))
-            // A round trip for each statement; a dead connection fails its statement, which is retried anyway.
+            // The test would cost a round trip per use; a dead connection fails its statement, which is retried anyway.
             .test_before_acquire(false)
     }
 
-    /// What each transaction of a writer begins with: the limits of time of this section, which a session behind a
-    /// pooler does not keep; where neither the section nor the server has one, ours.
+    /// The statements that each transaction of a writer begins with: the timeouts of this section, which a session
+    /// behind a pooler does not keep. If neither the section nor the server sets a timeout, our default.
     #[must_use]
     pub fn set_local(&self) -> String {
         self.limits_of_time(true)
     }
 
-    /// The same for a session of its own.
+    /// The same for a direct session.
     #[must_use]
     pub fn set_session(&self) -> String {
         self.limits_of_time(false)
@@ -323,7 +323,7 @@ impl Postgres {
             return Ok(options.statement_cache_capacity(0));
         }
         let mut timeouts = self.timeouts().map(|(name, ms)| (name, format!("{ms}ms"))).peekable();
-        // None at all where there is nothing to say, because a pooler refuses even an empty list.
+        // Without timeouts the option is left out, because a pooler refuses even an empty list.
         Ok(if timeouts.peek().is_none() { options } else { options.options(timeouts) })
     }
 
@@ -347,7 +347,7 @@ impl Postgres {
         policy::environment(&tls)?;
         let name = self.application_name.as_ref().or(address.application_name.as_ref());
         let options = address.options().application_name(name.map_or("millstream", String::as_str));
-        // Said also where it is empty, because the driver would take PGPASSWORD then.
+        // Set even if it is empty, because otherwise the driver would take PGPASSWORD.
         let options = options.password(password.or(address.password).as_deref().unwrap_or_default());
         Ok(tls.apply(options))
     }
@@ -371,7 +371,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The first line of a file, which editors end with a line feed.
+/// The first line of a file, without the line feed that editors add.
 fn secret(setting: &'static str, path: &Path) -> Result<String, Error> {
     use std::io::Read;
     let read = || {

@@ -1,9 +1,9 @@
-//! What an error of PostgreSQL asks for: one table, by SQLSTATE.
+//! What has to happen after an error of PostgreSQL: one table, by SQLSTATE.
 //!
-//! A record is blamed only for what is certainly its own fault. Everything unknown pauses the pipeline with an alarm:
-//! a false alarm costs an hour, a false verdict on a record costs the record.
+//! A record is blamed only if the error is certainly its own fault. Every unknown error pauses the pipeline with an
+//! alarm: a false alarm costs an hour, a false verdict on a record costs the record.
 //!
-//! To add a code: a row in `of_code` and a row in the test's table. The codes are those of the PostgreSQL manual,
+//! To add a code, add a row to `of_code` and one to the test's table. The codes are those of the PostgreSQL manual,
 //! appendix A, "PostgreSQL Error Codes".
 
 use sqlx::postgres::PgDatabaseError;
@@ -11,23 +11,23 @@ use sqlx::postgres::PgDatabaseError;
 /// What has to happen after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The database is away, busy or in conflict: the same batch again, later and gentler.
+    /// The database is away, busy or in conflict: retry the same batch later, with less load.
     SlowDown {
-        /// The connection is of no more use, also where it still seems open: a server that became read-only is no
-        /// longer the writer.
+        /// The connection must be replaced, even if it still seems open: a server that became read-only is no longer
+        /// the writer.
         reconnect: bool,
     },
-    /// The batch takes too long or waits for a lock. The first time as [`Verdict::SlowDown`] on the same connection;
-    /// when it comes again, split the batch by partition, then by range.
+    /// The batch takes too long or waits for a lock. The first time, act as for [`Verdict::SlowDown`] on the same
+    /// connection; the next time, split the batch by partition, then by range.
     Split,
-    /// A person must act (a schema was changed, a password rotated) or we did not expect it. Pause the pipeline,
-    /// raise the alarm, and try the same batch again from time to time, each time on a new connection.
+    /// A person must act (a schema was changed, a password rotated) or the error is unexpected. Pause the pipeline,
+    /// raise the alarm, and retry the same batch from time to time, each time on a new connection.
     Alarm,
     /// A record of the batch can never be written as it is: narrow it down, quarantine it, write the rest.
     RecordFault,
 }
 
-/// What `error` asks for, whether the server, the connection or the driver raised it.
+/// What has to happen after `error`, whether the server, the connection or the driver raised it.
 #[must_use]
 pub fn verdict(error: &sqlx::Error) -> Verdict {
     use sqlx::Error as E;
@@ -36,16 +36,16 @@ pub fn verdict(error: &sqlx::Error) -> Verdict {
             Some(error) => of_code(error.code(), error.constraint()),
             None => Verdict::Alarm,
         },
-        // What a TLS handshake says comes as this: a certificate does not heal by itself.
+        // Errors of a TLS handshake have this form: a bad certificate needs a person.
         E::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => Verdict::Alarm,
         // Refused, reset, timed out, ended in the middle; the driver's own task for the socket is gone; BEGIN was
         // answered by a connection in some other state.
         E::Io(_) | E::WorkerCrashed | E::BeginFailed => Verdict::SlowDown { reconnect: true },
-        // Connections are in use, or cannot be opened just now: the pool says the same of both.
+        // All connections are in use, or none can be opened now: the pool has one error for both.
         E::PoolTimedOut => Verdict::SlowDown { reconnect: false },
-        // Nor does a server without TLS.
+        // So does a server without TLS.
         E::Tls(_) => Verdict::Alarm,
-        // The stream of messages is out of step, or it is no PostgreSQL that answers.
+        // The message stream is out of sync, or the server is no PostgreSQL.
         E::Protocol(_) => Verdict::Alarm,
         // Statement and schema disagree, or this program and its driver do. No record is to blame for either.
         E::Configuration(_)
@@ -64,7 +64,7 @@ pub fn verdict(error: &sqlx::Error) -> Verdict {
     }
 }
 
-/// What a SQLSTATE asks for. `constraint` is the name of the violated constraint, if the server gave one.
+/// The verdict of a SQLSTATE. `constraint` is the name of the violated constraint, if the server gave one.
 #[must_use]
 pub fn of_code(code: &str, constraint: Option<&str>) -> Verdict {
     match (class(code), code) {
@@ -85,8 +85,8 @@ pub fn of_code(code: &str, constraint: Option<&str>) -> Verdict {
         ("58", _) => Verdict::SlowDown { reconnect: false },
 
         // A check without a name is the routing of a partitioned table ("no partition of relation .. found for row",
-        // "violates partition constraint"): a missing partition is ours. Checks of tables and domains have names. The
-        // text is not looked at: it is in the server's language.
+        // "violates partition constraint"): a missing partition is our fault. Checks of tables and domains have names.
+        // The text is not compared, because it is in the server's language.
         (_, "23514") if constraint.is_none() => Verdict::Alarm,
         // data exception, integrity constraint violation, program limit exceeded
         ("22" | "23" | "54", _) => Verdict::RecordFault,
@@ -98,22 +98,22 @@ pub fn of_code(code: &str, constraint: Option<&str>) -> Verdict {
     }
 }
 
-/// What an error says of the server's load.
+/// What an error shows of the server's load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// It has too much to do: no memory, no connection, a limit of time.
+    /// It is overloaded: out of memory or connections, or a timeout.
     Overload,
-    /// Others are in the way.
+    /// Other transactions are in the way.
     Contention,
 }
 
-/// What `error` says of the server's load, if anything: whoever writes less then helps.
+/// What `error` shows of the server's load, if anything: the writer should then write less.
 #[must_use]
 pub fn load(error: &sqlx::Error) -> Option<Load> {
     use sqlx::Error as E;
     match error {
         E::Database(database) => load_of_code(database.try_downcast_ref::<PgDatabaseError>()?.code()),
-        // A certificate.
+        // A bad certificate.
         E::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => None,
         // Refused or timed out: a queue of connections that is full looks like a server that is away.
         E::Io(_) | E::PoolTimedOut => Some(Load::Overload),
@@ -121,7 +121,7 @@ pub fn load(error: &sqlx::Error) -> Option<Load> {
     }
 }
 
-/// What a SQLSTATE says of the load.
+/// What a SQLSTATE shows of the load.
 #[must_use]
 pub fn load_of_code(code: &str) -> Option<Load> {
     match (class(code), code) {

@@ -1,4 +1,4 @@
-//! Why the partitions could not be divided.
+//! Why partitions could not be assigned.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub enum Error {
     /// A statement failed.
     #[error("divide the partitions")]
     Database(#[from] sqlx::Error),
-    /// It took too long.
+    /// The database did not answer in time.
     #[error("divide the partitions: no answer within {0:?}")]
     Late(Duration),
 }

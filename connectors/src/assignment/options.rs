@@ -1,10 +1,10 @@
-//! What is divided, by whom, and how often.
+//! The options of an assigner.
 
 use std::time::Duration;
 
 use millstream_postgres::Connector;
 
-/// Of which pipeline and stream, and who we are.
+/// The pipeline, the stream, and this process.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The pipeline's name.
@@ -15,18 +15,18 @@ pub struct Options {
     pub connect: Connector,
     /// The name of this process, which no other has at the same time: see [`crate::assignment::unique_owner`].
     pub owner: String,
-    /// How often, and how long.
+    /// Interval of the looks, and expiry.
     pub timing: Timing,
-    /// The position of a partition that was read to its end, as it is stored.
+    /// The stored position of a partition that was read to its end.
     pub finished: &'static str,
 }
 
-/// How often a process shows that it lives, and when it is taken for dead.
+/// How often a process renews its row, and when it is taken for dead.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Between two looks. Shorter: partitions are divided sooner, and the database is asked more often.
+    /// Interval of the looks. Shorter: partitions are assigned sooner, and the database is asked more often.
     pub period: Duration,
-    /// Of silence. Shorter: partitions of a dead process wait for less, and a slow one is replaced while it works.
+    /// Silence after which a process is taken for dead. Shorter: its partitions wait less, but a slow one is replaced.
     pub expiry: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What to take and what to leave, given what the database says. Pure, but for chance.
+//! What to take and what to leave, given the rows of the database. Pure except for random choices.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 pub struct Member {
     /// The partition.
     pub partition: Partition,
-    /// Those it goes on from: it is read when none of them is left unfinished.
+    /// The partitions it continues: it is read once none of them is unfinished.
     pub parents: Vec<Partition>,
 }
 
-/// The partitions that can be read now, sorted: those that are not finished, and of whose parents none is that the
-/// stream still has.
+/// The partitions that can be read now, sorted: unfinished ones whose parents are all finished or no longer in the
+/// stream.
 #[must_use]
 pub fn ready(members: &[Member], finished: &BTreeSet<Partition>) -> Vec<Partition> {
     let open: BTreeSet<&Partition> =
@@ -28,31 +28,31 @@ pub fn ready(members: &[Member], finished: &BTreeSet<Partition>) -> Vec<Partitio
     ready.into_iter().cloned().collect()
 }
 
-/// What the database says.
+/// The state in the database.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
-    /// Who has shown itself lately, ourselves included.
+    /// The living processes, ourselves included.
     pub(super) living: BTreeSet<String>,
-    /// Who has a partition, if anybody, and the number of that decision.
+    /// The owner of each partition, if any, and the number of that decision.
     pub(super) owners: BTreeMap<Partition, (Option<String>, i64)>,
     /// Partitions that were read to their end.
     pub(super) finished: BTreeSet<Partition>,
-    /// Partitions that were begun and not finished: if the stream has lost one, somebody must find out.
+    /// Partitions that were begun and not finished: if the stream has lost one, its reader must report that.
     pub(super) begun: BTreeSet<Partition>,
 }
 
-/// What to do about it.
+/// The decision for this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Ours, and to be read.
+    /// Ours, and readable.
     pub(super) keep: Vec<Partition>,
-    /// To be taken, each with the number of the decision it replaces; 0 if there was none.
+    /// Partitions to take, each with the number of the decision it replaces; 0 if there was none.
     pub(super) take: Vec<(Partition, i64)>,
-    /// Ours, and done with.
+    /// Ours, and no longer readable.
     pub(super) forget: Vec<Partition>,
 }
 
-/// Decides for one process. Unless it is `calm`, only what nobody has is taken.
+/// Decides for one process. Unless it is `calm`, only partitions without an owner are taken.
 pub(super) fn plan(members: &[Member], view: &View, own_name: &str, calm: bool, rng: &mut impl Rng) -> Plan {
     let mut ready = ready(members, &view.finished);
     ready.extend(view.begun.iter().filter(|begun| !members.iter().any(|member| member.partition == **begun)).cloned());
@@ -63,7 +63,7 @@ pub(super) fn plan(members: &[Member], view: &View, own_name: &str, calm: bool, 
     let keep: Vec<Partition> = ready.iter().filter(is_ours).cloned().collect();
     let forget = view.owners.keys().filter(is_ours).filter(|partition| !ready.contains(partition)).cloned().collect();
 
-    // Ourselves in any case: whoever decides lives.
+    // We count as living in any case.
     let others = view.living.iter().filter(|name| *name != own_name).count();
     let share = ready.len().div_ceil(others + 1);
     let is_free = |partition: &&Partition| match owner(partition) {
@@ -71,7 +71,7 @@ pub(super) fn plan(members: &[Member], view: &View, own_name: &str, calm: bool, 
         Some(owner) => calm && owner != own_name && !view.living.contains(owner),
     };
     let mut free: Vec<&Partition> = ready.iter().filter(is_free).collect();
-    // Not all in the same order, so that those who look at the same moment take different ones.
+    // In random order, so that processes that look at the same moment take different ones.
     free.shuffle(rng);
     free.truncate(share.saturating_sub(keep.len()));
     if free.is_empty() && calm && keep.len() < share {
@@ -81,7 +81,7 @@ pub(super) fn plan(members: &[Member], view: &View, own_name: &str, calm: bool, 
     Plan { keep, take, forget }
 }
 
-/// One partition of whoever has the most, if that is at least two more than we have.
+/// One partition of the process that has the most, if it has at least two more than we have.
 fn surplus<'a>(
     ready: &'a [Partition],
     owner: impl Fn(&Partition) -> Option<&'a str>,
@@ -192,8 +192,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever comes and goes: with nobody coming or going any more, everything is soon divided evenly, and then
-        /// nothing moves.
+        /// Once processes stop coming and going, the partitions are soon divided evenly, and then none of them
+        /// moves.
         #[test]
         fn partitions_are_divided_evenly_and_then_rest(
             count in 0usize..12,

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::options::Options;
 use super::plan::{Member, Plan, View, plan};
 
-/// One process's way to the tables. A look that is dropped leaves no connection, and the next one connects anew.
+/// The access of one process to the tables. After a look that was dropped, the next one connects anew.
 #[derive(Debug)]
 pub(super) struct Table {
     options: Options,
@@ -24,12 +24,12 @@ impl Table {
         self.connection = None;
     }
 
-    /// Shows that we live, takes what is our share, and gives what is ours.
+    /// Renews our row, takes our share, and returns our partitions.
     pub(super) async fn look(&mut self, members: &[Member], calm: bool) -> Result<Vec<Partition>, Error> {
         let mut connection = self.begin().await?;
         self.renew(&mut connection).await?;
         let view = self.view(&mut connection).await?;
-        // Not kept over a wait, because it belongs to this thread.
+        // The generator belongs to this thread: not kept over an await.
         let Plan { keep, take, forget } = plan(members, &view, &self.options.owner, calm, &mut rand::rng());
         let mut own = keep;
         if !take.is_empty() {
@@ -49,7 +49,7 @@ impl Table {
         Ok(own)
     }
 
-    /// Gives everything back and takes part no longer.
+    /// Gives all partitions back and stops taking part.
     pub(super) async fn leave(&mut self) -> Result<(), Error> {
         let mut connection = self.begin().await?;
         for statement in [include_str!("sql/assignment_release.sql"), include_str!("sql/member_delete.sql")] {
@@ -120,7 +120,7 @@ impl Table {
         Ok(view)
     }
 
-    /// Takes what is still as it was seen.
+    /// Takes the partitions whose owner has not changed.
     async fn take(&self, connection: &mut Connection, take: &[(Partition, i64)]) -> Result<Vec<Partition>, Error> {
         let rows = sqlx::query(include_str!("sql/assignment_take.sql"))
             .bind(&self.options.pipeline)

@@ -1,4 +1,4 @@
-//! The body of a message into records of the stream.
+//! Splits the body of a message into records of the stream.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// Records say this store, if one is named.
+    /// Records name this store, if one is given.
     pub(super) fn new(store: Option<String>) -> Self {
         Splitter { store: store.map(Bytes::from), limits: Limits::default() }
     }
@@ -41,7 +41,7 @@ impl Splitter {
             }
         });
         if !is_whole {
-            // What came before it is not all of it.
+            // The records are incomplete: only the body is appended.
             records.clear();
         }
         if is_refused {
@@ -50,7 +50,7 @@ impl Splitter {
         records
     }
 
-    /// A record that is the body as it is.
+    /// A record with the unchanged body.
     pub(super) fn whole(&self, body: Bytes) -> NewRecord {
         let headers = self.store.iter().map(|store| (STORE_HEADER.into(), store.clone())).collect();
         NewRecord { key: Bytes::new(), headers, payload: body }

@@ -8,7 +8,7 @@ use md5::{Digest as _, Md5};
 use prost::Message as _;
 use prost::bytes::Buf as _;
 
-/// What an aggregated record begins with.
+/// The first bytes of an aggregated record.
 pub(crate) const MARK: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
 const DIGEST_BYTES: usize = 16;
@@ -17,11 +17,11 @@ const DIGEST_BYTES: usize = 16;
 /// would take more than 20 MB; producers aggregate some hundreds.
 const USERS_MAX: usize = 100_000;
 
-/// A record as a user put it.
+/// A record as a producer put it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) key: Bytes,
-    /// The hash that chose its shard.
+    /// The hash that selected its shard.
     pub(crate) hash: u128,
     pub(crate) headers: Vec<(Box<str>, Bytes)>,
     pub(crate) data: Bytes,
@@ -62,7 +62,7 @@ pub(crate) fn hash_of_key(key: &[u8]) -> u128 {
     u128::from_be_bytes(Md5::digest(key).into())
 }
 
-/// The records of users in stored bytes; `None` if they are no whole aggregate, and so a record by themselves.
+/// The user records in stored bytes; `None` if these are no whole aggregate, and so a record by themselves.
 pub(crate) fn split(stored: &Bytes) -> Option<Vec<User>> {
     let end = stored.len().checked_sub(DIGEST_BYTES).filter(|end| *end > MARK.len())?;
     if !stored.starts_with(&MARK) {
@@ -73,7 +73,7 @@ pub(crate) fn split(stored: &Bytes) -> Option<Vec<User>> {
         return None;
     }
     let Aggregated { keys, hashes, records } = Aggregated::decode(message).ok()?;
-    // Nothing would be left of it: whoever judges records shall see it.
+    // An aggregate without records would vanish: the decoder gets it as a record.
     if records.is_empty() {
         return None;
     }
@@ -94,7 +94,7 @@ pub(crate) fn split(stored: &Bytes) -> Option<Vec<User>> {
     records.into_iter().map(user).collect()
 }
 
-/// How many records a message holds, without making room for them.
+/// The number of records in a message, counted without allocating them.
 fn count(mut message: Bytes) -> Option<usize> {
     let mut count = 0;
     while message.has_remaining() {
@@ -105,7 +105,7 @@ fn count(mut message: Bytes) -> Option<usize> {
     Some(count)
 }
 
-/// One record as an aggregate. Its hash goes with it where the key alone would choose another shard.
+/// One record as an aggregate. Its hash is included where the key alone would select another shard.
 pub(crate) fn wrap(record: User) -> Bytes {
     let own = hash_of_key(&record.key) == record.hash;
     let tag = |(name, value): (Box<str>, Bytes)| Tag { name: Some(name.into_string().into()), value: Some(value) };

@@ -1,4 +1,4 @@
-//! Calls of Kinesis in our own words. The only file that names the vendor's types.
+//! The calls to Kinesis, in our own types. The only file that names the vendor's types.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,30 +13,29 @@ use bytes::Bytes;
 
 use super::failure::{Failure, Kind, of_answer};
 
-/// The longest that one call may take. An answer holds up to 10 MB, which a slow line needs some seconds for; what takes
-/// longer is asked for again.
+/// Timeout of one call, which is then retried. An answer holds up to 10 MB, which takes a slow line some seconds.
 const CALL_MAX: Duration = Duration::from_secs(20);
 
-/// Pages of shards that are read: a stream of 100,000 shards. More is a loop of the other side.
+/// Most pages of shards that are read: enough for 100,000 shards. More means a loop on the server.
 const PAGES_MAX: usize = 1_000;
 
-/// Which stream, and how it is reached.
+/// A stream, and how to reach it.
 #[derive(Clone, Debug, Default)]
 pub struct Address {
     /// The name of the stream, or its ARN.
     pub stream: String,
-    /// The region; otherwise what the environment and the profile say.
+    /// The region; by default that of the environment or the profile.
     pub region: Option<String>,
-    /// The URL of another service than AWS's own that speaks its protocol.
+    /// The URL of a compatible service other than AWS.
     pub endpoint: Option<String>,
-    /// Settings and credentials to use instead of the standard chain of environment, profile and instance.
+    /// Settings and credentials that replace the standard chain of environment, profile and instance.
     pub config: Option<SdkConfig>,
 }
 
 /// A stream as Kinesis describes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
-    /// Its ARN and the moment it was made.
+    /// Its ARN and creation time.
     pub(crate) incarnation: String,
     /// How long it keeps records.
     pub(crate) retention: Duration,
@@ -81,7 +80,7 @@ pub(crate) struct Page {
     pub(crate) records: Vec<Stored>,
     /// `None` at the end of a closed shard.
     pub(crate) next: Option<String>,
-    /// How far behind the newest record this answer ends.
+    /// Milliseconds from the end of this answer to the newest record.
     pub(crate) behind_ms: i64,
 }
 
@@ -89,7 +88,7 @@ pub(crate) struct Page {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) key: String,
-    /// Chooses the shard instead of the key, where it is given.
+    /// Selects the shard instead of the key, if it is given.
     pub(crate) hash: Option<u128>,
     pub(crate) data: Bytes,
 }
@@ -107,12 +106,12 @@ impl Client {
         Client { address, sdk: Mutex::new(None) }
     }
 
-    /// The stream as it was named.
+    /// The stream as it was configured.
     pub(crate) fn stream(&self) -> &str {
         &self.address.stream
     }
 
-    /// Connections, credentials and settings are made anew for the next call.
+    /// Makes the next call with new connections, credentials and settings.
     pub(crate) fn renew(&self) {
         *self.sdk.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -126,7 +125,7 @@ impl Client {
             None => aws_config::defaults(BehaviorVersion::latest()).load().await,
         };
         let mut own = aws_sdk_kinesis::config::Builder::from(&config)
-            // Paced and tried again by us: who retries unseen spends the calls that a shard allows.
+            // We pace and retry: hidden retries would use up the calls that a shard allows.
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(CALL_MAX).build());
         if let Some(region) = &self.address.region {
@@ -146,7 +145,7 @@ impl Client {
         if self.address.stream.starts_with("arn:") { (None, stream) } else { (stream, None) }
     }
 
-    /// Makes the stream with so many shards.
+    /// Creates the stream with `shards` shards.
     pub(crate) async fn create(&self, shards: i32) -> Result<(), Failure> {
         let call = self.sdk().await.create_stream().stream_name(&self.address.stream).shard_count(shards);
         call.send().await.map(drop).map_err(|error| failure("make the stream", error))
@@ -219,7 +218,7 @@ impl Client {
         })
     }
 
-    /// Puts records; why each of them failed, in their order.
+    /// Puts records; returns why each of them failed, in their order.
     pub(crate) async fn put(&self, entries: &[Entry]) -> Result<Vec<Option<Failure>>, Failure> {
         let (name, arn) = self.named();
         let put = |entry: &Entry| {
@@ -251,13 +250,13 @@ where
     let kind = match &error {
         SdkError::ServiceError(answer) => of_answer(code.as_deref(), answer.raw().status().as_u16()),
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Kind::Away,
-        // A setting that is missing or makes no sense.
+        // A setting is missing or invalid.
         _ => Kind::Broken,
     };
     Failure { kind, doing, code, source: Box::new(error) }
 }
 
-/// The other side does not keep to the protocol.
+/// The server violates the protocol.
 fn misspoken(doing: &'static str, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
     Failure { kind: Kind::Away, doing, code: None, source: what.into() }
 }

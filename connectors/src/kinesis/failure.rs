@@ -1,19 +1,19 @@
-//! What an error of Kinesis means: what has to happen next.
+//! The errors of Kinesis, sorted by what has to happen next.
 
 use std::error::Error;
 
 /// What has to happen after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Slow down: a limit of the shard, of the stream or of the key service was met.
+    /// Slow down: a limit of the shard, of the stream or of the key service was reached.
     Throttled,
-    /// Nobody answers, or not now.
+    /// Kinesis does not answer, or not now.
     Away,
     /// An iterator or a page token is too old: ask for a new one.
     Expired,
-    /// The stream, the shard or the position is not there.
+    /// The stream, the shard or the position does not exist.
     Missing,
-    /// A person has to mend something: a permission, a setting, a key.
+    /// A person has to fix something: a permission, a setting, a key.
     Broken,
 }
 
@@ -23,11 +23,11 @@ pub(crate) enum Kind {
 pub(crate) struct Failure {
     /// What has to happen next.
     pub(crate) kind: Kind,
-    /// What was being done.
+    /// The action that failed.
     pub(crate) doing: &'static str,
     /// The code of the answer, if there was one.
     pub(crate) code: Option<String>,
-    /// What was said.
+    /// The client's error.
     #[source]
     pub(crate) source: Box<dyn Error + Send + Sync>,
 }

@@ -3,8 +3,8 @@
 //! Guarantees, beside those of [`tables`](super::tables): any order, duplication and split of the same events gives the
 //! same rows, and counters change with the rows they count.
 //!
-//! The flow, in the order of the files: bytes become columns ([`columns`]), columns are folded by key (`fold`), compared
-//! with what is stored and written (`apply`), and counted (`counts`, `counters`). The rest of the transaction is that of every domain.
+//! The flow, by file: bytes become columns ([`columns`]); columns are folded by key (`fold`), compared with the stored
+//! rows and written (`apply`), and counted (`counts`, `counters`). All domains share the rest of the transaction.
 
 pub mod columns;
 
@@ -48,7 +48,7 @@ use slot::Slot;
 /// A writer of objects.
 pub type Metadata = Writer<Objects>;
 
-/// Rows of `millstream.objects`, as one writer knows them.
+/// The rows of `millstream.objects`, for one writer.
 #[derive(Debug)]
 pub struct Objects {
     slot: Option<Slot>,
@@ -58,8 +58,8 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// `segments_max` are the first path segments that are counted of a bucket; beyond it objects are counted in the bucket
-    /// only.
+    /// `segments_max` limits the first path segments that are counted of a bucket; objects of others are counted in the
+    /// bucket only.
     pub fn new(segments_max: i32) -> Self {
         Objects::sharing(segments_max, Lookup::default())
     }
@@ -68,13 +68,13 @@ impl Objects {
         Objects { slot: None, renew_slot_every: slot::RENEW_EVERY, segments: Segments::new(segments_max), lookup }
     }
 
-    /// Renews its slot of the counters more often, or less: at least every hour, or another writer may take it.
+    /// Sets how often its counter slot is renewed: at least every hour, or another writer may take it.
     pub fn renewing_slots_every(self, renew_slot_every: Duration) -> Self {
         Objects { renew_slot_every, ..self }
     }
 }
 
-/// Writes quarantined records of objects again; `limits` and `segments_max` are those of their pipeline.
+/// Rewrites quarantined records of objects; `limits` and `segments_max` are those of their pipeline.
 pub fn redrive(limits: Limits, segments_max: i32, set_local: String, dry_run: bool) -> Redrive<Objects, Decoder> {
     // Every row of the quarantine names its store, so there is no default.
     let decoder = Decoder { store: String::new(), limits };
@@ -82,7 +82,7 @@ pub fn redrive(limits: Limits, segments_max: i32, set_local: String, dry_run: bo
 }
 
 impl Metadata {
-    /// The writers of one pipeline. They tell each other which keys they have written.
+    /// The writers of one pipeline. They share the set of keys that they wrote lately.
     pub fn several(options: Options, segments_max: i32, count: usize) -> impl Iterator<Item = Self> {
         let lookup = Lookup::default();
         (0..count).map(move |_| Writer::new(options.clone(), Objects::sharing(segments_max, lookup.clone())))
@@ -121,7 +121,7 @@ impl Rows for Objects {
     async fn finish(&mut self, connection: &mut Connection, deltas: Deltas) -> Result<(), Fault> {
         let slot = match &self.slot {
             Some(slot) => slot.clone(),
-            // A dry run: it is leased until the transaction is rolled back.
+            // A dry run: the slot is leased until the transaction is rolled back.
             None => Slot::lease(connection).await.map_err(Fault::Fence)?,
         };
         counters::write(connection, &deltas, &slot, &mut self.segments).await
@@ -136,7 +136,7 @@ impl Rows for Objects {
     }
 }
 
-/// Whether a COPY met a key that is there: another writer was faster, or nobody had looked for it. No record's fault.
+/// Whether a COPY failed because a key exists: another writer was faster, or it was not looked up. No record's fault.
 fn is_key_race(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
     error.code().as_deref() == Some("23505") && error.constraint() == Some("objects_pkey")

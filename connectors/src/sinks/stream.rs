@@ -1,7 +1,7 @@
-//! Streams to append to: where `POST /v1/events` and a bridged queue put what they took.
+//! Streams to append to: `POST /v1/events` and bridged queues put their events here.
 //!
-//! There is no transaction here as there is with the tables: at least once. That does no harm, because every table is
-//! the same whatever order and number its events came in.
+//! Unlike the tables these have no transaction: at least once. That does no harm, because the order and the number of
+//! repeats of events do not change the tables.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub struct NewRecord {
     pub key: Bytes,
     /// Name and value, in order.
     pub headers: Vec<(Box<str>, Bytes)>,
-    /// The bytes as they came.
+    /// The bytes as they were received.
     pub payload: Bytes,
 }
 
@@ -36,24 +36,24 @@ pub struct NewRecord {
 pub trait Append: Send + Sync + fmt::Debug {
     /// Appends records and returns once the stream has every one of them durably.
     ///
-    /// Records of one key keep their order within a call, and over calls made one after another. After an error any of
-    /// the records may be in the stream; appending all of them again is harmless.
+    /// Records of one key keep their order within a call, and over successive calls. After an error any of the records
+    /// may be in the stream; appending all of them again is harmless.
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), AppendError>;
 }
 
-/// Why an append is not known to be durable as a whole.
+/// Why an append may not be durable as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// The process is shutting down.
     #[error("the stream is closed")]
     Closed,
-    /// One of the records can never be taken, and says why; nothing was stored.
+    /// The stream can never take one of the records, for this reason; nothing was stored.
     #[error("{0}")]
     Refused(String),
-    /// The stream has no room; it takes appends again by itself once there is some.
+    /// The stream is full; it accepts appends again by itself once it has room.
     #[error("{0}")]
     Full(String),
-    /// The stream did not take everything, and says why; trying again may help.
+    /// The stream did not take everything, for this reason; a retry may help.
     #[error("{0}")]
     NotDurable(String),
 }

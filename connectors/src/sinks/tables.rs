@@ -1,13 +1,13 @@
-//! One writer of tables for every domain: it owns all that is the same whatever the rows are.
+//! One writer of tables for every domain: it owns everything that does not depend on the rows.
 //!
 //! Guarantees: each event takes effect once, also when the answer to COMMIT is lost or a second writer holds the same
-//! rows; a bad record never takes its neighbours with it; who lost a lease writes nothing. On a crash nothing is half done:
-//! what was not committed is read again.
+//! rows; a bad record never fails its neighbours; a writer that lost a lease writes nothing. On a crash nothing is half
+//! done: uncommitted records are read again.
 //!
-//! A domain brings its rows ([`Rows`]) and the columns that become rows ([`Events`]). One transaction, in the order of the
-//! files: the lease is locked and checked (`lease`), rows are written without those that PostgreSQL refuses (`isolate`),
-//! which go to quarantine (`quarantine`), and all of it is committed with the positions (`transaction`). Records come out of
-//! quarantine by the same rules (`redrive`).
+//! A domain brings its rows ([`Rows`]) and the columns that become rows ([`Events`]). One transaction, by file: it
+//! locks and checks the lease (`lease`), writes rows without those that PostgreSQL refuses (`isolate`), quarantines
+//! these (`quarantine`), and commits everything with the positions (`transaction`). Records leave quarantine by the
+//! same rules (`redrive`).
 
 pub mod columns;
 pub mod error;
@@ -44,10 +44,10 @@ use lease::Leases;
 pub struct Writer<R> {
     options: Options,
     rows: R,
-    /// Taken out while it is in use: a call that is dropped half-way leaves none, and the next one connects anew.
+    /// `None` while it is in use: after a call that is dropped half-way the next one connects anew.
     connection: Option<Connection>,
     leases: Leases,
-    /// What the last COMMIT was sent for: if its answer was lost, the stored positions tell whether it took effect.
+    /// The batch of the last COMMIT: if its answer was lost, the stored positions show whether it took effect.
     pending: Option<(Vec<Range>, Outcome)>,
     /// Records of the current batch that the database refused, kept across attempts.
     verdicts: Verdicts,
@@ -73,7 +73,7 @@ impl<R: Rows> Writer<R> {
         }
     }
 
-    /// As long as nobody knows whether the last COMMIT took effect, only the very same batch can find that out.
+    /// While it is unknown whether the last COMMIT took effect, only a retry of the very same batch can find out.
     fn keep_whole(&self, error: SinkError) -> SinkError {
         match error {
             SinkError::Failed { doing, recovery: Recovery::Split, pressure, source } if self.pending.is_some() => {
@@ -83,8 +83,8 @@ impl<R: Rows> Writer<R> {
         }
     }
 
-    /// Keeps the connection for the next call if it is still good: a statement that failed in a transaction leaves one
-    /// to roll back, unless the error means that nobody knows the state of the connection, where that might hang.
+    /// Keeps the connection for the next call if it is still good. After a failed statement it rolls the transaction
+    /// back, unless the error leaves the state of the connection unknown: then a rollback might hang.
     async fn put_back(&mut self, mut connection: Connection, error: Option<&SinkError>, in_transaction: bool) {
         let good = match error {
             None => true,

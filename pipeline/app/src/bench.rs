@@ -1,4 +1,4 @@
-//! `millstream bench`: what it costs, measured on this machine from bytes in segments to rows in tables.
+//! `millstream bench`: what millstream costs, measured on this machine from bytes in segments to rows in tables.
 //!
 //! The generator is a process of its own, so that its CPU is not counted. fsync and synchronous_commit are on.
 
@@ -29,13 +29,13 @@ mod source;
 #[derive(Clone, Debug, ClapArgs)]
 #[group(skip)]
 struct Common {
-    /// The seed of the events.
+    /// Seed of the events.
     #[arg(long, default_value_t = 11)]
     seed: u64,
-    /// Where to work; a directory that PostgreSQL's account may enter. Removed afterwards.
+    /// Parent of the temporary directory of the run; PostgreSQL's account must be able to enter it.
     #[arg(long, default_value = "/var/tmp")]
     work_dir: PathBuf,
-    /// Prints one JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -49,24 +49,24 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Events from a stream into PostgreSQL: as fast as it goes, or at a rate.
+    /// Measures events from a stream into PostgreSQL, at full speed or at a fixed rate.
     Ingest(ingest::Args),
-    /// Events through HTTP into the embedded stream.
+    /// Measures events through HTTP into the embedded stream.
     Append(append::Args),
-    /// Events that the database refuses among good ones: what finding them costs.
+    /// Measures the cost of finding events that the database refuses among good ones.
     Poison(poison::Args),
-    /// A backlog far larger than memory: how much of it the process takes.
+    /// Measures how much memory the process takes to drain a backlog far larger than memory.
     Memory(memory::Args),
-    /// The incident of 2019 again, on a PostgreSQL with one core: a new connection per message, a row per transaction,
-    /// fixed batches, and millstream as it is.
+    /// Repeats the incident of 2019 on a PostgreSQL with one core: a new connection per message, a row per transaction,
+    /// fixed batches, and millstream with its defaults.
     Incident(incident::Args),
-    /// Batch sizes and numbers of transactions at a time on a PostgreSQL with one core, then two, beside what millstream
-    /// finds by itself; then with a noisy neighbour.
+    /// Compares fixed batch sizes and concurrencies with what millstream finds by itself, on a PostgreSQL with one
+    /// core, then two; then with a noisy neighbour.
     Pace(pace::Args),
-    /// The generator: a process of its own, started by the others.
+    /// Runs the generator; the other benchmarks start it as a process of its own.
     #[command(hide = true)]
     Generate(generate::Args),
-    /// The HTTP client: a process of its own, started by the others.
+    /// Runs the HTTP client; the other benchmarks start it as a process of its own.
     #[command(hide = true)]
     Client(client::Args),
 }
@@ -76,7 +76,7 @@ pub(crate) use ingest::postmaster;
 /// Runs a benchmark and prints its table.
 ///
 /// # Errors
-/// Says which part failed.
+/// Names the part that failed.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Ingest(args) if args.rate.is_some() => rate::run(args).await,

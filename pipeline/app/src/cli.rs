@@ -59,7 +59,7 @@ pub(crate) mod client;
 mod database;
 pub(crate) mod screen;
 
-/// What the environment says beside settings, below the help.
+/// Environment variables, printed below the help.
 const ENVIRONMENT: &str = "\
 Environment:
   MILLSTREAM__SECTION__KEY  One setting, such as MILLSTREAM__HTTP__LISTEN=127.0.0.1:9000; --set wins over it
@@ -68,37 +68,37 @@ Environment:
   MILLSTREAM_PG_BIN         The directory of postgres and initdb for the private cluster
   NO_COLOR                  Log lines without colours";
 
-/// What `sysexits.h` calls EX_CONFIG; supervisors do not restart on it.
+/// `EX_CONFIG` of `sysexits.h`; supervisors do not restart on it.
 const EXIT_CONFIGURATION: u8 = 78;
 
-/// How long a command's threads may take to end after it.
+/// How long a command waits for its threads to end.
 const LEAVE_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Every state change is a stream event; millstream turns those events into Postgres tables that are always right.
 #[derive(Debug, Parser)]
 #[command(name = "millstream", version, propagate_version = true, after_help = ENVIRONMENT)]
 pub struct Cli {
-    /// Changes one setting, such as `http.listen=127.0.0.1:9000`; may be given several times.
+    /// Override one setting, such as `http.listen=127.0.0.1:9000`; may be given several times.
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE", help_heading = "Configuration")]
     pub set: Vec<String>,
-    /// The configuration file; without it ./millstream.toml, if it is there.
+    /// Configuration file (default: ./millstream.toml, if it exists).
     #[arg(long, global = true, value_name = "FILE", help_heading = "Configuration")]
     pub config: Option<PathBuf>,
-    /// Where everything lies that millstream keeps by itself (default: ./.millstream, as root /var/lib/millstream).
+    /// Directory of everything that millstream stores itself (default: ./.millstream, as root /var/lib/millstream).
     #[arg(long, global = true, value_name = "DIR", help_heading = "Configuration")]
     pub data_dir: Option<PathBuf>,
-    /// Where HTTP is served, and where commands find the running process (default: 127.0.0.1:8080).
+    /// Address of the HTTP endpoint, where commands find the running process (default: 127.0.0.1:8080).
     #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Configuration")]
     pub listen: Option<String>,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What can be done.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Shows the whole system on this machine with a generator of uploads, live.
+    /// Shows the whole system on this machine, live, with a generator of uploads.
     Demo(crate::demo::Args),
     /// Writes a millstream.toml with every setting, its default and its meaning.
     Init(init::Args),
@@ -109,51 +109,51 @@ pub enum Command {
     /// Shows the configuration, and where each value comes from.
     #[command(subcommand)]
     Config(settings::Config),
-    /// Looks at the real parts: disk, stream, database, ports; says what to do about each failure.
+    /// Checks disk, stream, database and ports, and says how to repair each failure.
     Doctor(doctor::Args),
     /// Brings the database's schema up to date. `run` does so by itself.
     Migrate(migrate::Args),
-    /// Sends events, one JSON document a line, to the running process.
+    /// Sends events, one JSON document per line, to the running process.
     Produce(produce::Args),
     /// Shows the records of a topic; joins no group and moves no position.
     Consume(consume::Args),
-    /// Tells how the running process stands.
+    /// Shows the state of the running process.
     Status(status::Args),
-    /// Tells what became of one object: its rows, its events, what is in quarantine.
+    /// Shows what became of one object: its rows, its events, its quarantined records.
     Why(why::Args),
-    /// Events that could not be written: look at them, write them again, remove them.
+    /// Lists events that could not be written; writes them again or removes them.
     #[command(subcommand)]
     Quarantine(quarantine::Command),
-    /// Lets a pipeline of the running process, or a store of it, go on that too many bad events have paused.
+    /// Resumes a pipeline, or one of its stores, that was paused because of too many bad events.
     Resume(resume::Args),
-    /// Tells how the controller of the running process stands; holds it, or bounds it, until that process ends.
+    /// Shows the controller of the running process; freezes it, or sets its bounds, until that process ends.
     Pace(pace::Args),
-    /// Damage of the embedded stream: find it, and go on after it.
+    /// Finds damage of the embedded stream, and sets it aside so that reading goes on.
     #[command(subcommand)]
     Stream(stream::Command),
-    /// Where each pipeline stands in the stream, and how to move it.
+    /// Shows where each pipeline stands in the stream, and moves it.
     #[command(subcommand)]
     Positions(positions::Command),
-    /// Reads a range of time once more into the tables, beside the pipeline; what they know already stays as it is.
+    /// Reads a time range into the tables again, alongside the pipeline; what they already hold stays unchanged.
     Replay(replay::Args),
-    /// Counts of objects by bucket, segment and hour: hold them against the rows, mend what differs.
+    /// Compares counters (by bucket, segment and hour) with the rows, and repairs differences.
     #[command(subcommand)]
     Counters(counters::Command),
-    /// Accounts of the database for people and their tools.
+    /// Manages database accounts for people and their tools.
     #[command(subcommand)]
     User(user::Command),
-    /// Tokens of the HTTP endpoint: who may do what.
+    /// Manages tokens of the HTTP endpoint: who may do what.
     #[command(subcommand)]
     Token(token::Command),
     /// Opens the database in psql.
     Psql(psql::Args),
-    /// Looks into how the controller finds batch size and concurrency.
+    /// Simulates or replays the controller of batch size and concurrency.
     Tune(tune::Args),
     /// Measures this machine; pipeline/docs/figures.md explains the figures.
     Bench(crate::bench::Args),
     /// Prints a completion script for a shell.
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
 }
@@ -161,8 +161,8 @@ pub enum Command {
 /// Runs the program; returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // A service tells what it does; a command prints its result and only adds what is wrong. The demo draws on the
-    // terminal, says there itself what is wrong, and a log line would tear the drawing apart.
+    // A service logs what it does; a command prints its result and logs only problems. The demo draws on the terminal
+    // and shows problems there; a log line would tear the drawing apart.
     let level = match cli.command {
         Command::Run(_) | Command::Bench(_) => "info,sqlx=warn",
         Command::Demo(_) if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() => "off",
@@ -171,15 +171,15 @@ pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MILLSTREAM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // A terminal that is gone takes the log with it, not the drain: to complain of it there would panic.
+    // If the terminal is gone, the log is lost, but the drain goes on: reporting the write error would panic.
     let log = tracing_subscriber::fmt().log_internal_errors(false);
     log.with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    // Known once it is read: what fails after that may name commands.
+    // Set once the configuration is read: errors after that may name commands, which depend on it.
     let known = OnceLock::new();
     let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
         |runtime| {
             let ended = runtime.block_on(Box::pin(dispatch(cli, &known)));
-            // What still blocks a thread, such as a read of standard input, has nothing left to do.
+            // A thread that still blocks, such as in a read of standard input, has nothing left to do.
             runtime.shutdown_timeout(LEAVE_WITHIN);
             ended
         },
@@ -207,7 +207,7 @@ async fn dispatch(cli: Cli, known: &OnceLock<Config>) -> anyhow::Result<ExitCode
     }
 }
 
-/// Refuses the options of every command where a command has no use for them.
+/// Refuses the global options that a command does not use.
 fn refuse_unused(cli: &Cli) {
     let (name, reads_file) = match cli.command {
         Command::Completions { .. } => ("completions", false),
@@ -229,10 +229,10 @@ fn refuse_unused(cli: &Cli) {
     }
 }
 
-/// Does what was asked for; `known` is given the configuration.
+/// Runs the command; stores the configuration in `known`.
 async fn execute(cli: Cli, known: &OnceLock<Config>) -> anyhow::Result<ExitCode> {
     let layers = layers(&cli)?;
-    // The demo has a place of its own below the one that is configured.
+    // The demo uses its own directory below the configured one.
     let is_demo = matches!(cli.command, Command::Demo(_));
     let read = || {
         let loaded = config::load(&layers)?;
@@ -274,7 +274,7 @@ async fn execute(cli: Cli, known: &OnceLock<Config>) -> anyhow::Result<ExitCode>
     }
 }
 
-/// The layers above the defaults, as this process was given them.
+/// The layers above the defaults, from the environment and the command line of this process.
 fn layers(cli: &Cli) -> anyhow::Result<Layers> {
     let mut flags = Vec::new();
     if let Some(directory) = &cli.data_dir {
@@ -290,7 +290,7 @@ fn layers(cli: &Cli) -> anyhow::Result<Layers> {
         let Some(text) = path.to_str() else { anyhow::bail!("--record {} is no text in UTF-8", path.display()) };
         flags.push(("--record", "controller.record", text.to_owned()));
     }
-    // What is no text can be no setting of ours.
+    // A variable that is not UTF-8 cannot be one of our settings.
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
@@ -298,7 +298,7 @@ fn layers(cli: &Cli) -> anyhow::Result<Layers> {
     Ok(Layers { file: cli.config.clone(), environment, set: cli.set.clone(), flags })
 }
 
-/// Whether editing the configuration mends it: then there is no sense in starting again before that.
+/// Whether the error is in the configuration: until that is edited, another start is useless.
 fn is_configuration(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let log = cause.downcast_ref::<millstream_log::Error>();

@@ -1,8 +1,9 @@
-//! `millstream.toml`: what can be chosen, with a default for everything.
+//! `millstream.toml`: all settings, with a default for everything.
 //!
-//! This file says what there is. How it is read, from the template over the file to the flags, is in `config/`: values
-//! are merged by [`load`], which knows where each was said, and every mistake is told at once, with line and column.
+//! This file defines the settings. `config/` reads them, from the template over the file to the flags: [`load`] merges
+//! the values and knows where each was set. All mistakes are reported at once, with line and column.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,17 +40,17 @@ pub use problem::{Origin, Problem, Problems};
 
 mod secret;
 
-/// The consumer group of pipelines that name none.
+/// Consumer group of the pipeline `objects`, if it names none; other pipelines append a hyphen and their name.
 pub const DEFAULT_GROUP: &str = "millstream";
 
-/// Mistakes told at once: more than fit on a screen help nobody.
+/// Maximum number of mistakes reported at once: more than fit on a screen help nobody.
 const MISTAKES_MAX: usize = 50;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where everything lies that millstream keeps by itself.
+    /// Directory of everything that millstream stores itself.
     pub data_dir: PathBuf,
     /// The database.
     pub postgres: millstream_postgres::Postgres,
@@ -57,15 +58,15 @@ pub struct Config {
     pub stream: Stream,
     /// The HTTP endpoint.
     pub http: Http,
-    /// What moves from where to where.
+    /// The pipelines, from sources to tables.
     pub pipeline: Vec<Pipeline>,
-    /// Queues whose messages are put into the stream.
+    /// Queues whose messages are appended to the stream.
     pub bridge: Vec<Bridge>,
     /// How batch size and concurrency are found.
     pub controller: Controller,
-    /// Bounds.
+    /// Limits of the process.
     pub limits: Limits,
-    /// What a command needs beside the data directory to mean the same things.
+    /// Options that, with the data directory, let a command use the same configuration.
     #[serde(skip)]
     pub said: Said,
 }
@@ -76,7 +77,7 @@ pub struct Config {
 pub struct Stream {
     /// Which stream: `log` is the embedded one.
     pub kind: StreamKind,
-    /// Partitions of a topic when it is made; later changes are refused.
+    /// Number of partitions of a new topic; later changes are refused.
     pub partitions: u32,
     /// Seconds after which whole segments may be removed; 0 keeps them for ever.
     pub retention_seconds: u64,
@@ -88,17 +89,17 @@ pub struct Stream {
     pub kinesis: Kinesis,
 }
 
-/// Where streams of Amazon Kinesis are; credentials come from where the AWS tools look for them.
+/// The location of Amazon Kinesis streams; credentials come from where the AWS tools look for them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kinesis {
-    /// The region; `None` is what the AWS configuration says.
+    /// The region; `None` takes that of the AWS configuration.
     pub region: Option<String>,
-    /// Where Kinesis answers; `None` is AWS.
+    /// The endpoint of Kinesis; `None` is AWS.
     pub endpoint: Option<String>,
 }
 
-/// A Kafka cluster and how this process is a member of its groups.
+/// A Kafka cluster, and this process's membership in its groups.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kafka {
@@ -107,7 +108,7 @@ pub struct Kafka {
     /// How long a group waits for a process that is gone, such as `6s`.
     #[serde(with = "duration")]
     pub session: Duration,
-    /// The name of this process in its groups; `None` makes one of the machine and the data directory.
+    /// The name of this process in its groups; `None` derives one from the machine and the data directory.
     pub instance: Option<String>,
     /// A file that holds `sasl.password`.
     pub password_file: Option<PathBuf>,
@@ -131,7 +132,7 @@ pub enum StreamKind {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
-    /// Its name: leases and positions are kept under it.
+    /// Its name, under which leases and positions are stored.
     pub name: String,
     /// Where it reads.
     pub source: PipelineSource,
@@ -141,50 +142,51 @@ pub struct Pipeline {
     /// The store of records that carry none.
     #[serde(default = "default_store")]
     pub store: String,
-    /// How old an event may be when it is committed, as far as batching is concerned, such as `250ms`.
+    /// Freshness goal of batching: how old an event may be when it is committed, such as `250ms`.
     #[serde(default = "default_freshness", with = "duration")]
     pub freshness: Duration,
-    /// Rows in a transaction.
+    /// Maximum number of records in a transaction.
     #[serde(default = "default_batch_records")]
     pub batch_records_max: usize,
-    /// Bytes of records in a transaction.
+    /// Maximum bytes of records in a transaction.
     #[serde(default = "default_batch_bytes")]
     pub batch_bytes_max: usize,
-    /// Transactions at a time.
+    /// Number of concurrent transactions.
     #[serde(default)]
     pub concurrency: Concurrency,
-    /// Records per second that may be written; 0 for no cap.
+    /// Maximum number of records written per second; 0 for no cap.
     #[serde(default)]
     pub rows_per_second_max: u64,
-    /// Holds batch size and concurrency where they are, of all pipelines: they share one controller.
+    /// Freezes batch size and concurrency of all pipelines, which share one controller.
     #[serde(default)]
     pub freeze: bool,
 }
 
-/// How many transactions of a pipeline there may be at a time; the controller chooses.
+/// Bounds of the number of concurrent transactions of a pipeline; the controller chooses within them.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Concurrency {
-    /// The fewest.
+    /// The minimum.
     pub min: usize,
-    /// The most: so many lanes there are.
+    /// The maximum, which is the number of lanes.
     pub max: usize,
 }
 
-/// What the controller needs to know, and where it may be watched.
+/// What the controller needs to know, and its recording.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Controller {
     /// How long a transaction may take, such as `2s`.
     #[serde(with = "duration")]
     pub transaction_max: Duration,
-    /// Transactions at a time of all processes together that write to the database; each has its part.
+    /// Maximum concurrent transactions over all processes that write to this database; each process takes an equal
+    /// part.
     pub concurrency_max: Option<usize>,
-    /// Processors of the database's machine; `None` are those of this one where the private cluster runs, else unknown.
+    /// Processors of the database's machine; `None` means those of this machine for a private cluster, else unknown.
     pub processors: Option<u32>,
-    /// A file for everything that the controller is told and decides, to be replayed.
+    /// File that records everything the controller is told and decides, for a replay.
     pub record: Option<PathBuf>,
-    /// Bytes after which that file ends.
+    /// Maximum bytes of that file.
     pub record_bytes_max: u64,
 }
 
@@ -196,7 +198,7 @@ pub enum PipelineSource {
     Stream {
         /// The topic.
         topic: String,
-        /// The consumer group; `None` is [`DEFAULT_GROUP`]. Of no use with the embedded stream.
+        /// The consumer group; `None` means that of [`Pipeline::group`]. Not used by the embedded stream.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<String>,
     },
@@ -210,24 +212,24 @@ pub enum PipelineSource {
 pub struct Queue {
     /// Its name, or its URL.
     pub queue: String,
-    /// Its region; `None` is that of the URL, else what the AWS configuration says.
+    /// Its region; `None` takes that of the URL, else that of the AWS configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// Where SQS answers; `None` is AWS.
+    /// The endpoint of SQS; `None` is AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// How long a received message is kept from others unless that is extended, such as `60s`.
+    /// How long a received message is hidden from other readers unless extended, such as `60s`.
     #[serde(default = "default_visibility", with = "duration")]
     pub visibility: Duration,
-    /// Straight to a sink only: the name of this process among the readers of the queue; `None` makes one.
+    /// Straight to a sink only: the name of this process among the readers of the queue; `None` generates one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer: Option<String>,
-    /// Straight to a sink only: whether messages may be lost when the database comes back from an older state.
+    /// Straight to a sink only: whether messages may be lost when the database is restored to an older state.
     #[serde(default)]
     pub accept_loss_on_restore: bool,
 }
 
-/// A queue whose messages are put into the stream.
+/// A queue whose messages are appended to the stream.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bridge {
@@ -235,7 +237,7 @@ pub struct Bridge {
     pub from: Queue,
     /// The topic; a pipeline must read it.
     pub topic: String,
-    /// The store of its events, if it is another one than the pipeline's.
+    /// The store of its events, if not the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
 }
@@ -249,34 +251,34 @@ pub enum SinkKind {
     Metadata,
 }
 
-/// Bounds of the process; those of a batch are with the pipeline.
+/// Limits of the process; those of a batch belong to the pipeline.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Memory of a pipeline for a backlog: records that wait, and those that are being written.
+    /// Memory for the backlogs of all pipelines: waiting records, and records being written.
     pub memory_bytes: usize,
-    /// Bytes of one record.
+    /// Maximum bytes of one record.
     pub record_bytes_max: usize,
-    /// Seconds between attempts while the database is away, at most.
+    /// Maximum seconds between attempts while the database is away.
     pub retry_seconds_max: u64,
     /// Seconds without progress, although there is work, after which a lane is restarted.
     pub stall_seconds: u64,
-    /// Seconds that a shutdown may take before what is in flight is left to the next start.
+    /// Seconds that a shutdown may take; batches still in flight are then left to the next start.
     pub drain_seconds: u64,
-    /// First path segments counted per bucket.
+    /// Maximum number of first path segments counted per bucket.
     pub segments_max: i32,
-    /// Seconds that a transaction may keep a lease locked that another writer wants; then its session is ended.
+    /// Seconds that a transaction may hold a lease lock that another writer waits for; then its session is ended.
     pub lease_lock_seconds_max: u64,
-    /// The part of the window below that may go to quarantine before a store is put aside, or the pipeline pauses where
-    /// there is one store only; 1 does neither.
+    /// Maximum share of the window below that may be quarantined; beyond it the store is paused, or the pipeline if it
+    /// has only one store. 1 turns this off.
     pub quarantine_share_max: f64,
-    /// The last so many records are the window; while there were fewer, the missing ones count as good.
+    /// Number of latest records in the window; while there are fewer, the missing ones count as good.
     pub quarantine_window_records: u64,
-    /// Older records are not in the window.
+    /// Maximum age in seconds of records in the window.
     pub quarantine_window_seconds: u64,
-    /// Rows of one store that the quarantine may hold.
+    /// Maximum number of rows of one store in quarantine.
     pub quarantine_rows_max: u64,
-    /// The bytes that these rows may keep.
+    /// Maximum bytes that these rows keep.
     pub quarantine_bytes_max: u64,
     /// Days after which a row of the quarantine is removed.
     pub quarantine_days: u32,
@@ -337,8 +339,20 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The memory that a pipeline may take for its backlog: an equal part of [`Limits::memory_bytes`].
+    pub fn memory_bytes_each(&self) -> usize {
+        self.limits.memory_bytes / self.pipeline.len().max(1)
+    }
+
+    /// The first pipeline that writes to this sink.
+    pub fn pipeline_into(&self, sink: SinkKind) -> Option<&Pipeline> {
+        self.pipeline.iter().find(|pipeline| pipeline.sink == sink)
+    }
+}
+
 impl Pipeline {
-    /// The pipeline of object events, as it is when the file names none.
+    /// The pipeline of object events that is used when the file names none.
     pub fn objects() -> Self {
         Pipeline {
             name: "objects".to_owned(),
@@ -362,11 +376,14 @@ impl Pipeline {
         }
     }
 
-    /// The consumer group it reads in.
-    pub fn group(&self) -> &str {
+    /// The consumer group it reads in. Each pipeline has its own, so that two may each read all of one topic.
+    pub fn group(&self) -> Cow<'_, str> {
         match &self.source {
-            PipelineSource::Stream { group: Some(group), .. } => group,
-            PipelineSource::Stream { group: None, .. } | PipelineSource::Sqs(_) => DEFAULT_GROUP,
+            PipelineSource::Stream { group: Some(group), .. } => Cow::Borrowed(group),
+            _ if self.name == Pipeline::objects().name => Cow::Borrowed(DEFAULT_GROUP),
+            PipelineSource::Stream { group: None, .. } | PipelineSource::Sqs(_) => {
+                Cow::Owned(format!("{DEFAULT_GROUP}-{}", self.name))
+            }
         }
     }
 
@@ -433,10 +450,10 @@ pub mod duration {
 
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    /// Reads a number with a unit.
+    /// Parses a number with a unit.
     ///
     /// # Errors
-    /// Says what was read and which units there are.
+    /// Names the text, and the units that are known.
     pub fn parse(text: &str) -> Result<Duration, String> {
         let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(split);

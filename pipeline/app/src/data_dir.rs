@@ -1,8 +1,8 @@
-//! The data directory: whose it is, and that no other account of the machine reads what is in it.
+//! The data directory: checks its owner, and closes it to the other accounts of the machine.
 //!
-//! Directories are 0700 and files 0600, whatever the umask says. Where root runs the private PostgreSQL, that account
-//! passes through the way to its own directories (0711) and lists nothing. What an earlier millstream, or a person, left
-//! open to more is closed at the start. Locks depend on it, too: whoever can read a file can lock it.
+//! Directories are 0700 and files 0600, whatever the umask is. If root runs the private PostgreSQL, the server's
+//! account may pass through to its own directories (0711) and lists nothing. Wider modes, left by an earlier millstream
+//! or by a person, are closed at the start. Locks depend on this, too: an account that can read a file can lock it.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -15,11 +15,11 @@ use rustix::fs::OFlags;
 
 use crate::config::Config;
 
-/// What may be in the directory when its own mode is changed: with anything else in it, it serves others, too (`/tmp`,
-/// somebody's home), and only our parts are closed.
+/// Names of our own entries. A directory with anything else in it (`/tmp`, a home) also serves others: then its mode
+/// stays, and only our entries are closed.
 const NAMES: [&str; 8] =
     ["stream", "postgres", "address", "address.new", "demo", "check", "lost+found", "millstream.toml"];
-/// Parts of our own making that must be no links. What lies deeper is looked at by whoever opens it.
+/// Entries that we create and that must not be links. What lies deeper is checked when it is opened.
 const PARTS: [&str; 11] = [
     "address",
     "stream",
@@ -33,13 +33,13 @@ const PARTS: [&str; 11] = [
     "postgres/server.lock",
     "postgres/postgres",
 ];
-/// In the private cluster's directory: what belongs to PostgreSQL, whose modes are its own business.
+/// Entries of the private cluster's directory that belong to PostgreSQL, which manages their modes itself.
 const OF_POSTGRES: [&str; 3] = ["data", "run", "postgres"];
-/// An address is some 30 bytes.
+/// Maximum bytes of a note; an address has some 30.
 const NOTE_BYTES_MAX: u64 = 256;
 
-/// Refuses a directory whose owner could make us read or overwrite what is not his, and one that is put together of
-/// links. One that is not there is fine.
+/// Refuses a directory whose owner could make us read or overwrite files of others, and one whose parts are links. A
+/// missing directory is fine.
 ///
 /// # Errors
 /// Names the directory, file or link, and what to do.
@@ -52,10 +52,10 @@ pub(crate) fn check(data_dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the directory if it is not there, and closes what others can read.
+/// Creates the directory if missing, and closes what others can read.
 ///
 /// # Errors
-/// As [`check`]; else of the file system.
+/// Those of [`check`], and of the file system.
 pub(crate) fn prepare(config: &Config) -> anyhow::Result<()> {
     let data_dir = &config.data_dir;
     check(data_dir)?;
@@ -72,7 +72,7 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<()> {
     closed().with_context(|| format!("close {} to other accounts", data_dir.display()))
 }
 
-/// Makes a directory, with exactly this mode, if it is not there.
+/// Creates a directory with exactly this mode, if missing.
 fn make(directory: &Path, mode: u32) -> io::Result<()> {
     if directory.exists() {
         return Ok(());
@@ -91,7 +91,7 @@ fn is_ours_alone(data_dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Everything in the stream.
+/// Closes a file, or a directory with everything in it.
 fn close_all(path: &Path, trust: &Trust) -> anyhow::Result<()> {
     trust.part(path)?;
     let there = match fs::symlink_metadata(path) {
@@ -108,7 +108,7 @@ fn close_all(path: &Path, trust: &Trust) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The files of the private cluster's directory that are ours.
+/// Closes our own files in the private cluster's directory.
 fn close_cluster(home: &Path, mode: u32) -> anyhow::Result<()> {
     if !home.exists() {
         return Ok(());
@@ -124,20 +124,19 @@ fn close_cluster(home: &Path, mode: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes away what a mode allows beyond `allowed`. What belongs to another account stays as that account has it, unless
-/// we are root.
+/// Removes permissions beyond `allowed`. Files of another account keep their mode, unless we are root.
 fn close(path: &Path, allowed: u32) -> io::Result<()> {
     let loose = |there: &Metadata| there.mode() & 0o777 & !allowed != 0;
     let me = rustix::process::geteuid();
     let there = match fs::symlink_metadata(path) {
-        // Removed by whoever owns it, since it was listed.
+        // Its owner removed it since it was listed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         there => there?,
     };
     if !loose(&there) || !(me.is_root() || there.uid() == me.as_raw()) {
         return Ok(());
     }
-    // The file that is opened is the one that is changed, also if somebody puts a link in its place meanwhile.
+    // The mode is changed on the opened file, so a link that is put in its place meanwhile has no effect.
     let file = OpenOptions::new().read(true).custom_flags(nofollow(OFlags::NONBLOCK)).open(path)?;
     let mode = file.metadata()?.mode() & 0o7777 & (allowed | 0o7000);
     file.set_permissions(Permissions::from_mode(mode))
@@ -147,10 +146,10 @@ fn nofollow(more: OFlags) -> i32 {
     (OFlags::NOFOLLOW | more).bits().cast_signed()
 }
 
-/// Makes a file that only we read, or empties the one that is there. A link is not followed.
+/// Creates a file that only we can read, or empties an existing one. A link is not followed.
 ///
 /// # Errors
-/// Of the file system.
+/// File system errors.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut how = OpenOptions::new();
     how.write(true).create(true).truncate(true).mode(0o600).custom_flags(nofollow(OFlags::NONBLOCK));
@@ -161,10 +160,10 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Puts a short text in the place of a file, whole or not at all.
+/// Replaces a file with a short text, atomically.
 ///
 /// # Errors
-/// Of the file system.
+/// File system errors.
 pub(crate) fn note(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     fs::remove_file(&new).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
@@ -173,7 +172,7 @@ pub(crate) fn note(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-/// Reads such a text, if it is there and no link.
+/// Reads such a text, if the file exists and is no link.
 pub(crate) fn noted(path: &Path) -> Option<String> {
     let file = OpenOptions::new().read(true).custom_flags(nofollow(OFlags::NONBLOCK)).open(path).ok()?;
     let mut text = String::new();

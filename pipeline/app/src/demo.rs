@@ -33,22 +33,22 @@ mod tree;
 /// Options of the demo.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Args {
-    /// How long to run; without it until Ctrl-C.
+    /// How long to run (default: until Ctrl-C).
     #[arg(long = "for", value_name = "DURATION", value_parser = crate::config::some_time)]
     pub duration: Option<Duration>,
-    /// Runs without a terminal in a directory of its own, and exits 0 only if the tables equal the model.
+    /// Run without a terminal in a separate directory, and exit 0 only if the tables equal the model.
     #[arg(long)]
     pub check: bool,
-    /// Removes what an earlier demo left and begins anew.
+    /// Remove what an earlier demo left, and start afresh.
     #[arg(long)]
     pub fresh: bool,
-    /// Uploads per second, with bursts of five times as many.
+    /// Uploads per second; bursts have five times this rate.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: u64,
-    /// The file tree whose names and sizes the uploads take.
+    /// File tree whose names and sizes the uploads take.
     #[arg(long, default_value = "/usr")]
     pub tree: std::path::PathBuf,
-    /// The seed of the choices.
+    /// Seed of the random choices.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
@@ -77,7 +77,7 @@ struct Shared {
     row_by_row: AtomicBool,
     /// Lines for the screen: what a key did and what to look at.
     notes: std::sync::Mutex<Vec<String>>,
-    /// Told of each new one.
+    /// Notified of each new note.
     noted: tokio::sync::Notify,
 }
 
@@ -95,9 +95,9 @@ impl Shared {
 /// Runs the demo.
 ///
 /// # Errors
-/// Says which part could not be started.
+/// Names the part that could not be started.
 pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
-    // From before there is a server that would be left behind.
+    // Before a server is started that a signal would leave running.
     let mut signals = Signals::listen()?;
     let name = if args.check { "check" } else { "demo" };
     config.data_dir = config.data_dir.join(name);
@@ -108,7 +108,7 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
         std::fs::remove_dir_all(&config.data_dir).with_context(|| format!("remove {}", config.data_dir.display()))?;
     }
     if args.check {
-        // Beside a running demo or product.
+        // Any free port: another demo or millstream may be running.
         config.http.listen.set_port(0);
     }
     let files = tree::files(&args.tree)?;
@@ -153,7 +153,7 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
     Ok(if equal && summary.drained && summary.halted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Sends and shows until the end; what was sent.
+/// Sends and shows until the end; returns what was sent.
 async fn live(
     args: &Args,
     files: Vec<tree::File>,
@@ -171,11 +171,11 @@ async fn live(
     let early = tokio::select! {
         () = wait(args.duration, &wishes, args.check, signals) => None,
         () = gone.cancelled() => None,
-        // It has no reason to end by itself: what it says is why.
+        // It ends early only with an error, which is the reason.
         ended = &mut emitting => Some(ended),
     };
     stop.cancel();
-    // The screen first: what comes after is said below what was there before the demo.
+    // The screen first: later lines then appear below what the terminal showed before the demo.
     screen.await??;
     drop(keyboard);
     match early {
@@ -184,7 +184,7 @@ async fn live(
     }
 }
 
-/// Why a second demo does not start in the same place.
+/// Explains why a second demo cannot start in the same directory.
 fn runs_already(config: &Config, error: millstream_log::Error) -> anyhow::Error {
     let next = "take another place with --data-dir DIR";
     let error = anyhow::Error::new(error);
@@ -196,7 +196,7 @@ fn runs_already(config: &Config, error: millstream_log::Error) -> anyhow::Error 
     }
 }
 
-/// Waits for the end. A checking run also presses the keys by itself: faults are part of what it proves.
+/// Waits for the end. A run with `--check` also presses the keys itself: it has to survive these faults.
 async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bool, signals: &mut Signals) {
     let end = async {
         match duration.or(check.then_some(Duration::from_secs(30))) {
@@ -212,7 +212,7 @@ async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bo
             None => std::future::pending().await,
         }
     };
-    // Whatever the signal is: the demo has nothing to read again.
+    // Any signal ends the demo: it has nothing to reload.
     tokio::select! {
         () = end => {}
         _ = signals.next() => {}

@@ -1,7 +1,7 @@
-//! A PostgreSQL that is not ours, looked at and made ready before anything is written to it.
+//! Checks and prepares a PostgreSQL that is not ours, before anything is written to it.
 //!
-//! What would fail later, statement by statement and in words that help nobody, fails here with the setting to change.
-//! On a crash half of it may be done; the next start does the rest.
+//! What would fail later, statement by statement and with unhelpful messages, fails here with the setting to change. A
+//! crash may leave half of it done; the next start does the rest.
 
 use anyhow::{Context as _, bail};
 use millstream_postgres::settings::{Error, Roles};
@@ -10,17 +10,17 @@ use millstream_postgres::{Connection, Connector, Postgres, pooler};
 use crate::tables::bring_up_to_date;
 use crate::{grants, migrate};
 
-/// Brings the tables up to date, and the account that writes to what it needs.
+/// Brings the tables up to date, and grants the writing account what it needs.
 ///
 /// # Errors
-/// Says which setting, or whose grant, is missing.
+/// Names the setting, or the owner of the grant, that is missing.
 pub(crate) async fn prepare(postgres: &Postgres) -> anyhow::Result<()> {
     let connector = postgres.migrate_connector().application_name("millstream migrate");
     refuse_pooler(&connector, postgres, true).await?;
     bring_up_to_date(postgres, &connector).await.map_err(|error| explain(error, postgres))?;
     let mut owner = connector.connect().await.context("connect to PostgreSQL")?;
     give(postgres, &mut owner).await?;
-    // How the farewell goes says nothing.
+    // The result of closing does not matter.
     owner.close().await.ok();
     refuse_pooler(&postgres.connector(), postgres, false).await?;
     let lacking = lacking(postgres).await?;
@@ -33,10 +33,10 @@ pub(crate) async fn prepare(postgres: &Postgres) -> anyhow::Result<()> {
     )
 }
 
-/// Where there is an account of its own for the tables: makes the one that writes, and grants it what it lacks.
+/// If the tables have an owner of their own: creates the writing account, and grants it what it lacks.
 ///
 /// # Errors
-/// Says what the owner's account may not do.
+/// Names what the owner's account may not do.
 pub(crate) async fn give(postgres: &Postgres, owner: &mut Connection) -> anyhow::Result<()> {
     if postgres.roles == Roles::Existing || postgres.migrate_url.is_none() {
         return Ok(());
@@ -66,7 +66,7 @@ pub(crate) async fn give(postgres: &Postgres, owner: &mut Connection) -> anyhow:
 /// The statements that give the account of `url` what it lacks, as the server sees it.
 ///
 /// # Errors
-/// Of the connection.
+/// Connection errors.
 pub(crate) async fn lacking(postgres: &Postgres) -> anyhow::Result<Vec<String>> {
     let connector = postgres.connector();
     let account = connector.options()?;
@@ -77,10 +77,10 @@ pub(crate) async fn lacking(postgres: &Postgres) -> anyhow::Result<Vec<String>> 
     Ok(missing.into_iter().map(|grant| grant.statement(account.get_username())).collect())
 }
 
-/// Refuses a pooler that was not announced, and one where a session is needed.
+/// Refuses an undeclared pooler, and any pooler if a session is needed.
 ///
 /// # Errors
-/// [`Error::Pooler`]; else of the connections.
+/// [`Error::Pooler`], and connection errors.
 pub(crate) async fn refuse_pooler(connector: &Connector, postgres: &Postgres, for_session: bool) -> anyhow::Result<()> {
     let setting = if for_session && postgres.migrate_url.is_some() { "migrate_url" } else { "url" };
     if postgres.pgbouncer && setting == "url" {

@@ -5,13 +5,13 @@ use millstream_schemas::grants::{Grant, WRITER, quoted};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
-/// Makes the account if it is not there, and gives it what it lacks. The connection is in a transaction.
+/// Creates the account if missing, and grants it what it lacks. The connection must be in a transaction.
 ///
 /// # Errors
-/// Of the database: the account of the connection may not, for instance.
+/// Database errors, for instance if the account of the connection may not do this.
 pub(crate) async fn give(connection: &mut Connection, account: &PgConnectOptions) -> Result<(), sqlx::Error> {
     let role = account.get_username();
-    // What cannot be read from the kernel is a failure of the machine.
+    // Fails only if the kernel gives no random bytes.
     let verifier = password(account).map(|password| scram::verifier(&password)).transpose()?;
     let create: Option<String> = sqlx::query_scalar(include_str!("sql/role_create.sql"))
         .bind(role)
@@ -31,10 +31,10 @@ pub(crate) async fn give(connection: &mut Connection, account: &PgConnectOptions
     Ok(())
 }
 
-/// What a role lacks; without a role, our own.
+/// What a role lacks; `None` means our own role.
 ///
 /// # Errors
-/// Of the database.
+/// Database errors.
 pub(crate) async fn missing(
     connection: impl sqlx::PgExecutor<'_>,
     role: Option<&str>,
@@ -66,7 +66,7 @@ pub(crate) fn statements(account: &PgConnectOptions) -> Vec<String> {
     std::iter::once(connect).chain(WRITER.iter().map(|grant| grant.statement(role))).collect()
 }
 
-/// The same for a person to hand to an owner.
+/// The same as a script that a person gives to an owner.
 pub(crate) fn script(account: &PgConnectOptions) -> String {
     let role = account.get_username();
     format!(
@@ -78,7 +78,7 @@ pub(crate) fn script(account: &PgConnectOptions) -> String {
     )
 }
 
-/// The password of connect options, which keep it to themselves but for this.
+/// The password of connect options, which reveal it only in their URL.
 pub(crate) fn password(options: &PgConnectOptions) -> Option<String> {
     let url = options.to_url_lossy();
     let word = percent_encoding::percent_decode_str(url.password()?).decode_utf8_lossy().into_owned();

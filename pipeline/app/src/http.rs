@@ -1,9 +1,9 @@
 //! The HTTP endpoint: events in, objects and state out.
 //!
-//! What it promises: 202 means that the stream has every accepted event on disk; a refused one is named with its
-//! reason; a request that may not be served says so by a problem document and has changed nothing, except that of an
-//! append that failed half-way some events may be stored (repeating it does no harm). Nothing that a client sends takes
-//! more than a fixed amount of memory, connections and time.
+//! Guarantees: 202 means that the stream has every accepted event on disk; each refused event is named with its reason.
+//! A request that cannot be served is answered by a problem document and has changed nothing; only an append that
+//! failed half-way may have stored some events (repeating it does no harm). No client can take more than a fixed amount
+//! of memory, connections and time.
 //!
 //! To add a route: a line in `of_all_domains`, or in the `routes` of its domain, and in `http/openapi.json`; a test compares
 //! the two.
@@ -80,13 +80,13 @@ use subscriptions::Subscriptions;
 /// supervisors give a process about 30 s in all.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections that the kernel holds until they are accepted; as the library's default.
+/// Connections that the kernel holds until they are accepted; the library's default.
 const BACKLOG: u32 = 1024;
 
 /// A running endpoint.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens: the real port when 0 was asked for.
+    /// The address it listens on: the real port if 0 was configured.
     pub address: SocketAddr,
     draining: CancellationToken,
     closing: CancellationToken,
@@ -95,15 +95,16 @@ pub struct Server {
     tasks: TaskTracker,
 }
 
-/// The address and the tokens, taken before anything else is started.
+/// The bound address and the tokens, acquired before anything else is started.
 #[derive(Debug)]
 pub struct Door {
-    /// Bound, so that nobody else can listen there, and not listening: clients are refused until there is an answer.
+    /// Bound, so that no other process can listen there, but not listening: clients are refused until requests are
+    /// answered.
     socket: TcpSocket,
     tokens: Option<Tokens>,
 }
 
-/// Takes the address.
+/// Binds the address.
 ///
 /// # Errors
 /// When the address is taken or may not be used without tokens, or the tokens cannot be read.
@@ -118,7 +119,7 @@ pub fn open(config: &Config) -> anyhow::Result<Door> {
     }
     let bind = || {
         let socket = if http.listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // Connections of a process that has just ended are no listener.
+        // Lingering connections of a process that has just ended do not block the address.
         socket.set_reuseaddr(true)?;
         socket.bind(http.listen)?;
         Ok(socket)
@@ -137,7 +138,7 @@ fn not_listening(listen: SocketAddr, error: std::io::Error) -> anyhow::Error {
 /// Starts to listen and to answer.
 ///
 /// # Errors
-/// Of the operating system.
+/// Operating system errors.
 pub async fn serve(node: Arc<Node>, door: Door) -> anyhow::Result<Server> {
     let http = &node.config.http;
     let Door { socket, tokens } = door;
@@ -231,7 +232,7 @@ fn router(app: Shared) -> Router {
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), metrics::measure))
-        // Outermost: nothing is read, and no route is told apart from another, before the client is known.
+        // Outermost: before the client is known, no body is read and no route is distinguished from another.
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), access::check))
         .with_state(app)
 }

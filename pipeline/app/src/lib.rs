@@ -17,6 +17,7 @@ mod postgres;
 
 mod data_dir;
 
+mod domain;
 pub mod node;
 pub mod running;
 
@@ -37,8 +38,8 @@ mod time;
 
 pub use cli::main;
 
-/// What one thread reads another frees, all the time, of which the allocator of the C library keeps more than this one. It
-/// serves librdkafka, too.
+/// One thread frees what another allocated, all the time; the C library's allocator retains more memory then than this
+/// one. librdkafka uses it, too.
 #[cfg(feature = "kafka")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,7 +1,7 @@
 //! Brings the schema of a database up to date, one step at a time, and decides whether this program may write to it.
 //!
-//! A crash leaves whole steps: those in a transaction are there with their record or not at all, the others can be
-//! repeated. No step waits for a lock longer than two seconds before it lets those behind it pass.
+//! A crash leaves no half steps: a step in a transaction is committed with its record or not at all; other steps can be
+//! repeated. A step waits for a lock for at most two seconds, then lets the sessions behind it pass.
 
 mod standing;
 pub use standing::{Standing, Unfit, standing};
@@ -18,24 +18,23 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::Instant;
 
-/// A number that no other program is likely to lock: two processes that start together take turns.
+/// Key of an advisory lock that no other program is likely to use: processes that start together take turns.
 pub(crate) const LOCK: i64 = 0x6d69_6c6c_7374_726d;
 
-/// How long a step waits for a lock. While it waits, everybody who comes later waits behind it; longer: writers stand
-/// still behind a report that reads. Shorter: a step gives up behind any transaction of a busy hour.
+/// How long a step waits for a lock. Later sessions wait behind it. If this were longer, a report that reads would
+/// block writers; if shorter, a step would give up behind any transaction of a busy hour.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// Between two tries for a lock: those who queued behind the step go first.
+/// Pause between two tries for a lock: sessions that queued behind the step go first.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long an index that is made beside the writers may wait for transactions that began before it. It holds nobody up
-/// meanwhile.
+/// How long an index that is created concurrently may wait for older transactions. It blocks nobody meanwhile.
 const CONCURRENT_LOCK_WAIT: Duration = Duration::from_secs(600);
 
-/// How long `run` and `migrate` try before they give up and name who is in the way.
+/// How long `run` and `migrate` try before they give up and name the session in the way.
 pub(crate) const TRY_FOR: Duration = Duration::from_secs(60);
 
-/// A step met somebody's lock for as long as it was tried.
+/// A step met a lock of another session until its time was over.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "migration {number} ({name}) waited {seconds} s for a lock in the database{blocked}; nothing was changed, try again"
@@ -44,7 +43,7 @@ pub(crate) struct Waited {
     number: i32,
     name: &'static str,
     seconds: u64,
-    /// Who has it, as far as it was seen.
+    /// The sessions that hold it, as far as known.
     blocked: String,
 }
 
@@ -58,10 +57,10 @@ pub async fn pending(connection: &mut PgConnection) -> anyhow::Result<Vec<&'stat
     Ok(standing.pending())
 }
 
-/// Applies what is missing; returns what it applied. A step that meets a lock is tried again for `within`.
+/// Applies the missing steps and returns them. A step that meets a lock is tried again for `within`.
 ///
 /// # Errors
-/// Names the step that failed, and the session that was in its way; the steps before it stay applied.
+/// Names the step that failed, and the session that blocked it; the steps before it stay applied.
 pub async fn apply(connector: &Connector, within: Duration) -> anyhow::Result<Vec<&'static Migration>> {
     let mut connection = connector.connect().await.context("connect to PostgreSQL")?;
     let mut done = Vec::new();
@@ -71,12 +70,12 @@ pub async fn apply(connector: &Connector, within: Duration) -> anyhow::Result<Ve
             done.push(next);
         }
     }
-    // How the farewell goes says nothing.
+    // The result of closing does not matter.
     connection.close().await.ok();
     Ok(done)
 }
 
-/// Applies one step, in turn with other processes. False if another process has applied it meanwhile.
+/// Applies one step, taking turns with other processes. Returns false if another process has applied it meanwhile.
 async fn take_turn(
     connector: &Connector,
     connection: &mut Connection,
@@ -88,7 +87,7 @@ async fn take_turn(
     loop {
         let attempt = attempt(connection, step);
         let (applied, seen) = match blocked {
-            // Nobody was in the way so far: who is costs a connection to find out.
+            // No lock was met so far: to find its holder costs a connection.
             None => (attempt.await, None),
             Some(_) => watched(connector, attempt).await,
         };
@@ -110,7 +109,7 @@ async fn take_turn(
     }
 }
 
-/// One try of a step. False if the database has it by the time it is our turn.
+/// One try of a step. Returns false if another process has applied it meanwhile.
 async fn attempt(connection: &mut Connection, step: &'static Migration) -> anyhow::Result<bool> {
     let is_missing = |pending: Vec<&'static Migration>| pending.iter().any(|one| one.number == step.number);
     match step.form {
@@ -136,7 +135,7 @@ async fn attempt(connection: &mut Connection, step: &'static Migration) -> anyho
     Ok(true)
 }
 
-/// Makes an index beside the writers. What an attempt left that was interrupted is removed first: it is of no use.
+/// Creates an index concurrently. The unusable index of an interrupted attempt is removed first.
 async fn make_index(connection: &mut Connection, step: &Migration, index: &str) -> anyhow::Result<()> {
     let wait = format!("SET lock_timeout = '{}ms'", CONCURRENT_LOCK_WAIT.as_millis());
     sqlx::raw_sql(AssertSqlSafe(wait)).execute(&mut *connection).await?;
@@ -146,13 +145,13 @@ async fn make_index(connection: &mut Connection, step: &Migration, index: &str) 
         let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS millstream.{index}");
         sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await?;
     }
-    // One statement a message: several would be a transaction.
+    // One statement per message: several would be a transaction.
     sqlx::raw_sql(step.sql).execute(&mut *connection).await?;
     sqlx::raw_sql(AssertSqlSafe(record(step))).execute(&mut *connection).await?;
     Ok(())
 }
 
-/// Begins a transaction in which nobody else changes tables or accounts, and no lock is waited for longer than
+/// Begins a transaction in which nobody else changes tables or accounts, and no statement waits for a lock longer than
 /// [`LOCK_WAIT`].
 pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let wait = LOCK_WAIT.as_millis();
@@ -160,11 +159,11 @@ pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Err
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map(drop)
 }
 
-/// Does something else that takes turns with migrations: begins as they do, and commits. While somebody's lock is in the
-/// way it is tried again, for `within`.
+/// Runs other work that takes turns with migrations: begins as they do, and commits. If a lock is in the way, it tries
+/// again for `within`.
 ///
 /// # Errors
-/// Those of the work; where a lock was in the way to the end, with the session that has it. Nothing is changed then.
+/// Those of the work. If a lock was in the way to the end, the error names its session, and nothing was changed.
 pub(crate) async fn in_turn<T>(
     connector: &Connector,
     connection: &mut Connection,
@@ -188,7 +187,7 @@ pub(crate) async fn in_turn<T>(
     }
 }
 
-/// Runs something that begins as migrations do. Where a lock was in the way, the error names the session that has it.
+/// Runs a step that begins as migrations do. If a lock was in the way, the error names the session that holds it.
 ///
 /// # Errors
 /// Those of the step.
@@ -222,22 +221,22 @@ async fn attempt_of<T>(
     Ok(done)
 }
 
-/// Whether somebody else's lock was in the way.
+/// Whether a lock of another session was in the way.
 pub(crate) fn is_lock_timeout(error: &anyhow::Error) -> bool {
     let code = |error: &sqlx::Error| error.as_database_error().and_then(|said| said.code().map(String::from));
     error.chain().any(|cause| cause.downcast_ref().and_then(code).as_deref() == Some("55P03"))
 }
 
-/// All statements of a step, with those that put it on record.
+/// All statements of a step, with those that record it.
 pub(crate) fn script(step: &Migration) -> String {
     match step.form {
         Form::Transaction => format!("{}\n{}", step.sql.trim_end(), record(step)),
-        // Each by itself.
+        // Each statement by itself.
         Form::Concurrently { .. } => format!("{};\n{}", step.sql.trim_end().trim_end_matches(';'), record(step)),
     }
 }
 
-/// The statements that put a step on record.
+/// The statements that record a step.
 fn record(step: &Migration) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS millstream.migration (\n    \

@@ -6,11 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use millstream_connectors::sinks::metadata::{Decoder, Metadata};
-use millstream_connectors::sinks::tables::Options;
-use millstream_engine::{
-    BatchLimits, FloodLimits, Gate, Irrefusable, Limits, Pipeline, Progress, Share, Sink, Source, Summary, run, task,
-};
+use millstream_engine::{Gate, Summary, task};
 use millstream_log::Log;
 use millstream_postgres::{Cluster, Connector};
 use sqlx::PgPool;
@@ -19,8 +15,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, StreamKind};
+use crate::config::{self, Config, SinkKind};
 use crate::data_dir;
+use crate::domain;
 use crate::pace::{self, Recording, Sampler};
 use crate::postgres;
 use crate::quarantine::{self, Keeper};
@@ -28,10 +25,10 @@ use crate::running::{Recent, Running};
 use crate::stream::{Carrier, Opened, Stream, carry};
 use crate::tables::{self, Tables};
 
-/// How long the farewell of idle connections may take at the end: a round trip each, where there is somebody to answer.
+/// How long closing idle connections may take at the end: a round trip each, if the server answers.
 const POOL_CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// How old a password may be that a query is made with. A small file is read so often.
+/// Interval at which secret files are reread for pooled connections.
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything that runs, for the HTTP endpoint and the demo to look at.
@@ -47,17 +44,17 @@ pub struct Node {
     pub connector: Connector,
     /// Connections for queries; writers have their own.
     pub pool: PgPool,
-    /// How the tables are.
+    /// State of the tables.
     pub tables: watch::Receiver<Tables>,
-    /// What moves.
+    /// The pipelines.
     pub pipelines: Vec<Running>,
-    /// Where all writers ask for a turn, with the controller.
+    /// The gate, with the controller, where all writers wait for their turn.
     pub gate: Arc<Gate>,
     /// Queues that are carried into the stream.
     pub bridges: Vec<Carrier>,
     /// The private server, if there is one.
     pub cluster: Option<Arc<tokio::sync::Mutex<Option<Cluster>>>>,
-    /// How to open a psql, as a line to paste.
+    /// Command line that opens psql, to paste.
     pub psql_line: String,
     /// Woken when a store was resumed.
     pub resumed: Arc<Notify>,
@@ -66,7 +63,7 @@ pub struct Node {
     pub draining: CancellationToken,
     /// When set, no event is taken any more.
     pub closing: CancellationToken,
-    /// Counts how often a person asked to read again what can be read again. Who holds something of a file subscribes.
+    /// Counts the requests to reload files. A task that holds contents of a file subscribes.
     pub reloads: watch::Sender<u64>,
     tasks: Mutex<Vec<JoinHandle<Summary>>>,
     recording: Mutex<Option<Recording>>,
@@ -76,7 +73,7 @@ impl Node {
     /// Starts all parts.
     ///
     /// # Errors
-    /// Says which part could not be started, and why.
+    /// Names the part that could not be started, and why.
     pub async fn start(config: Config) -> anyhow::Result<Node> {
         data_dir::prepare(&config)?;
 
@@ -117,7 +114,7 @@ impl Node {
         let keeper = Keeper::new(&config, &connector, tables.clone(), kept.collect(), stop.child_token());
         let resumed = Arc::clone(&keeper.wake);
         keeper.look().await;
-        // Ends with the process; its result says nothing that was not logged.
+        // Ends with the process; everything in its result is already logged.
         drop(task::spawn("keep quarantine", keeper.run()));
 
         let cluster = cluster.map(|cluster| Arc::new(tokio::sync::Mutex::new(Some(cluster))));
@@ -147,11 +144,11 @@ impl Node {
         Ok(node)
     }
 
-    /// Starts the private server again when it died.
+    /// Restarts the private server when it has died.
     fn keep_postgres(&self) {
         let Some(cluster) = self.cluster.clone() else { return };
         let stop = self.stop.clone();
-        // Ends with the process; its result says nothing that was not logged.
+        // Ends with the process; everything in its result is already logged.
         drop(task::spawn("keep postgres", async move {
             loop {
                 tokio::select! {
@@ -167,17 +164,17 @@ impl Node {
         }));
     }
 
-    /// Lets the controller know how busy the database is.
+    /// Reports to the controller how busy the database is.
     fn keep_looking(&self, connector: &Connector) {
         if self.pipelines.is_empty() {
             return;
         }
         let sampler = Sampler::new(connector, pace::processors(&self.config));
-        // Ends with the process; its result says nothing that was not told.
+        // Ends with the process; everything in its result is already reported.
         drop(task::spawn("controller signals", sampler.run(Arc::clone(&self.gate), self.stop.clone())));
     }
 
-    /// Lets the pool's next connections use what the files of secrets say now. Writers read them by themselves.
+    /// Makes new connections of the pool use the present contents of secret files. Writers read these themselves.
     fn keep_secrets(&self, connector: Connector) {
         if !connector.reads_files() {
             return;
@@ -195,14 +192,14 @@ impl Node {
                 }
                 match connector.options() {
                     Ok(options) => pool.set_connect_options(options),
-                    // In the middle of being replaced, or gone: the old ones may still do.
+                    // A file is being replaced, or gone: the old secrets may still work.
                     Err(error) => tracing::debug!(%error, "the files of secrets were not read"),
                 }
             }
         }));
     }
 
-    /// Has everything read again that can be: tokens, and the passwords of connections that are made from now on.
+    /// Reloads what can be reloaded: tokens, and the passwords of new connections.
     pub fn reload(&self) {
         self.reloads.send_modify(|count| *count += 1);
     }
@@ -212,17 +209,22 @@ impl Node {
         self.pipelines.iter().find(|pipeline| pipeline.config.topic() == topic)
     }
 
+    /// The first pipeline that writes to this sink.
+    pub fn pipeline_into(&self, sink: SinkKind) -> Option<&Running> {
+        self.pipelines.iter().find(|pipeline| pipeline.config.sink == sink)
+    }
+
     /// Whether every pipeline has written all that its stream holds.
     pub fn is_caught_up(&self) -> bool {
         self.pipelines.iter().all(|pipeline| pipeline.lag_records(&pipeline.progress.snapshot()) == 0)
     }
 
-    /// Stops taking in, finishes what is in flight, commits, and closes what was opened.
+    /// Stops intake, finishes what is in flight, commits, and closes what was opened.
     pub async fn drain(&self) -> Summary {
         self.drain_by(self.drain_deadline()).await
     }
 
-    /// When a drain that begins now leaves what is not finished to the next start.
+    /// The deadline of a drain that begins now; what is unfinished then is left to the next start.
     pub fn drain_deadline(&self) -> tokio::time::Instant {
         tokio::time::Instant::now() + Duration::from_secs(self.config.limits.drain_seconds)
     }
@@ -253,7 +255,7 @@ impl Node {
         if let Some(recording) = recording {
             recording.close().await;
         }
-        // A database that does not answer does not say goodbye either; the kernel closes what is left.
+        // A database that does not answer does not confirm a close either; the kernel closes what is left.
         if tokio::time::timeout(POOL_CLOSE_WITHIN, self.pool.close()).await.is_err() {
             tracing::debug!("connections for queries were not closed in time");
         }
@@ -271,7 +273,7 @@ impl Node {
 }
 
 impl Node {
-    /// Lets others open the embedded stream, if that is what the stream is.
+    /// Closes the embedded stream, if it is the stream, so that others can open it.
     pub(crate) fn close_log(&self) -> Result<(), millstream_log::Error> {
         self.stream.log().map_or(Ok(()), Log::close)
     }
@@ -287,18 +289,18 @@ fn start_pipeline(
     stop: &CancellationToken,
 ) -> (Running, JoinHandle<Summary>) {
     let Opened { source, append, topic } = opened;
-    let parts = parts(config, pipeline, Arc::clone(&source), gate, connector);
-    let progress = Arc::clone(&parts.progress);
-    let flood = parts.limits.flood.clone();
+    let ready = domain::pipeline(config, pipeline, Arc::clone(&source), gate, connector);
+    let progress = Arc::clone(&ready.progress);
+    let flood = ready.limits.flood.clone();
     let tables = tables.clone();
     let stop = stop.clone();
     let waiting = Arc::clone(&progress);
     let task = task::spawn("pipeline", async move {
         if tables::ready(tables, &waiting, &stop).await {
-            return run(parts, stop).await;
+            return ready.run(stop).await;
         }
         // Nothing was read, so nothing is in flight.
-        parts.source.close().await;
+        ready.source.close().await;
         Summary { drained: true, halted: Vec::new() }
     });
     let running = Running {
@@ -312,65 +314,4 @@ fn start_pipeline(
         recent: Recent::default(),
     };
     (running, task)
-}
-
-/// The stores whose events come by another way than our endpoint: any where others write to the stream, and those of
-/// bridged queues.
-fn irrefusable(config: &Config, pipeline: &config::Pipeline) -> Irrefusable {
-    if config.stream.kind != StreamKind::Log || !pipeline.reads_stream() {
-        return Irrefusable::All;
-    }
-    let bridges = config.bridge.iter().filter(|bridge| bridge.topic == pipeline.topic());
-    Irrefusable::Only(bridges.map(|bridge| Share::new(bridge.store.as_deref().unwrap_or(&pipeline.store))).collect())
-}
-
-/// A pipeline as it is configured, from a source into the tables.
-pub(crate) fn parts(
-    config: &Config,
-    pipeline: &config::Pipeline,
-    source: Arc<dyn Source>,
-    gate: &Arc<Gate>,
-    connector: &Connector,
-) -> Pipeline<<Metadata as Sink>::Columns> {
-    let progress = Arc::new(Progress::new(&pipeline.name, pipeline.concurrency.max));
-    let limits = Limits {
-        batch: BatchLimits {
-            records_max: pipeline.batch_records_max,
-            bytes_max: pipeline.batch_bytes_max,
-            // At most: the gate makes it as short as the controller says. The rest of the goal is for the transaction.
-            linger: pipeline.freshness * 7 / 10,
-        },
-        writers: pipeline.concurrency.max,
-        writers_min: pipeline.concurrency.min,
-        transaction_max: config.controller.transaction_max,
-        records_per_second_max: pipeline.rows_per_second_max,
-        memory_bytes: config.limits.memory_bytes,
-        retry_cap: Duration::from_secs(config.limits.retry_seconds_max),
-        stall: Duration::from_secs(config.limits.stall_seconds),
-        flood: FloodLimits {
-            share_max: config.limits.quarantine_share_max,
-            records: config.limits.quarantine_window_records,
-            time: Duration::from_secs(config.limits.quarantine_window_seconds),
-            pauses_alone: Some(Share::new(&pipeline.store)),
-            share_rows_max: config.limits.quarantine_rows_max,
-            share_bytes_max: config.limits.quarantine_bytes_max,
-            irrefusable: irrefusable(config, pipeline),
-        },
-        ..Limits::default()
-    };
-    let options = Options {
-        pipeline: pipeline.name.clone(),
-        incarnation: source.incarnation().to_owned(),
-        connect: connector.clone().application_name("millstream writer"),
-        set_local: config.postgres.set_local(),
-        lease_lock_max: Duration::from_secs(config.limits.lease_lock_seconds_max),
-    };
-    let writers = Metadata::several(options, config.limits.segments_max, pipeline.concurrency.max);
-    let sinks = writers.map(|writer| Box::new(writer) as Box<dyn Sink<Columns = _>>).collect();
-    let limits_in = millstream_schemas::Limits {
-        record_bytes_max: config.limits.record_bytes_max,
-        ..millstream_schemas::Limits::default()
-    };
-    let decoder = Arc::new(Decoder { store: pipeline.store.clone(), limits: limits_in });
-    Pipeline { source, decoder, sinks, limits, gate: Arc::clone(gate), progress }
 }

@@ -1,4 +1,4 @@
-//! The controller of this process: what it is allowed, what it hears of the database, and where it is recorded.
+//! The controller of this process: its bounds, its signals from the database, and its recording.
 
 mod recording;
 
@@ -16,10 +16,10 @@ use crate::config::{Config, Pipeline};
 pub(crate) use recording::Recording;
 pub(crate) use signals::{Sampler, processors};
 
-/// The gate of all pipelines, which write to one database, and its recording if there is to be one.
+/// Opens the gate of all pipelines, which write to one database, and its recording if one is configured.
 ///
 /// # Errors
-/// When the file of the recording cannot be made.
+/// If the file of the recording cannot be created.
 pub(crate) async fn open(config: &Config) -> anyhow::Result<(Arc<Gate>, Option<Recording>)> {
     let (recording, recorder) = match &config.controller.record {
         Some(path) => {
@@ -36,12 +36,12 @@ pub(crate) fn alone(config: &Config, pipeline: &Pipeline) -> Arc<Gate> {
     Gate::new(settings(config, std::slice::from_ref(pipeline)))
 }
 
-/// What all of them together are allowed.
+/// The bounds of all pipelines together.
 fn settings(config: &Config, pipelines: &[Pipeline]) -> Settings {
     let objects = Pipeline::objects();
     let lanes = pipelines.iter().map(|pipeline| pipeline.concurrency.max).sum::<usize>();
     let caps = pipelines.iter().map(|pipeline| pipeline.rows_per_second_max);
-    // One without a cap writes as much as the database bears.
+    // A pipeline without a cap writes as much as the database bears.
     let capped = caps.clone().all(|cap| cap > 0);
     Settings {
         concurrency_min: pipelines.iter().map(|pipeline| pipeline.concurrency.min).max().unwrap_or(1),
@@ -53,7 +53,7 @@ fn settings(config: &Config, pipelines: &[Pipeline]) -> Settings {
             .max()
             .unwrap_or(objects.batch_records_max),
         bytes_max: pipelines.iter().map(|pipeline| pipeline.batch_bytes_max).max().unwrap_or(objects.batch_bytes_max),
-        // That of the pipeline in the greatest hurry.
+        // The shortest goal of all pipelines.
         freshness: pipelines.iter().map(|pipeline| pipeline.freshness).min().unwrap_or(objects.freshness),
         transaction_max: config.controller.transaction_max,
         records_per_second_max: if capped { caps.sum() } else { 0 },

@@ -5,10 +5,10 @@ use millstream_postgres::{Cluster, Connector};
 
 use crate::config::Config;
 
-/// Opens it: the cluster, if it is a private one, how to reach the database, and how to open a psql, as a line to paste.
+/// Opens it. Returns the cluster if it is private, the connector, and a command line that opens psql.
 ///
 /// # Errors
-/// Of the private cluster, or when a file of secrets cannot be read.
+/// Errors of the private cluster, or of reading a secret file.
 pub(crate) async fn open(config: &Config) -> anyhow::Result<(Option<Cluster>, Connector, String)> {
     if !config.postgres.is_embedded() {
         let connector = config.postgres.connector();

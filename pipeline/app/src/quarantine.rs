@@ -1,13 +1,12 @@
-//! What is done to the quarantine while the process runs: records of stores that were resumed are written, and rows
-//! that are too old are removed, some in each transaction, so that no writer waits for it.
+//! Maintains the quarantine while the process runs: writes the records of resumed stores, and removes rows that are too
+//! old, some in each transaction, so that no writer waits for it.
 //!
-//! What is left to do stands in the tables. On a crash, or in another process, it goes on from there.
+//! The work that is left is stored in the tables. After a crash, or in another process, it goes on from there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use millstream_connectors::sinks::metadata;
 use millstream_connectors::sinks::tables::redrive::Redriven;
 use millstream_connectors::sinks::tables::rewrite::Rewrite;
 use millstream_connectors::sinks::tables::{quarantine, shares};
@@ -19,23 +18,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::domain::objects;
 use crate::tables::Tables;
 
-/// How often it is looked whether a store was resumed by another process; this one is told at once.
+/// Interval of the check whether another process resumed a store; this process is notified at once.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often rows that are too old are looked for. They are days old: it only bounds how many come together.
+/// Interval of the search for rows that are too old. They are days old: it only bounds how many expire together.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
-/// How long a start waits for the database to say which stores are put aside.
+/// How long a start waits for the database to report which stores are paused.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
-/// How long a failed attempt is followed by none.
+/// Pause after a failed attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// What was done since the process began, of one pipeline.
+/// Counters of one pipeline since the process started.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Rows that were put aside and are written again, or stay with a reason of their own.
+    /// Rows of paused stores that were written again, or stay with a reason of their own.
     pub redriven: AtomicU64,
-    /// Rows that were too old.
+    /// Rows that were removed because of their age.
     pub expired: AtomicU64,
 }
 
@@ -51,14 +51,10 @@ pub(crate) struct Kept {
 pub(crate) struct Keeper {
     pub(crate) pipelines: Vec<Kept>,
     pub(crate) connect: Connector,
-    pub(crate) limits: millstream_schemas::Limits,
-    pub(crate) segments_max: i32,
-    pub(crate) set_local: String,
-    pub(crate) set_session: String,
-    pub(crate) days: u32,
+    pub(crate) config: Config,
     /// Whether the tables can be written.
     pub(crate) tables: watch::Receiver<Tables>,
-    /// Told when a store was resumed here.
+    /// Notified when this process resumes a store.
     pub(crate) wake: Arc<Notify>,
     pub(crate) stop: CancellationToken,
 }
@@ -75,22 +71,15 @@ impl Keeper {
         Keeper {
             pipelines,
             connect: connect.clone().application_name("millstream quarantine"),
-            limits: millstream_schemas::Limits {
-                record_bytes_max: config.limits.record_bytes_max,
-                ..millstream_schemas::Limits::default()
-            },
-            segments_max: config.limits.segments_max,
-            set_local: config.postgres.set_local(),
-            set_session: config.postgres.set_session(),
-            days: config.limits.quarantine_days,
+            config: config.clone(),
             tables,
             wake: Arc::default(),
             stop,
         }
     }
 
-    /// Reads which stores are put aside before the endpoint takes anything; lanes read it for themselves. A database that
-    /// is away keeps nothing from beginning.
+    /// Reads which stores are paused before the endpoint accepts anything; lanes read it for themselves. If the
+    /// database is away, the start goes on.
     pub(crate) async fn look(&self) {
         if *self.tables.borrow() != Tables::Ready {
             return;
@@ -113,7 +102,7 @@ impl Keeper {
         }
     }
 
-    /// Works until it is told to stop; a transaction under way is finished.
+    /// Works until told to stop; finishes a transaction under way.
     pub(crate) async fn run(mut self) {
         tokio::select! {
             ready = self.tables.wait_for(|tables| *tables == Tables::Ready) => if ready.is_err() { return },
@@ -131,7 +120,7 @@ impl Keeper {
                     tracing::debug!(error = %format!("{error:#}"), "the quarantine still waits")
                 }
                 Err(ref error) => {
-                    // The writers tell of a database that is away; this only says what else waits for it.
+                    // The writers report that the database is away; this line only adds what else waits for it.
                     tracing::info!(error = %format!("{error:#}"), "the quarantine is kept once the database answers");
                 }
             }
@@ -145,7 +134,7 @@ impl Keeper {
         }
     }
 
-    /// Pipelines and their stores that were resumed and have records left.
+    /// Resumed stores that have records left, with their pipelines.
     fn resumed(&self) -> impl Iterator<Item = (&Kept, String)> {
         self.pipelines.iter().flat_map(|kept| {
             let is_resumed =
@@ -155,18 +144,18 @@ impl Keeper {
         })
     }
 
-    /// A connection whose statements end when others keep what they need locked.
+    /// A connection whose statements fail if they wait too long for a lock.
     async fn open(&self) -> anyhow::Result<Connection> {
         let mut connection = self.connect.connect().await?;
         if !connection.is_pooled() {
-            sqlx::raw_sql(AssertSqlSafe(self.set_session.clone())).execute(&mut connection).await?;
+            sqlx::raw_sql(AssertSqlSafe(self.config.postgres.set_session())).execute(&mut connection).await?;
         }
         Ok(connection)
     }
 
     async fn work(&self, expire: bool) -> anyhow::Result<()> {
         let mut connection = self.open().await?;
-        // One store's rows may be locked, or be refused: nothing else waits for them.
+        // If the rows of one store are locked or refused, the others do not wait for them.
         let mut failed = Ok(());
         if expire {
             failed = self.expire(&mut connection).await;
@@ -185,10 +174,10 @@ impl Keeper {
         failed
     }
 
-    /// Writes what was put aside of a store, until there is no more or it is time to stop.
+    /// Writes the quarantined records of a paused store, until none is left or it is time to stop.
     async fn redrive(&self, connection: &mut Connection, kept: &Kept, store: &str) -> anyhow::Result<()> {
         let pipeline = &kept.progress.pipeline;
-        let redrive = metadata::redrive(self.limits.clone(), self.segments_max, self.set_local.clone(), false);
+        let redrive = objects::redrive(&self.config, false);
         let mut rewrite = Rewrite::new(pipeline, store, redrive);
         let mut sum = Redriven::default();
         let mut rows = 0;
@@ -210,15 +199,15 @@ impl Keeper {
                 kept.progress.share_resumed(store);
                 return Ok(());
             };
-            // A record that was put aside has one row, and may come to several.
+            // A record of a paused store has one row in quarantine, and may decode to several.
             rows += done.rows;
             kept.counts.redriven.fetch_add(done.rows, Relaxed);
             kept.progress.rewrote(store, done.rows);
             tracing::debug!(pipeline, store, rows, "records that were put aside are written");
             stays += done.kept.len();
-            // Counted alone: a store may have a million of them.
+            // Only counted: a store may have a million of them.
             sum.add(Redriven { kept: Vec::new(), ..done });
-            // As long as it took: half of the time is left to those who write what comes now.
+            // Rests for as long as that took: half of the time is left to the writers of new records.
             tokio::select! {
                 () = tokio::time::sleep(began.elapsed()) => {}
                 () = self.stop.cancelled() => {}
@@ -228,12 +217,13 @@ impl Keeper {
     }
 
     async fn expire(&self, connection: &mut Connection) -> anyhow::Result<()> {
+        let days = self.config.limits.quarantine_days;
         for kept in &self.pipelines {
             let own = kept.progress.pipeline.clone();
-            // What `millstream replay` of this pipeline set aside, too.
+            // Includes what `millstream replay` of this pipeline quarantined.
             let mut names = vec![format!("{own}.replay"), own];
             while let Some(pipeline) = names.last() {
-                let gone = quarantine::expire(connection, pipeline, self.days).await?;
+                let gone = quarantine::expire(connection, pipeline, days).await?;
                 if self.stop.is_cancelled() {
                     return Ok(());
                 }
@@ -247,7 +237,7 @@ impl Keeper {
                         pipeline,
                         store,
                         rows,
-                        days = self.days,
+                        days,
                         "rows of the quarantine were older than limits.quarantine_days and are removed for good"
                     );
                 }

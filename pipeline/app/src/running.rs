@@ -1,4 +1,4 @@
-//! One pipeline that runs, for those who look at it.
+//! A running pipeline, as the endpoint and the demo see it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use millstream_log::Topic;
 use crate::config;
 use crate::quarantine;
 
-/// How far back rates are told from: longer than a transaction takes.
+/// Period over which rates are measured: longer than a transaction takes.
 const LOOK_BACK: Duration = Duration::from_secs(5);
 
 /// One pipeline that runs.
@@ -19,7 +19,7 @@ const LOOK_BACK: Duration = Duration::from_secs(5);
 pub struct Running {
     /// Its part of the configuration.
     pub config: config::Pipeline,
-    /// Its stream, to append to; none where it reads a queue.
+    /// Its stream, to append to; `None` if it reads a queue.
     pub stream: Option<Arc<dyn Append>>,
     /// Its topic, if it reads the embedded log.
     pub topic: Option<Topic>,
@@ -27,21 +27,21 @@ pub struct Running {
     pub source: Arc<dyn Source>,
     /// Its counters.
     pub progress: Arc<Progress>,
-    /// What was done to its quarantine.
+    /// Counters of its quarantine.
     pub quarantine: Arc<quarantine::Counts>,
     /// How many bad records are too many.
     pub flood: FloodLimits,
-    /// What it is compared with.
+    /// Earlier snapshots to compare with.
     pub recent: Recent,
 }
 
-/// Two earlier looks, the older of them to compare with.
+/// Two earlier snapshots; the older one is compared with.
 #[derive(Debug, Default)]
 pub struct Recent(Mutex<Option<(Snapshot, Snapshot)>>);
 
 impl Running {
-    /// Records in the stream that are not in the tables. Until a partition is leased nobody knows where its tables are;
-    /// it is counted from its beginning, so that nothing seems to be caught up before it is.
+    /// Records in the stream that are not in the tables. Until a partition is leased its stored position is unknown; it
+    /// is counted from its beginning, so that it does not seem to be caught up before it is.
     pub fn lag_records(&self, snapshot: &Snapshot) -> u64 {
         let lag = |partition| {
             let next = snapshot.positions.get(partition).unwrap_or(&Position::Offset(0));
@@ -50,7 +50,7 @@ impl Running {
         self.source.assignment().borrow().iter().filter_map(lag).sum()
     }
 
-    /// The counters, and whether it keeps up compared with a look some seconds ago, if there was one.
+    /// The counters, the lag, and the verdict from a comparison with some seconds ago, if there is a snapshot.
     pub fn look(&self) -> (Snapshot, u64, Verdict) {
         let now = self.progress.snapshot();
         let lag = self.lag_records(&now);

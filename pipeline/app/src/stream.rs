@@ -54,7 +54,7 @@ impl Stream {
     /// Opens what the configuration names.
     ///
     /// # Errors
-    /// If the embedded log cannot be opened, or this build lacks what is asked for.
+    /// If the embedded log cannot be opened, or this build lacks the configured stream.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         match config.stream.kind {
             StreamKind::Log => Ok(Stream::Log(open_log(config)?)),
@@ -66,7 +66,7 @@ impl Stream {
     /// Opens a pipeline's topic.
     ///
     /// # Errors
-    /// Says what is missing: the topic, the brokers.
+    /// Names what is missing: the topic, the brokers.
     pub async fn topic(&self, config: &Config, pipeline: &Pipeline, connector: &Connector) -> anyhow::Result<Opened> {
         let opening = || format!("open {}", pipeline.topic());
         if let PipelineSource::Sqs(queue) = &pipeline.source {
@@ -84,7 +84,7 @@ impl Stream {
         }
     }
 
-    /// The embedded log, if that is what the stream is.
+    /// The embedded log, if it is the stream.
     pub fn log(&self) -> Option<&Log> {
         match self {
             Stream::Log(log) => Some(log),
@@ -93,12 +93,12 @@ impl Stream {
     }
 }
 
-/// A producer for a topic that is there.
+/// A producer for an existing topic.
 pub(crate) fn kafka_producer(config: &Config, topic: &str) -> anyhow::Result<Arc<dyn Append>> {
     kafka::producer(config, topic)
 }
 
-/// What the client says to the settings of a cluster, without connecting.
+/// Lets the client check the settings of a cluster, without connecting.
 pub(crate) fn check_kafka(config: &Kafka) -> Result<(), String> {
     kafka::check(config)
 }
@@ -123,24 +123,24 @@ pub(crate) mod kafka {
     }
 
     pub(super) fn check(config: &Kafka) -> Result<(), String> {
-        // The file of the password may be there only where it runs.
+        // The password file may exist only on the machine where millstream runs.
         kafka::check(&Cluster { password_file: None, ..cluster(config) })
     }
 
     pub(super) fn producer(config: &Config, topic: &str) -> anyhow::Result<Arc<dyn super::Append>> {
-        let memory_bytes = config.limits.memory_bytes / 8;
+        let memory_bytes = config.memory_bytes_each() / 8;
         Ok(Arc::new(KafkaTopic::open(&cluster(&config.stream.kafka), topic, memory_bytes)?))
     }
 
     pub(super) async fn topic(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Opened> {
         let cluster = cluster(&config.stream.kafka);
-        // Beside what waits in the engine and what is written.
-        let memory_bytes = config.limits.memory_bytes / 8;
+        // In addition to what waits in the engine and what is being written.
+        let memory_bytes = config.memory_bytes_each() / 8;
         let append = producer(config, pipeline.topic())?;
         let options = KafkaOptions {
             cluster,
             topic: pipeline.topic().to_owned(),
-            group: pipeline.group().to_owned(),
+            group: pipeline.group().into_owned(),
             instance: Some(instance(config, pipeline)),
             session: config.stream.kafka.session,
             memory_bytes,
@@ -149,7 +149,7 @@ pub(crate) mod kafka {
         Ok(Opened { source: Arc::new(source), append: Some(append), topic: None })
     }
 
-    /// A name that this process has again after a restart and no other has: of the machine and the data directory, which
+    /// A name that this process keeps over restarts and shares with no other: machine and data directory, which only
     /// one process at a time may use.
     fn instance(config: &Config, pipeline: &Pipeline) -> String {
         let name = config.stream.kafka.instance.clone().unwrap_or_else(|| {

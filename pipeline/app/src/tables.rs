@@ -1,6 +1,6 @@
-//! The tables, made ready to be written: when the process starts, or as soon as the database answers.
+//! Prepares the tables for writing: when the process starts, or as soon as the database answers.
 //!
-//! Events are taken in meanwhile: the stream needs no database. Nothing is read before the tables are ready, so nothing
+//! Events are accepted meanwhile: the stream needs no database. Nothing is read before the tables are ready, so nothing
 //! can be written to tables of another shape.
 
 mod steps;
@@ -21,21 +21,21 @@ pub(crate) use steps::bring_up_to_date;
 
 /// How long a start waits for the tables before it goes on without them.
 const START_WAIT: Duration = Duration::from_secs(10);
-/// How long a server has to answer that was connected to; a frozen one takes connections and says nothing.
+/// How long a server may take to answer after a connect; a frozen one accepts connections and never answers.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// Waits between tries grow from the first to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// How often the log repeats a reason that stays the same.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// How the tables are.
+/// State of the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tables {
-    /// They are looked at, or brought up to date.
+    /// They are being checked, or brought up to date.
     Preparing,
-    /// The database is away, or somebody is in the way; it is tried again.
+    /// The database is away, or another session is in the way; this is tried again.
     Waiting(String),
-    /// A person must act; it is tried again all the same.
+    /// A person must act; this is tried again all the same.
     Refused(String),
     /// They can be written.
     Ready,
@@ -53,8 +53,8 @@ impl Tables {
     }
 }
 
-/// Begins to make the tables ready. Returns once they are, once it is known that the database is away, or after
-/// [`START_WAIT`]; what is missing then goes on in the background until `stop`.
+/// Starts to prepare the tables. Returns once they are ready, once it is known that the database is away, or after
+/// [`START_WAIT`]; the rest then goes on in the background until `stop`.
 ///
 /// # Errors
 /// If the database answers and this program must not write to it, or a setting is wrong.
@@ -78,7 +78,7 @@ pub(crate) async fn prepare(
     Ok(tables)
 }
 
-/// Waits until the tables are ready; meanwhile the pipeline says why nothing is written. False if it is time to stop.
+/// Waits until the tables are ready; meanwhile the pipeline reports why nothing is written. Returns false on shutdown.
 pub(crate) async fn ready(
     mut tables: watch::Receiver<Tables>,
     progress: &Arc<Progress>,
@@ -97,7 +97,7 @@ pub(crate) async fn ready(
     }
 }
 
-/// Tries until the tables are ready. What the first try is refused with ends it; later refusals are tried again.
+/// Tries until the tables are ready. A refusal of the first try ends this; later refusals are tried again.
 async fn keep_trying(
     config: Config,
     connector: Connector,
@@ -123,7 +123,7 @@ async fn keep_trying(
         if let Some(refuse) = refuse.take()
             && !is_passing
         {
-            // Nobody hears it where the start did not wait for it.
+            // If the start did not wait for it, nobody receives it.
             if refuse.send(error).is_ok() {
                 return;
             }
@@ -150,8 +150,8 @@ async fn keep_trying(
 }
 
 async fn try_once(postgres: &Postgres, connector: &Connector) -> anyhow::Result<()> {
-    // Only this much is bounded: a step may take as long as it takes.
-    // The account that writes may have to be made first, by the one that owns the tables.
+    // Only this probe is bounded in time: a step may take as long as it takes.
+    // The owner of the tables may first have to create the account that writes.
     let connector = if postgres.is_embedded() { connector.clone() } else { postgres.migrate_connector() };
     let probe = async { connector.connect().await?.close().await.map_err(anyhow::Error::from) };
     match tokio::time::timeout(ANSWER_WAIT, probe).await {
@@ -164,12 +164,12 @@ async fn try_once(postgres: &Postgres, connector: &Connector) -> anyhow::Result<
     bring_up_to_date(postgres, &connector).await
 }
 
-/// A server that takes connections and does not answer.
+/// A server that accepts connections and does not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("PostgreSQL takes the connection and does not answer within {} s", ANSWER_WAIT.as_secs())]
 struct NoAnswer;
 
-/// Whether an error goes away by itself: the database is away, is starting, is full, or somebody has a lock.
+/// Whether an error goes away by itself: the database is away, is starting, is full, or another session holds a lock.
 fn is_passing(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let verdict = cause

@@ -6,7 +6,7 @@ pub(crate) fn utc(ms: i64) -> String {
 }
 
 /// The time of an object as the tables have it: 32.32 fixed-point seconds with the sign bit flipped. Rounded as
-/// `millstream.to_time` rounds it, so that a time that was shown can be asked for. None when no event told one.
+/// `millstream.to_time` rounds it, so that a time that was shown can be asked for. `None` if no event gave a time.
 pub(crate) fn utc_of_order(order_time: i64) -> Option<String> {
     let fixed = order_time.cast_unsigned() ^ (1 << 63);
     let seconds = fixed >> 32;

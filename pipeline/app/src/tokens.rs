@@ -4,8 +4,8 @@
 //! [name:]token [duties=ingest,read] [store=S] [bucket=B] [prefix=P] [logs=P]   # a comment
 //! ```
 //!
-//! A line without duties has all of them, one without limits reaches everything. What a token is not for, is refused in
-//! the same words whether it is there or not: [`Scope::allows`] decides that for every way in.
+//! A line without duties has all of them, one without limits reaches everything. What a token may not reach is refused
+//! in the same words whether it exists or not: [`Scope::allows`] decides that for every entry point.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ pub(crate) use line::check_name;
 mod edit;
 pub(crate) use edit::edit;
 
-/// Shorter ones can be guessed.
+/// Minimum bytes of a token: shorter ones can be guessed.
 pub(crate) const TOKEN_BYTES_MIN: usize = 16;
-/// Compared one by one on every request.
+/// Maximum number of tokens: each request compares them one by one.
 pub(crate) const TOKENS_MAX: usize = 1000;
-/// Wrong lines that are named at once.
+/// Maximum number of wrong lines named at once.
 const MISTAKES_MAX: usize = 10;
 
-/// What can be done.
+/// What a token may be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Duty {
-    /// Take events in.
+    /// Post events.
     Ingest,
-    /// Ask for objects, counts and what became of them.
+    /// Query objects, counts and what became of them.
     Read,
     /// Write files and log streams.
     Write,
@@ -40,7 +40,7 @@ pub(crate) enum Duty {
     Delete,
     /// Read `/metrics`.
     Metrics,
-    /// Resume, set the controller, move positions, and whatever else changes how millstream works.
+    /// Resume, set the controller, move positions, and change anything else in how millstream works.
     Operate,
     /// Show routes of the gateway.
     Gateway,
@@ -85,27 +85,27 @@ impl Duties {
     }
 }
 
-/// What a token is for. A limit that is absent does not limit.
+/// What a token is for. A missing limit does not limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
     pub(crate) duties: Duties,
     /// The object store, and the source of task events.
     pub(crate) store: Option<Arc<str>>,
     pub(crate) bucket: Option<Arc<str>>,
-    /// Of keys.
+    /// The prefix of keys.
     pub(crate) prefix: Option<Arc<str>>,
-    /// Of names of log streams.
+    /// The prefix of names of log streams.
     pub(crate) logs: Option<Arc<str>>,
 }
 
-/// What somebody wants to do something with.
+/// The target of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Thing<'a> {
     /// What belongs to no store, or to all of them.
     Everything,
     /// All of a store.
     Store(&'a str),
-    /// An object, or every key that begins so: store, bucket, key.
+    /// An object, or every key with this prefix: store, bucket, key.
     Keys(&'a str, &'a str, &'a str),
 }
 
@@ -115,12 +115,12 @@ impl Scope {
         Scope { duties: Duties::all(), store: None, bucket: None, prefix: None, logs: None }
     }
 
-    /// Whether a limit holds it to a part of the data.
+    /// Whether a limit restricts it to a part of the data.
     pub(crate) fn is_limited(&self) -> bool {
         self.store.is_some() || self.bucket.is_some() || self.prefix.is_some() || self.logs.is_some()
     }
 
-    /// Whether its limits let it get at that.
+    /// Whether the thing is within its limits.
     pub(crate) fn reaches(&self, thing: Thing<'_>) -> bool {
         let is = |limit: &Option<Arc<str>>, asked: &str| limit.as_deref().is_none_or(|own| own == asked);
         match thing {
@@ -133,7 +133,7 @@ impl Scope {
         }
     }
 
-    /// Whether this may be done with that.
+    /// Whether it has this duty for this thing.
     pub(crate) fn allows(&self, duty: Duty, thing: Thing<'_>) -> bool {
         self.duties.has(duty) && self.reaches(thing)
     }

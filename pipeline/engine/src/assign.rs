@@ -1,7 +1,7 @@
 //! Which lane reads which partition, while partitions come and go.
 //!
-//! The source says what this process may read ([`Source::assignment`](crate::Source::assignment)); this divides it among
-//! the lanes. A partition stays in its lane for as long as that is fair, so that a rebalance disturbs only what moved.
+//! The source says what this process may read ([`Source::assignment`](crate::Source::assignment)); this divides it
+//! among the lanes. A partition stays in its lane while that is fair, so that a rebalance disturbs only what moved.
 
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -12,24 +12,24 @@ use crate::progress::Progress;
 use crate::source::Source;
 use crate::spread::{LOOK, Spread};
 
-/// The partitions of each lane, told to the lanes as they change.
+/// The partitions of each lane. Each lane is notified when its own change.
 #[derive(Debug)]
 pub(crate) struct Shares {
     lanes: Vec<watch::Sender<Vec<Partition>>>,
 }
 
 impl Shares {
-    /// No partitions yet for so many lanes.
+    /// Shares for `lanes` lanes, all without partitions.
     pub(crate) fn new(lanes: usize) -> Self {
         Shares { lanes: (0..lanes).map(|_| watch::Sender::new(Vec::new())).collect() }
     }
 
-    /// What each lane is told, in the order of lanes.
+    /// One receiver for each lane, in the order of lanes.
     pub(crate) fn subscribe(&self) -> Vec<watch::Receiver<Vec<Partition>>> {
         self.lanes.iter().map(watch::Sender::subscribe).collect()
     }
 
-    /// Follows the source, and how much there is to do, until `shutdown`.
+    /// Divides partitions anew when the source's assignment or the number of lanes in use changes, until `shutdown`.
     pub(crate) async fn follow(
         &self,
         source: &dyn Source,
@@ -38,7 +38,7 @@ impl Shares {
         shutdown: &CancellationToken,
     ) {
         let mut assignment = source.assignment();
-        // The source may be gone, or its partitions never change.
+        // False once the source is gone, or once its partitions can no longer change.
         let mut is_followed = true;
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -66,7 +66,7 @@ impl Shares {
         }
     }
 
-    /// Divides what is assigned among the first `count` lanes.
+    /// Divides the assigned partitions among the first `count` lanes.
     fn divide(&self, assigned: &[Partition], count: usize) {
         let before: Vec<Vec<Partition>> = self.lanes.iter().map(|lane| lane.borrow().clone()).collect();
         let mut shares = divide(before.get(..count).unwrap_or(&before), assigned);
@@ -81,13 +81,13 @@ impl Shares {
     }
 }
 
-/// Divides partitions so that lanes differ by one at most and as few as possible change their lane.
+/// Divides partitions so that lanes differ by at most one partition and as few partitions as possible change lanes.
 fn divide(before: &[Vec<Partition>], assigned: &[Partition]) -> Vec<Vec<Partition>> {
     let mut shares: Vec<Vec<Partition>> =
         before.iter().map(|own| own.iter().filter(|own| assigned.contains(own)).cloned().collect()).collect();
     let lanes = shares.len().max(1);
     let mut homeless = Vec::new();
-    // So many lanes may hold one more than the others.
+    // `larger` lanes may hold one partition more than `least`.
     let least = assigned.len() / lanes;
     let mut larger = assigned.len() % lanes;
     for share in &mut shares {

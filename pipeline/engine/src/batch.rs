@@ -33,7 +33,7 @@ pub struct Range {
     pub next: Position,
     /// The era of `next`, to be stored with it.
     pub era: Option<i64>,
-    /// Where this partition's records stand in [`Batch::records`].
+    /// Index range of this partition's records in [`Batch::records`].
     pub records: std::ops::Range<usize>,
 }
 
@@ -47,8 +47,8 @@ pub struct Batch<C> {
 }
 
 impl<C: Columns> Batch<C> {
-    /// Decodes what was taken, without the records of shares that are put aside, and keeps it together with the
-    /// positions it covers.
+    /// Decodes the taken records, except those of shares that are put aside, and keeps them together with the positions
+    /// they cover.
     pub fn decode(taken: Vec<Taken>, decoder: &dyn Decode<Columns = C>, aside: &Aside) -> Self {
         let mut records = Vec::with_capacity(taken.iter().map(|taken| taken.records.len()).sum());
         let mut ranges = Vec::with_capacity(taken.len());
@@ -65,10 +65,10 @@ impl<C: Columns> Batch<C> {
         Batch { ranges, records, shares, columns }
     }
 
-    /// The records again with the positions they cover, to be taken once more in other company.
+    /// The records and the positions they cover, so that they can be batched again, with other records.
     pub(crate) fn into_taken(self) -> Vec<Taken> {
         let Batch { mut ranges, mut records, .. } = self;
-        // From the back, so that what is split off is always one partition's.
+        // From the back, so that each split cuts off the records of exactly one partition.
         ranges.sort_by_key(|range| std::cmp::Reverse((range.records.start, range.records.end)));
         let taken = ranges.into_iter().map(|range| {
             let Range { partition, from, next, era, records: place } = range;
@@ -82,7 +82,7 @@ impl<C: Columns> Batch<C> {
         &self.ranges
     }
 
-    /// The raw records: what is quarantined is kept as it came.
+    /// The raw records: a quarantined record is kept as it came.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
@@ -102,7 +102,7 @@ impl<C: Columns> Batch<C> {
         self.shares.is_aside(record)
     }
 
-    /// The shares of which the batch puts records aside. The sink MUST check in its transaction that they still are.
+    /// The shares whose records the batch puts aside. The sink's transaction MUST check that they still are put aside.
     pub fn put_aside(&self) -> Vec<&str> {
         self.shares.put_aside()
     }
@@ -128,25 +128,25 @@ impl<C: Columns> Batch<C> {
     }
 }
 
-/// What became of the events of a batch. There is no fourth way to end.
+/// How many events of a batch ended in each of the three ways: written, filtered or quarantined. There is no fourth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Events that changed a table.
     pub written: u64,
     /// Events that rightly changed nothing, by reason.
     pub filtered: BTreeMap<&'static str, u64>,
-    /// Those of them that have a name; none of them twice.
+    /// The filtered events that have a name, each counted once.
     pub named: Named,
     /// Events kept in the quarantine table.
     pub quarantined: u64,
-    /// The records of the batch of which an event was quarantined, without those that were put aside.
+    /// Indices of the batch's records of which an event was quarantined, without the records that were put aside.
     pub bad: BTreeSet<u32>,
-    /// Tries that the sink made to find the records that it had to refuse; none where it refused none. No events.
+    /// Attempts by which the sink isolated the records it refused; 0 if it refused none. Not a number of events.
     pub isolating_tries: u64,
 }
 
 impl Outcome {
-    /// All events accounted for.
+    /// The number of written, filtered and quarantined events.
     pub fn total(&self) -> u64 {
         self.written + self.filtered.values().sum::<u64>() + self.quarantined
     }
@@ -189,12 +189,12 @@ impl Receipt {
         self.records
     }
 
-    /// When each record was accepted, for freshness.
+    /// When the stream accepted each record, for freshness.
     pub fn published_at_ms(&self) -> &[i64] {
         &self.published_at_ms
     }
 
-    /// What it had of each share.
+    /// What the batch held of each share.
     pub(crate) fn tallies(&self) -> &[(Share, Tally)] {
         &self.tallies
     }
@@ -204,7 +204,7 @@ impl Receipt {
         &self.ranges
     }
 
-    /// The positions that may now be told to the source.
+    /// The positions that may now be committed to the source.
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint::new(self.ranges.iter().map(|range| (range.partition.clone(), range.next.clone())).collect())
     }

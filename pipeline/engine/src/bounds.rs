@@ -7,7 +7,7 @@ use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::spread::Spread;
 
-/// What the lanes of a pipeline have in common.
+/// The limits, the gate, the cap and the spread that all lanes of a pipeline use.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     pub(crate) limits: Limits,

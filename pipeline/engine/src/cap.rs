@@ -1,4 +1,4 @@
-//! The operator's cap on records per second: in front of the turns, so that whoever waits for it holds none.
+//! The operator's cap on records per second. A lane waits for it before its turn, so that a waiting lane holds no turn.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// So many times a second what may be written is written, at least. Rarer: one transaction after a pause may hold more
-/// than the database was meant to get in that time. More often: smaller transactions, which cost more for each record.
+/// The cap is spent in at least this many steps per second. Fewer: one transaction after a pause may hold more than the
+/// database was meant to get in that time. More: smaller transactions, which cost more for each record.
 const SHARES_PER_SECOND: u64 = 4;
 
-/// What one pipeline may write.
+/// The cap of one pipeline.
 #[derive(Debug)]
 pub(crate) struct Cap {
     limiter: Option<Limiter>,
@@ -25,11 +25,11 @@ struct Limiter {
     limiter: RateLimiter<NotKeyed, InMemoryState, Timer, NoOpMiddleware<Duration>>,
     /// Records that may be written at once after a pause.
     burst: NonZeroU32,
-    /// Who waits: one after the other, so that a large batch is not passed by small ones for ever.
+    /// Lanes wait one after the other, so that small batches do not pass a large one for ever.
     queue: Mutex<()>,
 }
 
-/// The time of the runtime, which tests can stop.
+/// The clock of the runtime, which tests can stop.
 #[derive(Clone, Debug)]
 struct Timer(Instant);
 
@@ -42,7 +42,7 @@ impl Clock for Timer {
 }
 
 impl Cap {
-    /// So many records a second; 0 is no cap.
+    /// A cap of this many records per second; 0 is no cap.
     pub(crate) fn new(records_per_second: u64) -> Cap {
         let rate = NonZeroU32::new(u32::try_from(records_per_second).unwrap_or(u32::MAX));
         let limiter = rate.map(|rate| {
@@ -60,13 +60,13 @@ impl Cap {
         self.limiter.as_ref().map_or(usize::MAX, |limiter| limiter.burst.get() as usize)
     }
 
-    /// Waits until so many records may be written; calls `waits` first if that is not at once.
+    /// Waits until this many records may be written; calls `waits` first if it has to wait.
     pub(crate) async fn pass(&self, records: usize, waits: impl FnOnce()) {
         let Some(Limiter { limiter, burst, queue }) = &self.limiter else { return };
         let mut left = u32::try_from(records).unwrap_or(u32::MAX);
         let mut waits = Some(waits);
         let _turn = queue.lock().await;
-        // No batch is larger than the burst unless it was made under another cap: then it takes several.
+        // A batch is larger than the burst only if it was made under another cap: then it takes several steps.
         while let Some(records) = NonZeroU32::new(left.min(burst.get())) {
             match limiter.check_n(records) {
                 Ok(Ok(())) => left -= records.get(),
@@ -74,7 +74,7 @@ impl Cap {
                     waits.take().into_iter().for_each(|waits| waits());
                     tokio::time::sleep(not_yet.wait_time_from(limiter.clock().now())).await;
                 }
-                // It is as much as the limiter was made for.
+                // Cannot happen: no step is larger than the burst.
                 Err(_) => return,
             }
         }

@@ -1,4 +1,4 @@
-//! The one clock that is no clock of order.
+//! The machine's clock, which is never used for order.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

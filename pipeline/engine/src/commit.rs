@@ -1,4 +1,4 @@
-//! Stage 5: how far the tables are.
+//! Stage 5: the positions up to which the tables are written.
 
 use crate::position::{Partition, Position};
 
@@ -13,7 +13,7 @@ impl Checkpoint {
         Checkpoint { next }
     }
 
-    /// Partition and the position to read next.
+    /// Each partition with the position to read next.
     pub fn positions(&self) -> impl Iterator<Item = (&Partition, &Position)> {
         self.next.iter().map(|(partition, position)| (partition, position))
     }

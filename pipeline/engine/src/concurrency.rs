@@ -1,12 +1,12 @@
-//! The controller: how many transactions at a time, how many records in each, how long a record waits for company.
+//! The controller: how many transactions run at a time, how many records each holds, how long a record waits.
 //!
-//! A pure state machine: no clock, no runtime, no randomness of its own. It is told what happened and when, as time
-//! since an origin of the caller's choice, and answers with [`Decision`]s; between them [`Controller::pace`] says what
-//! holds. The same code runs against a database and in the simulator. One instance per database, shared by all
-//! pipelines of a process that write to it.
+//! A pure state machine: no clock, no runtime, no randomness of its own. The caller tells it what happened and when, as
+//! time since an origin of the caller's choice. It answers with [`Decision`]s; between them [`Controller::pace`]
+//! returns the numbers in force. The same code runs against a database and in the simulator. One instance per database,
+//! shared by all pipelines of a process that write to it.
 //!
-//! Sought are the smallest concurrency and the smallest transactions that give nearly all the goodput there is: by
-//! comparing them with others, again and again. Brakes and a ceiling answer what must not wait for a comparison.
+//! It seeks the smallest concurrency and the smallest transactions that give nearly all the goodput there is, by
+//! comparing them with others again and again. Brakes and a ceiling act where a comparison would come too late.
 
 mod allowed;
 mod axis;
@@ -39,19 +39,19 @@ pub struct Settings {
     pub concurrency_min: usize,
     /// The most transactions at a time: lanes or connections, whichever is smaller.
     pub concurrency_max: usize,
-    /// The most of all processes together that write to the database: each has its part, 1 at least. 0 for no bound.
+    /// The most transactions at a time of all processes together; each takes an equal part, 1 at least. 0 for no bound.
     pub concurrency_max_together: usize,
     /// The most records in one transaction.
     pub records_max: usize,
     /// The most bytes of records in one transaction.
     pub bytes_max: usize,
-    /// How old an event may become before it is committed: what batching may spend waiting.
+    /// How old an event may become before it is committed: bounds how long batching may wait.
     pub freshness: Duration,
-    /// How long a transaction may take: bounds locks and what a fault undoes.
+    /// How long a transaction may take: bounds locks and what a failure undoes.
     pub transaction_max: Duration,
     /// Records per second that may be written; 0 for no cap.
     pub records_per_second_max: u64,
-    /// Holds batch size and concurrency where they are: no brake lowers them either. Only the limits above still do.
+    /// Keeps batch size and concurrency as they are: no brake lowers them either. Only the limits above still do.
     pub freeze: bool,
 }
 
@@ -69,11 +69,11 @@ pub enum Event {
         /// How it ended.
         ending: Ending,
     },
-    /// So many batches are ready and wait for a turn, from now on.
+    /// From now on this many batches are ready and wait for a turn.
     Waiting(usize),
-    /// What the database says of itself.
+    /// What the database reports about itself.
     Signals(Signals),
-    /// Time has passed. Comes a few times a second, whatever else does.
+    /// Time has passed. Sent a few times a second, whatever other events there are.
     Tick,
 }
 
@@ -84,29 +84,29 @@ pub struct Work {
     pub records: usize,
     /// Bytes of records.
     pub bytes: usize,
-    /// Whether more was there than it could hold: there is a backlog.
+    /// Whether more records were ready than it could hold: there is a backlog.
     pub full: bool,
 }
 
-/// How a transaction ended. Only what was committed says anything about cost.
+/// How a transaction ended. Only committed transactions are measured for cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Committed.
     Committed,
-    /// The database had too much to do: out of memory or connections, a time limit, no connection.
+    /// The database was overloaded: out of memory or connections, a timeout, no connection.
     Overload,
-    /// Others were in the way: a deadlock, a lock that was not to be had, a conflict of transactions.
+    /// Other transactions were in the way: a deadlock, a lock that was not available, a conflict.
     Contention,
-    /// Neither: a fence, a fault of a record, a shutdown.
+    /// Anything else: a fence, a bad record, a shutdown.
     Other,
 }
 
-/// What the database says of itself. What it does not tell is missing, never zero, and moves nothing.
+/// What the database reports about itself. A figure that it does not report is `None`, never zero, and changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Signals {
     /// Sessions that run and wait for nothing: they want a processor.
     pub sessions_running: Option<f64>,
-    /// Sessions of somebody else that run, or ran just now: their client may wait for a processor too.
+    /// Sessions of other programs that run, or ran just now: their clients may wait for a processor too.
     pub sessions_of_others: Option<f64>,
     /// Sessions that wait for a lock of a row, a transaction or a table.
     pub sessions_locked: Option<f64>,
@@ -116,16 +116,16 @@ pub struct Signals {
     pub processors: Option<f64>,
     /// Part of all processors in use, 0 to 1.
     pub processors_used: Option<f64>,
-    /// Part of them in use by our sessions, and by this process where it may use the same ones, 0 to 1.
+    /// Part of them in use by our sessions, and by this process if it may use the same processors, 0 to 1.
     pub processors_ours: Option<f64>,
     /// How far the slowest replica is behind.
     pub replica_lag: Option<Duration>,
-    /// Processes that write to it, each with a controller of its own, this one with them.
+    /// Processes that write to the database, each with its own controller, including this one.
     pub processes: Option<usize>,
 }
 
 impl Signals {
-    /// What is known, by name.
+    /// The figures that are known, by name.
     fn figures(&self) -> Vec<(&'static str, f64)> {
         let figures = [
             ("sessions_running", self.sessions_running),
@@ -141,16 +141,16 @@ impl Signals {
     }
 }
 
-/// What holds now.
+/// The numbers in force.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// Transactions at a time. 0 while nothing new may be begun, because nothing that was begun ends.
+    /// Transactions at a time. 0 during a stall: no transaction ends, so none may begin.
     pub concurrency: usize,
     /// Records in a transaction.
     pub records: usize,
     /// How long the oldest record waits for others when there is no backlog.
     pub linger: Duration,
-    /// Whether after a transaction nothing is begun for as long as it took: half of one at a time.
+    /// Whether each transaction is followed by a rest of its own length: half of one transaction at a time.
     pub rests: bool,
 }
 

@@ -11,17 +11,17 @@ pub trait Decode: Send + Sync {
     /// The column vectors of a batch.
     type Columns: Columns;
 
-    /// The share that a record belongs to, told without decoding it. MUST NOT be empty.
+    /// The share that a record belongs to, found without decoding it. MUST NOT be empty.
     fn share<'a>(&'a self, record: &'a Record) -> &'a str;
 
-    /// Decodes records in order. MUST account for every record: one that holds no event at all is an event that is
-    /// filtered or quarantined. MUST NOT decode the records that `aside` marks, by their place; where it ends, none is
-    /// marked. Each of them is one event, quarantined.
+    /// Decodes records in order. MUST account for every record: one that holds no event at all counts as one event,
+    /// filtered or quarantined. MUST NOT decode the records that `aside` marks by index (beyond its end no record is
+    /// marked): each of them is one event, quarantined.
     fn decode(&self, records: &[Record], aside: &[bool]) -> Self::Columns;
 }
 
 /// What the engine must know of a batch's columns.
 pub trait Columns: Send + Sync {
-    /// How many events the records held, whatever becomes of them. The receipt must account for each.
+    /// How many events the records held, however they ended. The receipt must account for each.
     fn events(&self) -> usize;
 }

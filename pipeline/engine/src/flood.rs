@@ -1,9 +1,8 @@
-//! When more than a small share of the records goes to quarantine, something is wrong that is not one record's: a
-//! producer that changed, or a decoder of ours. The share that floods is put aside, and the others go on. Where there is
-//! one share only, the pipeline pauses instead of filling the table, until there is another. Either way a person says
-//! how to go on.
+//! When more than a small share of the records goes to quarantine, the fault is not one record's: a producer changed,
+//! or our decoder did. The share that floods is put aside, and the others go on. If there is only one share, the
+//! pipeline pauses until another one appears, instead of filling the table. Either way a person decides how to go on.
 //!
-//! Nothing is lost meanwhile: what is in the stream stays there, what is put aside is in quarantine. A restart begins
+//! Nothing is lost meanwhile: unread records stay in the stream, those put aside are in quarantine. A restart begins
 //! with an empty window.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,29 +17,29 @@ use crate::share::{Share, Standing, Tally};
 pub struct FloodLimits {
     /// The part of the window that may be bad. 1 never pauses.
     pub share_max: f64,
-    /// The last so many records are the window. While there were fewer, the missing ones count as good: a few bad records
-    /// in a quiet stream are no flood, it takes `share_max * records` of them.
+    /// The number of records in the window. While there were fewer, the missing ones count as good: a few bad records
+    /// in a quiet stream are no flood, it takes more than `share_max * records` of them.
     pub records: u64,
-    /// Records older than this are no longer in the window: what trickles in over days is no flood either.
+    /// Records older than this leave the window: bad records that trickle in over days are no flood either.
     pub time: Duration,
-    /// The share that pauses the pipeline when it floods alone in the window; `None` for any. One that its records name
-    /// is put aside at once, because where they do that there are others, or will be.
+    /// The share that pauses the pipeline when it floods alone in the window; `None`: any share does. A share that its
+    /// records name is put aside at once, because a stream whose records name shares has others, or will have.
     pub pauses_alone: Option<Share>,
-    /// Rows of one share that the quarantine may hold. More: a table that nobody looks through. Fewer: a share that was
+    /// Rows of one share that the quarantine may hold. More: a table too long to look through. Fewer: a share that was
     /// put aside overnight is refused in the morning.
     pub share_rows_max: u64,
-    /// The bytes that they may keep: bounds the disk that one share may fill.
+    /// The bytes that these rows may hold: bounds the disk that one share may fill.
     pub share_bytes_max: u64,
-    /// Which shares come by ways that cannot be refused, so that the pipeline pauses once their quarantine is full.
+    /// Shares whose records no endpoint can refuse: the pipeline pauses once the quarantine of such a share is full.
     pub irrefusable: Irrefusable,
 }
 
-/// Shares whose records reach the stream by another way than an endpoint of ours, which could refuse them.
+/// Shares whose records reach the stream by another way than our endpoints, which could refuse them.
 #[derive(Clone, Debug)]
 pub enum Irrefusable {
-    /// Others write to the stream, so that any may.
+    /// Any share, because other programs write to the stream.
     All,
-    /// These alone.
+    /// Only these.
     Only(BTreeSet<Share>),
 }
 
@@ -54,8 +53,8 @@ impl Irrefusable {
 }
 
 impl Default for FloodLimits {
-    /// One in a hundred of the last 100,000 records: 1,000 bad ones within ten minutes. Fewer: one producer's bad minute
-    /// puts it aside. More: more rows to look through, each with its bytes.
+    /// One in a hundred of the last 100,000 records: 1,000 bad ones within ten minutes. Fewer: one producer's bad
+    /// minute puts it aside. More: more rows to look through, each with its bytes.
     fn default() -> Self {
         FloodLimits {
             share_max: 0.01,
@@ -76,21 +75,21 @@ impl FloodLimits {
     }
 }
 
-/// Entries of the window: one for each second or hundredth of its records, whichever is longer.
+/// An entry of the window ends after this time or a hundredth of the window's records, whichever comes first.
 const STEP: Duration = Duration::from_secs(1);
-/// Shares that are told apart: what comes beyond them counts together. Bounds the memory of a window.
+/// Shares that are counted apart; all others are counted together. Bounds the memory of a window.
 const SHARES_MAX: usize = 1_000;
 
 /// The window of one pipeline.
 #[derive(Debug, Default)]
 pub(crate) struct Flood {
     entries: VecDeque<Entry>,
-    /// Over all entries.
+    /// Records of all entries.
     records: u64,
     shares: BTreeMap<Share, Count>,
-    /// The shares that flooded when last looked at.
+    /// The shares that flooded at the last batch.
     flooding: BTreeSet<Share>,
-    /// Since a person said to go on: these floods may pass, and the watch begins again after a whole window.
+    /// Floods that a person let pass: each share is watched again after a whole window.
     let_pass: BTreeMap<Share, LetPass>,
 }
 
@@ -113,13 +112,13 @@ struct LetPass {
     records: u64,
 }
 
-/// A share of which too much is bad.
+/// A share with too many bad records.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Flooding {
     pub(crate) share: Share,
-    /// How things stand.
+    /// How many of its records were bad, in words.
     pub(crate) says: String,
-    /// No other share is in the window.
+    /// Whether no other share is in the window.
     pub(crate) is_only: bool,
 }
 
@@ -181,7 +180,7 @@ impl Flood {
         }
     }
 
-    /// Forgets a share: it was put aside, and what comes of it later is another flood.
+    /// Forgets a share that was put aside: bad records of it after that are another flood.
     pub(crate) fn forget(&mut self, share: &Share) {
         self.shares.remove(share);
         self.flooding.remove(share);
@@ -193,14 +192,14 @@ impl Flood {
         }
     }
 
-    /// Lets the floods at hand pass, and those of no other share.
+    /// Lets the present floods pass, and no flood of another share.
     pub(crate) fn let_pass(&mut self, now: Instant) {
         let passing = self.flooding.iter().map(|share| (share.clone(), LetPass { at: now, records: 0 }));
         self.let_pass.extend(passing);
     }
 }
 
-/// Those beyond [`SHARES_MAX`], under a name that no share has.
+/// Counts all shares beyond [`SHARES_MAX`]; no share has this name.
 fn others() -> Share {
     Share::new("")
 }
@@ -213,7 +212,7 @@ mod tests {
         (Share::new(name), Tally { records, bad, ..Tally::default() })
     }
 
-    /// Batches of `records` with `bad` ones, `every` so often; after how many of them there is a flood.
+    /// Adds up to `batches` batches with `bad` of `records` records, one per `every`; returns how many made a flood.
     fn floods_after(flood: &mut Flood, batches: u64, records: u64, bad: u64, every: Duration) -> Option<u64> {
         let begin = flood.entries.back().map_or_else(Instant::now, |last| last.at);
         let limits = FloodLimits::default();

@@ -30,7 +30,7 @@ pub(crate) async fn flow<C: Columns>(
 
         let began = Instant::now();
         let written = lane.write(&batch, work, intake).await;
-        // What it waited for its turn says nothing about what it cost.
+        // The time spent waiting for a turn is no part of the cost.
         let took = began.elapsed().saturating_sub(lane.waited);
         let receipt = match written {
             Written::Whole(receipt) => receipt,
@@ -39,7 +39,7 @@ pub(crate) async fn flow<C: Columns>(
                 continue;
             }
             Written::Nothing(leave) => {
-                // What of it is still ours when the leases are taken again need not be read again.
+                // Records that still belong to this lane when leases are taken again need not be read again.
                 intake.give_back(batch.into_taken());
                 return leave;
             }

@@ -1,4 +1,4 @@
-//! Records that are lost, and where a person lets their partition go on.
+//! Records that are lost, and the position at which a person lets their partition go on.
 
 use std::fmt;
 
@@ -21,15 +21,15 @@ impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Gap { from, to, reason, .. } = self;
         if from == to {
-            // How many is not known.
+            // The number of lost records is not known.
             return write!(f, "records before position {to} are lost: {reason}");
         }
         write!(f, "positions {from} to {to} are lost: {reason}")
     }
 }
 
-/// Where a person's decision lets a halted partition go on, as `millstream positions reset --to` takes it: behind what
-/// was set aside, where the reason of the halt names that as `` `--to POSITION` ``, otherwise at the oldest record.
+/// The position at which a halted partition goes on, as `millstream positions reset --to` takes it: behind the range
+/// that was set aside, if the reason of the halt names it as `` `--to POSITION` ``, otherwise the oldest record.
 pub fn goes_on_at(reason: &str) -> &str {
     let named = reason.split_once("`--to ").and_then(|(_, rest)| rest.split_once('`'));
     named.map_or("earliest", |(to, _)| to)

@@ -1,10 +1,10 @@
-//! The gate in front of one database: whoever writes to it, in whichever pipeline and lane of the process, asks here for
-//! a turn first.
+//! The gate in front of one database: every lane of every pipeline of the process asks here for a turn before it
+//! writes.
 //!
-//! Holds the [`Controller`] and tells it what happens, so that it need know nothing of tasks and clocks. Promises: no
-//! more turns at a time than the controller allows; the oldest waiting record first, and still nobody is passed by for
-//! ever; a turn, and a place in the queue, that is dropped at any moment is given back; while nothing is under way one
-//! turn is always to be had, so nothing waits for ever for what can no longer happen.
+//! It holds the [`Controller`] and tells it what happens, so that the controller needs to know nothing of tasks and
+//! clocks. Promises: no more turns at a time than the controller allows; the oldest waiting record first, and still no
+//! batch is passed by for ever; a turn, or a place in the queue, that is dropped at any moment is given back; while no
+//! transaction is under way one turn can always be had, so no batch waits for ever for what can no longer happen.
 
 mod queue;
 
@@ -32,7 +32,7 @@ use queue::Queue;
 use record::Recorder;
 use standing::Recent;
 
-/// How often the controller is told that time has passed. Rarer: a stall is found later.
+/// How often the controller is told that time has passed. Longer: a stall is found later.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Shared by all lanes of all pipelines of a process that write to one database.
@@ -46,33 +46,33 @@ pub struct Gate {
 struct Inner {
     controller: Controller,
     settings: Settings,
-    /// What it was opened with.
+    /// The settings that it was opened with.
     configured: Settings,
     pace: Pace,
     /// The last ceiling that was decided.
     ceiling: Option<usize>,
     in_flight: usize,
     begun: u64,
-    /// Nothing is begun before.
+    /// No transaction begins before this time, because of a rest.
     rested: Duration,
     queue: Queue,
     ticked: Duration,
     recent: Recent,
     journal: Journal,
     recorder: Option<Recorder>,
-    /// A width that holds whatever the controller decides.
+    /// A width that replaces the controller's.
     #[cfg(test)]
     held: Option<usize>,
 }
 
-/// How the gate stands.
+/// The state of the gate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Look {
-    /// What is the limit just now.
+    /// What limits the process just now.
     pub standing: Standing,
-    /// What holds.
+    /// The numbers in force.
     pub pace: Pace,
-    /// The most transactions at a time that the database is believed to bear, if anything was decided about that.
+    /// The most transactions at a time that the database is believed to bear, if that was ever decided.
     pub ceiling: Option<usize>,
     /// Transactions under way.
     pub in_flight: usize,
@@ -82,11 +82,11 @@ pub struct Look {
     pub begun: u64,
     /// What the operator allows.
     pub settings: Settings,
-    /// What the operator allowed at first.
+    /// What the operator allowed when the gate was opened.
     pub configured: Settings,
     /// The fewest and the most transactions at a time of this process: its part, where processes share a bound.
     pub limits: (usize, usize),
-    /// Processes that write to this database, this one with them, as far as is known.
+    /// Processes known to write to this database, including this one.
     pub processes: usize,
 }
 
@@ -96,7 +96,7 @@ impl Gate {
         Gate::recorded(settings, None)
     }
 
-    /// The same; everything that the controller is told, and what it decides, also goes to a recorder.
+    /// The same, with a recorder of everything that the controller is told and of everything that it decides.
     pub fn recorded(settings: Settings, recorder: Option<Recorder>) -> Arc<Gate> {
         let controller = Controller::new(settings.clone(), Duration::ZERO);
         let mut inner = Inner {
@@ -137,14 +137,14 @@ impl Gate {
         })
     }
 
-    /// What holds now.
+    /// The numbers in force.
     pub fn pace(&self) -> Pace {
         self.lock().pace
     }
 
-    /// How long the oldest record of a lane waits for company, whose share of its own freshness goal is `own`. The goal
-    /// of the controller is that of the pipeline in the greatest hurry: what it takes off that share for the time that
-    /// transactions take, it takes off each.
+    /// How long the oldest record of a lane waits for others; `own` is the lane's share of its own freshness goal. The
+    /// controller's goal is that of the pipeline in the greatest hurry: what it takes off that pipeline's share for the
+    /// time of transactions is taken off `own`, too.
     pub(crate) fn linger(&self, own: Duration) -> Duration {
         let inner = self.lock();
         let whole = inner.settings.freshness * 7 / 10;
@@ -169,7 +169,7 @@ impl Gate {
             }
         };
         if let Some(granted) = granted {
-            // The gate outlives whoever waits at it, and drops no grant.
+            // The gate outlives every lane that waits at it, and drops no grant.
             granted.await.ok();
         }
         if let Some(rest) = self.rest() {
@@ -186,18 +186,18 @@ impl Gate {
         turn
     }
 
-    /// How long nothing is begun for the sake of others.
+    /// How long no transaction may begin, for the sake of other programs.
     fn rest(&self) -> Option<Duration> {
         let (inner, now) = self.now();
         inner.rested.checked_sub(now).filter(|rest| inner.pace.rests && !rest.is_zero())
     }
 
-    /// Tells the controller what the database says of itself.
+    /// Tells the controller what the database reports about itself.
     pub fn signals(&self, signals: Signals) {
         self.tell(&Event::Signals(signals));
     }
 
-    /// Tells the controller again and again that time has passed. Any number of pipelines may do so.
+    /// Tells the controller repeatedly that time has passed. Any number of pipelines may do so.
     pub(crate) async fn keep_time(&self) -> Infallible {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -209,7 +209,7 @@ impl Gate {
 
     fn tick(&self) {
         let (mut inner, now) = self.now();
-        // Another pipeline has just told it.
+        // Another pipeline has just done so.
         if inner.ticked > Duration::ZERO && now.saturating_sub(inner.ticked) < TICK / 2 {
             return;
         }
@@ -221,12 +221,12 @@ impl Gate {
         self.log(&decided);
     }
 
-    /// Changes what the operator allows, from what holds and what the gate was opened with, in one step. Holds at once,
-    /// until the next change; what is refused changes nothing. Gives what is allowed now, if that is
-    /// another than before.
+    /// Changes what the operator allows, in one step: `change` gets the present settings and those that the gate was
+    /// opened with. The result holds at once, until the next change; an error changes nothing. Returns the new settings
+    /// if they differ from the old ones.
     ///
     /// # Errors
-    /// What `change` says.
+    /// The error that `change` returns.
     pub fn allow<E>(
         &self,
         change: impl FnOnce(&Settings, &Settings) -> Result<Settings, E>,
@@ -248,7 +248,7 @@ impl Gate {
         Ok(Some(settings))
     }
 
-    /// How it stands.
+    /// The state of the gate.
     pub fn look(&self) -> Look {
         let (inner, now) = self.now();
         let braked = inner.pace.concurrency == 0 || inner.journal.braked_since(now, standing::BRAKE_SHOWN);
@@ -271,12 +271,12 @@ impl Gate {
         self.lock().journal.latest(limit)
     }
 
-    /// How often each thing was decided.
+    /// How often each knob was changed for each reason.
     pub fn tally(&self) -> Tally {
         self.lock().journal.tally().clone()
     }
 
-    /// Notes that somebody waits because of a cap on records per second.
+    /// Notes that a lane waits because of a cap on records per second.
     pub(crate) fn capped(&self) {
         let (mut inner, now) = self.now();
         inner.recent.capped(now);
@@ -289,19 +289,19 @@ impl Gate {
         self.log(&decided);
     }
 
-    /// A poisoned lock means that the controller panicked; its caller was told, and the turns are still counted.
+    /// A poisoned lock means that the controller panicked; its caller saw the panic, and the turns are still counted.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time is read under the lock: the controller sees it go forward.
+    /// The time is read under the lock, so that the controller sees it go forward.
     fn now(&self) -> (MutexGuard<'_, Inner>, Duration) {
         let inner = self.lock();
         (inner, self.origin.elapsed())
     }
 
-    /// One line for each decision, written when nobody waits for the lock any more. Trials come several times a minute
-    /// with a backlog.
+    /// One line for each decision, written after the lock is released. Trials come several times a minute with a
+    /// backlog.
     fn log(&self, decided: &[Decision]) {
         for decision in decided {
             let Decision { knob, from, to, reason, .. } = decision;
@@ -319,12 +319,12 @@ impl Gate {
 }
 
 impl Inner {
-    /// How many turns may be out. While none is, nothing that ends could open the gate again.
+    /// How many turns may be out. At least one while none is out: otherwise nothing could end and open the gate again.
     fn open(&self) -> usize {
         if self.in_flight == 0 { self.pace.concurrency.max(1) } else { self.pace.concurrency }
     }
 
-    /// Tells the controller, and gives the turns that there are because of it.
+    /// Tells the controller what happened, and grants the turns that are free because of it.
     fn tell(&mut self, now: Duration, event: &Event) -> Vec<Decision> {
         let mut decided = self.hear(now, event);
         decided.extend(self.grant(now));
@@ -374,10 +374,10 @@ impl Inner {
     }
 }
 
-/// A place in the queue: left when it is dropped.
+/// A place in the queue. Dropping it leaves the queue.
 struct Place<'a> {
     gate: &'a Gate,
-    /// `None` once the turn that was waited for is in the right hands.
+    /// `None` once the waiting lane has its turn.
     number: Option<u64>,
 }
 
@@ -398,7 +398,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Leave to write one batch, once. Dropped without an ending it ends as [`Ending::Other`].
+/// Permission to write one batch, once. Dropped without an ending it ends as [`Ending::Other`].
 #[must_use = "dropping it gives the turn back"]
 #[derive(Debug)]
 pub struct Turn {
@@ -409,7 +409,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Says how the attempt ended, and gives the turn back.
+    /// Reports how the attempt ended, and gives the turn back.
     pub fn end(mut self, ending: Ending) {
         self.ending = ending;
     }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Buckets per doubling. More would cost memory and cache for digits that nobody reads.
+/// Buckets per doubling. More would cost memory and cache for a precision that is never needed.
 const STEPS: u32 = 4;
 /// Covers up to 2^28 ms, three days.
 const BUCKETS: usize = 28 * STEPS as usize;
@@ -60,7 +60,7 @@ impl Histogram {
         self.sum.fetch_add(value_ms.saturating_mul(times), Relaxed);
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     pub fn read(&self) -> Reading {
         let counts = self.counts.iter().map(|count| count.load(Relaxed)).collect();
         Reading { counts, max_ms: self.max.load(Relaxed), sum_ms: self.sum.load(Relaxed) }
@@ -68,18 +68,18 @@ impl Histogram {
 }
 
 impl Reading {
-    /// What was counted between `earlier` and this reading. `max_ms` stays that of the whole time.
+    /// The counts between `earlier` and this reading. `max_ms` stays that of the whole time.
     pub fn since(&self, earlier: &Reading) -> Reading {
         let counts = self.counts.iter().zip(&earlier.counts).map(|(now, then)| now.saturating_sub(*then)).collect();
         Reading { counts, max_ms: self.max_ms, sum_ms: self.sum_ms.saturating_sub(earlier.sum_ms) }
     }
 
-    /// How many values.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The value below which a share of all values lies (0.5 is the median); `None` if there are none.
+    /// The quantile `share` of all values, in milliseconds (0.5 is the median); `None` if there are none.
     pub fn quantile_ms(&self, share: f64) -> Option<u64> {
         let rank = (self.count() as f64 * share).ceil().max(1.0) as u64;
         let mut seen = 0;

@@ -4,8 +4,8 @@
 //! partition cannot starve the others. The queues hold at most the lane's share of the memory budget. Clearing them
 //! loses nothing: the next fetch begins at the stored position again.
 //!
-//! What the sink could not take in one piece is given back and taken again in parts, each of one partition; meanwhile
-//! the other partitions go on.
+//! A batch that the sink could not write in one piece is given back and taken again in parts, each of one partition;
+//! meanwhile the other partitions go on.
 
 mod parts;
 
@@ -27,7 +27,7 @@ pub struct Intake {
     /// The queue whose turn it is.
     turn: usize,
     budget_bytes: usize,
-    /// Whether the last turn was that of a part: the next one is for those in no trouble.
+    /// Whether the last turn took a part: then the next turn is for partitions that are not divided.
     part_taken: bool,
 }
 
@@ -41,7 +41,7 @@ struct Queue {
     records: VecDeque<Record>,
     bytes: usize,
     deficit_bytes: usize,
-    /// How the first of its records are divided, if they were too slow in one piece.
+    /// How its first records are divided, if they were too slow in one piece.
     parts: Option<Parts>,
 }
 
@@ -64,7 +64,7 @@ impl Intake {
         Intake { queues: queues.collect(), turn: 0, budget_bytes, part_taken: false }
     }
 
-    /// Begins anew at the given positions. What was fetched for a partition that is where it was stays.
+    /// Begins anew at the given positions. A partition whose position has not moved keeps its fetched records.
     pub(crate) fn restart(&mut self, partitions: Vec<(Partition, Position)>) {
         let before = std::mem::take(&mut self.queues);
         *self = Intake::new(partitions, self.budget_bytes);
@@ -76,7 +76,7 @@ impl Intake {
         }
     }
 
-    /// What to ask the source for: every partition that holds less than half of its share.
+    /// What to fetch: every partition whose queue holds less than half of its share of the budget.
     pub fn wants(&self) -> Vec<Want> {
         let share = self.budget_bytes / self.queues.len().max(1);
         let hungry = self.queues.iter().filter(|queue| queue.bytes <= share / 2);
@@ -89,7 +89,7 @@ impl Intake {
             .collect()
     }
 
-    /// What a look beyond the records in hand asks the source for: every partition, from where this lane has read to.
+    /// What to fetch beyond the records in hand: every partition, from the position up to which this lane has read.
     pub(crate) fn beyond(&self) -> Vec<Want> {
         let bytes_max = self.budget_bytes / self.queues.len().max(1);
         let want = |queue: &Queue| Want { partition: queue.partition.clone(), from: queue.fetched.clone(), bytes_max };
@@ -117,7 +117,7 @@ impl Intake {
         self.undivided().map(|queue| queue.records.len()).sum()
     }
 
-    /// Whether no batch of many partitions is due. A position that moved without records makes one due, too.
+    /// Whether no batch of many partitions is due. A position that moved without records also makes one due.
     pub fn is_empty(&self) -> bool {
         self.undivided().all(|queue| queue.records.is_empty() && queue.written == queue.fetched)
     }
@@ -136,7 +136,7 @@ impl Intake {
         self.queues.iter().filter_map(|queue| Some(queue.parts.as_ref()?.due())).min()
     }
 
-    /// Whether a batch is a part of what was too slow in one piece.
+    /// Whether a batch is a part of one that was too slow in one piece.
     pub fn is_part(&self, ranges: &[Range]) -> bool {
         let divided =
             |range: &Range| self.queues.iter().any(|own| own.partition == range.partition && own.parts.is_some());
@@ -148,8 +148,8 @@ impl Intake {
         self.queues.iter().filter_map(|queue| queue.records.front()).map(|record| record.published_at_ms).min()
     }
 
-    /// Takes up to `records_max` records or about `bytes_max` bytes, in turns, each partition's in order.
-    /// A part of what was too slow in one piece comes alone, and every other time at most.
+    /// Takes up to `records_max` records or about `bytes_max` bytes, from the partitions in turn, in order within each.
+    /// A part of a batch that was too slow in one piece is taken alone, and at most every other time.
     pub fn take(&mut self, records_max: usize, bytes_max: usize) -> Vec<Taken> {
         self.part_taken = !self.part_taken || self.is_empty();
         if self.part_taken
@@ -201,7 +201,7 @@ impl Intake {
         queue.hand_over(records)
     }
 
-    /// Takes back what was too slow in one piece, which lasted for `took`: records of many partitions come again one
+    /// Takes back a batch that was too slow in one piece and took `took`: records of many partitions come again one
     /// partition at a time, those of one partition in halves.
     pub(crate) fn divide(&mut self, taken: Vec<Taken>, took: Duration, backoff: &Backoff) {
         let of_one = taken.len() == 1;
@@ -215,7 +215,7 @@ impl Intake {
         self.give_back(taken);
     }
 
-    /// Takes back what was not written, as if it had never been taken.
+    /// Takes back records that were not written, as if they had never been taken.
     pub(crate) fn give_back(&mut self, taken: Vec<Taken>) {
         for part in taken {
             let Some(queue) = self.queues.iter_mut().find(|queue| queue.partition == part.partition) else { continue };
@@ -225,7 +225,7 @@ impl Intake {
         }
     }
 
-    /// Notes that a batch is written; gives the partitions of which nothing is divided any more.
+    /// Notes that a batch is written; returns the partitions that are no longer divided.
     pub(crate) fn written(&mut self, ranges: &[Range]) -> Vec<Partition> {
         let mut whole = Vec::new();
         for range in ranges {
@@ -240,7 +240,7 @@ impl Intake {
 }
 
 impl Queue {
-    /// Pairs what was taken with the positions it covers.
+    /// Pairs the taken records with the positions they cover.
     fn hand_over(&mut self, records: Vec<Record>) -> Option<Taken> {
         let next = match self.records.front() {
             Some(first) => first.position.clone(),
@@ -302,8 +302,8 @@ mod tests {
     }
 
     proptest! {
-        /// Records that are too slow, and others that are slow in company: whatever is given back, every record is
-        /// handed over in order, the ranges touch, and what can be written without the slow ones is.
+        /// Some records are too slow, and some are slow together: whatever is given back, every record is handed over
+        /// in order, the ranges touch, and every record that can be written without the slow ones is written.
         #[test]
         fn what_is_divided_is_covered_once_and_in_order(
             ends in prop::array::uniform3(0u64..40),

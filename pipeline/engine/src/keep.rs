@@ -62,7 +62,7 @@ pub(crate) async fn keep<C: Columns>(
             left = flow(lane, &mut intake, &*decoder) => left,
             () = watchdog::stalled(state, has_lag, limits.stall) => {
                 progress.stalled();
-                // Persons hear of it where everything is judged, once for all lanes; so, too, of a halt.
+                // The verdict of the pipeline alerts people, once for all lanes; the same holds for a halt.
                 tracing::info!(stall_s = limits.stall.as_secs(), "no progress although there is work: the lane is restarted");
                 source.revive();
                 continue;
@@ -72,14 +72,14 @@ pub(crate) async fn keep<C: Columns>(
             Leave::Reassigned if !shutdown.is_cancelled() => tell(&share),
             Leave::Retake(reason) if !shutdown.is_cancelled() => {
                 tracing::warn!(%reason, "leases are taken again");
-                // Bounds the pace of taking leases when another process keeps taking them too.
+                // Limits how often leases are taken when another process keeps taking them too.
                 tokio::time::sleep(limits.retry_base).await;
             }
             Leave::Halted(reason) => {
                 if state.halt(&reason) {
                     tracing::info!(%reason, "the lane is halted");
                 }
-                // Somebody may have said how to go on.
+                // A person may have decided how to go on.
                 if !changes(&mut share, DECISION_LOOK, &shutdown).await {
                     return Leave::Halted(reason);
                 }
@@ -92,10 +92,10 @@ pub(crate) async fn keep<C: Columns>(
     }
 }
 
-/// Waits for partitions. False if it is time to stop.
+/// Waits for partitions. Returns false on shutdown.
 ///
-/// The endpoints of this process must know which shares are put aside, also where others read the stream. The first lane
-/// is the last to rest, and one connection is enough.
+/// The first lane also reads which shares are put aside: the endpoints of this process must know them even if other
+/// processes read the stream. The first lane is the last to rest, and one connection is enough.
 async fn rest<C: Columns>(
     index: usize,
     share: &mut watch::Receiver<Vec<Partition>>,
@@ -118,14 +118,14 @@ fn has_lag(source: &dyn Source, progress: &Progress, partitions: &[Partition]) -
     own.any(|(partition, next)| source.lag_records(partition, next).is_some_and(|records| records > 0))
 }
 
-/// Tells that a lane has other partitions, unless it only looks if somebody said how a halted one goes on.
+/// Logs new partitions. A lane also comes here to recheck halted ones; then nothing changed and nothing is logged.
 fn tell(share: &watch::Receiver<Vec<Partition>>) {
     if share.has_changed().unwrap_or(false) {
         tracing::info!("leases are taken again: the lane has other partitions now");
     }
 }
 
-/// Waits until a lane has other partitions, or for so long. False if it is time to stop.
+/// Waits for a new assignment or for `wait`. Returns false on shutdown.
 async fn changes(share: &mut watch::Receiver<Vec<Partition>>, wait: Duration, shutdown: &CancellationToken) -> bool {
     tokio::select! {
         () = shutdown.cancelled() => false,

@@ -25,11 +25,11 @@ use crate::retry::{Backoff, Recovery};
 use crate::sink::{Held, Sink, SinkError};
 use crate::source::{Source, SourceError};
 
-/// How long a fetch waits when there is nothing. Only bounds how late a shutdown is seen by a source that cannot be
-/// woken; new records end the wait at once.
+/// How long a fetch waits when there is nothing new. It only delays a shutdown with a source that cannot be woken; new
+/// records end the wait at once.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 
-/// How often a halted partition, or a lane without work, is looked at: whether somebody moved a position.
+/// How often a lane with a halted partition, or without work, checks whether a person moved a position.
 pub(crate) const DECISION_LOOK: Duration = Duration::from_secs(5);
 
 /// What a lane works with.
@@ -38,13 +38,13 @@ pub(crate) struct Lane<'a, C> {
     pub(crate) sink: &'a mut dyn Sink<Columns = C>,
     /// The partitions of this lane, as they come and go.
     pub(crate) share: &'a mut watch::Receiver<Vec<Partition>>,
-    /// When it began with these.
+    /// When the lane began with these partitions.
     pub(crate) began: Instant,
     pub(crate) limits: &'a Limits,
     pub(crate) bounds: &'a Bounds,
     /// How long the batch in hand has waited for turns and for the operator's cap.
     pub(crate) waited: Duration,
-    /// The batch in hand was taken when it was time to stop.
+    /// Whether the batch in hand was taken at shutdown, as the last one.
     pub(crate) is_last: bool,
     pub(crate) progress: &'a Progress,
     pub(crate) state: &'a LaneProgress,
@@ -54,13 +54,13 @@ pub(crate) struct Lane<'a, C> {
 /// Why a lane left its loop.
 #[derive(Debug)]
 pub(crate) enum Leave {
-    /// Leases or positions are not what they were: take them again.
+    /// Leases or positions have changed: the lane takes its leases again.
     Retake(String),
     /// The lane has other partitions now.
     Reassigned,
-    /// Asked to stop, and what was under way is written.
+    /// Shutdown, and every batch under way is written.
     Drained,
-    /// Asked to stop while the sink was away: what was in hand is read again next time.
+    /// Shutdown while the sink was away: the records in hand are read again after the restart.
     Interrupted,
     /// A person must decide.
     Halted(String),
@@ -71,17 +71,17 @@ pub(crate) enum Leave {
 pub(crate) enum Written {
     /// It is in the sink.
     Whole(Receipt),
-    /// Nothing of it: it takes too long in one piece.
+    /// Not written: the batch takes too long in one piece.
     TooSlow {
-        /// What the sink said.
+        /// What the sink reported.
         reason: String,
     },
-    /// Nothing of it, and the lane cannot go on as it is.
+    /// Not written, and the lane cannot go on as it is.
     Nothing(Leave),
 }
 
 impl<C: Columns> Lane<'_, C> {
-    /// Takes the leases of the lane's share and begins where the tables are.
+    /// Takes the leases of the lane's share and begins at the stored positions.
     pub(crate) async fn acquire(&mut self, intake: &mut Intake) -> Result<(), Leave> {
         let share = self.share.borrow_and_update().clone();
         let mut backoff = self.backoff();
@@ -114,18 +114,18 @@ impl<C: Columns> Lane<'_, C> {
         Ok(())
     }
 
-    /// Whether the lane has other partitions than those it took the leases of.
+    /// Whether the lane's partitions have changed since it took its leases.
     fn is_reassigned(&self) -> bool {
-        // Who assigns is gone only at the very end.
+        // The sender is dropped only when the pipeline ends.
         self.share.has_changed().unwrap_or(false)
     }
 
-    /// Whether it is time to look if somebody said how a halted partition goes on.
+    /// Whether it is time to check if a person decided how a halted partition goes on.
     fn is_decision_due(&self) -> bool {
         self.began.elapsed() >= DECISION_LOOK && self.progress.is_halted(&self.share.borrow())
     }
 
-    /// Where to read a partition from; `None` when something was lost and a person must say how to go on.
+    /// The position to read a partition from; `None` if records were lost or damaged and a person must decide.
     async fn start(&mut self, lease: &Held) -> Result<Option<Position>, Leave> {
         let mut backoff = self.backoff();
         loop {
@@ -134,7 +134,7 @@ impl<C: Columns> Lane<'_, C> {
                 Err(error) => error,
             };
             if let Some(gap) = error.gap() {
-                // The mark in the lease halts it from here on, also for whoever has the partition next.
+                // The mark in the lease halts the partition from now on, also for its next owner.
                 self.sink.record_gap(&gap).await.map_err(|error| Leave::Retake(chain(&error)))?;
                 self.tell_halt(&lease.partition, &gap.to_string());
                 return Ok(None);
@@ -149,7 +149,7 @@ impl<C: Columns> Lane<'_, C> {
         }
     }
 
-    /// Says that a partition is halted because records were lost, and what ends it.
+    /// Reports that a partition is halted because records were lost, and how to end the halt.
     fn tell_halt(&self, partition: &Partition, reason: &str) {
         let go_on = format!(
             "nothing of it is written until you decide: `millstream positions show` lists what is lost, \
@@ -162,7 +162,7 @@ impl<C: Columns> Lane<'_, C> {
         }
     }
 
-    /// Notes everywhere that a batch is in the sink.
+    /// Notes in the progress, the queues and the lane's state that a batch is in the sink.
     pub(crate) fn landed(&self, intake: &mut Intake, receipt: &Receipt, took: Duration) {
         self.progress.wrote(receipt, took, now_ms());
         for partition in intake.written(receipt.ranges()) {
@@ -184,7 +184,7 @@ impl<C: Columns> Lane<'_, C> {
                 self.progress.retried();
                 let asked = if let Recovery::Retry { after: Some(after) } = recovery { after } else { Duration::ZERO };
                 let wait = asked.max(backoff.next_wait());
-                // The log of the whole process tells of what lasts.
+                // Only failures that last are logged at a higher level, once for the whole process.
                 tracing::debug!(doing, error = %cause, attempt = backoff.attempts(), wait_ms = wait.as_millis() as u64, "the sink asks to wait");
                 self.brake(cause, wait).await
             }
@@ -217,7 +217,7 @@ impl<C: Columns> Lane<'_, C> {
     }
 }
 
-/// An error with its causes, in one line. A cause that the line has already, as many errors repeat theirs, is left out.
+/// An error with its causes, in one line. A cause that the line already has is left out: many errors repeat theirs.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     for cause in std::iter::successors(error.source(), |error| error.source()) {
@@ -229,7 +229,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     without_place(&line)
 }
 
-/// Without the line of the database's own source that its driver adds, which is of no file that anybody here has.
+/// Removes the line number in the database's own source that its driver adds: no user has that file.
 fn without_place(line: &str) -> String {
     let mut parts = line.split(" at line ");
     let mut kept = parts.next().unwrap_or_default().to_owned();

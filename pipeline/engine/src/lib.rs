@@ -4,8 +4,8 @@
 //! filtered or quarantined, and is counted; nothing is dropped silently; every queue, wait and retry has a limit.
 //! This crate names no vendor: sources and sinks are connectors behind [`Source`] and [`Sink`].
 //!
-//! The modules stand in the order in which a record meets them; `flow` is the whole of it, read forwards. Above it stand
-//! `keep`, which begins it again, and `run`, which begins it for every lane.
+//! The modules stand in the order in which a record meets them; `flow` is the whole pipeline, read forwards. Above it,
+//! `keep` restarts the flow of a lane, and `run` begins it for every lane.
 
 pub mod position;
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::flood::FloodLimits;
 
-/// What one transaction may hold, and how long a record may wait for company.
+/// What one transaction may hold, and how long a record may wait for others.
 #[derive(Clone, Debug)]
 pub struct BatchLimits {
-    /// Records. More: longer locks and more to redo after a fault. Fewer: neighbours in the index are met less often
-    /// in one transaction, and counters are written more often. Reached only with a backlog.
+    /// Records. More: longer locks and more to redo after a failure. Fewer: neighbours in the index meet less often in
+    /// one transaction, and counters are written more often. Reached only with a backlog.
     pub records_max: usize,
     /// Bytes of records. Bounds the memory of a batch whose records are large.
     pub bytes_max: usize,
@@ -27,11 +27,11 @@ impl Default for BatchLimits {
 pub struct Limits {
     /// What one transaction may hold.
     pub batch: BatchLimits,
-    /// Lanes, and so the most transactions at a time; the controller finds out how many of them are best.
+    /// Lanes, and so the most transactions at a time; the controller finds the best number up to this.
     pub writers: usize,
-    /// Lanes that have partitions also where there is little to do.
+    /// Lanes that keep partitions even when there is little to do.
     pub writers_min: usize,
-    /// How long a transaction may take: bounds locks and what a fault undoes. The controller keeps batches below it.
+    /// How long a transaction may take: bounds locks and what a failure undoes. The controller keeps batches below it.
     pub transaction_max: Duration,
     /// Records per second that may be written; 0 for no cap.
     pub records_per_second_max: u64,
@@ -71,8 +71,8 @@ impl Limits {
         self.memory_bytes / 4 / self.writers.max(1)
     }
 
-    /// Bytes of records in a batch. While it is written it is there about three times, as records, as columns and as
-    /// what is sent, so an eighth of the memory over all lanes leaves a quarter of it for the process itself.
+    /// Bytes of records in a batch. While a batch is written it is in memory about three times: as records, as columns
+    /// and as what is sent. So an eighth of the memory over all lanes leaves a quarter of it for the process itself.
     #[must_use]
     pub fn batch_bytes(&self) -> usize {
         self.batch.bytes_max.min(self.memory_bytes / 8 / self.writers.max(1))

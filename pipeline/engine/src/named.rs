@@ -1,13 +1,13 @@
 //! Filtered events by reason and name: which kinds of event arrive that change nothing.
 //!
-//! Names come from payloads, so their number and their length have limits. They are counted in the batch and added up
-//! once for each; a name that is known costs no allocation.
+//! Names come from payloads, so their number and their length have limits. They are counted in the batch and then added
+//! to the totals once per name; a known name costs no allocation.
 
-/// Pairs of reason and name that are told apart; the others are counted together as [`OTHERS`], by reason.
+/// Pairs of reason and name that are counted apart; all others are counted as [`OTHERS`], by reason.
 pub const NAMES_MAX: usize = 64;
 /// Bytes of a name that are kept.
 const NAME_BYTES_MAX: usize = 100;
-/// What stands for every further name.
+/// The name under which all further names are counted.
 pub const OTHERS: &str = "(others)";
 
 /// How many events were filtered, by reason and name.
@@ -19,9 +19,9 @@ pub struct Named(Vec<Name>);
 pub struct Name {
     /// Why they were filtered.
     pub reason: &'static str,
-    /// What their emitter calls them.
+    /// The emitter's name for them.
     pub name: Box<str>,
-    /// How many.
+    /// The number of events.
     pub events: u64,
 }
 
@@ -40,14 +40,14 @@ impl Named {
         }
     }
 
-    /// Adds what another has counted.
+    /// Adds the counts of another.
     pub fn merge(&mut self, other: &Named) {
         for one in &other.0 {
             self.add(one.reason, &one.name, one.events);
         }
     }
 
-    /// What was counted since an earlier moment.
+    /// The counts since an earlier moment.
     #[must_use]
     pub fn since(&self, earlier: &Named) -> Named {
         let before = |one: &Name| {
@@ -58,7 +58,7 @@ impl Named {
         Named(grown.filter(|one| one.events > 0).collect())
     }
 
-    /// Each reason and name, as they were first met.
+    /// Each reason and name, in the order in which they first came.
     pub fn iter(&self) -> impl Iterator<Item = &Name> {
         self.0.iter()
     }

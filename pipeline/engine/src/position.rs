@@ -26,12 +26,12 @@ impl fmt::Display for Partition {
     }
 }
 
-/// The place of a record in its partition. Compared for equality by the fence; ordered only among offsets.
+/// The place of a record in its partition. The fence compares positions for equality; only offsets have an order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Position {
     /// A record number (Kafka, the embedded log).
     Offset(u64),
-    /// Whatever text the source uses; Kinesis sequence numbers have 56 digits. It MUST NOT read as an offset, because
+    /// Any text that the source uses; Kinesis sequence numbers have 56 digits. It MUST NOT read as an offset, because
     /// the kind is not stored.
     Sequence(Arc<str>),
 }
@@ -49,7 +49,7 @@ impl FromStr for Position {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Only what is written as an offset is one: equality decides at the fence, and `007` must come back as it went.
+        // Only the exact form of an offset is one: the fence compares for equality, so `007` must stay `007`.
         let offset = text.parse().ok().filter(|offset: &u64| offset.to_string() == text);
         Ok(offset.map_or_else(|| Position::Sequence(text.into()), Position::Offset))
     }

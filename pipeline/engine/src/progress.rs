@@ -20,7 +20,7 @@ use crate::share::Standing;
 use register::Register;
 pub(crate) use register::{SHARES_EVERY, Stop, ToPutAside};
 
-/// No rate is told of less time than this: a transaction may take as long.
+/// No rate is computed over less time than this: a transaction may take as long.
 const RATE_WINDOW_MIN: Duration = Duration::from_secs(2);
 
 /// The shared counters of one pipeline.
@@ -36,7 +36,7 @@ pub struct Progress {
     transactions: AtomicU64,
     retries: AtomicU64,
     stalls: AtomicU64,
-    /// Accepted by the stream to committed in the database.
+    /// Time from acceptance by the stream to commit in the database.
     pub freshness: Histogram,
     /// Records per transaction.
     pub batch_records: Histogram,
@@ -65,7 +65,7 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Lane {
     beats: AtomicU64,
-    /// When the oldest record that it holds was accepted; 0 when it holds none.
+    /// When the oldest record it holds was accepted, in milliseconds since 1970; 0 when it holds none.
     oldest_ms: AtomicI64,
     state: Mutex<LaneState>,
 }
@@ -73,11 +73,11 @@ pub(crate) struct Lane {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LaneState {
     Working,
-    /// Has a batch, and no turn to write it yet.
+    /// Has a batch, but no turn to write it yet.
     Waiting,
     Braked(String),
     Paused,
-    /// Has no partition: others have them all.
+    /// Has no partition: other lanes or processes have them all.
     Resting,
     Halted(String),
     Ended,
@@ -91,14 +91,14 @@ pub enum Verdict {
     KeepingUp,
     /// There is a backlog, and it shrinks.
     CatchingUp {
-        /// Seconds until it is gone at the present rate, if that can be told.
+        /// Seconds until it is gone at the present rate, if that is known.
         seconds_left: Option<u64>,
     },
-    /// There is work and none gets done.
+    /// There is work, but nothing is written.
     Stalled,
     /// The database is away or asks for less; work waits and nothing is lost.
     Braked {
-        /// What the database said.
+        /// What the database reported.
         reason: String,
     },
     /// A share with too many bad records is put aside until a person resumes it; the others keep up or catch up.
@@ -106,7 +106,7 @@ pub enum Verdict {
         /// Which shares, since when, and the command that resumes them.
         reason: String,
     },
-    /// Something must be decided by a person.
+    /// A person must decide.
     Halted {
         /// What happened.
         reason: String,
@@ -128,11 +128,11 @@ pub struct Snapshot {
     pub written: u64,
     /// Events that rightly changed nothing, by reason.
     pub filtered: BTreeMap<&'static str, u64>,
-    /// Those of them that have a name.
+    /// The filtered events that have a name.
     pub named: Arc<Named>,
-    /// Events set aside.
+    /// Events quarantined.
     pub quarantined: u64,
-    /// Tries made to find them.
+    /// Attempts made to isolate them.
     pub isolating_tries: u64,
     /// Committed transactions.
     pub transactions: u64,
@@ -150,7 +150,7 @@ pub struct Snapshot {
     pub as_of_ms: BTreeMap<Partition, i64>,
     /// Partitions that wait for a person, and why.
     pub halted: BTreeMap<Partition, String>,
-    /// When the oldest record in hand was accepted.
+    /// When the oldest record in hand was accepted, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
     /// Why a flood of bad records paused the pipeline, if it did.
     pub paused: Option<String>,
@@ -166,7 +166,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Progress {
-    /// Counters at zero for a pipeline of so many lanes.
+    /// Counters at zero for a pipeline of `lanes` lanes.
     pub fn new(pipeline: &str, lanes: usize) -> Self {
         let lane =
             || Lane { beats: AtomicU64::new(0), oldest_ms: AtomicI64::new(0), state: Mutex::new(LaneState::Working) };
@@ -191,7 +191,7 @@ impl Progress {
         }
     }
 
-    /// Says why nothing is written before the pipeline runs, or, with `None`, that it may begin.
+    /// Sets why nothing is written before the pipeline runs; with `None`, it may begin.
     pub fn hold(&self, reason: Option<&str>) {
         for lane in &self.lanes {
             lane.set(reason.map_or(LaneState::Working, |reason| LaneState::Braked(reason.to_owned())));
@@ -235,7 +235,7 @@ impl Progress {
         self.paused.subscribe()
     }
 
-    /// Lets a pipeline go on that a flood of bad records paused, and that flood pass. Whether it was paused.
+    /// Resumes a pipeline that a flood of bad records paused, and lets that flood pass. Returns whether it was paused.
     pub fn resume(&self) -> bool {
         lock(&self.flood).let_pass(Instant::now());
         lock(&self.register).recount();
@@ -253,18 +253,18 @@ impl Progress {
         inner.positions.insert(partition.clone(), position.clone());
     }
 
-    /// Whether that is news.
+    /// Marks a partition as halted. Returns true if this was not known before.
     pub(crate) fn halt(&self, partition: &Partition, reason: String) -> bool {
         lock(&self.inner).halted.insert(partition.clone(), reason).is_none()
     }
 
-    /// Whether any of these waits for a person.
+    /// Whether any of these partitions waits for a person.
     pub(crate) fn is_halted(&self, partitions: &[Partition]) -> bool {
         let inner = lock(&self.inner);
         partitions.iter().any(|partition| inner.halted.contains_key(partition))
     }
 
-    /// Forgets what belongs to others now.
+    /// Forgets the partitions that belong to others now.
     pub(crate) fn keep_only(&self, partitions: &[Partition]) {
         let mut inner = lock(&self.inner);
         inner.positions.retain(|partition, _| partitions.contains(partition));
@@ -289,7 +289,7 @@ impl Progress {
         self.stalls.fetch_add(1, Relaxed);
     }
 
-    /// Committed so far.
+    /// Transactions committed so far.
     pub fn transactions(&self) -> u64 {
         self.transactions.load(Relaxed)
     }
@@ -336,7 +336,7 @@ impl Progress {
 }
 
 impl Snapshot {
-    /// The shares that are put aside, in words with the command that resumes each.
+    /// The shares that are put aside, in words, with the command that resumes each.
     fn flooding(&self) -> Option<String> {
         let told = self.shares.iter().filter_map(|standing| {
             let share = &standing.share;
@@ -356,9 +356,9 @@ impl Snapshot {
         if seconds > 0.0 { self.records.saturating_sub(earlier.records) as f64 / seconds } else { 0.0 }
     }
 
-    /// The verdict, given an earlier snapshot, how many records wait, and how late is late.
+    /// The verdict, given an earlier snapshot, how many records wait, and the age from which a record is late.
     pub fn verdict(&self, earlier: &Snapshot, lag_records: u64, late: Duration, now_ms: i64) -> Verdict {
-        // The lane of a halted partition only says that it is.
+        // The lane of a halted partition only reports that it is halted, so the partition's reason comes first.
         let halted = self.paused.as_ref().or_else(|| self.halted.values().next()).or(self.dead.as_ref());
         if let Some(reason) = halted.cloned() {
             return Verdict::Halted { reason };
@@ -386,7 +386,7 @@ impl Snapshot {
 }
 
 impl Lane {
-    /// Something moved: the watchdog looks at this.
+    /// Counts progress, which the watchdog looks at.
     pub(crate) fn beat(&self) {
         self.beats.fetch_add(1, Relaxed);
     }
@@ -407,13 +407,13 @@ impl Lane {
         *lock(&self.state) = state;
     }
 
-    /// Whether that is news.
+    /// Marks the lane as halted. Returns true if this was not known before.
     pub(crate) fn halt(&self, reason: &str) -> bool {
         let halted = LaneState::Halted(reason.to_owned());
         std::mem::replace(&mut *lock(&self.state), halted.clone()) != halted
     }
 
-    /// It waits for a turn, and is not stalled. One that the sink has braked is told as braked all the same.
+    /// The lane waits for a turn, which is no stall. A lane that the sink has braked stays shown as braked.
     pub(crate) fn waits(&self) {
         let mut state = lock(&self.state);
         if *state == LaneState::Working {
@@ -421,7 +421,7 @@ impl Lane {
         }
     }
 
-    /// It goes on.
+    /// The lane has its turn.
     pub(crate) fn waits_no_more(&self) {
         let mut state = lock(&self.state);
         if *state == LaneState::Waiting {

@@ -7,33 +7,32 @@ use rand::Rng;
 /// What the engine does about an error. Named for the action, not for the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// Try the same thing again, not before `after` if the other side asked for that.
+    /// Retry the same thing, not before `after` if the other side asked for that.
     Retry {
         /// A wait that the other side asked for.
         after: Option<Duration>,
     },
-    /// It took too long, or a lock was in the way. Try the same thing again; when a batch meets this again, divide it, so
-    /// that what can be written is. Never a record's fault.
+    /// It took too long, or a lock was in the way. Retry the same thing; when a batch meets this again, divide it, so
+    /// that the part that can be written is written. Never a record's fault.
     Split,
-    /// Try again, but raise an alarm: something outside must be mended (a schema, a password) and no record is at
-    /// fault.
+    /// Retry, but raise an alarm: something outside must be repaired (a schema, a password) and no record is at fault.
     Alarm,
-    /// The record is at fault: set it aside and go on.
+    /// The record is at fault: quarantine it and go on.
     Quarantine,
-    /// Stop this lane and say so: going on could lose or corrupt something.
+    /// Stop this lane and report it: going on could lose or corrupt something.
     Halt,
 }
 
-/// What a failure says of the sink's load, for who decides how much to write at a time.
+/// What a failure says about the sink's load, for the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressure {
-    /// It has too much to do: no memory, no connection, a time limit.
+    /// The sink is overloaded: no memory, no connection, a timeout.
     Overload,
-    /// Others are in the way: a deadlock, a lock that is not to be had, a conflict of transactions.
+    /// Other transactions are in the way: a deadlock, a lock that is not available, a conflict.
     Contention,
 }
 
-/// Exponential waits with full jitter, between a floor and a cap.
+/// Exponential backoff with jitter, between a floor and a cap.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     base: Duration,
@@ -42,7 +41,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Waits grow from `base`, doubled each time, to `cap`.
+    /// Waits that begin at `base` and double up to `cap`.
     pub fn new(base: Duration, cap: Duration) -> Self {
         Backoff { base, cap, attempt: 0 }
     }
@@ -54,7 +53,7 @@ impl Backoff {
         step.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
-    /// How often it was asked since the last success.
+    /// How many waits were asked for since the last success.
     pub fn attempts(&self) -> u32 {
         self.attempt
     }

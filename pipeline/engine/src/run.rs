@@ -24,15 +24,15 @@ use crate::task;
 pub struct Pipeline<C> {
     /// Where records come from.
     pub source: Arc<dyn Source>,
-    /// What makes events of them.
+    /// Turns records into events.
     pub decoder: Arc<dyn Decode<Columns = C>>,
     /// Where events take effect, one writer per lane.
     pub sinks: Vec<Box<dyn Sink<Columns = C>>>,
-    /// Every bound.
+    /// Every limit.
     pub limits: Limits,
-    /// Where its lanes ask for a turn; shared with the other pipelines that write to the same database.
+    /// Where its lanes ask for a turn; shared by all pipelines that write to the same database.
     pub gate: Arc<Gate>,
-    /// Counters that others read.
+    /// The counters, which status, metrics and the page read.
     pub progress: Arc<Progress>,
 }
 
@@ -68,7 +68,7 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
         let bounds = Arc::clone(&bounds);
         let progress = Arc::clone(&progress);
         let shutdown = shutdown.clone();
-        // Each line of a lane, and of its sink and source, says whose it is.
+        // Each log line of a lane, and of its sink and source, names the lane.
         let span = tracing::info_span!("lane", pipeline = progress.pipeline, number = index);
         let kept = async move { keep(index, share, source, decoder, sink, bounds, progress, shutdown).await };
         task::spawn("lane", kept.instrument(span))
@@ -85,7 +85,7 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
     let mut summary = Summary { drained: true, halted: Vec::new() };
     for ended in ended {
         match ended {
-            // Its partitions are another's now, who writes what it had in hand.
+            // Its partitions belong to another lane now, which writes the records it had in hand.
             Ok(Leave::Drained | Leave::Reassigned) => {}
             Ok(Leave::Halted(reason)) => summary.halted.push(reason),
             Ok(Leave::Interrupted | Leave::Retake(_)) => summary.drained = false,

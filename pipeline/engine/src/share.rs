@@ -1,5 +1,5 @@
-//! Shares: the parts of a stream whose records one party answers for, so that a flood of bad records of one party
-//! stops no other. What a share stands for is the domain's business; here it is a name.
+//! Shares: the parts of a stream that different parties answer for, so that a flood of bad records of one party stops
+//! no other. The domain decides what a share stands for; here it is a name.
 //!
 //! A share with too many bad records is put aside: its records are quarantined whole and undecoded, until a person
 //! resumes it. That decision is on record in the sink, so that it survives a restart and holds for every process.
@@ -38,7 +38,7 @@ pub struct Pause {
     pub since_ms: i64,
     /// Why.
     pub reason: String,
-    /// Its new records are written again, and those that were put aside are being written.
+    /// The share is being resumed: new records are written again, and those that were put aside are being written.
     pub is_resumed: bool,
     /// Records that were put aside and are not written yet.
     pub rows: u64,
@@ -48,9 +48,9 @@ pub struct Pause {
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     names: Vec<Share>,
-    /// Index into the names, by record.
+    /// Index into `names`, by record.
     of: Vec<u16>,
-    /// By record; empty where none is put aside.
+    /// Whether each record is put aside; empty if none is.
     pub(crate) aside: Vec<bool>,
 }
 
@@ -59,11 +59,11 @@ pub(crate) struct Shares {
 pub(crate) struct Tally {
     /// Records that were decoded.
     pub(crate) records: u64,
-    /// Those of them of which an event was quarantined.
+    /// Decoded records of which an event was quarantined.
     pub(crate) bad: u64,
     /// Records that were put aside undecoded.
     pub(crate) aside: u64,
-    /// Bytes of the bad ones and of those put aside.
+    /// Payload bytes of the bad records and of those put aside.
     pub(crate) kept_bytes: u64,
 }
 
@@ -107,7 +107,7 @@ impl Shares {
         shares
     }
 
-    /// Neighbours are mostly of one share, and a batch has records of few.
+    /// The index of a name. A search is enough: neighbours are mostly of one share, and a batch has records of few.
     fn index(&mut self, name: &str) -> u16 {
         let last = self.of.last().copied().filter(|last| self.name(*last).is_some_and(|known| known == name));
         let known = || self.names.iter().position(|known| known.as_str() == name);
@@ -138,7 +138,7 @@ impl Shares {
         indices.into_iter().filter_map(|index| self.name(index)).collect()
     }
 
-    /// What each share had, given the records of which an event was quarantined.
+    /// Counts the records of each share; `bad` are the records of which an event was quarantined.
     pub(crate) fn tally(&self, records: &[Record], bad: &BTreeSet<u32>) -> Vec<(Share, Tally)> {
         let mut tallies = vec![Tally::default(); self.names.len()];
         for (at, (index, record)) in self.of.iter().zip(records).enumerate() {

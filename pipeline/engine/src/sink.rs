@@ -18,7 +18,7 @@ use crate::share::{Share, Standing};
 pub struct Held {
     /// The partition.
     pub partition: Partition,
-    /// The position its data is at; `None` if it was never read.
+    /// The position up to which its data is stored; `None` if it was never read.
     pub next: Option<Position>,
     /// The era of that position, see [`crate::Source::era`]; `None` where it is not known.
     pub era: Option<i64>,
@@ -35,39 +35,39 @@ pub trait Sink: Send {
     /// The columns it writes.
     type Columns: Columns;
 
-    /// Takes the leases of partitions and tells the stored positions, exactly as they were written.
+    /// Takes the leases of partitions and returns the stored positions, exactly as they were written.
     ///
-    /// MUST change epoch and token, so that whoever held them before can no longer write: the positions it tells stay
-    /// true until this writer moves them. A writer holds what its last call named and nothing else.
+    /// MUST change epoch and token, so that earlier holders can no longer write: the positions it returns stay true
+    /// until this writer moves them. A writer holds the partitions of its last call and no others.
     async fn acquire(&mut self, partitions: &[Partition]) -> Result<Vec<Held>, SinkError>;
 
     /// Writes a batch in one transaction with its positions: all of its ranges move, or none.
     ///
-    /// MUST fail with [`SinkError::Fenced`] if another has taken a lease since, even where the stored position would
-    /// fit, and otherwise with [`SinkError::Moved`] if a stored position is not the one the batch begins at; then it
-    /// MUST NOT have written anything. Where none is stored yet, any beginning is right. MUST be safe to call again with
-    /// the same batch, also after an error or an answer that was lost: if the first call did take effect, the second
-    /// finds that out from the stored positions and returns its receipt. MUST narrow bad records down and quarantine
-    /// them by itself. MUST fail with [`SinkError::Resumed`], and write nothing, if a share that the batch puts aside is
-    /// not put aside any more: a redrive counts on finding all of its records.
+    /// MUST fail with [`SinkError::Fenced`] if another writer has taken a lease since, even if the stored position
+    /// would fit, and otherwise with [`SinkError::Moved`] if a stored position is not the one the batch begins at; then
+    /// it MUST NOT have written anything. If no position is stored yet, any beginning is right. MUST be safe to call
+    /// again with the same batch, also after an error or a lost answer: if the first call took effect, the second finds
+    /// that out from the stored positions and returns its receipt. MUST isolate bad records and quarantine them itself.
+    /// MUST fail with [`SinkError::Resumed`], and write nothing, if a share that the batch puts aside is not put aside
+    /// any more: a redrive counts on finding all of its records.
     async fn write(&mut self, batch: &Batch<Self::Columns>) -> Result<Receipt, SinkError>;
 
-    /// Fails with [`SinkError::Fenced`] if another has taken a lease since. Asked while there is nothing to write, so that
-    /// a position that a person moves is read from at once.
+    /// Fails with [`SinkError::Fenced`] if another writer has taken a lease since. Called while there is nothing to
+    /// write, so that the lane reads at once from a position that a person moved.
     async fn confirm(&mut self) -> Result<(), SinkError>;
 
-    /// Puts a gap on record and halts its partition, both or neither: from then on [`Sink::acquire`] tells the halt,
-    /// whatever happens to the stream, until a person ends it. Writing the same one again is harmless. Nothing else that
-    /// a sink does ends a halt.
+    /// Records a gap and halts its partition, both or neither: from then on [`Sink::acquire`] returns the halt,
+    /// whatever happens to the stream, until a person ends it. Recording the same gap again is harmless. No other
+    /// method of a sink ends a halt.
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError>;
 
-    /// What is on record of the shares of this pipeline; `None` from a sink that keeps no record of them, where what
-    /// this process decided holds until it ends.
+    /// The record of this pipeline's shares; `None` from a sink that keeps none: then the decisions of this process
+    /// hold until it ends.
     async fn shares(&mut self) -> Result<Option<Vec<Standing>>, SinkError> {
         Ok(None)
     }
 
-    /// Puts on record that a share is put aside. Doing so again changes nothing, unless the share was resumed since.
+    /// Records that a share is put aside. Doing so again changes nothing, unless the share was resumed since.
     async fn put_aside(&mut self, _share: &Share, _reason: &str) -> Result<(), SinkError> {
         Ok(())
     }
@@ -76,7 +76,7 @@ pub trait Sink: Send {
 /// Why a batch was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// Someone else holds the lease of this partition now.
+    /// Another writer holds the lease of this partition now.
     #[error("the lease of partition {partition} was taken by another writer")]
     Fenced {
         /// The partition lost.
@@ -87,29 +87,29 @@ pub enum SinkError {
     Moved {
         /// The partition concerned.
         partition: Partition,
-        /// Where the tables really are.
+        /// The position that is stored.
         stored: Option<Position>,
     },
-    /// A share that the batch puts aside was resumed since: its records are to be decoded.
+    /// A share that the batch puts aside was resumed since: its records must be decoded.
     #[error("share {share} was resumed")]
     Resumed {
         /// The share.
         share: Share,
     },
-    /// The database could not do it.
+    /// An operation of the database failed.
     #[error("{doing}")]
     Failed {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
         /// What the engine does about it.
         recovery: Recovery,
-        /// What it says of the sink's load, if anything.
+        /// What the failure says about the sink's load, if anything.
         pressure: Option<Pressure>,
         /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The sink lost count.
+    /// The sink's outcome does not account for every event.
     #[error(transparent)]
     Unbalanced(#[from] Unbalanced),
 }
@@ -126,7 +126,7 @@ impl SinkError {
         }
     }
 
-    /// How an attempt ended that met it.
+    /// How an attempt with this error ended, for the controller.
     pub fn ending(&self) -> Ending {
         match self {
             SinkError::Failed { pressure: Some(Pressure::Overload), .. } => Ending::Overload,

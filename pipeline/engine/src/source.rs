@@ -2,8 +2,8 @@
 //!
 //! A source has no memory of its own: the engine says from which position it wants to read, and that position came
 //! from the sink. On a crash nothing is lost, because nothing was kept here. To add one, implement [`Source`] and run
-//! its contract suite, `testing::source`. A queue, which has no positions and forgets what is deleted, keeps to all of it
-//! except what the suite does not check where a stream says that it cannot be read again.
+//! its contract suite, `testing::source`. A queue has no positions and forgets deleted records: it keeps the whole
+//! contract except what the suite does not check for streams that cannot be read again.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -42,7 +42,7 @@ impl Record {
 /// Consecutive records of one partition.
 #[derive(Clone, Debug)]
 pub struct RecordBatch {
-    /// Whose records these are.
+    /// The partition of these records.
     pub partition: Partition,
     /// The records, in order; may be empty when only the position moved (control records, compaction).
     pub records: Vec<Record>,
@@ -57,7 +57,7 @@ pub struct Want {
     pub partition: Partition,
     /// The first position wanted.
     pub from: Position,
-    /// About how many bytes ([`Record::cost_bytes`]); a source gives at least one record when it has any, however large.
+    /// About how many bytes ([`Record::cost_bytes`]); a source gives at least one record if it has any, however large.
     pub bytes_max: usize,
 }
 
@@ -72,19 +72,19 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// applied to new data.
     fn incarnation(&self) -> &str;
 
-    /// The partitions that this process may read, as they come and go: sorted, each once. Others may read the rest of
-    /// the stream. Lanes take the lease of what comes, and stop asking for what went.
+    /// The partitions that this process may read, as they come and go: sorted, each once. Other processes may read the
+    /// rest of the stream. Lanes take the leases of partitions that come, and stop reading those that go.
     fn assignment(&self) -> watch::Receiver<Vec<Partition>>;
 
-    /// Returns once whoever assigns partitions was heard from since the call, so that [`Source::assignment`] is not what
-    /// a process believes that slept through its replacement. Asked before a lease is taken back from another.
+    /// Returns once the source has heard from the assigner of partitions since the call: a process that slept while it
+    /// was replaced must not trust an old [`Source::assignment`]. Called before a lease is taken back from another.
     async fn confirm(&self) -> Result<(), SourceError>;
 
-    /// Says where to begin, given the stored position (`None`: never read before, so the oldest record) and its era, as
-    /// [`Source::era`] told it when it was stored (`None`: not known).
+    /// Returns the position to begin at, given the stored position (`None`: never read before, so the oldest record)
+    /// and its era, as [`Source::era`] returned it when it was stored (`None`: not known).
     ///
     /// MUST fail with [`SourceError::Gap`] if the stored position can no longer be read, never existed, or is of an era
-    /// that the stream does not have up to there: what stands before it now are other records.
+    /// that the stream does not have up to there: the records before it are now others.
     async fn start(
         &self,
         partition: &Partition,
@@ -92,33 +92,33 @@ pub trait Source: Send + Sync + fmt::Debug {
         era: Option<i64>,
     ) -> Result<Position, SourceError>;
 
-    /// In which era of the partition the record before a position was written, as far as the source knows. A partition
-    /// begins a new era whenever its end may have gone back: an opening of the embedded log, a leader epoch of Kafka. So
-    /// the same position of another era may be another record. Asked when a position is about to be stored.
+    /// The era in which the record before a position was written, as far as the source knows. A partition begins a new
+    /// era whenever its end may have gone back: an opening of the embedded log, a leader epoch of Kafka. So the same
+    /// position of another era may be another record. Called when a position is about to be stored.
     fn era(&self, partition: &Partition, next: &Position) -> Option<i64>;
 
-    /// Reads what is there from the wanted positions; waits up to `wait` while there is nothing at all, and no longer
-    /// than until there is something.
+    /// Reads from the wanted positions. While there is nothing at all, waits up to `wait`, but no longer than until
+    /// there is something.
     ///
-    /// MUST return records in order and without a gap from `from`; from a position that the stream does not have it MUST
-    /// fail with [`SourceError::Gap`], from one that it cannot read with [`SourceError::Damaged`], instead of skipping
-    /// or waiting; `start` fails in the same way then. MUST move `next` past what holds no records. Is cancel-safe: it
-    /// keeps no state that a dropped call could lose.
+    /// MUST return records in order and without a gap from `from`; from a position that the stream does not have it
+    /// MUST fail with [`SourceError::Gap`], from one that it cannot read with [`SourceError::Damaged`], instead of
+    /// skipping or waiting; `start` then fails in the same way. MUST move `next` past positions without records. Is
+    /// cancel-safe: it keeps no state that a dropped call could lose.
     async fn fetch(&self, wants: &[Want], wait: Duration) -> Result<Vec<RecordBatch>, SourceError>;
 
-    /// Makes connections anew: a lane stood still although there was work. What was fetched before may come again.
+    /// Opens connections anew: a lane stood still although there was work. Records fetched before may come again.
     fn revive(&self);
 
-    /// Tells the stream how far we are, after the sink has everything before it durably. Telemetry only: lag exporters
+    /// Tells the stream up to which positions the sink has everything durably. Telemetry only: lag exporters
     /// read it, recovery never does, and a later fetch from an earlier position MUST still give its records. A queue is
     /// the exception: it deletes here, and only here, so that a fetch from an earlier position is a gap.
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError>;
 
-    /// Says goodbye: what is owned may go to others at once, nothing is fetched any more. Takes some seconds at most.
+    /// Ends reading: its partitions may go to others at once, nothing is fetched any more. Takes some seconds at most.
     async fn close(&self);
 
-    /// How many records stand between `next` and the end of the partition, if the source knows: 0 only when there are
-    /// none, or the watchdog would take a stall for rest.
+    /// How many records stand between `next` and the end of the partition, if the source knows. 0 only if there are
+    /// none: otherwise the watchdog would take a stall for rest.
     fn lag_records(&self, partition: &Partition, next: &Position) -> Option<u64>;
 }
 
@@ -139,8 +139,8 @@ pub enum SourceError {
         /// What happened, in words for the operator.
         reason: Cow<'static, str>,
     },
-    /// Records of one partition cannot be read, and are not known to be lost: the partition waits until the stream is
-    /// mended or a person gives them up. The other partitions go on.
+    /// Records of one partition cannot be read, but are not known to be lost: the partition waits until the stream is
+    /// repaired or a person gives them up. The other partitions go on.
     #[error("partition {partition}: {reason}")]
     Damaged {
         /// The partition concerned.
@@ -148,19 +148,19 @@ pub enum SourceError {
         /// What is damaged and what to do about it, in words for the operator.
         reason: String,
     },
-    /// The stream does not answer; trying again may help.
+    /// The stream does not answer; retrying may help.
     #[error("read the stream")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The stream is damaged or misconfigured; trying again cannot help.
+    /// The stream is damaged or misconfigured; retrying cannot help.
     #[error("read the stream")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl SourceError {
-    /// The range of positions that is lost, to be put on record; `None` if the error is of another kind.
+    /// The range of positions that is lost, to be recorded; `None` for any other error.
     pub fn gap(&self) -> Option<Gap> {
         let SourceError::Gap { partition, stored, start, end, reason } = self else { return None };
-        // The tables are ahead of what the stream holds: what they have in between the stream does not have any more.
+        // The tables are ahead of the stream: it no longer has the records between its end and their position.
         let is_ahead = matches!((stored, end), (Position::Offset(stored), Position::Offset(end)) if stored > end);
         let (from, to) = if is_ahead { (end, stored) } else { (stored, start) };
         Some(Gap {

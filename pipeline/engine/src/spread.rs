@@ -1,9 +1,9 @@
 //! How many lanes have partitions.
 //!
-//! A lane writes a transaction for its partitions by itself, so with little to do more lanes only mean more
-//! transactions for the same records. A pipeline rests with few lanes, and takes all it may have while there is a
-//! backlog, so that the controller can find out how many transactions at a time are best. Changing costs a statement
-//! for each lane that changes, and whoever took the leases over reads what was in the other's hands again.
+//! A lane writes its own transactions for its partitions, so with little to do more lanes only mean more transactions
+//! for the same records. A pipeline rests with few lanes, and uses all it may have while there is a backlog, so that
+//! the controller can find out how many transactions at a time are best. A change costs a statement for each lane that
+//! changes, and the new owner of a lease reads again what the old one had in hand.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lanes of a pipeline at rest. Fewer: a slow transaction holds up every partition. More: more transactions for the same
-/// records.
+/// Lanes of a pipeline at rest. Fewer: a slow transaction holds up every partition. More: more transactions for the
+/// same records.
 const RESTING: usize = 2;
-/// Looks while only full batches are taken after which there is a backlog.
+/// A backlog begins after this many looks at which only full batches were taken.
 const FULL_LOOKS: u32 = 2;
-/// Between looks.
+/// Time between looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// Without a full batch for so long there is no backlog any more. Each return to it within [`FORGIVEN`] doubles that.
+/// A backlog ends after this long without a full batch. Each return of it within [`FORGIVEN`] doubles that time.
 const CALM: Duration = Duration::from_secs(30);
 const CALM_MAX: Duration = Duration::from_secs(480);
 const FORGIVEN: Duration = Duration::from_secs(900);
@@ -36,7 +36,7 @@ struct Seen {
     full: u32,
     partly: u32,
     looks: u32,
-    /// When the last full batch was taken, while all lanes are in use.
+    /// When the last full batch was taken; `None` unless all lanes are in use.
     wide: Option<Instant>,
     calm: Duration,
     narrowed: Option<Instant>,
@@ -90,7 +90,7 @@ impl Spread {
 mod tests {
     use super::*;
 
-    /// Looks for a time, in which each batch is full or not; gives the lanes after it.
+    /// Looks for `time`, each batch being full or not; returns the number of lanes after it.
     fn after(spread: &Spread, now: &mut Instant, time: Duration, full: Option<bool>) -> usize {
         let end = *now + time;
         loop {

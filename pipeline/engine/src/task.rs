@@ -1,7 +1,7 @@
 //! The one place where tasks begin.
 //!
-//! A task says what its end means: a lane or a server that ends by a panic takes the process's summary with it, and is
-//! logged under its own name instead of vanishing.
+//! A task that panics is logged under its own name instead of vanishing, and the panic goes on: a lane or a server that
+//! panics takes the process's summary with it.
 
 use std::future::Future;
 

@@ -1,8 +1,8 @@
 //! The contracts of [`Source`](crate::Source) and [`Sink`](crate::Sink) as tests that every connector must pass.
 //!
-//! A connector that passes keeps its part of exactly-once: what its trait's documentation asks for, each sentence by a
-//! check of its own. To test one, implement [`source::Fixture`] or [`sink::Fixture`] for it and name that where
-//! `cargo test` finds it:
+//! A connector that passes keeps its part of exactly-once: each sentence of its trait's documentation has a check. To
+//! test a connector, implement [`source::Fixture`] or [`sink::Fixture`] for it and name the fixture where `cargo test`
+//! finds it:
 //!
 //! ```ignore
 //! mod log {
@@ -10,9 +10,9 @@
 //! }
 //! ```
 //!
-//! This makes one test of every check, each with a fixture of its own; `source_contract!(perhaps ..)` takes a future of an
-//! `Option`, for streams of services that a machine may not have. A sentence that is added to a trait gets a check
-//! here and a line in the macro. [`memory`] has the reference implementations, for the engine's own tests too.
+//! This makes one test of every check, each with its own fixture; `source_contract!(perhaps ..)` takes a future of an
+//! `Option`, for streams of services that a machine may not have. A sentence that is added to a trait gets a check here
+//! and a line in the macro. [`memory`] has the reference implementations, for the engine's own tests too.
 #![expect(clippy::expect_used, reason = "what cannot go on fails its test at once")]
 
 pub mod source;
@@ -96,7 +96,7 @@ macro_rules! contract {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                // Who gives none has said why.
+                // A fixture that is not given has said why.
                 if let Some(mut fixture) = $fixture.await {
                     $crate::testing::$suite::$part::$check(&mut fixture).await;
                 }

@@ -1,7 +1,7 @@
-//! No silent stall: a lane that has work and does not move is restarted, and that is said and counted.
+//! No silent stall: a lane that has work and does not move is restarted, which is logged and counted.
 //!
-//! Silent while the sink is braked and while the lane waits for a turn: waiting for the database is no stall. Restarting is safe at any moment, because a
-//! lane begins at the stored positions.
+//! It does not fire while the sink is braked or the lane waits for a turn: waiting for the database is no stall.
+//! Restarting is safe at any moment, because a lane begins at the stored positions.
 
 use std::time::Duration;
 

@@ -44,7 +44,7 @@ impl Binaries {
         })
     }
 
-    /// The programs in `dir`. Both must be there: `libpq-dev` alone names the directory of a server that is not.
+    /// The programs in `dir`. Both must exist: `libpq-dev` alone names the directory of a server that is not installed.
     fn at(dir: &Path) -> Option<Binaries> {
         if !["initdb", "postgres"].iter().all(|name| dir.join(name).is_file()) {
             return None;

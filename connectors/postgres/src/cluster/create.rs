@@ -1,4 +1,4 @@
-//! Making the cluster, whole or not at all.
+//! Creating the cluster, whole or not at all.
 
 use std::fs;
 use std::path::Path;
@@ -9,8 +9,8 @@ use super::owner::Owner;
 use crate::Error;
 use crate::error::Doing;
 
-/// Makes the cluster beside its final place and renames it, so that `data` is whole or not there, also after a kill
-/// in the middle. Only to be called with `server.lock` in hand.
+/// Creates the cluster beside its final place and renames it, so that `data` is whole or absent, also after a kill
+/// during creation. The caller must hold `server.lock`.
 pub(crate) async fn cluster(owner: &Owner, found: &Binaries, data: &Path, durable: bool) -> Result<(), Error> {
     let home = data.parent().unwrap_or(data);
     let entries = fs::read_dir(home).doing(|| format!("list {}", home.display()))?;
@@ -38,8 +38,8 @@ pub(crate) async fn cluster(owner: &Owner, found: &Binaries, data: &Path, durabl
     fs::rename(&new, data).doing(|| format!("rename {} to {}", new.display(), data.display()))
 }
 
-/// The same order on every system where the version allows it: an upgrade of libc then breaks no index. Plain `C`
-/// would make `upper('é')` and trigrams know only ASCII.
+/// The same collation on every system, where the version allows it: an upgrade of libc then breaks no index. With
+/// plain `C`, `upper('é')` and trigrams would handle only ASCII.
 fn locale(major: u32) -> &'static [&'static str] {
     if major >= 17 {
         &["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]

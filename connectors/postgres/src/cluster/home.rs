@@ -1,11 +1,11 @@
 //! The directory that holds everything: `data` (the cluster), `run` (the socket), `log`, `password`, three lock files.
 //!
 //! - `users.lock` is held shared by every process that uses the cluster, for as long as it does.
-//! - `start.lock` makes starting and stopping one at a time.
+//! - `start.lock` lets one process at a time start or stop the server.
 //! - `server.lock` is held by the processes of the server itself, as their standard output.
 //!
-//! The kernel frees all three however their holders end, in whichever container, and no pid is involved: pids are
-//! used again, zombies keep them, and other namespaces do not see them.
+//! The kernel frees all three however their holders end, in any container, and without pids: pids are used again,
+//! zombies keep them, and other namespaces do not see them.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -24,7 +24,7 @@ use crate::error::Doing;
 const SOCKET_BYTES_MAX: usize = 103;
 /// The longest name of a socket file.
 const SOCKET_FILE: &str = "/.s.PGSQL.65535";
-/// Who starts the server holds `start.lock` for a minute at most, so a longer wait means that something hangs.
+/// A process that starts the server holds `start.lock` for a minute at most; a longer wait means that it hangs.
 const TURN_WITHIN: Duration = Duration::from_secs(90);
 /// Short beside the 20 ms of attaching; a wait of one second is then 100 system calls.
 const TURN_POLL: Duration = Duration::from_millis(10);
@@ -35,15 +35,15 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Makes the directory if it is not there: nobody else lists it, and the account that PostgreSQL runs as, if it is
-    /// another one than ours, passes through it.
+    /// Creates the directory if it is missing. No other account can list it; the account that PostgreSQL runs as, if it
+    /// is not ours, can pass through it.
     pub(crate) fn open(dir: &Path) -> Result<Home, Error> {
         let trust = Trust::here();
         trust.directory(dir)?;
         if !dir.exists() {
             let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
             let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
-            // Said twice, because root's umask may be 077.
+            // The mode is set again, because root's umask may be 077.
             let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(mode)));
             made.doing(|| format!("make {}", dir.display()))?;
         }
@@ -95,7 +95,7 @@ impl Home {
         format!("/tmp/{NAME}-{}-{inode}", owner.uid).into()
     }
 
-    /// Waits for the turn to start or stop the server. It ends when the file is dropped.
+    /// Waits for the turn to start or stop the server. The turn ends when the file is dropped.
     pub(crate) async fn turn(&self) -> Result<File, Error> {
         let began = Instant::now();
         loop {
@@ -110,7 +110,7 @@ impl Home {
         }
     }
 
-    /// The same, for where nothing can be awaited: gives up after `within`.
+    /// As [`Home::turn`], for callers that cannot await: gives up after `within`.
     pub(crate) fn turn_blocking(&self, within: Duration) -> Option<File> {
         let began = Instant::now();
         loop {
@@ -125,19 +125,19 @@ impl Home {
         self.try_lock(&self.dir.join("start.lock"))
     }
 
-    /// The lock that every process of a server holds, if none does: it is free when the last of them has ended.
+    /// `server.lock`, if no process of a server holds it: it is free once the last of them has ended.
     pub(crate) fn unused(&self) -> Result<Option<File>, Error> {
         self.try_lock(&self.server_lock())
     }
 
-    /// Opens or makes a file of ours to append to. Nobody else reads it: a lock can be taken by whoever reads the file.
+    /// Opens or creates a file of ours to append to. No other account can read it, since a reader could lock it.
     pub(crate) fn file(&self, path: &Path) -> Result<File, Error> {
         let mut how = File::options();
         how.append(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         let open = || match how.open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let file = how.clone().create(true).open(path)?;
-                // Made by root in the directory of another account, whose programs use it, too.
+                // Root created it in the directory of another account, whose programs use it, too.
                 let home = fs::metadata(&self.dir)?;
                 if file.metadata()?.uid() == 0 && home.uid() != 0 {
                     fchown(&file, Some(home.uid()), Some(home.gid()))?;

@@ -1,8 +1,8 @@
-//! What can be chosen about a private cluster.
+//! The options of a private cluster.
 
 use std::path::PathBuf;
 
-/// What a private cluster is to be like.
+/// The options of a private cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// The directory that holds everything; made if it is not there. Removing it removes the cluster.
@@ -11,7 +11,7 @@ pub struct ClusterOptions {
     pub pg_port: Option<u16>,
     /// Settings of the server (`shared_buffers`, ..), which win over the defaults.
     pub settings: Vec<(String, String)>,
-    /// Whether what is acknowledged survives the loss of power. Only tests say no.
+    /// Whether acknowledged data survives the loss of power. False only in tests.
     pub durable: bool,
 }
 

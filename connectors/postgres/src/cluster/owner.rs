@@ -1,4 +1,4 @@
-//! The account that PostgreSQL runs as. It refuses to be root, so root steps down to another one.
+//! The account that PostgreSQL runs as. PostgreSQL refuses to run as root, so root changes to another account.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -11,7 +11,7 @@ use super::name::NAME;
 use crate::Error;
 use crate::error::Doing;
 
-/// Ours, or one without privileges if we are root.
+/// Our account, or one without privileges if we are root.
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
@@ -38,7 +38,7 @@ impl Owner {
         accounts().into_iter().next().ok_or(Error::NoAccount)
     }
 
-    /// A program that runs as this account, in a directory it can enter, with no PostgreSQL settings of ours.
+    /// A program that runs as this account, in a directory it can enter, without our PostgreSQL settings.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         without_settings(&mut command);
@@ -67,9 +67,9 @@ impl Owner {
         Ok(())
     }
 
-    /// Makes sure of a directory that only this account enters.
+    /// Makes sure that a directory exists that only this account can enter.
     pub(crate) fn private_dir(&self, dir: &Path) -> Result<(), Error> {
-        // Not following links: in /tmp anyone could have put one there.
+        // Links are not followed: in /tmp any account could have put one there.
         if let Ok(there) = fs::symlink_metadata(dir) {
             if there.is_dir() && there.uid() == self.uid && there.mode() & 0o077 == 0 {
                 return Ok(());
@@ -98,7 +98,7 @@ impl Owner {
     }
 }
 
-/// Lets a program of PostgreSQL know nothing of our environment that it would take for its own, and speak English.
+/// Hides from a program of PostgreSQL the part of our environment that it would use, and makes it speak English.
 pub(crate) fn without_settings(command: &mut Command) {
     // Debian's server is built with systemd and would announce itself on NOTIFY_SOCKET as if it were us.
     command.current_dir("/").stdin(Stdio::null()).env("LC_ALL", "C").env_remove("NOTIFY_SOCKET");

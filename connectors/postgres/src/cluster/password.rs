@@ -9,10 +9,10 @@ use super::owner::Owner;
 use crate::Error;
 use crate::error::Doing;
 
-/// 192 bits: nobody guesses it, and as 48 letters it still fits a form.
+/// 192 bits cannot be guessed, and as 48 characters still fit a form.
 const RANDOM_BYTES: usize = 24;
 
-/// The password that is kept, if there is one.
+/// The stored password, if there is one.
 pub(crate) fn read(home: &Home) -> Option<String> {
     let text = fs::read_to_string(home.password()).ok()?;
     let word = text.trim();
@@ -21,7 +21,7 @@ pub(crate) fn read(home: &Home) -> Option<String> {
     plain.then(|| word.to_owned())
 }
 
-/// The password that is kept, or a new one that is kept from now on. Only to be called in turn.
+/// The stored password, or a new one, which is stored. The caller must hold the turn.
 pub(crate) fn keep(home: &Home, owner: &Owner) -> Result<String, Error> {
     if let Some(password) = read(home) {
         return Ok(password);

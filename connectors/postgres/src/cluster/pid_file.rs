@@ -9,7 +9,7 @@ use rustix::process::Pid;
 /// The port of a server that opens no TCP: it only names the socket's file.
 pub(crate) const PORT_NAMELESS: u16 = 5432;
 
-/// The process to stop. The file may outlive its server, and its number come to name a process of another kind.
+/// The process to stop. The file may outlive its server, and its number may then name another process.
 pub(crate) fn server(data: &Path) -> Option<Pid> {
     // A negative number would name a group of processes.
     let pid: i32 = line(data, 0)?.parse().ok().filter(|pid| *pid > 0)?;

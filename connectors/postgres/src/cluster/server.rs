@@ -1,4 +1,4 @@
-//! Starting the server process, and saying why it did not start.
+//! Starting the server process, and explaining why it did not start.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -17,9 +17,9 @@ use super::tuning::{self, Probed};
 use crate::Error;
 use crate::error::Doing;
 
-/// A log of this size is put aside at the next start. Larger and nobody opens it; smaller and a bad night is lost.
+/// A log beyond this is moved to `log.1` at the next start. Larger: hard to open. Smaller: loses a night of errors.
 const LOG_BYTES_MAX: u64 = 16 << 20;
-/// How much of the log an error shows.
+/// Bytes of the log that an error shows.
 const SAID_BYTES_MAX: u64 = 8 << 10;
 /// Below this, parallel queries run out of shared memory. Docker gives 64 MB.
 const SHARED_MEMORY_BYTES_MIN: u64 = 256 << 20;
@@ -33,8 +33,8 @@ pub(crate) struct Started {
 
 /// Starts the server, after making the cluster if it is not there. `lock` is `server.lock`.
 ///
-/// The server is our direct child: no `pg_ctl` stands between, so a failure is seen at once and its corpse is ours.
-/// It is not told to die with us (`PR_SET_PDEATHSIG` follows the thread that forked, and tokio retires threads).
+/// The server is our direct child, without `pg_ctl` between: so we see a failure at once and reap the process. It does
+/// not die with us (`PR_SET_PDEATHSIG` follows the thread that forked, and tokio retires threads).
 pub(crate) async fn start(
     home: &Home,
     owner: &Owner,
@@ -63,8 +63,8 @@ pub(crate) async fn start(
     let listen = if options.pg_port.is_some() { "listen_addresses=127.0.0.1" } else { "listen_addresses=" };
     postgres.args(tuning::arguments(&options.settings, options.durable, probed));
     postgres.args(["-c", listen, "-c", "logging_collector=off"]);
-    // The lock goes to every process of the server as its standard output, to which PostgreSQL writes nothing. Not
-    // as the log: one that is put aside would take the lock with it.
+    // Every process of the server inherits the lock as its standard output, to which PostgreSQL writes nothing. The
+    // log is no lock: when it is moved it would take the lock with it.
     // Its own process group: Ctrl-C in a terminal must reach us alone, and we drain first.
     let child = postgres.stdout(lock).stderr(log).process_group(0).spawn();
     let child = child.map_err(|source| owner.cannot_drop(source))?;
@@ -72,7 +72,7 @@ pub(crate) async fn start(
     Ok((child, Started { log_bytes }))
 }
 
-/// Why a server that was waited for is not there.
+/// Why a server did not answer in time.
 pub(crate) fn no_answer(
     home: &Home,
     options: &ClusterOptions,
@@ -92,8 +92,8 @@ pub(crate) fn no_answer(
     Error::NoAnswer { why, log: home.log(), said }
 }
 
-/// What a killed server left. If its number is in use again, or it is a zombie that pid 1 never reaps, PostgreSQL
-/// would refuse to start. Only to be called with `server.lock` in hand.
+/// Removes what a killed server left. If its pid is in use again, or it is a zombie that pid 1 never reaps,
+/// PostgreSQL would refuse to start. The caller must hold `server.lock`.
 fn remove_left_over(data: &Path, run: &Path) {
     fs::remove_file(data.join("postmaster.pid")).ok();
     for entry in fs::read_dir(run).into_iter().flatten().flatten() {
@@ -127,7 +127,7 @@ fn log_since(home: &Home, since: Option<u64>) -> String {
     read().unwrap_or_default()
 }
 
-/// Asks the build and the machine, not a table of versions: distributions build with and without LZ4.
+/// Asks the build and the machine instead of a table of versions: distributions build with and without LZ4.
 async fn probe(owner: &Owner, found: &Binaries, data: &Path) -> Probed {
     let mut ask = owner.command(&found.dir.join("postgres"));
     ask.arg("-D").arg(data).args(["-c", "wal_compression=lz4", "-C", "wal_compression"]);

@@ -1,4 +1,4 @@
-//! The few statements that the cluster needs itself.
+//! The few statements that the cluster itself needs.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -9,26 +9,26 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use super::name::NAME;
 use crate::Error;
 
-/// A server that takes longer to greet is not answering; whoever waits for it asks again.
+/// A server that takes longer to accept does not answer; the caller retries.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// Refuses what the driver would read from the environment whatever it is told. Everything else is overruled.
+/// Refuses variables that the driver reads and that no option overrules. All others are overruled.
 pub(crate) fn environment() -> Result<(), Error> {
     match std::env::var_os("PGOPTIONS") {
-        // It may hold `synchronous_commit=off`, and nobody would see why rows are lost.
+        // It may hold `synchronous_commit=off`, which would lose rows unnoticed.
         Some(value) if !value.is_empty() => Err(Error::Environment { name: "PGOPTIONS" }),
         _ => Ok(()),
     }
 }
 
-/// Whether the server takes connections. An error is one that waiting will not mend.
+/// Whether the server accepts connections. An error is one that waiting does not fix.
 pub(crate) async fn answers(options: &PgConnectOptions) -> Result<bool, Error> {
     let options = options.clone().database("postgres");
     let connect = PgConnection::connect_with(&options);
     let Ok(connected) = tokio::time::timeout(CONNECT_WITHIN, connect).await else { return Ok(false) };
     match connected {
         Ok(connection) => {
-            // It answered; how the farewell goes says nothing.
+            // It answered; whether closing works does not matter.
             connection.close().await.ok();
             Ok(true)
         }
@@ -36,7 +36,7 @@ pub(crate) async fn answers(options: &PgConnectOptions) -> Result<bool, Error> {
     }
 }
 
-/// Makes the database, and sets the password of TCP, as its verifier, if there is one. False if the server went away
+/// Creates the database, and sets the verifier of the TCP password, if there is one. False if the server went away
 /// meanwhile.
 pub(crate) async fn prepare(options: &PgConnectOptions, verifier: Option<&str>) -> Result<bool, Error> {
     match prepared(options, verifier).await {
@@ -60,7 +60,7 @@ async fn prepared(options: &PgConnectOptions, verifier: Option<&str>) -> sqlx::R
     connection.close().await
 }
 
-/// False for what time mends: a server that is not there yet, starting, stopping or recovering.
+/// `Ok(false)` if waiting may help: the server is absent, starting, stopping or recovering.
 fn later(error: sqlx::Error, doing: &'static str) -> Result<bool, Error> {
     match &error {
         sqlx::Error::Io(io) if io.kind() == ErrorKind::PermissionDenied => Err(Error::Refused { doing, source: error }),
@@ -69,7 +69,7 @@ fn later(error: sqlx::Error, doing: &'static str) -> Result<bool, Error> {
         sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("57P01" | "57P02" | "57P03")) => {
             Ok(false)
         }
-        // too_many_connections: so it does take connections.
+        // too_many_connections: so it accepts connections.
         sqlx::Error::Database(database) if database.code().as_deref() == Some("53300") => Ok(true),
         _ => Err(Error::Refused { doing, source: error }),
     }

@@ -1,5 +1,5 @@
-//! Whose directories are opened. Root follows and overwrites whatever it meets, so it opens only what belongs to itself
-//! or to an account that PostgreSQL may run as; and no link inside a directory of ours is followed, by anybody.
+//! Whose directories are opened. Root can follow and overwrite anything, so it opens only what belongs to itself or to
+//! an account that PostgreSQL may run as. No account follows a link inside a directory of ours.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -14,23 +14,23 @@ use crate::error::Doing;
 /// As the kernel's own limit (`MAXSYMLINKS`).
 const LINKS_MAX: usize = 40;
 
-/// Whom this process trusts with what it opens.
+/// The accounts whose files this process opens.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    /// User ids beside root's own; none if we are not root, who may open whatever the kernel lets it.
+    /// User ids beside root's own. `None` if we are not root: then only the kernel's permissions count.
     owners: Option<Vec<u32>>,
 }
 
 impl Trust {
-    /// Of this process.
+    /// The trust of this process.
     #[must_use]
     pub fn here() -> Trust {
         let root = rustix::process::geteuid().is_root();
         Trust { owners: root.then(|| owner::accounts().into_iter().map(|account| account.uid).collect()) }
     }
 
-    /// Refuses a directory that somebody else owns, or to which a link of somebody else leads. One that is not there is
-    /// fine.
+    /// Refuses a directory that another account owns, or to which a link of another account leads. A missing one is
+    /// accepted.
     ///
     /// # Errors
     /// [`Error::NotTrusted`], [`Error::Io`].
@@ -70,7 +70,7 @@ impl Trust {
         }
     }
 
-    /// Refuses a part of such a directory that is a link, or somebody else's. One that is not there is fine.
+    /// Refuses a part of such a directory that is a link, or another account's. A missing one is accepted.
     ///
     /// # Errors
     /// [`Error::Link`], [`Error::NotTrusted`], [`Error::Io`].
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{lchown, symlink};
 
-    /// As root that trusts nobody else; chown needs root.
+    /// A root that trusts no other account; chown needs root.
     fn alone() -> Option<Trust> {
         rustix::process::geteuid().is_root().then(|| Trust { owners: Some(vec![7]) })
     }
@@ -154,7 +154,7 @@ mod tests {
         }
         symlink("loop", place.join("loop")).unwrap();
         assert!(matches!(trust.directory(&place.join("loop/x")), Err(Error::Link { .. })));
-        // Inside nobody's link is followed, not even our own.
+        // Inside, no link is followed, not even our own.
         let anybody = Trust { owners: None };
         assert!(matches!(anybody.part(&place.join("relative")), Err(Error::Link { .. })));
     }

@@ -7,32 +7,32 @@ use super::owner;
 use crate::Error;
 use crate::error::Doing;
 
-/// What a small box wants, each with its reason. The caller's settings come after these and win.
+/// Defaults for a small machine, each with its reason. The caller's settings come later and win.
 const DEFAULTS: [(&str, &str); 13] = [
-    // An acknowledged row is on disk. These are PostgreSQL's own defaults, said aloud so that a later
-    // `ALTER SYSTEM` by hand does not quietly take them away.
+    // An acknowledged row is on disk. These are PostgreSQL's own defaults, set here so that a later
+    // `ALTER SYSTEM` by hand cannot silently change them.
     ("fsync", "on"),
     ("full_page_writes", "on"),
     ("synchronous_commit", "on"),
-    // Tables that are updated all day live by it.
+    // Tables that are updated all day need it.
     ("autovacuum", "on"),
     // Twice the default keeps the hot end of the key index in memory; more would cost an idle laptop more than it gains.
     ("shared_buffers", "256MB"),
     // Checkpoints by time and not by volume: after each one every page goes to the log in full again.
     ("max_wal_size", "4GB"),
     ("checkpoint_timeout", "15min"),
-    // Compiling a statement takes longer than our statements do.
+    // Compiling our statements takes longer than running them.
     ("jit", "off"),
-    // The server's own log is read when something is wrong, and what is wrong is often a lock or a checkpoint.
+    // People read the server's log when something is wrong, which is often a lock or a checkpoint.
     ("log_checkpoints", "on"),
     ("log_lock_waits", "on"),
     ("log_line_prefix", "%m [%p] %a "),
-    // Else initdb's choice is the machine's zone, and a dump read elsewhere differs.
+    // Otherwise initdb takes the machine's zone, and a dump read elsewhere differs.
     ("timezone", "UTC"),
     ("log_timezone", "UTC"),
 ];
 
-/// Settings that hold the cluster together, and what they hold.
+/// Settings that the cluster depends on, and why.
 const OURS: [(&str, &str); 7] = [
     ("listen_addresses", "TCP is opened by postgres.pg_port"),
     ("port", "TCP is opened by postgres.pg_port"),
@@ -43,7 +43,7 @@ const OURS: [(&str, &str); 7] = [
     ("config_file", "it is in the directory `data` of the home"),
 ];
 
-/// Checks the caller's settings: names that PostgreSQL could have, and none of those that are ours.
+/// Checks the caller's settings: their names must be possible names of settings, and none of [`OURS`].
 pub(crate) fn check(settings: &[(String, String)]) -> Result<(), Error> {
     for (name, _) in settings {
         let refuse = |why| Err(Error::Setting { name: name.clone(), why });
@@ -61,7 +61,7 @@ pub(crate) fn check(settings: &[(String, String)]) -> Result<(), Error> {
 pub(crate) fn ask(found: &Binaries, settings: &[(String, String)]) -> Result<(), Error> {
     for (name, value) in settings {
         let mut command = Command::new(found.dir.join("postgres"));
-        // -C comes first, or root is refused; the directory is only looked at.
+        // -C comes first, or root is refused; the directory is only read.
         command
             .arg("-C")
             .arg(name)
@@ -81,7 +81,7 @@ pub(crate) fn ask(found: &Binaries, settings: &[(String, String)]) -> Result<(),
     Ok(())
 }
 
-/// The arguments for all settings, in the order of their weight: PostgreSQL takes the last of a name.
+/// The arguments for all settings, by rising precedence: PostgreSQL takes the last of a name.
 pub(crate) fn arguments(settings: &[(String, String)], durable: bool, probed: Probed) -> Vec<String> {
     let mut all: Vec<String> = DEFAULTS.iter().map(|(name, value)| format!("{name}={value}")).collect();
     if probed.lz4 {

@@ -1,5 +1,5 @@
-//! `postgres://user:password@host:port/database?parameters`, read here and not by the driver, which fills what is
-//! missing from the environment and passes over what it does not know.
+//! `postgres://user:password@host:port/database?parameters`, parsed here and not by the driver, which takes missing
+//! parts from the environment and ignores unknown parameters.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Reads an address. The error says what is wrong without repeating the text, which may hold a password.
+    /// Parses an address. The error explains what is wrong without repeating the text, which may hold a password.
     pub(super) fn parse(text: &str) -> Result<Address, String> {
         if text.contains('#') {
             return Err("a `#` in a user or password is written %23".to_owned());
@@ -65,7 +65,7 @@ impl Address {
         Ok(address)
     }
 
-    /// What the driver needs to know, every field of it said.
+    /// The options for the driver, with every field set.
     pub(super) fn options(&self) -> PgConnectOptions {
         let options = PgConnectOptions::new_without_pgpass()
             .host(&self.host)
@@ -80,7 +80,7 @@ impl Address {
         Path::new(&self.host).is_absolute()
     }
 
-    /// Whether nobody between can listen.
+    /// Whether the connection stays on this machine.
     pub(super) fn is_local(&self) -> bool {
         let loopback = |ip: IpAddr| ip.is_loopback();
         self.is_socket() || self.host == "localhost" || self.host.parse().is_ok_and(loopback)
@@ -111,8 +111,8 @@ impl Address {
     }
 }
 
-/// The same address with a host, the directory `/`, where `user@/database?host=/directory` leaves it out as libpq
-/// allows and the parser does not.
+/// Adds the host `/` to an address like `user@/database?host=/directory`, which leaves it out, as libpq allows and the
+/// parser does not.
 fn with_host(text: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

@@ -1,4 +1,4 @@
-//! What is wrong with the section.
+//! The errors of the `[postgres]` section.
 
 use std::path::PathBuf;
 
@@ -24,13 +24,13 @@ pub enum Error {
     /// The section asks for a private cluster, which has no address of its own to configure.
     #[error("this [postgres] section is for a private cluster, which Cluster::open connects to")]
     Embedded,
-    /// A pooler without a way around it.
+    /// A pooler is set, but no direct address.
     #[error(
         "postgres.pgbouncer needs postgres.migrate_url: migrations and commands need a session of their own \
          (the server's own address, or a PgBouncer database with pool_mode = session)"
     )]
     NoDirect,
-    /// A pooler that was not announced, or one where a session is needed.
+    /// A pooler that the settings do not mention, or one where a direct session is needed.
     #[error(
         "postgres.{setting}: {host}:{port} is a pooler that shares server connections between transactions \
          (PgBouncer with pool_mode = transaction): {}",
@@ -39,7 +39,7 @@ pub enum Error {
     Pooler {
         /// `url` or `migrate_url`.
         setting: &'static str,
-        /// Where it is.
+        /// The host of the pooler.
         host: String,
         /// Its port.
         port: u16,
@@ -60,7 +60,7 @@ pub enum Error {
     Insecure {
         /// The server.
         host: String,
-        /// What was asked for.
+        /// The requested mode.
         mode: TlsMode,
     },
     /// This program was built without TLS.
@@ -70,7 +70,7 @@ pub enum Error {
     NoTls {
         /// The server.
         host: String,
-        /// What was asked for.
+        /// The requested mode.
         mode: TlsMode,
     },
     /// A setting has a value that PostgreSQL does not take.
@@ -88,10 +88,10 @@ pub enum Error {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A variable of the environment that the driver reads whatever it is told.
+    /// An environment variable that the driver reads and that no option overrules.
     #[error(
         "the environment sets {name}, which would change every connection: start millstream without it (env -u {name} ..)"
     )]

@@ -1,10 +1,10 @@
-//! What of TLS an address gets, and what of the environment is refused with it.
+//! Which TLS an address gets, and which environment variables are refused with it.
 
 use super::address::Address;
 use super::error::Error;
 use super::tls::{Tls, TlsMode};
 
-/// What an address gets: what was asked for, if that is safe enough for where it is.
+/// The TLS of an address: the requested one, if it is safe enough for the host.
 pub(super) fn choose(address: &Address, asked: Option<&Tls>, insecure: bool) -> Result<Tls, Error> {
     let asked = asked.or(address.tls.as_ref());
     let host = || address.host.clone();
@@ -27,7 +27,7 @@ pub(super) fn choose(address: &Address, asked: Option<&Tls>, insecure: bool) -> 
             TlsMode::VerifyCa | TlsMode::VerifyFull => {}
             _ => return Err(Error::Value { setting: "tls", why: "`ca` is used by verify-ca and verify-full alone" }),
         }
-        // The driver would say only that TLS failed.
+        // The driver would report only that TLS failed.
         if let Err(source) = std::fs::File::open(ca) {
             return Err(Error::File { setting: "tls", path: ca.clone(), source });
         }
@@ -42,7 +42,7 @@ pub(super) fn choose(address: &Address, asked: Option<&Tls>, insecure: bool) -> 
     Ok(tls)
 }
 
-/// Refuses the variables that the driver reads and that no option takes back.
+/// Refuses the variables that the driver reads and that no option overrules.
 pub(super) fn environment(tls: &Tls) -> Result<(), Error> {
     refuse(tls, |name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
@@ -50,7 +50,7 @@ pub(super) fn environment(tls: &Tls) -> Result<(), Error> {
 fn refuse(tls: &Tls, is_set: impl Fn(&str) -> bool) -> Result<(), Error> {
     let encrypted = tls.mode != TlsMode::Disable;
     for (matters, name) in [
-        // It may hold `synchronous_commit=off`, and nobody would see why rows are lost.
+        // It may hold `synchronous_commit=off`, which would lose rows unnoticed.
         (true, "PGOPTIONS"),
         (encrypted && tls.ca.is_none(), "PGSSLROOTCERT"),
         (encrypted, "PGSSLCERT"),

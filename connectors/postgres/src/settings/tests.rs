@@ -44,7 +44,7 @@ fn an_address_is_taken_apart_and_nothing_is_left_to_the_environment() {
     assert_eq!((options.get_host(), options.get_port()), ("::1", 7000));
     assert_eq!((options.get_username(), options.get_database()), ("w@riter", Some("w@riter")));
     assert_eq!(options.get_application_name(), Some("bench"));
-    // The driver keeps its password to itself but for this.
+    // The driver shows its password only in this output.
     assert!(format!("{options:?}").contains("p/w#"));
 
     for socket in ["postgres://w@%2Frun%2Fpg/events", "postgres://w@/events?host=/run/pg"] {

@@ -1,4 +1,4 @@
-//! How far a server is trusted.
+//! How the server's identity is verified.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -26,11 +26,11 @@ pub enum TlsMode {
     Disable,
     /// Encryption if the server offers it.
     Prefer,
-    /// Encryption, with whoever answers.
+    /// Encryption with any server that answers.
     Require,
-    /// Encryption, with a server that has a certificate of the authority.
+    /// Encryption; the server must have a certificate of the authority.
     VerifyCa,
-    /// Encryption, with a server that has a certificate of the authority for its name.
+    /// Encryption; the server must have a certificate of the authority for its name.
     VerifyFull,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for TlsMode {
 }
 
 impl Tls {
-    /// The driver's words for it. A socket is given none at all: the driver, unlike libpq, would use TLS there too.
+    /// Sets the driver's TLS options. A socket needs `disable`: unlike libpq, the driver would use TLS there, too.
     pub(super) fn apply(&self, options: PgConnectOptions) -> PgConnectOptions {
         let options = options.ssl_mode(match self.mode {
             TlsMode::Disable => PgSslMode::Disable,

@@ -1,7 +1,7 @@
-//! Folded rows meet what is stored: unchanged ones are filtered, new ones copied in, the rest updated.
+//! Compares folded rows with stored ones: unchanged rows are filtered, new ones copied in, the rest updated.
 //!
-//! The counters are told only what the writing statements saw: a COPY that succeeds proves that its rows were not
-//! there, an UPDATE meets exactly the versions of rows that were seen before, or fails.
+//! The counters get only what the writing statements saw: a COPY that succeeds proves that its rows did not exist; an
+//! UPDATE meets exactly the row versions that were seen before, or fails.
 
 use millstream_engine::Outcome;
 use millstream_postgres::Connection;
@@ -18,13 +18,13 @@ use crate::sinks::tables::columns::Span;
 use crate::sinks::tables::error::Fault;
 use crate::sinks::tables::rows::{self, Care, Include};
 
-/// What one set of records did, with what it changes in the counters.
+/// The outcome of one set of records, with its changes of the counters.
 type Applied = rows::Applied<Deltas>;
 
-/// Writes the events of the records that are included. With [`Care::Optimistic`] new keys come by COPY, half the CPU and
-/// two thirds of the WAL of an INSERT, and the others are updated as they were seen; it fails as a whole if another writer
-/// was faster. With [`Care::Locked`] INSERT .. ON CONFLICT DO NOTHING tells which rows another writer inserted first, and
-/// the others are locked and seen again before they are updated.
+/// Writes the events of the included records. With [`Care::Optimistic`] new keys are written by COPY, at half the CPU
+/// and two thirds of the WAL of an INSERT, and existing ones are updated as they were seen; all fails if another writer
+/// was faster. With [`Care::Locked`] INSERT .. ON CONFLICT DO NOTHING shows which rows another writer inserted first,
+/// and existing rows are locked and read again before they are updated.
 pub(super) async fn apply(
     connection: &mut Connection,
     columns: &Columns,
@@ -37,7 +37,7 @@ pub(super) async fn apply(
     let mut first = true;
     while !rows.is_empty() {
         let (folded, later) = fold(columns, rows);
-        // A second pass meets rows that the first has written.
+        // A second pass meets rows that the first pass wrote.
         let all = !first || care == Care::Locked;
         let sought = lookup.seek(columns, &folded, all);
         let known = stored::look(connection, columns, &folded, &sought).await?;
@@ -69,7 +69,7 @@ async fn apply_pass(
             Known::Row(stored) => Some(stored),
             Known::Nothing => None,
         };
-        // What is stored of removals is read only under the lock of the head.
+        // Stored removals are read only under the lock of the head row.
         let removes = one.removal.is_some();
         if let Some(change) = stored.map(|stored| Change::of(columns, one, stored))
             && !change.is_any()
@@ -86,7 +86,7 @@ async fn apply_pass(
     }
     let before = keys.lock(connection).await?;
     if !keys.is_empty() {
-        // Locking made heads of keys that had none: what was new a moment ago may be there now.
+        // Locking created missing head rows: a key that was new a moment ago may exist now.
         let (there, absent): (Vec<&Folded>, Vec<&Folded>) =
             fresh.iter().partition(|one| keys.made_head(columns, &one.row));
         fresh = absent;
@@ -122,7 +122,7 @@ fn written(outcome: &mut Outcome, one: &Folded) {
     outcome.filter("stale", events - written - duplicates);
 }
 
-/// Counts a key whose row did not change; `same` if it was written by this very event, and not by a newer one.
+/// Counts a key whose row did not change; `same` if this very event wrote it, and not a newer one.
 fn unchanged(outcome: &mut Outcome, one: &Folded, same: bool) {
     let events = u64::from(one.events);
     let duplicates = if same { u64::from(one.winners).min(events) } else { 0 };
@@ -150,7 +150,7 @@ fn description_column(rows: &[&Folded], pick: fn((i64, i64, i64)) -> i64) -> Vec
     column(rows, |row| pick(description_order(row.description.as_ref())))
 }
 
-/// Inserts rows that may be there by now; returns those that were.
+/// Inserts rows that may exist by now; returns those that did.
 async fn insert_new<'a>(
     connection: &mut Connection,
     columns: &Columns,
@@ -199,8 +199,8 @@ async fn insert_new<'a>(
     Ok(raced)
 }
 
-/// Updates rows that are there: as they were seen, or under locks taken in key order. Returns the removals of whole keys
-/// that are newer than what was known.
+/// Updates existing rows: as they were seen, or under locks taken in key order. Returns removals of whole keys that are
+/// newer than the known ones.
 async fn update(
     connection: &mut Connection,
     columns: &Columns,
@@ -216,19 +216,19 @@ async fn update(
     let seen: Option<Vec<&Stored>> = newer.iter().map(|(_, seen)| *seen).collect();
     let locked;
     let stored = match seen {
-        // Making heads of keys with versions has changed some of these rows since they were seen.
+        // Creating head rows of versioned keys changed some of these rows since they were seen.
         Some(seen) if care == Care::Optimistic && keys.is_empty() => seen,
         _ => {
             let rows: Vec<&Folded> = newer.iter().map(|(one, _)| *one).collect();
             locked = stored::lock(connection, columns, &rows).await?;
-            // Rows are never deleted by us; one that is gone was purged meanwhile, and another look inserts it.
+            // We never delete rows; a missing one was purged meanwhile, and another attempt inserts it.
             locked.iter().map(Option::as_ref).collect::<Option<Vec<_>>>().ok_or(Fault::Again)?
         }
     };
     let mut changes = Changes::default();
     for ((one, _), stored) in newer.iter().zip(stored) {
         if stored.versioned && !keys.contains(columns, &one.row) {
-            // The key got its first version while we waited for its lock: begin again with its head locked.
+            // The key got its first version while we waited for its lock: retry with its head row locked.
             return Err(Fault::Again);
         }
         let change = Change::of(columns, one, stored);
@@ -247,7 +247,7 @@ async fn update(
         }
         let old = RowState { kind: stored.order.2, time: stored.order.0, size: stored.size, current: stored.current };
         let new = new_state(columns, &one.row, stored, change);
-        // What is current of a key with versions is counted once, where it is derived.
+        // The current row of a versioned key is counted once, where it is derived.
         let counted = |state: RowState| RowState { current: state.current && !stored.versioned, ..state };
         applied.left.row(columns, &one.row, counted(old), counted(new));
         changes.rows.push(one);
@@ -267,7 +267,7 @@ struct Changes<'a> {
     changes: Vec<Change>,
     stored: Vec<&'a Stored>,
     current: Vec<bool>,
-    /// Whether the description is of the facts, and not of older ones.
+    /// Whether the description belongs to these facts, and not to older ones.
     shown: Vec<bool>,
 }
 
@@ -307,14 +307,14 @@ impl Changes<'_> {
     }
 }
 
-/// Whether the description of a row is of its facts once both are updated.
+/// Whether the description of a row belongs to its facts once both are updated.
 fn stays_shown(row: &Row, stored: &Stored, change: Change) -> bool {
     let facts = if change.facts_newer { (row.order_time, row.order_seq) } else { (stored.order.0, stored.order.1) };
     let description = if change.desc_newer { description_order(row.description.as_ref()) } else { stored.description };
     is_shown(description, facts)
 }
 
-/// What `objects_update.sql` makes of a row, for the counters.
+/// The row that `objects_update.sql` leaves, for the counters.
 fn new_state(columns: &Columns, row: &Row, stored: &Stored, change: Change) -> RowState {
     if change.facts_newer {
         let alone = columns.bytes(row.version).is_empty() && !stored.versioned;

@@ -19,7 +19,7 @@ pub struct Row {
     pub kind: i16,
     /// Whether it deletes every row of its key; then `kind` is 3 and `version` is empty.
     pub removes_key: bool,
-    /// How far the order can be trusted.
+    /// How reliable the order is.
     pub order_class: i16,
     /// Bucket name.
     pub bucket: Span,
@@ -35,7 +35,7 @@ pub struct Row {
     pub order_seq: i64,
     /// Bytes, if known.
     pub size: Option<i64>,
-    /// What it says beyond facts.
+    /// Its description, if it has one.
     pub description: Option<DescriptionRow>,
 }
 
@@ -86,7 +86,7 @@ impl Columns {
         store.map_or("", |store| store)
     }
 
-    /// What rows are sorted and folded by: the order of the key index, which is also the order of row locks.
+    /// The key to sort and fold rows by: the order of the key index, which is also the order of row locks.
     pub(super) fn key(&self, row: &Row) -> (&[u8], &[u8], &str, &[u8]) {
         (self.bytes(row.bucket), self.bytes(row.key), self.store(row), self.bytes(row.version))
     }

@@ -10,7 +10,7 @@ use crate::sinks::tables::error::Fault;
 
 const FIELDS: i16 = 19;
 
-/// Copies rows in; fails as a whole with a unique violation if any is there already.
+/// Copies rows in; fails as a whole with a unique violation if one of them exists.
 pub(super) async fn copy(connection: &mut Connection, columns: &Columns, rows: &[&Folded]) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());

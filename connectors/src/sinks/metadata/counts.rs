@@ -1,10 +1,10 @@
-//! What a transaction changes in the counters, summed in memory.
+//! The changes of a transaction to the counters, summed in memory.
 
 use std::collections::HashMap;
 
 use super::columns::{Columns, Row};
 
-/// What counters see of a row.
+/// The part of a row that counters depend on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowState {
     pub(super) kind: i16,
@@ -13,7 +13,7 @@ pub(super) struct RowState {
     pub(super) current: bool,
 }
 
-/// What bucket counters see of a key.
+/// The part of a key that bucket counters depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Current {
     pub(super) size: Option<i64>,
@@ -23,7 +23,7 @@ impl RowState {
     /// No row.
     pub(super) const ABSENT: RowState = RowState { kind: 0, time: 0, size: None, current: false };
 
-    /// A row just inserted. Rows with a version are current only once that was derived.
+    /// A row just inserted. A row with a version is current only once that was derived.
     pub(super) fn inserted(columns: &Columns, row: &Row) -> RowState {
         let unversioned = columns.bytes(row.version).is_empty();
         RowState { kind: row.kind, time: row.order_time, size: row.size, current: row.kind == 1 && unversioned }
@@ -55,11 +55,11 @@ pub(super) struct Hour {
 pub struct Deltas {
     pub(super) buckets: Vec<BucketDeltas>,
     places: HashMap<(String, String), usize>,
-    /// Where the bucket of the last change is: rows come in the order of buckets.
+    /// The index of the last bucket: rows come in the order of buckets.
     last: usize,
 }
 
-/// Those of one bucket.
+/// The changes of one bucket.
 #[derive(Debug, Default)]
 pub(super) struct BucketDeltas {
     pub(super) store: String,
@@ -73,14 +73,14 @@ pub(super) fn first_segment(key: &str) -> &str {
     key.find('/').and_then(|at| key.get(..=at)).unwrap_or_default()
 }
 
-/// The hour of an order time, whose upper half holds seconds. What has no time has no seconds there, and no hour.
+/// The hour of an order time, whose upper half holds seconds. Without a time these are zero, and there is no hour.
 fn hour_of(order_time: i64) -> Option<i64> {
     let seconds = ((order_time ^ i64::MIN) as u64 >> 32) as i64;
     (seconds != 0).then_some(seconds / 3600)
 }
 
 impl Objects {
-    /// Counts an object that is gone and one that is there.
+    /// Counts a former and a new object.
     fn change(&mut self, old: Option<Current>, new: Option<Current>) {
         for (state, sign) in [(old, -1), (new, 1)] {
             let Some(state) = state else { continue };
@@ -120,14 +120,14 @@ impl Deltas {
         }
     }
 
-    /// Counts the change of the facts of one row, and nothing of what is current.
+    /// Counts the change of the facts of one row, but not whether it is current.
     pub(super) fn facts(&mut self, store: &str, bucket: &str, old: RowState, new: RowState) {
         if let Some(deltas) = self.of(store, bucket) {
             deltas.facts(old, new);
         }
     }
 
-    /// Counts the change of what is current for one key.
+    /// Counts the change of the current object of one key.
     pub(super) fn current(&mut self, store: &str, bucket: &str, key: &str, old: Option<Current>, new: Option<Current>) {
         if let Some(deltas) = self.of(store, bucket) {
             deltas.current(key, old, new);
@@ -136,7 +136,7 @@ impl Deltas {
 }
 
 impl BucketDeltas {
-    /// Moves a row from one hour to another. Without facts or without a time it is in none.
+    /// Moves a row from one hour to another. Without facts or without a time it has no hour.
     fn facts(&mut self, old: RowState, new: RowState) {
         for (state, sign) in [(old, -1), (new, 1)] {
             let hour = hour_of(state.time).filter(|_| state.kind != 0);

@@ -1,4 +1,4 @@
-//! Records become columns, by the rules of `millstream-schemas`.
+//! Decodes records into columns, by the rules of `millstream-schemas`.
 
 use millstream_engine::{Decode, Record};
 use millstream_schemas::objects::{Decoded, Description, Effect, ObjectEvent, decode};
@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::columns::{Columns, DescriptionRow, Row};
 use crate::sinks::tables::columns::{Arena, Refused};
 
-/// Names of stores are far shorter; what is longer cannot stand in an index.
+/// Names of stores are far shorter; a longer one does not fit into an index.
 const STORE_BYTES_MAX: usize = 255;
 
 /// Decodes object events of every dialect.
@@ -23,7 +23,7 @@ pub struct Decoder {
 impl Decode for Decoder {
     type Columns = Columns;
 
-    /// The store, unless the header has what can name none; then the pipeline's own, so that its row can be written.
+    /// The store of the header if it is a valid name; otherwise the pipeline's own, so that the row can be written.
     fn share<'a>(&'a self, record: &'a Record) -> &'a str {
         let is_name = |name: &&str| (1..=STORE_BYTES_MAX).contains(&name.len()) && !name.contains('\0');
         named(record).filter(is_name).unwrap_or(&self.store)

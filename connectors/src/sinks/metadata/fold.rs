@@ -1,4 +1,4 @@
-//! The events of one key become one row to write: the same join as in `objects_update.sql`.
+//! Folds the events of one key into one row to write: the same join as in `objects_update.sql`.
 //!
 //! Facts and description are folded separately, each to the one of highest order. Facts are ordered by (time, number,
 //! kind, etag); at equal order the larger size wins and a known one beats an unknown. Descriptions are ordered by (time,
@@ -10,16 +10,16 @@ use std::cmp::Ordering;
 use super::columns::{Columns, DescriptionRow, Row};
 use crate::sinks::tables::columns::Span;
 
-/// One key of a batch with the row that its events amount to.
+/// One key of a batch with the row that its events fold into.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Folded {
     /// The winning facts; `kind` 0 and lowest order if no event had any. Its `description` is the winning one.
     pub(super) row: Row,
-    /// How many events had this key.
+    /// The number of events with this key.
     pub(super) events: u32,
-    /// How many of them had exactly the order of the winning facts, or of the winning description.
+    /// The number of them with exactly the order of the winning facts, or of the winning description.
     pub(super) winners: u32,
-    /// How many different events won the facts, the description and the removal of the key: so many are written.
+    /// The number of different events that won facts, description and removal: these are counted as written.
     pub(super) parts: u32,
     /// The newest removal of the whole key.
     pub(super) removal: Option<Removal>,
@@ -112,7 +112,7 @@ fn describing_only(mut row: Row) -> Row {
     row
 }
 
-/// Whether a description is of the facts that it stands beside, and not of older ones: else it is kept and not shown.
+/// Whether a description belongs to the facts beside it, and not to older ones. Otherwise it is kept and not shown.
 pub(super) fn is_shown(description: (i64, i64, i64), facts: (i64, i64)) -> bool {
     (description.0, description.1) >= facts
 }

@@ -1,20 +1,20 @@
 //! Changes of many counters at once, written as one row and added up later.
 //!
-//! An update of a counter costs PostgreSQL as much as a good part of an object's row, and a large transaction changes
-//! thousands of them. Gathered, each counter is updated once for many transactions. Whoever reads adds up what is there,
-//! so that what is seen is exact at any moment; a slot's rows belong to one writer, so that nobody waits.
+//! An update of a counter costs PostgreSQL a good part of the cost of an object's row, and a large transaction changes
+//! thousands of counters. Gathered, each counter is updated once for many transactions. Readers add the gathered
+//! changes, so their counts are exact at any moment. A slot's rows belong to one writer, so that no writer waits.
 
 use millstream_postgres::Connection;
 
 use super::counts::Objects;
 use super::slot::Slot;
 
-/// So many changes and more are gathered, fewer are written into their counters. Fewer: rows that readers must add up for
-/// the sake of a millisecond.
+/// From this many changed counters on, the changes of a transaction are written as one row; below it each counter is
+/// updated. Lower: readers add up more rows, to save a writer a millisecond.
 const GATHERED_FROM: usize = 256;
 
-/// What is gathered is added up when there are so many changes for each counter that this writer knows, within these
-/// bounds. More of them: readers have more to add up, and the transaction that adds up takes longer.
+/// Gathered changes are added up once there are this many for each counter that the writer knows, within the bounds
+/// below. More: readers have more to add up, and the transaction that adds up takes longer.
 const PER_COUNTER: usize = 16;
 const ADDED_UP_AT: (usize, usize) = (10_000, 50_000);
 
@@ -28,10 +28,10 @@ pub(super) struct Change<'a> {
     pub(super) delta: Objects,
 }
 
-/// What a writer has gathered in its slot.
+/// The changes that a writer has gathered in its slot.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    /// Changes; nothing is known of a slot that was just leased: its writer before may have left some.
+    /// Their number; `None` for a slot that was just leased, because its former writer may have left some.
     changes: Option<usize>,
     /// The same, once the open transaction commits.
     next: Option<usize>,
@@ -60,7 +60,7 @@ impl Gathered {
         }
         let there = self.changes.map(|there| there + if are_many { changes.len() } else { 0 });
         self.next = there;
-        // With little to do there is time for it.
+        // A small transaction has time to add them up.
         let most = if are_many { (PER_COUNTER * known).clamp(ADDED_UP_AT.0, ADDED_UP_AT.1) } else { 0 };
         if there.is_none_or(|there| there > most) {
             let add_up = sqlx::query(include_str!("sql/segment_changes_fold.sql")).bind(slot.number);

@@ -1,10 +1,10 @@
 //! Which keys of a batch are looked up before it is written.
 //!
-//! A look costs PostgreSQL one descent of the key index per key, half as much as the row itself (decision 1), and most of
-//! it is for nothing: what is overwritten was mostly written a moment ago. So the keys that were written lately are remembered,
-//! in a filter that forgets none of them but knows some that never were, and only those are looked up. It is a guess:
-//! where a key that nobody remembers is stored, COPY refuses it, nothing is written, and the batch begins anew with a look
-//! at all keys, as do the next ones.
+//! A lookup costs PostgreSQL one descent of the key index per key, half as much as the row itself (decision 1), and
+//! most lookups find nothing: a key that is overwritten was mostly written a moment ago. So keys written lately are
+//! remembered in a filter that forgets none of them but has some false positives, and only remembered keys are looked
+//! up. It is a guess: if a key that is not remembered is stored, COPY refuses it, nothing is written, and this batch
+//! and the next ones look up all keys.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,24 +15,24 @@ use super::columns::{Columns, Row};
 use super::fold::Folded;
 use super::stored::{Known, Sought};
 
-/// Batches in a row with new keys of which none was stored, after which only remembered keys are looked up. A wrong guess
+/// Successive batches whose new keys were all absent, after which only remembered keys are looked up. A wrong guess
 /// costs one repeated transaction.
 const CALM_BEFORE_GUESS: u32 = 8;
-/// Keys that are remembered: the last so many, and up to twice as many. Each so many take 2.5 MB.
+/// At least this many of the last keys are remembered, at most twice as many. Each filter of this size takes 2.5 MB.
 const REMEMBERED: usize = 1 << 21;
-/// Share of the keys never written that are looked up all the same.
+/// Share of the new keys that are looked up all the same.
 const FALSE_POSITIVES: f64 = 0.01;
 
-/// Shared by the writers of a pipeline: a key may come to another of them next time.
+/// Shared by the writers of a pipeline, because a key may come to another writer next time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lookup(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     written: Written,
-    /// Batches in a row in which keys were looked up that nobody remembered, and none of those was stored.
+    /// Successive batches in which keys that were not remembered were looked up and none was stored.
     calm: u32,
-    /// Looks that a surprise has for all keys, whatever they find.
+    /// Remaining batches that look up every key because of a recent unique violation.
     owed: u32,
     surprises: u32,
 }
@@ -44,7 +44,7 @@ impl State {
 }
 
 impl Lookup {
-    /// Tells which keys to look up, and remembers all of them: they are about to be written, if they are not there.
+    /// Returns which keys to look up, and remembers all keys, since absent ones are about to be written.
     pub(super) fn seek(&self, columns: &Columns, folded: &[Folded], all: bool) -> Sought {
         let hashes: Vec<u64> = folded.iter().map(|one| hash(columns, &one.row)).collect();
         let mut state = self.state();
@@ -52,7 +52,7 @@ impl Lookup {
         Sought { all, remembered: hashes.into_iter().map(|hash| state.written.remember(hash)).collect() }
     }
 
-    /// What a look at them has found.
+    /// Learns from what a lookup found.
     pub(super) fn found(&self, sought: &Sought, known: &[Known]) {
         if !sought.all {
             return;
@@ -60,14 +60,14 @@ impl Lookup {
         let mut state = self.state();
         state.owed = state.owed.saturating_sub(1);
         let mut strangers = sought.remembered.iter().zip(known).filter(|(remembered, _)| !**remembered).peekable();
-        // A batch that begins anew has nothing but keys of its own to remember, and says nothing about others.
+        // A repeated batch finds its own keys remembered, and shows nothing about others.
         if strangers.peek().is_some() {
             let stored = strangers.any(|(_, known)| !matches!(known, Known::Nothing));
             state.calm = if stored { 0 } else { state.calm.saturating_add(1) };
         }
     }
 
-    /// A key was there that nobody looked for: look for all of them for longer after each such surprise.
+    /// A key that was not looked up exists: after each such surprise all keys are looked up for longer.
     pub(super) fn surprised(&self) {
         let mut state = self.state();
         state.surprises = (state.surprises + 1).min(10);
@@ -76,7 +76,7 @@ impl Lookup {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // What it holds is a guess at any time.
+        // The state is a guess, so poisoning does no harm.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +98,7 @@ impl Default for Written {
 }
 
 impl Written {
-    /// Remembers a key; tells whether it was remembered before.
+    /// Remembers a key; returns whether it was remembered before.
     fn remember(&mut self, hash: u64) -> bool {
         if self.newest.insert_hash(hash) {
             return true;

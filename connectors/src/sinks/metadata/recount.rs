@@ -1,12 +1,12 @@
-//! Counters held against the rows they count, and mended where they differ.
+//! Compares counters with the rows they count, and repairs differences.
 //!
-//! Guarantees: truth and sum are read by one statement, so in one snapshot; what is added is their difference, under a
-//! slot of its own. Whatever writers commit before, during or after that commutes with it, so a repair is exact while
-//! they go on, and waits for none of them. Two repairs of a bucket take turns. On a crash nothing is half done: a bucket
-//! is one transaction, and running again finds what is left.
+//! Guarantees: truth and sum are read by one statement, so in one snapshot; their difference is added in a slot of its
+//! own. Commits of writers before, during or after that commute with it, so a repair is exact while writers go on, and
+//! waits for none of them. Two repairs of a bucket take turns. On a crash nothing is half done: a bucket is one
+//! transaction, and another run finds what is left.
 //!
-//! Truth is what `millstream.objects` says, `current` included: a row that is wrong itself is counted as it stands. A
-//! segment that is not counted, because it is beyond the limit, stays so.
+//! Truth is what `millstream.objects` holds, `current` included: a row that is wrong itself is counted as it is. A
+//! segment that is not counted, because it is beyond the limit, remains uncounted.
 
 use millstream_engine::SinkError;
 use millstream_postgres::Connection;
@@ -16,14 +16,14 @@ use super::slot::Slot;
 use crate::sinks::tables::error::{Fault, failed};
 use crate::sinks::tables::session::rollback;
 
-/// How far to go.
+/// What a recount may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Only looks.
+    /// Only compares.
     Check,
     /// Does everything but commit.
     DryRun,
-    /// Adds what is missing.
+    /// Adds the differences.
     Repair,
 }
 
@@ -38,18 +38,18 @@ pub enum Counter {
     Hour(i64),
 }
 
-/// A counter that is not what the rows come to. Its numbers stand in the order of [`Counter::fields`].
+/// A counter that differs from its rows. The numbers are in the order of [`Counter::fields`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Which one.
+    /// The counter.
     pub counter: Counter,
-    /// What its slots sum up to.
+    /// The sum of its slots.
     pub counted: [i128; 3],
-    /// What the rows come to.
+    /// The sum of the rows.
     pub truth: [i128; 3],
 }
 
-/// Looks at buckets one by one.
+/// Compares buckets one by one.
 #[derive(Debug)]
 pub struct Recount {
     mode: Mode,
@@ -57,7 +57,7 @@ pub struct Recount {
 }
 
 impl Counter {
-    /// What it counts.
+    /// The names of its three numbers.
     pub fn fields(&self) -> [&'static str; 3] {
         match self {
             Counter::Bucket | Counter::Segment(_) => ["objects", "bytes", "unknown_size"],
@@ -67,15 +67,15 @@ impl Counter {
 }
 
 impl Recount {
-    /// Leases nothing before something has to be added.
+    /// Leases no slot before a difference has to be added.
     pub fn new(mode: Mode) -> Self {
         Recount { mode, slot: None }
     }
 
-    /// The buckets there are, by store and name, or those of them that are asked for.
+    /// All buckets, by store and name, or only those selected.
     ///
     /// # Errors
-    /// What the database said.
+    /// The database failed.
     pub async fn buckets(
         connection: &mut Connection,
         store: Option<&str>,
@@ -85,11 +85,11 @@ impl Recount {
         buckets.fetch_all(connection).await.map_err(|error| failed("list buckets", error))
     }
 
-    /// Says which counters of a bucket differ, and mends them if that is the mode. The connection must not be in a
+    /// Returns which counters of a bucket differ, and repairs them if that is the mode. The connection must not be in a
     /// transaction.
     ///
     /// # Errors
-    /// What the database said; nothing of this bucket was changed then.
+    /// The database failed; nothing of this bucket was changed.
     pub async fn bucket(
         &mut self,
         connection: &mut Connection,
@@ -98,7 +98,7 @@ impl Recount {
     ) -> Result<Vec<Difference>, SinkError> {
         let done = self.transaction(connection, store, bucket).await;
         if done.is_err() {
-            // What went wrong first is what a person must know.
+            // The first error is the one to report.
             rollback(connection).await.ok();
         }
         done.map_err(|fault| fault.into_sink_error("count a bucket again"))
@@ -121,7 +121,7 @@ impl Recount {
             rollback(connection).await.map_err(Fault::ours)?;
             return Ok(differences);
         }
-        // Only now, because who wants a slot waits for whoever has one and has not committed.
+        // Only now, because a lease waits for transactions that leased a slot and have not committed.
         let slot = self.slot(connection).await?;
         add(connection, &slot, store, bucket, &differences).await.map_err(Fault::ours)?;
         if self.mode == Mode::DryRun {

@@ -1,7 +1,7 @@
-//! Counters by first path segment: exact for the segments that are counted, at most a fixed number in a bucket.
+//! Counters by first path segment: exact for the segments that are counted, of which a bucket has a maximum.
 //!
-//! A segment is registered in the transaction that writes its first object, so its count is complete; beyond the limit
-//! it is never registered, and the bucket says so.
+//! A segment is registered in the transaction that writes its first object, so its count is complete. Beyond the limit
+//! a segment is never registered, and the bucket is marked.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,16 +13,16 @@ use super::gathered::{Change, Gathered, Name};
 use super::slot::Slot;
 use crate::sinks::tables::error::Fault;
 
-/// Segments remembered before the memory is emptied: about 100 MB at worst, and asking again is one query.
+/// Segments remembered before all are forgotten: about 100 MB at worst, and asking again is one query.
 const REMEMBERED_MAX: usize = 1_000_000;
 
 /// Which segments are counted, as far as this writer knows.
 #[derive(Debug)]
 pub(super) struct Segments {
     known: HashMap<(String, String), HashMap<String, bool>>,
-    /// How many those are.
+    /// The number of known segments.
     remembered: usize,
-    /// Learnt in the open transaction: true only once it commits.
+    /// Learnt in the open transaction, and valid only once it commits.
     learnt: Vec<(String, String, String, bool)>,
     max: i32,
     gathered: Gathered,
@@ -89,7 +89,7 @@ impl Segments {
     ) -> Result<HashMap<Name<'a>, bool>, Fault> {
         let mut learnt = HashMap::new();
         let mut missing = unknown;
-        // Asked once without a lock and, for what is missing, again under the lock of its bucket.
+        // One query without a lock and, for missing segments, a second one under the lock of the bucket.
         for locked in [false, true] {
             let mut room = HashMap::new();
             if locked {
@@ -116,7 +116,7 @@ impl Segments {
         Ok(learnt)
     }
 
-    /// Locks the buckets of these segments; says how many more segments each may count.
+    /// Locks the buckets of these segments; returns how many more segments each may count.
     async fn lock<'a>(
         &self,
         connection: &mut Connection,

@@ -1,4 +1,4 @@
-//! A slot of the counters: rows that one writer alone adds to, so that no writer waits for another.
+//! A slot of the counters: rows to which only one writer adds, so that no writer waits for another.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use crate::sinks::tables::error::failed;
 use crate::sinks::tables::lease::random_uuid;
 use crate::sinks::tables::session::{enter, leave};
 
-/// Slots that there are, as in `slot_lease.sql`: more than any database bears writers.
+/// The number of slots, as in `slot_lease.sql`: more than the writers of any database.
 const SLOTS: u32 = 1_024;
-/// How often its writer renews it. One that was not renewed for an hour may go to another.
+/// Interval at which a writer renews its slot. After an hour without, another writer may take it.
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(600);
 const DOING: &str = "lease a counter slot";
 
@@ -27,7 +27,7 @@ impl Slot {
     /// Leases a slot that no other writer has.
     pub(super) async fn lease(connection: &mut Connection) -> Result<Slot, SinkError> {
         let token = random_uuid();
-        // Each answer without a slot means that another writer got one: as many tries as there are slots are enough.
+        // Each answer without a slot means that another writer got one, so one try per slot is enough.
         for _ in 0..SLOTS {
             let renewed = Instant::now();
             let leased: Option<i16> = sqlx::query_scalar(include_str!("sql/slot_lease.sql"))

@@ -1,7 +1,7 @@
-//! What the table holds of the keys of a batch, and what an event would change of it.
+//! The stored rows of the keys of a batch, and what an event would change in them.
 //!
-//! A look without locks settles redelivered and superseded events, and says of the others which version of a row it saw:
-//! an update names that version, so it either meets exactly what was seen or is known not to have.
+//! A lookup without locks settles redelivered and superseded events. For the others it returns the version of the row:
+//! an update names that version, so it either meets exactly the row that was seen, or reports that it did not.
 
 use millstream_postgres::Connection;
 use sqlx::Row as _;
@@ -11,10 +11,10 @@ use super::columns::{Columns, Row};
 use super::fold::{Folded, Removal, description_order};
 use crate::sinks::tables::error::Fault;
 
-/// What is known of one key.
+/// The result of the lookup of one key.
 #[derive(Debug)]
 pub(super) enum Known {
-    /// Nothing is stored, or nobody looked.
+    /// Nothing is stored, or the key was not looked up.
     Nothing,
     /// This very event is stored.
     Duplicate,
@@ -34,9 +34,9 @@ pub(super) struct Stored {
     pub(super) description: (i64, i64, i64),
     pub(super) versioned: bool,
     pub(super) current: bool,
-    /// The newest removal of the whole key; read under locks only, where a head row must have it.
+    /// The newest removal of the whole key; read only under locks, where a head row must have it.
     pub(super) removal: Option<Removal>,
-    /// Where this version of the row stands, and the transaction that wrote it.
+    /// The place of this version of the row, and the transaction that wrote it.
     pub(super) place: String,
     pub(super) writer: String,
 }
@@ -52,7 +52,7 @@ pub(super) struct Change {
     pub(super) facts_grow: bool,
     /// The description is newer.
     pub(super) desc_newer: bool,
-    /// The description is of the same order and says something else.
+    /// The description is of the same order and differs.
     pub(super) desc_merged: bool,
     /// The description is of the same order.
     pub(super) desc_equal: bool,
@@ -82,13 +82,13 @@ impl Change {
         self.facts_newer || self.facts_grow || self.desc_newer || self.desc_merged
     }
 
-    /// Whether what was stored already is this very event, and not a newer one.
+    /// Whether the stored event is this very event, and not a newer one.
     pub(super) fn is_same(self, one: &Folded) -> bool {
         if one.row.kind == 0 { self.desc_equal } else { self.facts_equal }
     }
 }
 
-/// Which keys of a batch are to be looked up.
+/// The keys of a batch to look up.
 #[derive(Debug)]
 pub(super) struct Sought {
     pub(super) all: bool,
@@ -102,7 +102,7 @@ impl Sought {
     }
 }
 
-/// Looks at the rows of the keys that are sought, without locking them; of the others nothing is known.
+/// Reads the rows of the keys to look up, without locks; the others are [`Known::Nothing`].
 pub(super) async fn look(
     connection: &mut Connection,
     columns: &Columns,
@@ -124,7 +124,7 @@ pub(super) async fn look(
         .bind(folded.iter().map(|one| columns.text(one.row.etag)).collect::<Vec<_>>())
         .bind(numbers(&|row| row.order_time))
         .bind(numbers(&|row| row.order_seq))
-        // Of a row that may be removed with its key, what is stored must be known: kind 0 is never settled by a look.
+        // A row that may be removed with its key must be read: kind 0 is never settled by a lookup.
         .bind(folded.iter().map(|one| if one.removal.is_some() { 0 } else { one.row.kind }).collect::<Vec<_>>())
         .bind(numbers(&|row| row.size.unwrap_or(-1)))
         .bind(folded.iter().map(|one| one.row.order_class).collect::<Vec<_>>())
@@ -140,7 +140,7 @@ pub(super) async fn look(
     Ok(known)
 }
 
-/// Reads what was found; `places` are those of the ordinals.
+/// Reads the rows found; `places` are the places of the ordinals.
 fn read_look(row: &PgRow, places: &[usize], known: &mut [Known]) -> Result<(), sqlx::Error> {
     let mut set = |ordinal: i64, what: Known| {
         let place = usize::try_from(ordinal - 1).ok().and_then(|at| places.get(at));

@@ -1,9 +1,9 @@
 //! Keys with versions: which of their rows is current is derived under the lock of their head row.
 //!
-//! A removal of the whole key is kept in the head row and folded into every row that is older, those that come later
-//! too: whoever writes a row of the key locks the head first, and so either sees the removal or is seen by it.
+//! A removal of the whole key is kept in the head row and folded into every older row, also into those that arrive
+//! later: each writer of a row of the key locks the head row first, and so either sees the removal or is seen by it.
 //!
-//! Keys that never had versions nor such a removal never come here.
+//! Keys that never had a version or such a removal never come here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,11 +27,11 @@ pub(super) struct Keys {
 /// Current objects of these keys, by ordinal.
 type CurrentRows = BTreeMap<i64, Option<i64>>;
 
-/// What the locked keys were before they are written.
+/// The state of the locked keys before they are written.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     current: CurrentRows,
-    /// Those that were removed as a whole.
+    /// The keys that were removed as a whole.
     removed: BTreeSet<Name>,
 }
 
@@ -58,12 +58,12 @@ impl Keys {
         !self.keys.is_empty() && self.keys.contains(&name(columns, row))
     }
 
-    /// Whether this is a head row that locking has made.
+    /// Whether this is a head row that locking created.
     pub(super) fn made_head(&self, columns: &Columns, row: &Row) -> bool {
         columns.bytes(row.version).is_empty() && self.contains(columns, row)
     }
 
-    /// Locks the head rows; says what was current before, and which keys had been removed.
+    /// Locks the head rows; returns what was current before, and which keys had been removed.
     pub(super) async fn lock(&self, connection: &mut Connection) -> Result<Before, Fault> {
         if self.keys.is_empty() {
             return Ok(Before::default());
@@ -79,7 +79,7 @@ impl Keys {
         Ok(Before { removed: removed.into_iter().collect(), current: self.current(connection).await? })
     }
 
-    /// Keeps new removals, and folds them and those from before into the rows that are older.
+    /// Stores new removals, and folds them and earlier ones into older rows.
     pub(super) async fn remove(
         &self,
         connection: &mut Connection,
@@ -117,7 +117,7 @@ impl Keys {
         for (ordinal, kind, time, size, removed_time) in folded {
             let name = usize::try_from(ordinal - 1).ok().and_then(|at| removed.get(at));
             let Some((bucket, _, store)) = name else { continue };
-            // What is current of the key is counted where it is derived.
+            // The current row of the key is counted where it is derived.
             let state = |kind, time, size| RowState { kind, time, size, current: false };
             deltas.facts(store, bucket, state(kind, time, size), state(3, removed_time, None));
         }

@@ -19,12 +19,12 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::{Append, AppendError, NewRecord};
 use crate::sources::kafka::{Cluster, OpenError};
 
-/// How long a record may wait for its acknowledgement.
+/// Timeout of a record's acknowledgement.
 const DELIVERY_TIMEOUT_MS: u32 = 30_000;
-/// How long to wait for room in the producer's queue before looking again.
+/// Interval of the checks for room in the producer's queue.
 const ROOM_WAIT: Duration = Duration::from_millis(5);
 
-/// How long the brokers have to make a topic.
+/// Timeout of the creation of a topic.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A producer for one topic. Clones share it.
@@ -34,7 +34,7 @@ pub struct KafkaTopic {
     producer: FutureProducer<Quiet>,
 }
 
-/// Errors of the client are told by the appends that they concern.
+/// Logs errors of the client for debugging only: the failed appends report them.
 #[derive(Clone, Copy, Debug)]
 struct Quiet;
 
@@ -45,7 +45,7 @@ impl ClientContext for Quiet {
 }
 
 impl KafkaTopic {
-    /// A producer that holds at most so many bytes that are not acknowledged yet. Connects when it is used.
+    /// A producer with at most `memory_bytes` of unacknowledged records. Connects when it is used.
     ///
     /// # Errors
     /// If the client refuses the settings.
@@ -126,10 +126,10 @@ impl fmt::Debug for KafkaTopic {
     }
 }
 
-/// Makes a topic with the cluster's defaults for everything but the number of partitions.
+/// Creates a topic with the cluster's defaults for everything but the number of partitions.
 ///
 /// # Errors
-/// What the brokers say, also if it is there already.
+/// The brokers' error, also if the topic exists.
 pub async fn create_topic(cluster: &Cluster, topic: &str, partitions: u32) -> Result<(), OpenError> {
     let unavailable = |said: String| OpenError::Unavailable { brokers: cluster.brokers.clone(), said };
     let config = cluster.client().map_err(|error| OpenError::Settings(error.to_string()))?;

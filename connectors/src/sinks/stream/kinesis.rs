@@ -1,14 +1,14 @@
 //! Amazon Kinesis Data Streams.
 //!
-//! A record whose key is a partition key as it stands, and that has no headers, is put as it is: its bytes are the data.
-//! Kinesis has no headers, and keys of 1 to 256 characters. Every other record is put in the format of the Kinesis
-//! Producer Library, as the only one of its aggregate, with its own key and its headers as tags; its shard is chosen by
-//! the hash of its own key all the same. Our source gives both back as they went in. Other readers that know the format
-//! get the bytes and the key.
+//! Kinesis has keys of 1 to 256 characters and no headers. A record without headers whose key is such a key is put
+//! unchanged: its bytes are the data. Every other record is put in the format of the Kinesis Producer Library, as the
+//! only one of its aggregate, with its own key and its headers as tags; the hash of its own key still selects its
+//! shard. Our source returns both kinds as they were appended. Other readers that know the format get the bytes and the
+//! key.
 //!
-//! `PutRecords` promises no order among the records of one call, and takes some of them while it refuses others. So a
-//! call holds one record of a key at most, and the next of that key waits until the one before is in the stream. Many
-//! records of one key in one append are slow for that reason: one call each.
+//! `PutRecords` promises no order among the records of one call, and may take some of them and refuse others. So a call
+//! has at most one record of a key, and the next record of that key waits until the one before is in the stream. For
+//! that reason many records of one key in one append are slow: one call each.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -33,12 +33,12 @@ const RECORD_BYTES: usize = 1 << 20;
 /// Characters of a partition key.
 const KEY_CHARS: usize = 256;
 
-/// How often one record is put before the append fails: about 7 s, which a shard that is only busy needs at times.
+/// Attempts to put one record before the append fails: about 7 s, which a busy shard sometimes needs.
 const ATTEMPTS_MAX: u32 = 8;
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_CAP: Duration = Duration::from_secs(3);
 
-/// How often, and how many times, a stream that was just made is looked at.
+/// Interval and number of the checks whether a new stream is ready.
 const READY_LOOK: Duration = Duration::from_millis(200);
 const READY_LOOKS: u32 = 300;
 
@@ -106,7 +106,7 @@ impl Append for KinesisProducer {
     }
 }
 
-/// What goes into the next call, and what has to wait: in either, the first of a key is the first of the append.
+/// Splits records into those of the next call and those that wait; records of one key keep their order.
 fn choose(pending: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
     let mut now = Vec::new();
     let mut later = Vec::new();
@@ -125,18 +125,18 @@ fn choose(pending: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
     (now, later)
 }
 
-/// A record as Kinesis takes it.
+/// A record in the form that Kinesis takes.
 fn entry(record: NewRecord) -> Result<Entry, AppendError> {
     let NewRecord { key, headers, payload } = record;
     let text = std::str::from_utf8(&key).ok().filter(|text| (1..=KEY_CHARS).contains(&text.chars().count()));
     let entry = match text {
-        // What looks like an aggregate would be taken apart by readers.
+        // Readers would split a payload that looks like an aggregate.
         Some(text) if headers.is_empty() && !payload.starts_with(&MARK) => {
             Entry { key: text.to_owned(), hash: None, data: payload }
         }
         text => {
             if let Some((name, _)) = headers.iter().find(|(_, value)| std::str::from_utf8(value).is_err()) {
-                // Readers of the format take tags for text, and would refuse the whole record.
+                // Readers of the format expect tags to be text, and would refuse the whole record.
                 return Err(AppendError::Refused(format!("the header {name} is no text, which Kinesis cannot carry")));
             }
             let hash = hash_of_key(&key);
@@ -157,10 +157,10 @@ fn say(failure: &Failure) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Makes a stream with so many shards, and waits until it can be used.
+/// Creates a stream with `shards` shards, and waits until it can be used.
 ///
 /// # Errors
-/// What Kinesis says, also if it is there already; or that it was not ready in time.
+/// The error of Kinesis, also if the stream exists; or that it was not ready in time.
 pub async fn create_stream(address: &Address, shards: u32) -> Result<(), AppendError> {
     let client = Client::new(address.clone());
     let failed = |error: Failure| AppendError::NotDurable(error.to_string());

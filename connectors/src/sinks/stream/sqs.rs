@@ -10,11 +10,11 @@ use crate::sources::sqs::Queue;
 
 /// Messages in a call: the most that SQS takes.
 const BATCH: usize = 10;
-/// Bytes of them; SQS takes 1 MiB.
+/// Bytes in a call; SQS takes 1 MiB.
 const BATCH_BYTES: usize = 1_000_000;
-/// Calls at a time.
+/// Concurrent calls.
 const CALLS: usize = 8;
-/// How often what SQS did not take is sent again.
+/// Attempts to send messages that SQS did not take.
 const ATTEMPTS: usize = 5;
 
 #[async_trait]

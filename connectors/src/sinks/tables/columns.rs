@@ -1,15 +1,15 @@
-//! What the columns of every domain have: text in one piece of memory, and events that never reach the database.
+//! Parts of the columns of every domain: text in one piece of memory, and events that never reach the database.
 
 use std::collections::BTreeMap;
 
 use millstream_engine::Named;
 use millstream_engine::decode::Columns;
 
-/// Each row of the quarantine has all bytes of its record. Where the rows of one record would have more than this, they
+/// Each row of the quarantine has all bytes of its record. If the rows of one record would exceed this in total, they
 /// become one row.
 const REPEATED_BYTES_MAX: usize = 16 << 20;
 
-/// Why a record is in quarantine that was put aside with its share.
+/// The quarantine reason of a record that was put aside with its share.
 const SHARE_PAUSED: &str = "share_paused";
 
 /// A piece of an [`Arena`].
@@ -24,7 +24,7 @@ pub struct Span {
 pub struct Arena(Vec<u8>);
 
 impl Arena {
-    /// An empty one with room for so many bytes.
+    /// An empty one with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
         Arena(Vec::with_capacity(bytes))
     }
@@ -66,7 +66,7 @@ pub struct Refused {
     pub record: u32,
     /// Its number within the record; -1 for the record as a whole, or for many of its events.
     pub index: i32,
-    /// The events that it stands for.
+    /// The number of events that it stands for.
     pub events: u64,
     /// Why, in one word.
     pub reason: &'static str,
@@ -81,7 +81,7 @@ pub struct Settled {
     pub refused: Vec<Refused>,
     /// Events to filter, by reason.
     pub filtered: BTreeMap<&'static str, u64>,
-    /// The names of those.
+    /// The names of the filtered events.
     pub named: Named,
 }
 
@@ -102,14 +102,14 @@ impl Settled {
         self.named.add(reason, name, 1);
     }
 
-    /// Quarantines a record whose share is put aside: one event, whatever is in it.
+    /// Quarantines a record whose share is put aside; it counts as one event.
     pub fn put_aside(&mut self, record: u32) {
         let detail = "its store was put aside when it came: it is written when the store is resumed".to_owned();
         self.refused.push(Refused { record, index: -1, events: 1, reason: SHARE_PAUSED, detail });
     }
 
-    /// Makes one of the refused events of a record, from the first of them on, where their rows would repeat its bytes
-    /// too often.
+    /// Merges the refused events of a record, from index `first` on, into one if their rows would repeat its bytes too
+    /// often.
     pub fn refuse_together(&mut self, first: usize, payload_bytes: usize) {
         let count = self.refused.len().saturating_sub(first);
         if count < 2 || count.saturating_mul(payload_bytes) <= REPEATED_BYTES_MAX {
@@ -126,9 +126,9 @@ impl Settled {
 
 /// The columns of a domain.
 pub trait Events: Columns {
-    /// The events that are settled already.
+    /// The events that are already settled.
     fn settled(&self) -> &Settled;
 
-    /// The record of each of the others, as an index into the batch, in order.
+    /// The record of each other event, as an index into the batch, in order.
     fn records(&self) -> impl Iterator<Item = u32>;
 }

@@ -9,7 +9,7 @@ const JSONB_VERSION: u8 = 1;
 pub(crate) struct Frame(Vec<u8>);
 
 impl Frame {
-    /// With room for so many bytes.
+    /// With room for `bytes`.
     pub(crate) fn with_capacity(bytes: usize) -> Self {
         let mut out = Vec::with_capacity(bytes);
         out.extend_from_slice(HEADER);
@@ -50,7 +50,7 @@ impl Frame {
     }
 
     fn length(&mut self, bytes: usize) {
-        // Fields are bounded by the input limits; one that were not is cut short by the server as a protocol error.
+        // Input limits bound the fields; the server would reject a longer one as a protocol error.
         self.0.extend_from_slice(&i32::try_from(bytes).unwrap_or(i32::MAX).to_be_bytes());
     }
 }

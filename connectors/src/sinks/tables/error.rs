@@ -1,44 +1,44 @@
-//! What an error of the database means here: whose fault it is, and so what happens next.
+//! Classifies errors of the database: whose fault one is, and so what happens next.
 
 use millstream_engine::{Pressure, Recovery, SinkError};
 use millstream_postgres::ConnectError;
 use millstream_postgres::sqlstate::{Load, Verdict, load, verdict};
 
-/// Why a transaction did not go through.
+/// Why a transaction failed.
 #[derive(Debug)]
 pub enum Fault {
     /// A statement that carries record data failed: if PostgreSQL blames data, a record is at fault.
     Data(sqlx::Error),
     /// A statement of ours failed: never a record's fault.
     Ours(sqlx::Error),
-    /// Something changed under us in a way that a second try, with another look, resolves.
+    /// Another transaction changed something; a second attempt that reads it again will settle it.
     Again,
     /// The lease or the position is not what the batch was built from.
     Fence(SinkError),
 }
 
 impl Fault {
-    /// Of a statement that carries record data.
+    /// The fault of a statement that carries record data.
     pub fn data(error: sqlx::Error) -> Self {
         Fault::Data(error)
     }
 
-    /// Of any other.
+    /// The fault of any other statement.
     pub fn ours(error: sqlx::Error) -> Self {
         Fault::Ours(error)
     }
 
-    /// Whether PostgreSQL says that a record's own data is wrong.
+    /// Whether PostgreSQL blames a record's own data.
     pub(super) fn blames_record(&self) -> bool {
         matches!(self, Fault::Data(error) if verdict(error) == Verdict::RecordFault)
     }
 
-    /// Whether PostgreSQL gave up because it took too long or waited for a lock.
+    /// Whether PostgreSQL cancelled it by a statement or lock timeout.
     pub(super) fn is_too_slow(&self) -> bool {
         matches!(self, Fault::Data(error) | Fault::Ours(error) if verdict(error) == Verdict::Split)
     }
 
-    /// Whether another transaction was in the way: the same again may well go through.
+    /// Whether another transaction was in the way: a retry may succeed.
     pub(super) fn is_conflict(&self) -> bool {
         let (Fault::Data(error) | Fault::Ours(error)) = self else { return false };
         let code = error.as_database_error().and_then(|error| error.code());
@@ -60,7 +60,7 @@ impl Fault {
     }
 }
 
-/// No connection, with what the engine should do about it.
+/// A failed connection, with what the engine should do about it.
 pub(super) fn unreachable(error: ConnectError) -> SinkError {
     let recovery = recovery(error.verdict());
     let pressure = error.load().map(pressure);
@@ -84,12 +84,12 @@ fn recovery(verdict: Verdict) -> Recovery {
     match verdict {
         Verdict::SlowDown { .. } => Recovery::Retry { after: None },
         Verdict::Split => Recovery::Split,
-        // Outside the statements that carry records, bad data is ours.
+        // In statements that carry no records, bad data is our fault.
         Verdict::Alarm | Verdict::RecordFault => Recovery::Alarm,
     }
 }
 
-/// Whether the connection is of no further use.
+/// Whether the connection must be closed.
 pub(super) fn closes_connection(error: &SinkError) -> bool {
     match error {
         SinkError::Failed { source, .. } => match source.downcast_ref::<sqlx::Error>() {

@@ -1,4 +1,4 @@
-//! Finding the bad records of a batch that PostgreSQL refused: by halves, each try undone by a savepoint.
+//! Finding the bad records of a batch that PostgreSQL refused: by bisection, with a savepoint per try.
 //!
 //! A bad record among n costs at most log2 n + 2 tries: the one that failed, the halves, and the one without it. Each
 //! try folds again, so that excluding a bad PUT v2 does not lose the good PUT v1 that it had been merged over.
@@ -12,18 +12,18 @@ use super::columns::Events as _;
 use super::error::Fault;
 use super::rows::{Applied, Care, Include, Refusal, Rows};
 
-/// Savepoints in one transaction: more would overflow the per-session cache of subtransactions (64) and slow every
+/// Savepoints per transaction: more would overflow the per-session cache of subtransactions (64) and slow down every
 /// reader of the tables.
 const SAVEPOINTS_MAX: u32 = 32;
 
 /// Records of the current batch that were refused, remembered across attempts.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
-    /// The batch: records are numbered by their place in it, so what is known of one says nothing of another.
+    /// The batch: records are numbered by their place in it, so verdicts hold for this batch only.
     ranges: Vec<Range>,
     pub(super) refused: BTreeMap<u32, Refusal>,
-    /// A refusal whose record is not found yet, and the records that it is among: halving goes on in the next
-    /// transaction where this one had to end.
+    /// A refusal whose record is not found yet, and the records that may be the cause: the next transaction continues
+    /// the bisection where this one had to end.
     unresolved: Option<(Refusal, Vec<u32>)>,
     /// Tries made for the current batch, for tests and logs.
     pub(super) tries: u32,
@@ -54,7 +54,7 @@ pub(super) async fn apply_isolating<R: Rows>(
             None => {
                 let refused = &verdicts.refused;
                 verdicts.tries += 1;
-                // Until something was refused there is no need to pay for a savepoint.
+                // Before the first refusal a savepoint is not worth its cost.
                 let attempt = if refused.is_empty() {
                     rows.apply(connection, columns, Include::All, care).await
                 } else {
@@ -94,11 +94,11 @@ pub(super) async fn apply_isolating<R: Rows>(
             verdicts.unresolved = Some((refusal, suspects));
         }
     }
-    // What was found is kept; a new transaction goes on from there.
+    // The verdicts are kept; a new transaction continues from there.
     Err(Fault::Again)
 }
 
-/// The records that any refusal may be about.
+/// The records that may have caused a refusal.
 fn suspects<R: Rows>(columns: &R::Columns, refused: &BTreeMap<u32, Refusal>) -> Vec<u32> {
     let mut records: Vec<u32> = columns.records().collect();
     records.dedup();
@@ -106,7 +106,7 @@ fn suspects<R: Rows>(columns: &R::Columns, refused: &BTreeMap<u32, Refusal>) -> 
     records
 }
 
-/// Applies under a savepoint, which a fault that blames a record is rolled back to.
+/// Applies under a savepoint; rolls back to it after a fault that blames a record.
 async fn apply_guarded<R: Rows>(
     rows: &mut R,
     connection: &mut Connection,

@@ -16,13 +16,13 @@ use super::session::{enter, give_up, leave};
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     token: String,
-    /// The partitions that were leased last.
+    /// The partitions of the last call of `acquire`.
     held: Vec<Partition>,
-    /// Partitions of which no position was stored when they were leased, and of which nothing is committed since.
+    /// Partitions without a stored position when they were leased, and without a commit since.
     unread: BTreeSet<Partition>,
 }
 
-/// What the lease rows say of a batch.
+/// The state of a batch by its lease rows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fence {
     /// The batch is next.
@@ -40,8 +40,8 @@ pub(crate) fn random_uuid() -> String {
 }
 
 impl Leases {
-    /// Takes leases with a new token: from this commit on, who had them is fenced. If someone keeps them locked for too
-    /// long, that one's session is ended, and the next call finds them free.
+    /// Takes leases with a new token: from this commit on, their former writer is fenced. If a session keeps them
+    /// locked for longer than `lease_lock_max`, it is ended, and the next call finds them free.
     pub(super) async fn acquire(
         &mut self,
         connection: &mut Connection,
@@ -80,7 +80,7 @@ impl Leases {
         Ok(held)
     }
 
-    /// Fails if somebody else has taken a lease since, without locking anything.
+    /// Fails if another writer has taken one of the leases since. Locks nothing.
     pub(super) async fn confirm(&self, connection: &mut Connection, options: &Options) -> Result<(), SinkError> {
         let failing = |error| failed("look at the leases", error);
         enter(connection).await.map_err(failing)?;
@@ -131,7 +131,7 @@ impl Leases {
         judge(ranges, &stored, &self.unread)
     }
 
-    /// From now on these partitions have a stored position; one without would be a database that went back.
+    /// From now on these partitions have a stored position; if one is missing later, the database was restored.
     pub(super) fn committed(&mut self, ranges: &[Range]) {
         for range in ranges {
             self.unread.remove(&range.partition);
@@ -169,7 +169,7 @@ fn judge(
         let Some(next) = stored.get(&range.partition) else {
             return Err(Fault::Fence(SinkError::Fenced { partition: range.partition.clone() }));
         };
-        // Never read before: any beginning is right, the source chose the oldest record.
+        // Never read before: any beginning is right, since the source chose the oldest record.
         match next {
             None if unread.contains(&range.partition) => {}
             Some(next) if *next == range.from => {}
@@ -192,7 +192,7 @@ fn judge(
     }
 }
 
-/// Writes new tokens into the lease rows, waiting for whoever has them locked, up to a limit.
+/// Writes new tokens into the lease rows; waits up to `lease_lock_max` for a session that locks them.
 async fn take(
     connection: &mut Connection,
     options: &Options,
@@ -212,8 +212,8 @@ async fn take(
         .map_err(|error| failed("take leases", error))
 }
 
-/// Ends the sessions that keep leases locked beyond the limit: what they did not commit is undone, and if their owner
-/// wakes up, it meets the fence.
+/// Ends the sessions that keep leases locked beyond the limit: their transactions are rolled back, and their owner is
+/// fenced if it wakes up.
 async fn end_holders(connection: &mut Connection, options: &Options, partitions: &[&str]) -> Result<(), SinkError> {
     let ended = async {
         let rows = sqlx::query(include_str!("sql/lease_holders_end.sql"))
@@ -245,7 +245,7 @@ async fn end_holders(connection: &mut Connection, options: &Options, partitions:
     ended.await.map_err(|error| failed("end the session that keeps leases locked", error))
 }
 
-/// A stream that was made anew has other records at the same positions: going on would lose or repeat some, silently.
+/// A stream that was made anew has other records at the same positions: going on would silently lose or repeat some.
 async fn refuse_changed_incarnation(
     connection: &mut Connection,
     options: &Options,

@@ -1,10 +1,10 @@
-//! What a writer must know.
+//! The options of a writer.
 
 use std::time::Duration;
 
 use millstream_postgres::Connector;
 
-/// What a writer must know.
+/// The options of a writer.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The pipeline's name: leases and quarantine rows carry it.
@@ -13,9 +13,9 @@ pub struct Options {
     pub incarnation: String,
     /// How to reach the database.
     pub connect: Connector,
-    /// Statements that each transaction begins with, such as limits of time; may be empty.
+    /// Statements that each transaction begins with, such as timeouts; may be empty.
     pub set_local: String,
-    /// How long a transaction may keep a lease locked that another writer wants. Shorter: a writer that is only slow is
-    /// ended, and its batch begun anew. Longer: the partitions of one that stands still wait for longer.
+    /// How long a transaction may lock a lease that another writer wants. Shorter: the session of a slow writer is
+    /// ended, and its batch retried. Longer: the partitions of a writer that hangs wait longer.
     pub lease_lock_max: Duration,
 }

@@ -1,4 +1,4 @@
-//! What could not be written, kept with the bytes it came in.
+//! Quarantine: events that could not be written, with their bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use super::columns::Events;
 use super::error::Fault;
 use super::rows::Refusal;
 
-/// Bytes of records in one statement. Each row has the whole record, and one message to PostgreSQL has at most a GB.
+/// Bytes of records in one statement. Each row has the whole record, and a message to PostgreSQL is limited to 1 GB.
 const STATEMENT_BYTES_MAX: usize = 8 << 20;
-/// Rows that one statement of the retention removes: some milliseconds.
+/// Rows that one statement of the retention removes, which takes some milliseconds.
 const EXPIRE_ROWS_MAX: i64 = 1_000;
-/// Changes that one statement adds up.
+/// Changes added up by one statement.
 const FOLD_ROWS_MAX: i64 = 10_000;
 
 /// One row of the quarantine table.
@@ -26,12 +26,12 @@ struct Kept<'a> {
     sqlstate: Option<&'a str>,
 }
 
-/// What a batch put into quarantine.
+/// The quarantined part of a batch.
 #[derive(Debug)]
 pub(super) struct Quarantined {
-    /// Events that the rows stand for.
+    /// The number of events that the rows stand for.
     pub(super) events: u64,
-    /// The records of these events, without those that were put aside.
+    /// The records of these events, without those put aside with their share.
     pub(super) bad: BTreeSet<u32>,
 }
 
@@ -111,7 +111,7 @@ async fn insert<C: Events>(
     Ok(())
 }
 
-/// Headers as JSON; values that are no text are shown with replacement characters, for the eye only.
+/// Headers as JSON, for people: a value that is no text is shown with replacement characters.
 fn headers_json(record: &Record) -> String {
     let headers = record.headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value).replace('\0', "\u{fffd}");
@@ -120,11 +120,11 @@ fn headers_json(record: &Record) -> String {
     serde_json::Value::Object(headers.collect()).to_string()
 }
 
-/// Removes some rows that have been in quarantine for more than `days`: stores, and how many rows of each. As long as
-/// there are any, there may be more.
+/// Removes some rows that have been in quarantine for more than `days`: returns stores, and the number of rows of each.
+/// Unless that is empty, there may be more.
 ///
 /// # Errors
-/// Of the database.
+/// The database failed.
 pub async fn expire(
     connection: &mut sqlx::PgConnection,
     pipeline: &str,
@@ -138,10 +138,10 @@ pub async fn expire(
         .await
 }
 
-/// Adds up what the quarantine of each share came to.
+/// Adds up the changes to each share's quarantine.
 ///
 /// # Errors
-/// Of the database.
+/// The database failed.
 pub async fn fold(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(include_str!("sql/quarantine_changes_fold.sql")).bind(FOLD_ROWS_MAX).execute(connection).await.map(drop)
 }

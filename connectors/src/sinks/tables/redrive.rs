@@ -1,8 +1,8 @@
-//! Quarantined records written again, by the same path and the same rules as records of the stream.
+//! Rewrites quarantined records, by the same path and the same rules as records of the stream.
 //!
-//! One transaction writes a record's events with their counters and takes its rows out of quarantine: an event is in
-//! the tables or in quarantine, never in both and never in neither. Events of the record that had been written before
-//! have no further effect, because rows and counters change only for what is newer. On a crash nothing is half done.
+//! One transaction writes a record's events with their counters and removes its rows from quarantine: an event is in
+//! the tables or in quarantine, never in both and never in neither. Events of the record that were written before have
+//! no further effect, because only newer events change rows and counters. On a crash nothing is half done.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ use super::error::{Fault, failed};
 use super::rows::{Applied, Care, Include, Rows};
 use super::session::{begin, commit, enter, leave, rollback};
 
-/// Transactions tried for one set of records while others change the same keys.
+/// Attempts for one set of records while other writers change the same keys.
 const ATTEMPTS_MAX: u32 = 10;
 
-/// Writes quarantined records again.
+/// Rewrites quarantined records.
 #[derive(Debug)]
 pub struct Redrive<R, D> {
     rows: R,
@@ -29,26 +29,26 @@ pub struct Redrive<R, D> {
     set_local: String,
 }
 
-/// What became of rows of the quarantine.
+/// What became of quarantined rows.
 #[derive(Debug, Default)]
 pub struct Redriven {
-    /// Rows that were asked for, were there, and are done with, in whichever way.
+    /// Requested rows that existed and were handled, whatever the result.
     pub rows: u64,
-    /// Rows taken out, without those in whose place others stand now.
+    /// Rows removed, without those that other rows replaced.
     pub removed: u64,
-    /// What the events of their records did.
+    /// The outcome of the events of their records.
     pub outcome: Outcome,
-    /// Rows that stay, and those that took the place of others.
+    /// Rows that stay, and those that replace others.
     pub kept: Vec<Kept>,
 }
 
-/// A row that stays in quarantine, or is there in place of another.
+/// A row that stays in quarantine, or replaces another one there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Its number. Of a dry run that of the row that is there.
+    /// Its number; in a dry run that of the existing row.
     pub id: i64,
-    /// The row of its record that it took the place of, if it is a new one: what was put aside whole, or refused as a
-    /// whole, may now be refused event by event, and the other way round.
+    /// If the row is new, the row of its record that it replaces: a record that was put aside or refused as a whole may
+    /// now be refused event by event, and the other way round.
     pub was: Option<i64>,
     /// Why, in one word.
     pub reason: String,
@@ -68,28 +68,28 @@ struct Locked {
 #[derive(Debug, Default)]
 struct Refusals {
     kept: Vec<Kept>,
-    /// Rows that go.
+    /// Rows to remove.
     gone: Vec<i64>,
-    /// How many of those have others in their place.
+    /// The number of those that others replace.
     replaced: u64,
 }
 
 impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
-    /// `set_local` are the limits of time of a transaction. A dry run does everything but commit.
+    /// `set_local` sets the timeouts of a transaction. A dry run does everything but commit.
     pub fn new(rows: R, decoder: D, set_local: String, dry_run: bool) -> Self {
         Redrive { rows, decoder, dry_run, set_local }
     }
 
-    /// Writes the records that these rows belong to again. The connection must not be in a transaction.
+    /// Rewrites the records that these rows belong to. The connection must not be in a transaction.
     ///
     /// # Errors
-    /// What the database said, unless it blames a record: that one stays in quarantine.
+    /// The database failed. A record that it blames is no error, but stays in quarantine.
     pub async fn run(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<Redriven, SinkError> {
         if !self.dry_run {
             self.rows.before(connection).await?;
         }
         let mut redriven = Redriven::default();
-        // Halves of what the database refused, until the record is found.
+        // Refused rows are halved until the bad record is found.
         let mut open: Vec<Vec<i64>> = vec![ids.to_vec()];
         while let Some(ids) = open.pop() {
             let mut attempts = 0;
@@ -132,7 +132,7 @@ impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
         Ok(redriven)
     }
 
-    /// One transaction. The flag says whether it counts: rows may have gone meanwhile.
+    /// One transaction. The flag is false if the rows no longer exist.
     async fn transaction(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<(Redriven, bool), Fault> {
         begin(connection, self.rows.settings(), &self.set_local).await.map_err(Fault::ours)?;
         let locked = lock(connection, ids).await?;
@@ -157,7 +157,7 @@ impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
         if self.dry_run {
             rollback(connection).await.map_err(Fault::ours)?;
             self.rows.rolled_back();
-            // The new rows are gone with it.
+            // The new rows are rolled back with it.
             for kept in &mut kept {
                 kept.id = kept.was.take().unwrap_or(kept.id);
             }
@@ -175,7 +175,7 @@ impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
 }
 
 impl Redriven {
-    /// Adds what another set of rows came to.
+    /// Adds the result of another set of rows.
     pub fn add(&mut self, other: Redriven) {
         self.rows += other.rows;
         self.removed += other.removed;
@@ -198,7 +198,7 @@ fn refused_by_database(ids: &[i64], fault: &Fault) -> Vec<Kept> {
     ids.iter().map(kept).collect()
 }
 
-/// Notes in the rows why they stay.
+/// Writes into the rows why they stay.
 async fn note(connection: &mut Connection, kept: &[Kept], fault: &Fault) -> Result<(), SinkError> {
     let told = |error| failed("note why a record stays in quarantine", error);
     let sqlstate = match fault {
@@ -255,7 +255,7 @@ fn read(row: &PgRow, locked: &mut Locked, last: &mut Option<[String; 4]>) -> Res
     Ok(())
 }
 
-/// Events that are refused now keep or get a row of their own; says which rows stay, and which go.
+/// Events that are refused now keep or get a row of their own; returns which rows stay, and which go.
 async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[Refused]) -> Result<Refusals, Fault> {
     let row = |one: &Refused| {
         let of_record = locked.rows.iter().filter(|(record, _, _)| *record == one.record);
@@ -291,7 +291,7 @@ async fn keep_refused(connection: &mut Connection, locked: &Locked, refused: &[R
             .map_err(Fault::ours)?;
     }
     kept.extend(fresh.into_iter().map(|(any, one)| {
-        // Without a number somebody else has just put the same event into quarantine.
+        // Without a number: another transaction has just quarantined the same event.
         let id = numbers.get(&(any, one.index)).copied().unwrap_or(any);
         stays(id, Some(any), one)
     }));
@@ -302,7 +302,7 @@ fn stays(id: i64, was: Option<i64>, one: &Refused) -> Kept {
     Kept { id, was, reason: one.reason.to_owned(), detail: one.detail.replace('\0', "\\0") }
 }
 
-/// Gives refused events rows of their own, each with a row of its record; says their numbers by that row and the index.
+/// Inserts rows for refused events, each given a row of its record; returns their numbers by that row and the index.
 async fn insert(connection: &mut Connection, fresh: &[(i64, &Refused)]) -> Result<BTreeMap<(i64, i32), i64>, Fault> {
     if fresh.is_empty() {
         return Ok(BTreeMap::new());

@@ -1,4 +1,4 @@
-//! What was put aside with a share, written again once the share is resumed.
+//! Rewrites the records that were put aside with a share once the share is resumed.
 
 use millstream_engine::{Decode, SinkError};
 use millstream_postgres::Connection;
@@ -10,7 +10,7 @@ use super::session::{enter, leave};
 
 /// Records in one transaction of a redrive: enough to share its cost, few enough to hold locks briefly.
 const REDRIVE_RECORDS_MAX: usize = 500;
-/// And their bytes, which are in memory at once.
+/// Bytes of records in one transaction, which are in memory at once.
 const REDRIVE_BYTES_MAX: i64 = 16 << 20;
 
 /// Writes the records of a resumed share that were put aside, some in each transaction.
@@ -22,15 +22,15 @@ pub struct Rewrite<R, D> {
 }
 
 impl<R: Rows, D: Decode<Columns = R::Columns>> Rewrite<R, D> {
-    /// Of a pipeline and a share.
+    /// For a pipeline and a share.
     pub fn new(pipeline: &str, share: &str, redrive: Redrive<R, D>) -> Self {
         Rewrite { pipeline: pipeline.to_owned(), share: share.to_owned(), redrive }
     }
 
-    /// Writes the next records. `None` once there are no more, or the share is put aside again.
+    /// Rewrites the next records. `None` once there are no more, or the share is put aside again.
     ///
     /// # Errors
-    /// Of the database, unless it blames a record: that one stays in quarantine with the reason.
+    /// The database failed. A record that it blames stays in quarantine with the reason.
     pub async fn step(&mut self, connection: &mut Connection) -> Result<Option<Redriven>, SinkError> {
         let told = |error| failed("read what was put aside", error);
         enter(connection).await.map_err(told)?;

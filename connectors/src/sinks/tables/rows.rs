@@ -1,4 +1,4 @@
-//! What a domain says of its rows: all that a [`Writer`](super::Writer) does not do by itself.
+//! The part of a domain: everything about rows that a [`Writer`](super::Writer) does not do itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +13,9 @@ use super::error::Fault;
 /// Why the database refused a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Its five letters and digits.
+    /// The five characters of the SQLSTATE.
     pub sqlstate: String,
-    /// What it said.
+    /// The message of the database.
     pub detail: String,
 }
 
@@ -26,7 +26,7 @@ pub enum Include<'a> {
     All,
     /// All but those that were refused.
     Without(&'a BTreeMap<u32, Refusal>),
-    /// Only these, which are sorted.
+    /// Only these, sorted.
     Only(&'a [u32]),
 }
 
@@ -41,27 +41,27 @@ impl Include<'_> {
     }
 }
 
-/// How much a transaction relies on nobody else writing the same rows.
+/// Whether a transaction assumes that no other one writes the same rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Care {
-    /// Nobody does, most likely: the cheapest statements, which fail with [`Fault::Again`] where somebody did.
+    /// Probably none does: the cheapest statements, which fail with [`Fault::Again`] if another one did.
     Optimistic,
-    /// Somebody does: statements that go through all the same.
+    /// Another one does: statements that succeed all the same.
     Locked,
 }
 
-/// What a set of records did.
+/// The result of a set of records.
 #[derive(Debug, Default)]
 pub struct Applied<Left> {
-    /// What became of its events.
+    /// The outcome of its events.
     pub outcome: Outcome,
-    /// What is left to be written once for the transaction.
+    /// The part that is written once per transaction.
     pub left: Left,
 }
 
 /// The rows of a domain.
 ///
-/// For each batch a writer calls `before`, then in one transaction `apply` and `finish`, and tells how that ended.
+/// For each batch a writer calls `before`, then in one transaction `apply` and `finish`, then one of the last two.
 #[async_trait]
 pub trait Rows: Send + fmt::Debug {
     /// The columns that become rows.
@@ -72,14 +72,14 @@ pub trait Rows: Send + fmt::Debug {
     /// Statements that follow BEGIN, such as settings of the planner; may be empty.
     fn settings(&self) -> &'static str;
 
-    /// Makes ready for transactions, outside of any. What it writes stays, whatever becomes of the batch. A dry run leaves
-    /// it out, so that nothing stays.
+    /// Prepares for transactions, outside of any. What it writes stays, whatever becomes of the batch. A dry run skips
+    /// it, so that nothing stays.
     async fn before(&mut self, connection: &mut Connection) -> Result<(), SinkError>;
 
-    /// Writes the events of the records that are included, and accounts for each of them. Called several times in a
-    /// transaction while a bad record is looked for, each time under a savepoint that may be rolled back; so it MUST NOT
-    /// keep anything of what it did but what it returns. MUST fail with [`Fault::Data`] where a statement fails that
-    /// carries data of records, and with [`Fault::Again`] where another writer was faster.
+    /// Writes the events of the included records, and accounts for each of them. While a bad record is searched, it is
+    /// called several times in a transaction, each time under a savepoint that may be rolled back; so it MUST NOT keep
+    /// any state except what it returns. It MUST fail with [`Fault::Data`] if a statement that carries data of records
+    /// fails, and with [`Fault::Again`] if another writer was faster.
     async fn apply(
         &mut self,
         connection: &mut Connection,
@@ -88,12 +88,12 @@ pub trait Rows: Send + fmt::Debug {
         care: Care,
     ) -> Result<Applied<Self::Left>, Fault>;
 
-    /// Writes what is left, once in a transaction and never under a savepoint.
+    /// Writes `left`, once in a transaction and never under a savepoint.
     async fn finish(&mut self, connection: &mut Connection, left: Self::Left) -> Result<(), Fault>;
 
-    /// The transaction is committed: what was learnt in it is true.
+    /// The transaction is committed: what was learnt in it is valid.
     fn committed(&mut self);
 
-    /// It is rolled back, or was never heard of again. Also called where there was none.
+    /// It is rolled back, or its result is unknown. Also called if there was none.
     fn rolled_back(&mut self);
 }

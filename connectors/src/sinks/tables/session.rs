@@ -1,4 +1,4 @@
-//! Where transactions begin and end.
+//! Begins and ends transactions.
 
 use millstream_postgres::Connection;
 use sqlx::AssertSqlSafe;
@@ -9,8 +9,8 @@ pub(crate) async fn begin(connection: &mut Connection, settings: &str, set_local
     begin_with(connection, &format!("{begin}\n{settings}\n{set_local}")).await
 }
 
-/// Before a statement that is committed by itself. Behind a pooler there is nothing outside of transactions; elsewhere
-/// one would be two more answers to wait for, and to lose.
+/// Call it before a statement that is committed by itself. Behind a pooler every statement needs a transaction;
+/// elsewhere that would add two answers to wait for, and to lose.
 pub(crate) async fn enter(connection: &mut Connection) -> Result<(), sqlx::Error> {
     if !connection.is_pooled() {
         return Ok(());
@@ -19,12 +19,12 @@ pub(crate) async fn enter(connection: &mut Connection) -> Result<(), sqlx::Error
     begin_with(connection, &begin).await
 }
 
-/// After it failed: behind a pooler nothing else can be said in its transaction.
+/// Call it after it failed: behind a pooler its transaction accepts no other statement.
 pub(crate) async fn give_up(connection: &mut Connection) -> Result<(), sqlx::Error> {
     if connection.is_pooled() { rollback(connection).await } else { Ok(()) }
 }
 
-/// After it.
+/// Call it after such a statement.
 pub(crate) async fn leave(connection: &mut Connection) -> Result<(), sqlx::Error> {
     if connection.is_pooled() { commit(connection).await } else { Ok(()) }
 }

@@ -1,8 +1,8 @@
-//! The record of shares, which here are stores: which are put aside, how one is resumed, and how much the quarantine
+//! The state of shares, which here are stores: which are put aside, how one is resumed, and how much the quarantine
 //! keeps of each.
 //!
-//! A record is put aside only in a transaction that keeps its share from being resumed meanwhile. So whoever resumes a
-//! share finds every record that was put aside, and no other comes after.
+//! A record is put aside only in a transaction that prevents a resume of its share meanwhile. So after a resume all
+//! records that were put aside are visible, and no further one is added.
 
 use millstream_engine::{Pause, Share, SinkError, Standing};
 use millstream_postgres::Connection;
@@ -12,10 +12,10 @@ use sqlx::postgres::PgRow;
 use super::error::{Fault, failed};
 use super::session::{enter, leave};
 
-/// Everything on record of the shares of a pipeline.
+/// The stored state of all shares of a pipeline.
 ///
 /// # Errors
-/// Of the database.
+/// The database failed.
 pub async fn read(connection: &mut Connection, pipeline: &str) -> Result<Vec<Standing>, SinkError> {
     let doing = "read which shares are put aside";
     let told = |error| failed(doing, error);
@@ -61,7 +61,7 @@ pub(super) async fn put_aside(
     leave(connection).await.map_err(told)
 }
 
-/// Checks that every share of which a batch puts records aside still is put aside, and keeps it so.
+/// Checks that each share is still put aside of which a batch puts records aside, and locks that state.
 pub(super) async fn check(connection: &mut Connection, pipeline: &str, shares: Vec<&str>) -> Result<(), Fault> {
     if shares.is_empty() {
         return Ok(());
@@ -76,19 +76,19 @@ pub(super) async fn check(connection: &mut Connection, pipeline: &str, shares: V
     resumed.map_or(Ok(()), |share| Err(Fault::Fence(SinkError::Resumed { share: Share::new(share) })))
 }
 
-/// Resumes a share: what comes of it now is decoded and written. Returns whether it was put aside.
+/// Resumes a share: its next records are decoded and written. Returns whether it was put aside.
 ///
 /// # Errors
-/// Of the database.
+/// The database failed.
 pub async fn resume(connection: &mut sqlx::PgConnection, pipeline: &str, share: &str) -> Result<bool, sqlx::Error> {
     let resume = sqlx::query(include_str!("sql/share_resume.sql")).persistent(false);
     Ok(resume.bind(pipeline).bind(share).execute(connection).await?.rows_affected() > 0)
 }
 
-/// How many records of a share are put aside just now.
+/// The number of records of a share that are put aside now.
 ///
 /// # Errors
-/// Of the database.
+/// The database failed.
 pub async fn left(connection: &mut sqlx::PgConnection, pipeline: &str, share: &str) -> Result<u64, sqlx::Error> {
     let count = sqlx::query_scalar::<_, i64>(include_str!("sql/share_aside_count.sql")).persistent(false);
     Ok(u64::try_from(count.bind(pipeline).bind(share).fetch_one(connection).await?).unwrap_or_default())

@@ -11,12 +11,12 @@ use super::rows::{Applied, Care, Rows};
 use super::session::{begin, commit, rollback};
 use super::{Writer, quarantine, shares};
 
-/// Transactions begun for one batch before the engine is asked to wait: each resolves one race or up to 32 savepoints'
-/// worth of bad records.
+/// Attempts per batch before the error is returned to the engine. Each attempt settles one race or up to 32 savepoints
+/// of bad records.
 const ATTEMPTS_MAX: u32 = 1_000;
 
 impl<R: Rows> Writer<R> {
-    /// Writes a batch, in as many transactions as it takes to get one through.
+    /// Writes a batch: starts transactions until one commits.
     pub(super) async fn transact(
         &mut self,
         connection: &mut Connection,
@@ -50,7 +50,7 @@ impl<R: Rows> Writer<R> {
         batch: &Batch<R::Columns>,
         care: Care,
     ) -> Result<Outcome, Fault> {
-        // A call that was dropped before its COMMIT has told nobody that it was rolled back.
+        // A call that was dropped before its COMMIT has not reported its rollback.
         self.rows.rolled_back();
         begin(connection, self.rows.settings(), &self.options.set_local).await.map_err(Fault::ours)?;
 
@@ -58,7 +58,7 @@ impl<R: Rows> Writer<R> {
             rollback(connection).await.map_err(Fault::ours)?;
             return self.resolved(batch);
         }
-        // Whatever was sent before, it did not take effect.
+        // A COMMIT that was sent before did not take effect.
         self.pending = None;
 
         shares::check(connection, &self.options.pipeline, batch.put_aside()).await?;
@@ -91,14 +91,14 @@ impl<R: Rows> Writer<R> {
         Ok(outcome)
     }
 
-    /// The batch is committed although nobody told us: its outcome is the one that was sent with COMMIT.
+    /// The batch is committed although we got no answer: its outcome is the one that was sent with COMMIT.
     fn resolved(&self, batch: &Batch<R::Columns>) -> Result<Outcome, Fault> {
         match &self.pending {
             Some((ranges, outcome)) if ranges == batch.ranges() => {
                 tracing::info!("the answer to COMMIT was lost; the stored positions show that it took effect");
                 Ok(outcome.clone())
             }
-            // Positions that we never sent: someone else moved them.
+            // We never sent these positions: another writer moved them.
             _ => {
                 let range = batch.ranges().first();
                 let partition = range.map(|range| range.partition.clone());

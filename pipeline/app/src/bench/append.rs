@@ -15,13 +15,13 @@ use crate::node::Node;
 /// Options of `bench append`.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How many events.
+    /// Number of events.
     #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
-    /// Events in a post.
+    /// Events per POST request.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     post: u64,
-    /// Connections that post at the same time.
+    /// Number of concurrent connections.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, PipelineSource, StreamKind};
+use crate::config::{Config, PipelineSource, SinkKind, StreamKind};
 
 /// What to put there: as many events as fit under both limits.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Backlog {
     pub(super) async fn append(&self, config: &Config) -> anyhow::Result<Appended> {
         let mut command = tokio::process::Command::new(std::env::current_exe()?);
         command.args(["bench", "generate"]);
-        let pipeline = config.pipeline.first().context("no pipeline")?;
+        let pipeline = config.pipeline_into(SinkKind::Metadata).context("no pipeline of objects")?;
         let directory = config.data_dir.join("stream").display().to_string();
         let (source, to) = match (&pipeline.source, config.stream.kind) {
             (PipelineSource::Sqs(queue), _) => ("sqs", queue.endpoint.clone().unwrap_or_default()),

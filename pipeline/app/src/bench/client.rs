@@ -21,19 +21,19 @@ use millstream_engine::task;
 /// Options of the client process.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Where to post.
+    /// Address to post to.
     #[arg(long)]
     address: SocketAddr,
-    /// How many events in all.
+    /// Number of events, over all connections.
     #[arg(long)]
     events: u64,
-    /// Events in a post.
+    /// Events per POST request.
     #[arg(long)]
     post: u64,
-    /// Connections that post at the same time.
+    /// Number of concurrent connections.
     #[arg(long)]
     connections: u64,
-    /// Events per second over all connections; 0 posts as fast as it goes.
+    /// Events per second over all connections; 0 posts at full speed.
     #[arg(long)]
     rate: u64,
     #[arg(long)]

@@ -30,28 +30,28 @@ const SHUFFLE: usize = 1_000;
 /// Options of the generator process.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// The directory of the embedded stream, or the address of a service.
+    /// Directory of the embedded stream, or address of a service.
     #[arg(long)]
     to: String,
     #[arg(long, value_enum)]
     source: Kind,
-    /// The topic, stream or queue.
+    /// Topic, stream or queue.
     #[arg(long)]
     topic: String,
-    /// Good events at most.
+    /// Maximum number of good events.
     #[arg(long)]
     events: u64,
-    /// Bytes of keys and payloads; the event that reaches them is the last.
+    /// Bytes of keys and payloads; the event that reaches this number is the last.
     #[arg(long)]
     bytes: u64,
-    /// Events that are too large, beside a thousand good ones.
+    /// Events that are too large, per thousand good ones.
     #[arg(long, value_parser = clap::value_parser!(u32).range(..=1000))]
     bad_per_thousand: u32,
     #[arg(long)]
     seed: u64,
     #[arg(long)]
     partitions: u32,
-    /// The time of the first event, in milliseconds since 1970.
+    /// Time of the first event, in milliseconds since 1970.
     #[arg(long)]
     start_ms: i64,
 }

@@ -41,35 +41,35 @@ const BACKLOG_RATE: f64 = 200.0;
 /// Options of `bench incident`.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Events per second, one run each.
+    /// Events per second, separated by commas; one run each.
     #[arg(long, value_delimiter = ',', default_value = "20,200,2000,20000", value_parser = rate)]
     rates: Vec<f64>,
     /// How long each run is measured.
     #[arg(long = "for", default_value = "20s", value_parser = crate::config::some_time)]
     duration: Duration,
-    /// How long each run goes on before that.
+    /// How long each run warms up before it is measured.
     #[arg(long, default_value = "3s", value_parser = crate::config::duration::parse)]
     warm: Duration,
-    /// Events that lie there at the start of the last runs, while 200 more a second arrive: two hours of them; 0 leaves
-    /// these runs out.
+    /// Events waiting at the start of the last runs, while 200 more arrive per second (default: two hours of them); 0
+    /// skips these runs.
     #[arg(long, default_value_t = 1_440_000)]
     backlog: u64,
-    /// How long a run with a backlog may drain it.
+    /// Maximum time for a run to drain its backlog.
     #[arg(long, default_value = "90s", value_parser = crate::config::duration::parse)]
     drain: Duration,
-    /// Functions at once.
+    /// Number of concurrent functions.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     invocations: u32,
-    /// Connections that are kept, of the shape that writes a row per transaction.
+    /// Kept connections of the shape that writes one row per transaction.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     kept: u32,
-    /// Rows in a transaction of the shape with fixed batches.
+    /// Rows per transaction of the shape with fixed batches.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: u32,
-    /// Transactions at a time of the shape with fixed batches.
+    /// Concurrent transactions of the shape with fixed batches.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     concurrency: u32,
-    /// A folder for plots over time, one SVG per measure; made if it is not there.
+    /// Folder for plots over time, one SVG per measure; created if missing.
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
     #[command(flatten)]

@@ -13,31 +13,31 @@ use tokio::time::Instant;
 use super::Common;
 use super::backlog::{Appended, Backlog};
 use super::{machine, source};
-use crate::config::Config;
+use crate::config::{Config, SinkKind};
 use crate::node::Node;
 
 /// Options of `bench ingest`.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How many events.
+    /// Number of events.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
-    /// Events per second instead of as fast as it goes.
+    /// Events per second (default: full speed).
     #[arg(long, conflicts_with_all = ["events", "statements", "source", "endpoint"], value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) rate: Option<u64>,
-    /// How long, with --rate.
+    /// How long to run, with --rate.
     #[arg(long = "for", default_value = "60s", requires = "rate", value_parser = crate::config::some_time)]
     pub(super) duration: Duration,
-    /// Events in a post, with --rate.
+    /// Events per POST request, with --rate.
     #[arg(long, default_value_t = 10, requires = "rate", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) post: u64,
-    /// Rows in a transaction.
+    /// Maximum rows per transaction.
     #[arg(long, value_parser = crate::config::at_least_one)]
     batch: Option<usize>,
-    /// Transactions at a time, at most.
+    /// Maximum number of concurrent transactions.
     #[arg(long, value_parser = crate::config::at_least_one)]
     concurrency: Option<usize>,
-    /// Also prints where PostgreSQL's time went, by statement. Costs a little itself.
+    /// Also print PostgreSQL's time by statement, which itself takes a little time.
     #[arg(long)]
     statements: bool,
     #[command(flatten)]
@@ -137,8 +137,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         second_pass,
         events: args.events,
         seed: args.common.seed,
-        batch_records_max: config.pipeline.first().map_or(0, |pipeline| pipeline.batch_records_max),
-        concurrency_max: config.pipeline.first().map_or(0, |pipeline| pipeline.concurrency.max),
+        batch_records_max: config.pipeline_into(SinkKind::Metadata).map_or(0, |pipeline| pipeline.batch_records_max),
+        concurrency_max: config.pipeline_into(SinkKind::Metadata).map_or(0, |pipeline| pipeline.concurrency.max),
         partitions: config.stream.partitions,
         postgres_version: sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await?,
         machine: machine::processor(),
@@ -181,7 +181,7 @@ pub(super) async fn pass(backlog: &Backlog, config: &Config) -> anyhow::Result<P
     let cpu = (machine::own_cpu_seconds(), machine::family_cpu_seconds(before.postmaster));
     let began = Instant::now();
     let node = Node::start(config.clone()).await?;
-    let progress = node.pipelines.first().map(|pipeline| std::sync::Arc::clone(&pipeline.progress));
+    let progress = node.pipeline_into(SinkKind::Metadata).map(|pipeline| std::sync::Arc::clone(&pipeline.progress));
     let progress = progress.context("no pipeline")?;
     // A pipeline that halts or stands still would make this wait for ever.
     let mut last = (0, Instant::now());

@@ -13,15 +13,16 @@ use super::Common;
 use super::backlog::Backlog;
 use super::ingest::{prepare, scratch};
 use super::machine;
+use crate::config::SinkKind;
 use crate::node::Node;
 
 /// Options of `bench memory`.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Bytes of records as they are accepted; on disk they are compressed.
+    /// Bytes of records as accepted; on disk they are compressed.
     #[arg(long, default_value = "4GB", value_parser = parse_bytes, value_name = "BYTES")]
     backlog: u64,
-    /// How long to drain it at most.
+    /// Maximum time to drain the backlog.
     #[arg(long = "for", default_value = "5m", value_parser = crate::config::some_time)]
     duration: Duration,
     #[command(flatten)]
@@ -42,7 +43,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let budget_bytes = config.limits.memory_bytes;
     let began = Instant::now();
     let node = Node::start(config).await?;
-    let progress = std::sync::Arc::clone(&node.pipelines.first().context("no pipeline")?.progress);
+    let progress =
+        std::sync::Arc::clone(&node.pipeline_into(SinkKind::Metadata).context("no pipeline of objects")?.progress);
     let mut last = (0, Instant::now());
     let drained = loop {
         let records = progress.snapshot().records;

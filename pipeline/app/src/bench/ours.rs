@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::generate::Generator;
 use super::incident::Load;
-use crate::config::{Concurrency, Config};
+use crate::config::{Concurrency, Config, SinkKind};
 use crate::node::Node;
 
 /// How often what has arrived is appended: often enough that it is not what makes rows late.
@@ -90,7 +90,7 @@ impl Found {
 
 /// The counters of the one pipeline.
 pub(super) fn progress(node: &Node) -> anyhow::Result<Arc<Progress>> {
-    Ok(Arc::clone(&node.pipelines.first().context("no pipeline")?.progress))
+    Ok(Arc::clone(&node.pipeline_into(SinkKind::Metadata).context("no pipeline of objects")?.progress))
 }
 
 /// Appends what arrives to the stream of the one pipeline, for ever. The backlog is there already.

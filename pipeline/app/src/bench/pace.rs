@@ -48,31 +48,31 @@ const CLOSE: f64 = 0.9;
 /// Options of `bench pace`.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Processors of PostgreSQL, one round each.
+    /// Processors for PostgreSQL, separated by commas; one round each.
     #[arg(long, value_delimiter = ',', default_value = "1,2", value_parser = at_least_one)]
     cores: Vec<usize>,
-    /// Rows in a transaction, of the grid.
+    /// Rows per transaction in the grid, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "500,2000,5000,10000", value_parser = at_least_one)]
     batches: Vec<usize>,
-    /// Transactions at a time, of the grid.
+    /// Concurrent transactions in the grid, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "1,2,3,4,6,8", value_parser = at_least_one)]
     concurrency: Vec<usize>,
-    /// How long a cell of the grid is measured.
+    /// How long each cell of the grid is measured.
     #[arg(long, default_value = "10s", value_parser = crate::config::some_time)]
     cell: Duration,
-    /// How long millstream itself is run, and the best cell before and after it.
+    /// How long millstream itself runs, and the best cell before and after it.
     #[arg(long, default_value = "30s", value_parser = crate::config::some_time)]
     hold: Duration,
-    /// How long the neighbour stays; 0s leaves it out.
+    /// How long the neighbour runs; 0s skips it.
     #[arg(long, default_value = "30s", value_parser = crate::config::duration::parse)]
     neighbour: Duration,
     /// Connections of the neighbour.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     clients: u32,
-    /// Events of the backlog: it must not end before the longest run does.
+    /// Events in the backlog, which must last longer than the longest run.
     #[arg(long, default_value_t = 8_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
-    /// A folder for plots over time; made if it is not there.
+    /// Folder for plots over time; created if missing.
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
     #[command(flatten)]

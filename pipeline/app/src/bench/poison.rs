@@ -14,22 +14,22 @@ use super::Common;
 use super::backlog::{Backlog, REFUSING};
 use super::ingest::{Pass, pass, scratch};
 use super::machine;
-use crate::config::Config;
+use crate::config::{Config, SinkKind};
 use crate::node::Node;
 
 /// Options of `bench poison`.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// How many good events.
+    /// Number of good events.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
-    /// Bad ones beside a thousand good ones.
+    /// Bad events per thousand good ones.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     bad_per_thousand: u32,
-    /// Rows in a transaction.
+    /// Maximum rows per transaction.
     #[arg(long, value_parser = crate::config::at_least_one)]
     batch: Option<usize>,
-    /// Transactions at a time, at most.
+    /// Maximum number of concurrent transactions.
     #[arg(long, value_parser = crate::config::at_least_one)]
     concurrency: Option<usize>,
     #[command(flatten)]
@@ -78,7 +78,7 @@ async fn measure(args: &Args, backlog: &Backlog) -> anyhow::Result<Run> {
     let contents = sqlx::query_as(include_str!("sql/contents_select.sql")).fetch_all(&mut connection).await?;
     connection.close().await?;
     keep.drain().await;
-    let batch_records_max = config.pipeline.first().map_or(0, |pipeline| pipeline.batch_records_max);
+    let batch_records_max = config.pipeline_into(SinkKind::Metadata).map_or(0, |pipeline| pipeline.batch_records_max);
     Ok(Run { pass, contents, batch_records_max })
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::ingest::{Args, postmaster, scratch};
 use super::{client, machine};
+use crate::config::SinkKind;
 use crate::http;
 use crate::node::Node;
 
@@ -28,7 +29,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     // The first seconds load code and make tables known; they are not measured.
     client::start(server.address, rate * 3, args.post, 1, rate, args.common.seed + 1).await?;
-    let progress = Arc::clone(&node.pipelines.first().context("no pipeline")?.progress);
+    let progress = Arc::clone(&node.pipeline_into(SinkKind::Metadata).context("no pipeline of objects")?.progress);
     let before = progress.snapshot();
     let began = Instant::now();
     let cpu = (machine::own_cpu_seconds(), machine::postgres_parts(postmaster));

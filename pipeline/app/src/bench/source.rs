@@ -18,7 +18,7 @@ const STAND_IN: [(&str, &str); 4] = [
     ("AWS_EC2_METADATA_DISABLED", "true"),
 ];
 
-/// Where events come from.
+/// Source of the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -26,9 +26,9 @@ pub(crate) enum Kind {
     Log,
     /// A topic of Apache Kafka.
     Kafka,
-    /// A stream of Amazon Kinesis; without an endpoint kinesalite.
+    /// A stream of Amazon Kinesis; without --endpoint, of kinesalite.
     Kinesis,
-    /// A queue of Amazon SQS, straight into the tables; without an endpoint ElasticMQ.
+    /// A queue of Amazon SQS, straight into the tables; without --endpoint, of ElasticMQ.
     Sqs,
 }
 
@@ -58,10 +58,10 @@ impl Kind {
 #[derive(Clone, Debug, ClapArgs)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// Where events come from.
+    /// Source of the events.
     #[arg(long, value_enum, default_value_t = Kind::Log)]
     pub(super) source: Kind,
-    /// The address of the service; without it, inside of a checkout, one is started and ended. Credentials for AWS come
+    /// Address of the service (default: one is started and stopped; only inside a checkout). Credentials for AWS come
     /// from where the AWS tools look for them.
     #[arg(long)]
     endpoint: Option<String>,

@@ -9,7 +9,7 @@ use millstream_engine::{Position, Record};
 use serde_json::json;
 
 use super::screen;
-use crate::config::{Config, PipelineSource, StreamKind};
+use crate::config::{Config, PipelineSource, SinkKind, StreamKind};
 use crate::stream::Visit;
 
 #[cfg(feature = "aws")]
@@ -21,31 +21,34 @@ const WAIT: Duration = Duration::from_millis(200);
 /// Options of `consume`; those of kcat have its letters.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The topic; without it that of the first pipeline.
+    /// Topic (default: that of the first pipeline of objects).
     #[arg(short, long)]
     topic: Option<String>,
-    /// Only this partition (not Kinesis).
+    /// Only this partition (not with Kinesis).
     #[arg(short, long)]
     partition: Option<u32>,
-    /// Where to begin (not Kinesis): `beginning`, `end`, an offset, `-N` (the last N of each partition) or `@SECONDS` since 1970.
+    /// Where to start (not with Kinesis): `beginning`, `end`, an offset, `-N` (the last N of each partition) or
+    /// `@SECONDS` since 1970.
     #[arg(short, long, default_value = "beginning", allow_hyphen_values = true)]
     offset: String,
-    /// Ends after so many records.
+    /// Stop after this number of records.
     #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Ends at the end of every partition instead of waiting for more.
+    /// Stop at the end of every partition instead of waiting for more.
     #[arg(short, long)]
     exit: bool,
-    /// How to show a record: `%k` key, `%s` value, `%p` partition, `%o` offset, `%T` time in ms, `%h` headers, `\n`, `\t`.
+    /// Format of a record: `%k` key, `%s` value, `%p` partition, `%o` offset, `%T` time in ms, `%h` headers, `\n`,
+    /// `\t`.
     #[arg(short, long, default_value = "%s\\n")]
     format: String,
-    /// One JSON object a line, for programs.
+    /// Print one JSON object per line.
     #[arg(long, conflicts_with = "format")]
     json: bool,
 }
 
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
-    let mut pipeline = config.pipeline.first().context("the configuration has no pipeline")?.clone();
+    let objects = config.pipeline_into(SinkKind::Metadata);
+    let mut pipeline = objects.context("the configuration has no pipeline of objects")?.clone();
     if let Some(wanted) = &args.topic {
         pipeline.source = PipelineSource::Stream { topic: wanted.clone(), group: None };
     }

@@ -20,29 +20,29 @@ const LISTED_MAX: usize = 1_000;
 /// What to do with the counters.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Says which counters are not what the rows come to, and changes nothing; exits 1 if there are any.
+    /// Lists the counters that differ from the rows, and changes nothing; exits 1 if there are any.
     Check {
         #[command(flatten)]
         which: Which,
-        /// For programs.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Adds what is missing, exactly, also while events are being written. Rows are taken as they stand: what is wrong
-    /// in them is not mended, and segments beyond `limits.segments_max` stay uncounted.
+    /// Adds the differences to the counters, exactly, also while events are being written. Rows are taken as they
+    /// stand: errors in them are not repaired, and segments beyond `limits.segments_max` stay uncounted.
     Repair {
         #[command(flatten)]
         which: Which,
-        /// Does everything but commit, and says what would change.
+        /// Do everything but commit, and print what would change.
         #[arg(long)]
         dry_run: bool,
-        /// For programs.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
 }
 
-/// A choice of buckets; without one, all.
+/// A selection of buckets; all by default.
 #[derive(Debug, clap::Args)]
 pub struct Which {
     /// Only this store.

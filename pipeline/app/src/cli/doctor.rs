@@ -30,7 +30,7 @@ const POSTGRES_WITHIN: (Duration, Duration) = (Duration::from_secs(15), Duration
 /// Options of `doctor`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// For programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

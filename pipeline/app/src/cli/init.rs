@@ -13,7 +13,7 @@ use crate::config::{FILE_NAME, TEMPLATE, from_anywhere};
 /// Options of `init`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Replaces a file that is there.
+    /// Replace an existing file.
     #[arg(long)]
     force: bool,
 }

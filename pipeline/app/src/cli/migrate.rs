@@ -15,13 +15,13 @@ use crate::{elsewhere, grants};
 /// Options of `migrate`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Prints the SQL of the steps that are missing, and changes nothing.
+    /// Print the SQL of the missing steps, and change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Prints what the account of postgres.url has to be granted, and looks at nothing but the configuration.
+    /// Print the grants that the account of postgres.url needs, from the configuration alone.
     #[arg(long, conflicts_with = "dry_run")]
     grants: bool,
-    /// Seconds to wait for locks of other sessions, in all; each step lets others pass after two.
+    /// Seconds to wait for locks of other sessions, for each step; each attempt lets others pass after two.
     #[arg(long, value_name = "SECONDS", default_value_t = TRY_FOR.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     wait: u64,
 }

@@ -14,25 +14,25 @@ const PATH: &str = "/v1/controller";
 /// Options of `pace`. Without any it only tells how the controller stands.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Holds the number and the size of transactions where they are; the limits below still hold.
+    /// Hold the number and the size of transactions where they are; the limits below still apply.
     #[arg(long, conflicts_with = "thaw")]
     freeze: bool,
-    /// Lets them change again.
+    /// Let them change again.
     #[arg(long)]
     thaw: bool,
-    /// The fewest transactions at a time.
+    /// Minimum number of concurrent transactions.
     #[arg(long, value_name = "NUMBER")]
     concurrency_min: Option<usize>,
-    /// The most transactions at a time, up to the number of lanes.
+    /// Maximum number of concurrent transactions, up to the number of lanes.
     #[arg(long, value_name = "NUMBER")]
     concurrency_max: Option<usize>,
-    /// The most records in a transaction, up to the configured batch.
+    /// Maximum number of records in a transaction, up to the configured batch.
     #[arg(long, value_name = "NUMBER")]
     records_max: Option<usize>,
-    /// Back to what the configuration says, but for the options beside it.
+    /// Restore the configured values, except for those given by other options.
     #[arg(long)]
     configured: bool,
-    /// Prints what the process answers, for programs.
+    /// Print the JSON answer of the process.
     #[arg(long)]
     json: bool,
 }

@@ -33,26 +33,26 @@ pub enum Command {
         /// Only this pipeline.
         #[arg(long)]
         pipeline: Option<String>,
-        /// For programs.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Moves positions, and ends the halt of a partition that lost records. `run` may be running: it goes on from there.
+    /// Moves positions, and ends the halt of a partition that lost records. A running process goes on from there.
     Reset(Reset),
-    /// Takes over the offsets that another consumer has committed to a group of Kafka.
+    /// Takes over the offsets that another consumer committed to a Kafka group.
     Import(Import),
 }
 
 /// Options of `positions import`.
 #[derive(Debug, clap::Args)]
 pub struct Import {
-    /// Whose positions.
+    /// Pipeline whose positions are moved.
     #[arg(long)]
     pipeline: String,
-    /// The group that committed them; without it the pipeline's own.
+    /// Group that committed the offsets (default: the pipeline's own).
     #[arg(long)]
     group: Option<String>,
-    /// Says what would change, and changes nothing.
+    /// Print what would change, and change nothing.
     #[arg(long)]
     dry_run: bool,
 }

@@ -35,17 +35,17 @@ const NAMED_MAX: usize = 20;
 /// Options of `produce`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The topic; without it that of the first pipeline.
+    /// Topic (default: that of the first pipeline of objects).
     #[arg(short, long)]
     topic: Option<String>,
-    /// A header of each request, `name=value`; `ce-..` headers make each document the data of one CloudEvent.
+    /// Header of each request, `name=value`; `ce-..` headers make each document the data of one CloudEvent.
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// Which object store the events speak of; without it the pipeline's.
+    /// Object store of the events (default: the pipeline's).
     #[arg(long)]
     store: Option<String>,
-    /// Files of JSON documents, one a line, several on a line or each over many lines, also packed with gzip; `-` or none
-    /// is standard input.
+    /// Files of JSON documents, one per line, several on a line or each over many lines, also gzipped; `-` or none is
+    /// standard input.
     files: Vec<PathBuf>,
 }
 

@@ -20,7 +20,7 @@ use crate::{grants, migrate};
 /// Options of `psql`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// As which role: `analyst` logs in as millstream_analyst, which reads the views of schema analytics.
+    /// Role to log in with: `analyst` logs in as millstream_analyst, which reads the views of schema analytics.
     #[arg(long, value_enum)]
     role: Option<Role>,
     /// Arguments for psql, such as `-- -c 'SELECT ..'`.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use millstream_connectors::sinks::metadata;
 use millstream_connectors::sinks::tables::redrive::Redriven;
 use millstream_connectors::sinks::tables::rewrite::chunk;
 use millstream_postgres::Connection;
@@ -15,6 +14,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use super::database::{Database, Expect};
 use super::screen;
 use crate::config::Config;
+use crate::domain::objects;
 
 /// Rows that stay are named one by one up to this many.
 const NAMED_MAX: usize = 20;
@@ -22,64 +22,64 @@ const NAMED_MAX: usize = 20;
 /// What to do with the quarantine.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Lists what is there.
+    /// Lists quarantined rows.
     Ls {
-        /// Only this reason.
+        /// Only rows with this reason.
         #[arg(long)]
         reason: Option<String>,
-        /// Only this store.
+        /// Only rows of this store.
         #[arg(long)]
         store: Option<String>,
-        /// Rows at most.
+        /// Maximum number of rows.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
-        /// For programs.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Shows one row with the bytes it came in; nothing in them reaches the terminal raw.
+    /// Shows one row with its original bytes, escaped for the terminal.
     Show {
-        /// Its number, as `ls` prints it.
+        /// Number of the row, as printed by `ls`.
         id: i64,
-        /// For programs; the payload is text if it is UTF-8, else a list of bytes.
+        /// Print JSON; the payload is text if it is UTF-8, else a list of bytes.
         #[arg(long)]
         json: bool,
     },
-    /// Writes records again, whole, each in one transaction with its removal; order decides as for new ones.
+    /// Writes whole records again, each in one transaction with its removal; order is decided as for new ones.
     Redrive {
         #[command(flatten)]
         which: Which,
-        /// Does everything but commit, and says what would happen.
+        /// Do everything but commit, and print what would happen.
         #[arg(long)]
         dry_run: bool,
-        /// For programs.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Removes rows for good.
+    /// Removes rows permanently.
     Purge {
         #[command(flatten)]
         which: Which,
-        /// Says how many rows, and removes none.
+        /// Print the number of rows, and remove none.
         #[arg(long)]
         dry_run: bool,
     },
 }
 
-/// A choice of rows.
+/// A selection of rows.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
 pub struct Which {
-    /// By their numbers.
+    /// Rows with these numbers.
     #[arg(value_name = "ID", conflicts_with_all = ["reason", "store", "all"])]
     ids: Vec<i64>,
-    /// By their reason.
+    /// Rows with this reason.
     #[arg(long, conflicts_with = "all")]
     reason: Option<String>,
-    /// By their store; with --reason, those of both.
+    /// Rows of this store; with --reason, only those that match both.
     #[arg(long, conflicts_with = "all")]
     store: Option<String>,
-    /// All of them.
+    /// All rows.
     #[arg(long)]
     all: bool,
 }
@@ -251,11 +251,7 @@ async fn redrive(
     if chosen.is_empty() {
         bail!("no row in quarantine is meant by that: `millstream quarantine ls` lists what is there");
     }
-    let limits = millstream_schemas::Limits {
-        record_bytes_max: config.limits.record_bytes_max,
-        ..millstream_schemas::Limits::default()
-    };
-    let mut redrive = metadata::redrive(limits, config.limits.segments_max, config.postgres.set_local(), dry_run);
+    let mut redrive = objects::redrive(config, dry_run);
     let mut redriven = Redriven::default();
     let mut rest = chosen.as_slice();
     while !rest.is_empty() {

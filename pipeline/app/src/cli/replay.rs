@@ -16,8 +16,8 @@ use millstream_engine::{Irrefusable, Snapshot, Source};
 use super::database::{Database, Expect};
 use super::positions::time_ms;
 use super::screen;
-use crate::config::{Config, Pipeline};
-use crate::node;
+use crate::config::{Config, Pipeline, SinkKind};
+use crate::domain;
 use crate::pace;
 use crate::stream::Visit;
 
@@ -33,16 +33,16 @@ const NAMED_MAX: usize = 20;
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Whose stream; without it that of the first pipeline.
+    /// Pipeline whose stream is read (default: the first pipeline of objects).
     #[arg(long)]
     pipeline: Option<String>,
-    /// The first record stored then or later, as `@2026-11-23T12:00Z` or `@1764000000`.
+    /// Start with the first record stored at this time or later: `@2026-11-23T12:00Z` or `@1764000000`.
     #[arg(long, value_name = "@TIME")]
     from: String,
-    /// Up to the first record stored then or later; without it up to the present end.
+    /// Stop before the first record stored at this time or later (default: the present end).
     #[arg(long, value_name = "@TIME")]
     to: Option<String>,
-    /// Says what would be read, and reads nothing.
+    /// Print what would be read, and read nothing.
     #[arg(long)]
     dry_run: bool,
 }
@@ -62,7 +62,7 @@ struct Ended {
 pub(super) async fn run_replay(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     let pipeline = match &args.pipeline {
         Some(name) => config.pipeline.iter().find(|pipeline| pipeline.name == *name),
-        None => config.pipeline.first(),
+        None => config.pipeline_into(SinkKind::Metadata),
     }
     .with_context(|| format!("there is no pipeline {:?}", args.pipeline.as_deref().unwrap_or("at all")))?;
     ensure!(pipeline.reads_stream(), "pipeline {} reads a queue, which cannot be read again", pipeline.name);
@@ -107,12 +107,12 @@ async fn read_again(
     telling(forget(connection, &pipeline.name), &leases).await?;
     let connector = database.connector(config);
     let gate = pace::alone(config, &pipeline);
-    let mut parts = node::parts(config, &pipeline, Arc::clone(&source) as Arc<dyn Source>, &gate, &connector);
+    let mut ready = domain::pipeline(config, &pipeline, Arc::clone(&source) as Arc<dyn Source>, &gate, &connector);
     // A person reads how many events were bad; nobody could resume what paused here.
-    parts.limits.flood.share_max = 1.0;
-    parts.limits.flood.irrefusable = Irrefusable::Only(BTreeSet::new());
-    let progress = Arc::clone(&parts.progress);
-    let summary = until_done(parts, &source).await?;
+    ready.limits.flood.share_max = 1.0;
+    ready.limits.flood.irrefusable = Irrefusable::Only(BTreeSet::new());
+    let progress = Arc::clone(&ready.progress);
+    let summary = until_done(ready, &source).await?;
     let counts = progress.snapshot();
     telling(forget(connection, &pipeline.name), &leases).await?;
     let left = source.left(&counts.positions);

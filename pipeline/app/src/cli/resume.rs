@@ -19,9 +19,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Options of `resume`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The pipeline, as `millstream status` names it.
+    /// Pipeline, as named by `millstream status`.
     pipeline: String,
-    /// Resumes this store, and writes its records that were put aside. Goes on without this command if it is ended.
+    /// Resume this store, and write its quarantined records; the process goes on with them if this command is ended.
     #[arg(long)]
     store: Option<String>,
 }

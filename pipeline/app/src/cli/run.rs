@@ -21,7 +21,7 @@ const NOTICE: Duration = Duration::from_secs(5);
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Writes everything that the controller is told and decides into a file, for `millstream tune --replay`.
+    /// Record everything that the controller is told and decides in a file, for `millstream tune --replay`.
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
 }

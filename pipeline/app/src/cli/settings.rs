@@ -12,7 +12,7 @@ use crate::config::{self, Layers, Loaded, Origin};
 /// Options of `validate`.
 #[derive(Debug, clap::Args)]
 pub struct ValidateArgs {
-    /// The file; without it that of --config, or ./millstream.toml if it is there.
+    /// File to check (default: that of --config, or ./millstream.toml if it exists).
     file: Option<PathBuf>,
 }
 
@@ -21,10 +21,10 @@ pub struct ValidateArgs {
 pub enum Config {
     /// Prints settings and where each comes from; passwords and tokens are masked.
     Show {
-        /// Every setting that has a value, also the defaults; without it only what was set.
+        /// Print every setting that has a value, including defaults (default: only what was set).
         #[arg(long)]
         effective: bool,
-        /// For programs.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },

@@ -22,13 +22,13 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 /// Options of `status`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Prints what the process answers, for programs.
+    /// Print the JSON answer of the process.
     #[arg(long)]
     json: bool,
-    /// Adds every partition that the process reads: its position and how far it is behind.
+    /// Also show every partition that the process reads: its position and its lag.
     #[arg(short, long)]
     partitions: bool,
-    /// Looks every second until Ctrl-C.
+    /// Refresh every second until Ctrl-C.
     #[arg(long)]
     watch: bool,
 }

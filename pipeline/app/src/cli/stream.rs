@@ -25,8 +25,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Gives up damaged or missing records of a partition: puts them on record as a gap and goes on after them. No file
-    /// is changed or removed. Restore the file instead if there is a copy of it.
+    /// Gives up damaged or missing records of a partition: records them as a gap and goes on after them. No file is
+    /// changed or removed. If there is a copy of the file, restore it instead.
     SetAside(set_aside::Args),
 }
 

@@ -22,16 +22,16 @@ pub enum Command {
     Add(Add),
     /// Lists the tokens: their names, duties and limits, never the tokens themselves.
     Ls {
-        /// Prints JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Removes the tokens of a name, or the one of a line.
+    /// Removes the tokens with a name, or the token on a line.
     Rm {
-        /// The name.
+        /// Name of the tokens.
         #[arg(required_unless_present = "line")]
         name: Option<String>,
-        /// The line that `millstream token ls` shows, for tokens without a name.
+        /// Line of the file, as printed by `millstream token ls`, for tokens without a name.
         #[arg(long, conflicts_with = "name")]
         line: Option<usize>,
     },
@@ -40,9 +40,9 @@ pub enum Command {
 /// Options of `token add`.
 #[derive(Debug, clap::Args)]
 pub struct Add {
-    /// Its name: letters, digits and . _ - @.
+    /// Name of the token: letters, digits and . _ - @.
     name: String,
-    /// What it may do; everything when it is left out.
+    /// Duties of the token (default: all).
     #[arg(long, value_enum, value_delimiter = ',', value_name = "DUTY,DUTY")]
     duties: Vec<Duty>,
     /// Only this object store, or source of task events.
@@ -51,10 +51,10 @@ pub struct Add {
     /// Only this bucket.
     #[arg(long)]
     bucket: Option<String>,
-    /// Only keys that begin so.
+    /// Only keys with this prefix.
     #[arg(long)]
     prefix: Option<String>,
-    /// Only log streams whose names begin so.
+    /// Only log streams with this prefix.
     #[arg(long)]
     logs: Option<String>,
 }

@@ -28,36 +28,36 @@ pub(super) const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// What to do with accounts.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Makes an account, and prints how to connect with psql, DuckDB and Metabase. The password is shown once.
+    /// Creates an account, and prints how to connect with psql, DuckDB and Metabase. The password is shown once.
     Add {
-        /// Its name: lower-case letters, digits and `_`.
+        /// Name of the account: lower-case letters, digits and `_`.
         name: String,
-        /// What it may do: `analyst` reads the views of schema analytics.
+        /// Role of the account: `analyst` reads the views of schema analytics.
         #[arg(long, value_enum)]
         role: Role,
-        /// Prints JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Lists the accounts that `add` made, with their sessions and the settings of those.
+    /// Lists the accounts created by `add`, with their sessions and the settings of these sessions.
     Ls {
-        /// Prints JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     /// Removes an account, and ends its sessions.
     Rm {
-        /// Its name.
+        /// Name of the account.
         name: String,
-        /// Prints JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     /// Gives an account a new password, which is shown once. Its sessions go on.
     Passwd {
-        /// Its name.
+        /// Name of the account.
         name: String,
-        /// Prints JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
@@ -66,8 +66,8 @@ pub enum Command {
 /// What an account may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
-    /// Reads the views of schema analytics and writes nothing, in 8 sessions at most. By default a statement ends within
-    /// a minute, which a session may change for itself.
+    /// Reads the views of schema analytics and writes nothing, in at most 8 sessions. By default a statement ends
+    /// within a minute; a session may change that for itself.
     Analyst,
 }
 

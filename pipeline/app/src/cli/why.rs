@@ -33,17 +33,17 @@ use verdict::{Row, Tables, verdicts};
 /// Options of `why`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The bucket.
+    /// Bucket of the object.
     bucket: String,
-    /// The key, as the application wrote it.
+    /// Key of the object, as the application wrote it.
     key: String,
-    /// Only this store; without it every store that has the bucket.
+    /// Only this store (default: every store that has the bucket).
     #[arg(long)]
     store: Option<String>,
-    /// How far back the stream is looked through.
+    /// How far back to search the stream.
     #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = crate::config::some_time)]
     since: Duration,
-    /// For programs.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

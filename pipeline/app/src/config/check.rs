@@ -1,9 +1,9 @@
 //! What the types cannot say: ranges, and settings that do not go together. Looks at nothing but the configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Config, Controller, Http, Kafka, Limits, Pipeline, StreamKind};
+use super::{Config, Controller, Http, Kafka, Limits, Pipeline, PipelineSource, StreamKind};
 
 /// Each thread, connection and open file of a topic costs something; one machine gains nothing beyond a few dozen.
 const PARTITIONS_MAX: u32 = 1024;
@@ -30,12 +30,12 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     );
     refuse(limits.record_bytes_max < 1024, "limits.record_bytes_max", "is at least 1024".to_owned());
     refuse(
-        limits.memory_bytes / 4 < limits.record_bytes_max,
+        config.memory_bytes_each() / 4 < limits.record_bytes_max,
         "limits.memory_bytes",
         format!(
-            "is {}; it must be at least {}, four times limits.record_bytes_max",
+            "is {}; it must be at least {}, four times limits.record_bytes_max for each pipeline",
             limits.memory_bytes,
-            limits.record_bytes_max.saturating_mul(4)
+            limits.record_bytes_max.saturating_mul(4).saturating_mul(config.pipeline.len().max(1))
         ),
     );
     for (setting, seconds) in [
@@ -57,6 +57,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     check_quarantine(limits, &mut wrong);
     check_controller(&config.controller, &mut wrong);
     check_pipelines(&config.pipeline, &mut wrong);
+    check_shared(config, &mut wrong);
     for (index, bridge) in config.bridge.iter().enumerate() {
         if !config.pipeline.iter().any(|pipeline| pipeline.reads_stream() && pipeline.topic() == bridge.topic) {
             let setting = format!("bridge.{index}.topic");
@@ -177,6 +178,32 @@ fn check_pipelines(pipelines: &[Pipeline], wrong: &mut Vec<(String, String)>) {
         );
         refuse(pipeline.rows_per_second_max > u64::from(u32::MAX), "rows_per_second_max", "is from 0 to 4294967295");
         refuse(pipeline.freshness.is_zero(), "freshness", "is more than nothing");
+    }
+}
+
+/// What two of one configuration would read, so that each got a part of it.
+fn check_shared(config: &Config, wrong: &mut Vec<(String, String)>) {
+    let mut groups = BTreeMap::new();
+    for pipeline in config.pipeline.iter().filter(|pipeline| pipeline.reads_stream()) {
+        if let Some(other) = groups.insert((pipeline.topic(), pipeline.group()), &pipeline.name) {
+            let setting = format!("pipeline.{}.source.group", pipeline.name);
+            let why =
+                format!("`{setting}` is that of pipeline {other}, too, on the same topic: each would read a part");
+            wrong.push((setting, why));
+        }
+    }
+    let straight = config.pipeline.iter().filter_map(|pipeline| match &pipeline.source {
+        PipelineSource::Sqs(queue) => Some((queue, format!("pipeline {}", pipeline.name))),
+        PipelineSource::Stream { .. } => None,
+    });
+    let bridged = config.bridge.iter().map(|bridge| (&bridge.from, format!("the bridge to topic {}", bridge.topic)));
+    let mut queues = BTreeMap::new();
+    for (queue, reader) in straight.chain(bridged) {
+        let place = (&queue.queue, &queue.region, &queue.endpoint);
+        if let Some(other) = queues.insert(place, reader.clone()) {
+            let why = format!("queue {} is read by {other} and by {reader}: each would get a part of it", queue.queue);
+            wrong.push(("pipeline".to_owned(), why));
+        }
     }
 }
 

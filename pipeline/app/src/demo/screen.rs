@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::terminal::{Terminal, View};
+use crate::config::SinkKind;
 
 /// Between two frames, and between two lines where there is no terminal.
 const FRAME_EVERY: Duration = Duration::from_millis(500);
@@ -69,7 +70,7 @@ pub(super) async fn show(
     let counted = Arc::new(Counted::default());
     drop(millstream_engine::task::spawn("demo count", count(Arc::clone(&shared), Arc::clone(&counted), stop.clone())));
     let mut resized = signal(SignalKind::window_change())?;
-    let Some(pipeline) = shared.node.pipelines.first() else { return Ok(()) };
+    let Some(pipeline) = shared.node.pipeline_into(SinkKind::Metadata) else { return Ok(()) };
     let mut earlier = pipeline.progress.snapshot();
     let mut next = Instant::now();
     loop {

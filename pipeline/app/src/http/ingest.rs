@@ -23,6 +23,7 @@ use super::access::Access;
 use super::asked::Asked;
 use super::problem::{Problem, shortened};
 use super::shared::{App, Shared};
+use crate::config::SinkKind;
 use crate::running::Running;
 pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};
@@ -131,12 +132,12 @@ async fn append(app: &App, stream: &dyn Append, records: Vec<NewRecord>) -> Resu
     }
 }
 
-/// The stream of a topic; without one, that of the first pipeline that reads the stream.
+/// The stream of a topic; without one, that of the first pipeline of objects that reads the stream.
 fn stream<'a>(app: &'a Shared, topic: Option<&str>) -> Result<(&'a Running, &'a dyn Append), Problem> {
     let mut streams = app.node.pipelines.iter().filter_map(|running| Some((running, running.stream.as_deref()?)));
     let found = match topic {
         Some(wanted) => streams.find(|(running, _)| running.config.topic() == wanted),
-        None => streams.next(),
+        None => streams.find(|(running, _)| running.config.sink == SinkKind::Metadata),
     };
     found.ok_or_else(|| {
         let known = app.node.pipelines.iter().filter(|running| running.stream.is_some());

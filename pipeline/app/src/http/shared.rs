@@ -12,6 +12,7 @@ use super::judge::Known;
 use super::probe::Probe;
 use super::seen::Looks;
 use super::subscriptions::Subscriptions;
+use crate::config::SinkKind;
 use crate::node::Node;
 
 /// How every handler has it.
@@ -48,8 +49,8 @@ impl App {
         self.node.pipelines.iter().map(|running| running.progress.transactions()).sum()
     }
 
-    /// The store of requests that name none: that of the first pipeline, where their events go.
+    /// The store of requests that name none: that of the pipeline of objects, where their events go.
     pub(super) fn store(&self) -> &str {
-        self.node.pipelines.first().map_or("default", |pipeline| &pipeline.config.store)
+        self.node.pipeline_into(SinkKind::Metadata).map_or("default", |pipeline| &pipeline.config.store)
     }
 }

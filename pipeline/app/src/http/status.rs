@@ -268,7 +268,7 @@ fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
         freshness_ms: Quantiles::of(&now.freshness),
         write_ms: Quantiles::of(&running.progress.write_time.read()),
         freshness_goal_ms: running.config.freshness.as_millis().try_into().unwrap_or(u64::MAX),
-        group: (config.stream.kind == StreamKind::Kafka).then(|| running.config.group().to_owned()),
+        group: (config.stream.kind == StreamKind::Kafka).then(|| running.config.group().into_owned()),
         partitions: partitions(running, &now),
         positions: text(
             now.positions.iter().map(|(partition, next)| (partition.to_string(), next.to_string())).collect(),

@@ -1,4 +1,4 @@
-//! Who is in the way of a step that waits for a lock.
+//! Finds the sessions that block a step.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use millstream_postgres::Connector;
 use sqlx::Row as _;
 
-/// Between looks at who blocks: well below the time that a step waits.
+/// Interval between two checks for blocking sessions: well below the time that a step waits.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// The sessions that a step waited for, as far as they were seen.
+/// The sessions that a step waited for, as far as known.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Blocked {
     sessions: Vec<Session>,
@@ -39,8 +39,8 @@ impl fmt::Display for Blocked {
     }
 }
 
-/// Runs a step and looks meanwhile who blocks the sessions that apply migrations. What cannot be seen is left out: it
-/// only makes the message better.
+/// Runs a step, and meanwhile looks for the sessions that block it. What cannot be seen is left out: it only improves
+/// the message.
 pub(super) async fn watched<T>(connector: &Connector, step: impl Future<Output = T>) -> (T, Option<Blocked>) {
     let mut seen = None;
     let look = async {

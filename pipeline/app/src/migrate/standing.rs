@@ -17,9 +17,9 @@ pub struct Standing {
 struct Applied {
     number: i32,
     name: String,
-    /// None where a program wrote it that knew no floors: no older program may write then.
+    /// `None` if a program applied it that knew no floors: no older program may write then.
     floor: Option<i32>,
-    /// None likewise.
+    /// `None` in the same case.
     checksum: Option<String>,
 }
 
@@ -90,10 +90,10 @@ impl Standing {
         MIGRATIONS.iter().filter(|step| !has(step.number)).collect()
     }
 
-    /// Whether this program may write.
+    /// Checks whether this program may write.
     ///
     /// # Errors
-    /// Says why not.
+    /// The reason why it may not.
     pub fn check(&self) -> Result<(), Unfit> {
         for applied in &self.applied {
             let Applied { number, name, floor, checksum: theirs } = applied;

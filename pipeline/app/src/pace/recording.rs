@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::data_dir;
 
-/// Lines that are written in one go.
+/// Maximum number of lines written at once.
 const LINES_AT_ONCE: usize = 1_000;
 /// How long the last lines may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Begins a file, in place of one that is there; it ends before it has more than `bytes_max`.
+    /// Starts a file, replacing an existing one; it ends before it has more than `bytes_max`.
     pub(crate) async fn begin(path: &Path, bytes_max: u64) -> anyhow::Result<(Recording, Recorder)> {
         let file = data_dir::create(path).with_context(|| format!("make {}", path.display()))?;
         let file = File::from_std(file);
@@ -78,7 +78,7 @@ impl Out {
         }
     }
 
-    /// False if it must end.
+    /// Writes lines; returns false if the recording must end.
     async fn write(&mut self, lines: &[Line]) -> std::io::Result<bool> {
         let mut text = serialized(lines)?;
         let is_last = text.len() as u64 >= self.left;

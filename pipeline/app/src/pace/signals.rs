@@ -1,7 +1,7 @@
-//! What the database says of itself, once a second while there are transactions, over a connection of its own.
+//! Asks the database for its load, once a second while there are transactions, over a connection of its own.
 //!
-//! What this account may not see is missing, never zero, and moves nothing; and so is everything while the database does
-//! not answer.
+//! A value that this account may not see is missing, never zero, and has no effect; so is every value while the
+//! database does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use super::use_of_processors::UseOfProcessors;
 use crate::config::Config;
 
 const EVERY: Duration = Duration::from_secs(1);
-/// A server that is too busy for a look at its sessions has said enough.
+/// Timeout of a query: a server that is too busy to answer it is known to be busy.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// After a failure nothing is asked for so long: the next answer would hardly be another.
+/// Pause after a failure: an earlier answer would hardly differ.
 const REST: Duration = Duration::from_secs(10);
 
 /// Asks the database.
@@ -44,7 +44,7 @@ impl Sampler {
         Sampler { connector, processors, connection: None, use_of_processors: UseOfProcessors::default() }
     }
 
-    /// Tells the gate, until told to stop.
+    /// Reports to the gate, until told to stop.
     pub(crate) async fn run(mut self, gate: Arc<Gate>, stop: CancellationToken) {
         let mut begun = 0;
         let mut rest = EVERY;
@@ -54,7 +54,7 @@ impl Sampler {
                 () = stop.cancelled() => return,
             }
             let look = gate.look();
-            // Nobody would use what an idle database says, and an idle database should stay idle.
+            // Nobody would use the load of an idle database, and an idle database should stay idle.
             if look.in_flight == 0 && look.begun == begun {
                 continue;
             }
@@ -79,7 +79,7 @@ impl Sampler {
     /// Asks once, in one exchange: a statement without parameters needs no preparation, and is a transaction by itself also
     /// behind a pooler.
     pub(crate) async fn ask(&mut self) -> anyhow::Result<Signals> {
-        // Taken out: what is dropped half-way is not used again.
+        // Taken out: a connection that is dropped half-way is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connector.connect().await?,
@@ -89,7 +89,7 @@ impl Sampler {
         let count = |index: usize| row.try_get::<Option<i64>, _>(index).map(|count| count.map(|count| count as f64));
         let lag: Option<f64> = row.try_get(3)?;
         let others = count(4)?;
-        // By itself it would be ours as well: only beside others it says something.
+        // The use alone could be all ours: it says something only together with the sessions of others.
         let used = match others.zip(self.processors) {
             Some(_) => self.use_of_processors.look(row.try_get(6)?, &row.try_get::<Vec<i32>, _>(7)?),
             None => None,

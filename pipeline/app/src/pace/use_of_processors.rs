@@ -1,18 +1,18 @@
 //! How busy the server's processors are, where the server runs on this machine.
 //!
-//! Nothing that PostgreSQL says of itself tells that its clients wait for a processor; where they share the machine, the
-//! machine tells. Elsewhere, and where the system does not say, nothing is known.
+//! PostgreSQL does not report that its clients wait for a processor; if they share this machine, the system does.
+//! Elsewhere, and if the system does not report it, nothing is known.
 
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
 
-/// Looks again and again: what is in use is a difference between two looks.
+/// Measures repeatedly: what is in use is a difference between two readings.
 #[derive(Debug, Default)]
 pub(super) struct UseOfProcessors {
     before: Option<Ticks>,
 }
 
-/// Parts of the processors that the server may use, since the last look, 0 to 1.
+/// Shares of the processors that the server may use, since the last reading, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Used {
     /// In use.
@@ -31,7 +31,7 @@ struct Ticks {
 }
 
 impl UseOfProcessors {
-    /// What was used since the last look. `pid` is one of the server's sessions, `writers` are ours.
+    /// What was used since the last reading. `pid` is one of the server's sessions, `writers` are ours.
     pub(super) fn look(&mut self, pid: i32, writers: &[i32]) -> Option<Used> {
         let now = ticks(pid, writers)?;
         let before = self.before.replace(now.clone())?;
@@ -45,8 +45,8 @@ impl UseOfProcessors {
     }
 }
 
-/// Of the processors that a process of PostgreSQL on this machine may use. A process of another machine that has the
-/// number of one here is hardly ever taken for it: that one would have to be PostgreSQL's, too.
+/// Ticks of the processors that a PostgreSQL process on this machine may use. The id of a process elsewhere is hardly
+/// ever mistaken for one here: the process here would have to be PostgreSQL's, too.
 fn ticks(pid: i32, writers: &[i32]) -> Option<Ticks> {
     if read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end() != "postgres" {
         return None;
@@ -85,8 +85,8 @@ fn processors(list: &str) -> Option<Vec<(u32, u32)>> {
     list.trim().split(',').map(range).collect()
 }
 
-/// `cpu3 user nice system idle iowait irq softirq steal guest guest_nice`, see proc_stat(5): the last two are in the first
-/// two already, and who waits for a disk leaves his processor idle.
+/// `cpu3 user nice system idle iowait irq softirq steal guest guest_nice`, see proc_stat(5): the first two include the
+/// last two, and a process that waits for a disk leaves its processor idle.
 fn sum(stat: &str, allowed: &[(u32, u32)]) -> Ticks {
     let mut sum = Ticks::default();
     for line in stat.lines().filter_map(|line| line.strip_prefix("cpu")) {

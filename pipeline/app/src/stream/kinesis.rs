@@ -37,7 +37,7 @@ pub(crate) fn address(config: &Config, stream: &str) -> millstream_connectors::k
     }
 }
 
-/// Makes a stream with `stream.partitions` shards, to be appended to.
+/// Creates a stream with `stream.partitions` shards, to be appended to.
 #[cfg(feature = "aws")]
 pub(crate) async fn make_kinesis(
     config: &Config,
@@ -57,7 +57,7 @@ pub(crate) async fn make_kinesis(
     anyhow::bail!("this build is without Kinesis: build it with `--features aws`, or take a release")
 }
 
-/// A producer for a stream that is there.
+/// A producer for an existing stream.
 #[cfg(feature = "aws")]
 pub(crate) fn kinesis_producer(
     config: &Config,

@@ -22,7 +22,7 @@ pub struct Carrier {
 /// What a bridge has done since it started.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub struct Carried {
-    /// Messages received, those that came again too.
+    /// Messages received, including those delivered again.
     pub received: u64,
     /// Messages whose records the stream has.
     pub appended: u64,
@@ -35,7 +35,7 @@ pub struct Carried {
 }
 
 impl Carrier {
-    /// Waits until it has ended, which it does when it is asked to.
+    /// Waits until it has ended, which it does once it is told to stop.
     pub async fn ended(&self) {
         let task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(task) = task
@@ -60,7 +60,7 @@ mod aws {
             endpoint: queue.endpoint.clone(),
             consumer: queue.consumer.clone(),
             visibility: queue.visibility,
-            bytes_max: config.limits.memory_bytes / 4,
+            bytes_max: config.memory_bytes_each() / 4,
             accept_loss_on_restore: queue.accept_loss_on_restore,
             ..SqsOptions::new(&queue.queue)
         }
@@ -72,7 +72,7 @@ mod aws {
         Ok(Opened { source, append: None, topic: None })
     }
 
-    /// Makes a queue, to be appended to.
+    /// Creates a queue, to be appended to.
     pub(crate) async fn make_queue(config: &Config, queue: &Queue) -> anyhow::Result<Arc<dyn Append>> {
         Ok(Arc::new(sqs::Queue::create(options(config, queue)).await?))
     }
@@ -100,7 +100,7 @@ mod aws {
     }
 
     impl Carrier {
-        /// What it has done.
+        /// Its counters.
         pub fn counts(&self) -> Carried {
             let counts = self.counters.counts();
             Carried {
@@ -128,7 +128,7 @@ mod aws {
         anyhow::bail!(MISSING)
     }
 
-    /// Says what this build lacks.
+    /// Fails, naming what this build lacks.
     ///
     /// # Errors
     /// Always.
@@ -137,7 +137,7 @@ mod aws {
     }
 
     impl Carrier {
-        /// What it has done.
+        /// Its counters.
         pub fn counts(&self) -> Carried {
             Carried::default()
         }

@@ -1,4 +1,4 @@
-//! The embedded stream of a process that runs, asked over HTTP: its log is open there and nowhere else.
+//! The embedded stream of a running process, accessed over HTTP: the log is open in that process and nowhere else.
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -69,7 +69,7 @@ impl Running {
         Ok(described.damages.into_iter().find(is_there))
     }
 
-    /// Has the process read a partition as a whole; gives what cannot be read.
+    /// Lets the process read a whole partition; returns what cannot be read.
     pub(super) async fn damages(&self, partition: u32) -> anyhow::Result<Vec<Damaged>> {
         ask(&self.client, &format!("{}/{partition}/damage", self.path)).await
     }

@@ -1,4 +1,4 @@
-//! A topic looked at from outside of a pipeline: for commands that tell or move positions, or show records.
+//! A topic as seen from outside of a pipeline: for commands that show or move positions, or show records.
 
 use anyhow::{Context as _, bail};
 use millstream_engine::Record;
@@ -10,11 +10,11 @@ use crate::http::damage::Damaged;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 1 << 20;
-/// How long a read of Kafka waits for its first record, if it is not told before that it is at the end.
+/// How long a read of Kafka waits for its first record, unless Kafka reports the end before that.
 #[cfg(feature = "kafka")]
 const READ_WAIT: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// A topic that is looked at.
+/// An open topic.
 #[derive(Debug)]
 pub(crate) enum Visit {
     /// Of the embedded log, which no other process may have open.
@@ -27,7 +27,7 @@ pub(crate) enum Visit {
 }
 
 impl Visit {
-    /// Opens the topic of a pipeline, which must be there: this makes none.
+    /// Opens the topic of a pipeline, which must exist: none is created.
     pub(crate) async fn open(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Self> {
         match config.stream.kind {
             StreamKind::Log => {
@@ -47,7 +47,7 @@ impl Visit {
         }
     }
 
-    /// Which stream it is.
+    /// The identity of the stream.
     pub(crate) fn incarnation(&self) -> &str {
         match self {
             Visit::Log { topic, .. } => topic.id(),
@@ -57,7 +57,7 @@ impl Visit {
         }
     }
 
-    /// How many partitions it has, numbered from 0.
+    /// The number of partitions, which are numbered from 0.
     pub(crate) async fn partitions(&self) -> anyhow::Result<u32> {
         match self {
             Visit::Log { topic, .. } => Ok(topic.partitions()),
@@ -103,7 +103,7 @@ impl Visit {
         }
     }
 
-    /// Records from an offset on, and where to go on; none at the end.
+    /// Records from an offset on, and the offset after them; none at the end.
     pub(crate) async fn read(&self, partition: u32, from: u64) -> anyhow::Result<(Vec<Record>, u64)> {
         match self {
             Visit::Log { topic, .. } => {
@@ -151,7 +151,7 @@ impl Visit {
         }
     }
 
-    /// Reads a partition as a whole; gives what cannot be read.
+    /// Reads a whole partition; returns what cannot be read.
     pub(crate) async fn damages(&self, partition: u32) -> anyhow::Result<Vec<Damaged>> {
         match self {
             Visit::Log { topic, .. } => Ok(topic.check(partition)?.iter().map(Damaged::from).collect()),
@@ -161,7 +161,7 @@ impl Visit {
         }
     }
 
-    /// Gives damaged records up, so that reading goes on after them.
+    /// Gives up damaged records, so that reading goes on after them.
     pub(crate) async fn set_aside(&self, partition: u32, from: u64) -> anyhow::Result<()> {
         match self {
             Visit::Log { topic, .. } => Ok(topic.set_aside(partition, from).map(drop)?),
@@ -171,7 +171,7 @@ impl Visit {
         }
     }
 
-    /// Where another consumer of the group left each partition, by what it committed to the broker.
+    /// The offsets that another consumer of the group committed to the broker, by partition.
     pub(crate) async fn committed(&self) -> anyhow::Result<Vec<(u32, u64)>> {
         match self {
             Visit::Log { .. } | Visit::Running(_) => {
@@ -182,7 +182,7 @@ impl Visit {
         }
     }
 
-    /// Lets others have it.
+    /// Closes it, so that others can open it.
     pub(crate) fn close(self) -> anyhow::Result<()> {
         match self {
             Visit::Log { log, topic } => {
@@ -219,7 +219,7 @@ async fn open_kafka(config: &Config, pipeline: &Pipeline) -> anyhow::Result<Visi
     use millstream_connectors::sources::kafka::Inquirer;
     let cluster = super::kafka::cluster(&config.stream.kafka);
     let topic = pipeline.topic().to_owned();
-    let group = pipeline.group().to_owned();
+    let group = pipeline.group().into_owned();
     tokio::task::spawn_blocking(move || {
         let inquirer = Inquirer::new(&cluster, &topic, &group)?;
         let incarnation = inquirer.incarnation()?;

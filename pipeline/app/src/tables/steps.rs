@@ -9,7 +9,7 @@ use crate::migrate;
 /// Applies the steps that are missing, or, with `postgres.migrate = "never"`, refuses if there are any.
 ///
 /// # Errors
-/// Says what is missing and who applies it, or which step failed.
+/// Names what is missing and who applies it, or the step that failed.
 pub(crate) async fn bring_up_to_date(postgres: &Postgres, connector: &Connector) -> anyhow::Result<()> {
     if postgres.migrate == Migrate::Never {
         let mut connection = connector.connect().await?;

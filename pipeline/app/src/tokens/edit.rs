@@ -11,10 +11,10 @@ use rustix::fs::{FlockOperation, flock};
 /// Its owner reads and writes it.
 const MODE: u32 = 0o600;
 
-/// Puts another text in the place of the file's, which is made if it is not there. Nobody sees a half of it, and two
-/// commands at once do not undo each other.
+/// Replaces the text of the file, which is created if missing. Nobody sees half of it, and two commands at once do not
+/// undo each other.
 pub(crate) fn edit<T>(path: &Path, change: impl FnOnce(&str) -> anyhow::Result<(String, T)>) -> anyhow::Result<T> {
-    // A link stays one.
+    // A link stays a link.
     let path = match std::fs::canonicalize(path) {
         Ok(real) => real,
         Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),

@@ -6,10 +6,10 @@ use super::{Duties, Duty, Entry, Scope, TOKEN_BYTES_MIN, is_store};
 
 /// What may follow a token.
 const OPTIONS: [&str; 5] = ["duties", "store", "bucket", "prefix", "logs"];
-/// Characters of a name.
+/// Maximum number of characters of a name.
 const NAME_MAX: usize = 63;
 
-/// Reads a line; none where it is empty or a comment. What is wrong is said without the token.
+/// Parses a line; `None` if it is empty or a comment. Errors do not contain the token.
 pub(super) fn parse(line: usize, text: &str) -> Result<Option<Entry>, String> {
     // A `#` begins a comment where it begins a word, so that one inside a token belongs to the token.
     let mut words = text.split_whitespace().take_while(|word| !word.starts_with('#'));
@@ -54,7 +54,7 @@ fn set(scope: &mut Scope, option: &str, value: &str) -> Result<(), String> {
         "bucket" => &mut scope.bucket,
         "prefix" => &mut scope.prefix,
         "logs" => &mut scope.logs,
-        // Named only where it is nearly one of them: it may be a part of a token that has a space in it.
+        // Shown only if it is nearly an option: it may be part of a token with a space in it.
         other => {
             let near = OPTIONS.iter().find(|option| strsim::damerau_levenshtein(option, other) <= 2);
             return Err(match near {
@@ -89,7 +89,7 @@ fn shortened(word: &str) -> String {
     word.chars().take(TOKEN_BYTES_MIN / 2).collect()
 }
 
-/// Whether a text can name a token.
+/// Checks that a text can name a token.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'@');
     if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(allowed) {

@@ -1,4 +1,4 @@
-//! The numbers between which the operator leaves the choice.
+//! The ranges within which the operator leaves the choice to the controller.
 
 use super::Settings;
 use super::batch::RECORDS_MIN;
@@ -9,7 +9,7 @@ pub(super) fn sizes(settings: &Settings) -> (usize, usize) {
     (RECORDS_MIN.min(max), max)
 }
 
-/// The fewest and the most of one of so many processes, whatever the operator has written.
+/// The fewest and the most transactions at a time of one of `processes` processes, consistent for any settings.
 pub(super) fn limits(settings: &Settings, processes: usize) -> (usize, usize) {
     let part = match settings.concurrency_max_together {
         0 => usize::MAX,

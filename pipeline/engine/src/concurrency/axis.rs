@@ -1,41 +1,41 @@
-//! One of the two numbers that are sought: what is known of it, and when to try another.
+//! One of the two numbers that are sought: what is known about it, and when to try another value.
 
 use super::Knob;
 use super::evidence::{DOUBT, Evidence};
 use super::reading::Around;
 
-/// Right after something was learnt the next trial comes so soon, seconds.
+/// Seconds until the next trial, right after a trial that taught something.
 const REST_MIN: f64 = 1.0;
 
-/// After each trial that changed nothing the next comes so many times later.
+/// Each trial that changed nothing multiplies the time until the next one by this.
 const REST_GROWS: f64 = 1.5;
 
-/// Trials that take long come later: so many times as long.
+/// The longest time until the next trial is at least this multiple of the time a trial takes.
 const TRIALS_APART: f64 = 4.0;
 
-/// The part of goodput that trials may cost when nothing more is learnt: where one costs much the next comes later.
+/// Part of the goodput that trials of fewer may cost while they teach nothing: a costly trial puts off the next.
 const TRIALS_COST: f64 = 0.005;
 
-/// It comes within so many seconds all the same: what has changed so slowly that goodput shows no step is to be found.
+/// The longest that cost puts off a trial, in seconds: a change too slow to show as a step in goodput must be found.
 const PAID_OFF_MAX: f64 = 240.0;
 
-/// Who has just begun with few at a time tries no fewer, seconds.
+/// Seconds after the beginning, with few transactions at a time, in which no fewer are tried.
 const FEWER_FIRST: f64 = 10.0;
 
-/// One number.
+/// One of the two numbers, with its evidence and its trials.
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
     pub(super) knob: Knob,
     pub(super) evidence: Evidence,
-    /// Trials are so many times as much, or as little.
+    /// Factors by which a trial of more, and one of fewer, differs from the present number.
     steps: (f64, f64),
     rest: f64,
     rest_max: f64,
     pub(super) due: f64,
-    /// Fewer are not tried before: it costs goodput, and more does not.
+    /// No trial of fewer begins before this time: it costs goodput, and a trial of more does not.
     fewer_due: f64,
     more_next: bool,
-    /// What was found before a limit moved it, and to what it was moved.
+    /// The number found before a limit moved it, and the number it was moved to.
     moved: Option<(usize, usize)>,
 }
 
@@ -45,8 +45,8 @@ impl Axis {
         Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due, more_next: true, moved: None }
     }
 
-    /// Other limits hold. Gives where to be now: within them, and where a limit had moved it back to what was found before,
-    /// as long as that is no more than `most`; none holds it where it is. Who has stepped, or was braked, since then stays.
+    /// Applies other limits and returns the number within them. A number that a limit had moved returns to the one
+    /// found before, but not above `most`; with `None` it stays. A number that was stepped or braked since then stays.
     pub(super) fn limit(&mut self, here: usize, (min, max): (usize, usize), most: Option<usize>) -> usize {
         self.evidence.widen(min, max);
         let found = self.moved.filter(|(_, to)| *to == here).map_or(here, |(found, _)| found);
@@ -55,13 +55,13 @@ impl Axis {
         to
     }
 
-    /// Another number to compare with, in turn more and fewer; `alone` is who shares the database with no other process.
+    /// Another number to compare with, alternately more and fewer; `alone`: no other process writes to the database.
     pub(super) fn next_trial(&mut self, now: f64, around: &Around<'_>, alone: bool) -> Option<usize> {
         let (here, most) = around.of(self.knob);
         let beside = |factor: f64| {
             let near = self.evidence.beside(here, factor, most)?;
-            // Further off there is more to see: worth it as long as little is known, and only alone, since others who try
-            // see what was taken from them.
+            // A larger step shows more. It is worth it while little is known, and only alone: other processes that try
+            // would measure what was taken from them.
             if self.knob == Knob::Records || !alone || self.evidence.doubt_between(here, near) < DOUBT {
                 Some(near)
             } else {
@@ -76,7 +76,7 @@ impl Axis {
         to
     }
 
-    /// A trial is over: it taught something or not, and cost as much as so many seconds without work.
+    /// A trial is over: it taught something or not, and cost as much goodput as `lost_seconds` without work.
     pub(super) fn tried(&mut self, now: f64, taught: bool, lasted: f64, lost_seconds: f64) {
         let rest_max = self.rest_max.max(TRIALS_APART * lasted);
         self.rest = if taught { REST_MIN } else { (self.rest * REST_GROWS).min(rest_max) };
@@ -86,7 +86,7 @@ impl Axis {
         }
     }
 
-    /// A trial came to nothing.
+    /// A trial ended without a result.
     pub(super) fn postpone(&mut self, now: f64) {
         self.due = now + self.rest;
     }
@@ -96,7 +96,7 @@ impl Axis {
         (self.rest, self.due, self.fewer_due) = (REST_MIN, now, now);
     }
 
-    /// The next trial is of more, or of fewer.
+    /// Makes the next trial one of more, or one of fewer.
     pub(super) fn turn(&mut self, more: bool) {
         self.more_next = more;
     }
@@ -107,7 +107,7 @@ mod tests {
     use super::super::cost::Cost;
     use super::*;
 
-    /// Eight at a time, of 64.
+    /// Eight transactions at a time, of at most 64.
     fn around(cost: &Cost) -> Around<'_> {
         Around {
             cost,

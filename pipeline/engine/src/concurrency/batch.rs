@@ -1,22 +1,22 @@
-//! How many records a transaction may hold: the bounds, and the small ones in between.
+//! How many records a transaction may hold: the bounds, and a smaller transaction now and then.
 //!
-//! The size is fed forward from the measured cost and then compared, like concurrency. Once in a while a smaller one is
-//! asked for, because what a transaction and what a record costs cannot be learnt from transactions of one size.
+//! The size is first set from the measured cost and then compared, like concurrency. Now and then one transaction is
+//! smaller, because transactions of one size do not show what a transaction costs and what a record costs.
 
 use super::Settings;
 use super::cost::Cost;
 use super::ladder::nearest;
 
-/// To begin with: enough that a transaction's own cost is a small part, and few enough not to hold locks for long.
+/// The first size: a transaction's own cost is a small part of it, and it does not hold locks for long.
 const RECORDS_START: usize = 6000;
 
-/// Fewer are never asked for: below it the cost of a transaction cannot be seen apart from its records'.
+/// The smallest size: below it a transaction's own cost cannot be told from that of its records.
 pub(super) const RECORDS_MIN: usize = 16;
 
-/// The part of the longest time allowed that a transaction may take on the average: the longest take some times that.
+/// Part of the longest time allowed that a transaction may take on average: the longest take a multiple of the average.
 const TIME_PART: f64 = 0.5;
 
-/// Every so many transactions one is small; every second until the cost is known.
+/// One of this many transactions is small; every second one until the cost is known.
 const SMALL_EVERY: u64 = 8;
 
 /// The size of transactions.
@@ -32,7 +32,7 @@ impl Batch {
         Self { begun: 0, full: 0.0 }
     }
 
-    /// With how many records to begin. Who freezes from the start has chosen: what is allowed is what is held.
+    /// The first size, in records. An operator who freezes from the start gets the largest size allowed.
     pub(super) fn start(settings: &Settings) -> usize {
         let start = if settings.freeze { settings.records_max } else { RECORDS_START.min(settings.records_max) };
         start.max(1)
@@ -44,19 +44,19 @@ impl Batch {
         self.full += 0.1 * (f64::from(u8::from(full)) - self.full);
     }
 
-    /// Whether most of the latest transactions left something behind.
+    /// Whether most of the latest transactions left records behind.
     pub(super) fn mostly_full(&self) -> bool {
         self.full > 0.5
     }
 
-    /// The most records of the next transaction, when transactions are to hold so many.
+    /// The most records of the next transaction: `records`, or half as many when a small one is due.
     pub(super) fn next(&self, records: usize, cost: &Cost) -> usize {
         let every = if !cost.is_known() { 2 } else { SMALL_EVERY };
         let small = self.mostly_full() && records >= 2 * RECORDS_MIN && self.begun % every == 1;
         if small { records / 2 } else { records }
     }
 
-    /// The most records that the limits allow, transactions of so many taking as long as they do.
+    /// The largest size that the limits allow, given the time that transactions of `records` records take.
     pub(super) fn most(&self, records: usize, cost: &Cost, settings: &Settings) -> usize {
         let most = settings.records_max.max(1);
         let took = cost.recent_seconds();
@@ -64,7 +64,7 @@ impl Batch {
         let by_bytes = if each > 0.0 { settings.bytes_max as f64 / each } else { f64::INFINITY };
         let by_time = if took > 0.0 && self.mostly_full() {
             let by_time = records as f64 * settings.transaction_max.as_secs_f64() * TIME_PART / took;
-            // Where a transaction's own cost is half of it, smaller ones are hardly shorter.
+            // If a transaction's own cost is half of its time, smaller ones are hardly shorter.
             by_time.max(cost.transaction_records())
         } else {
             f64::INFINITY

@@ -1,54 +1,55 @@
 //! The most transactions at a time that the database is believed to bear.
 //!
-//! Lowered when the database turns work away or says that its processors or a replica do not keep up; raised
-//! again step by step. Never tells how many are written at a time, only how many are too many, and how many too few to be
-//! tried: what the database says of itself is seconds old, and steering by it would swing.
+//! It is lowered when the database turns work away or reports that its processors or a replica do not keep up, and
+//! raised again step by step. It never sets how many are written at a time, only how many are too many, and how many
+//! too few to be tried: what the database reports is seconds old, and steering by it would oscillate.
 
 use super::Signals;
 use super::processors::Processors;
 
-/// More sessions that want a processor than this for each processor, and one, over a while: some only wait. The one is for
-/// few processors: with two transactions on one of them, both wait for a disk or for their client a seventh of the time.
+/// This many sessions per processor, and one more, may want a processor on average: some of them only wait. The one
+/// more is for few processors: with two transactions on one processor, both wait for a disk or their client a seventh
+/// of the time.
 const RUNNING_PER_PROCESSOR: f64 = 2.0;
 const RUNNING_MORE: f64 = 1.0;
 
-/// Others are not kept waiting for long: what they suffer is answered so often (seconds).
+/// Other programs must not be kept waiting for long: excess beside them is answered this often (seconds).
 const BESIDE_EVERY: f64 = 2.0;
 
-/// With more of the processors in use than this, and nothing else known, nothing is left.
+/// Above this part of the processors in use, if nothing else is known, none is left.
 const PROCESSORS_USED: f64 = 0.97;
 
-/// What is said is smoothed over about so many times it is said: sessions come and go.
+/// Signals are averaged over about this many of them, because sessions come and go.
 const SMOOTHED_OVER: f64 = 12.0;
 
-/// A replica further behind than this, in seconds, and falling further, reads stale.
+/// A replica that is further behind than this (seconds), and falling further, gives stale reads.
 const REPLICA_LAG: f64 = 10.0;
 
-/// Signals lower it by as much as there is too much, within these, and at most so often (seconds).
+/// Signals lower the ceiling by a factor that follows the excess, within these, at most this often (seconds).
 const SIGNAL_FACTOR: (f64, f64) = (0.5, 0.9);
 const SIGNAL_EVERY: f64 = 10.0;
 
-/// To begin with it is as many as may run, or this process's part of that, where processors are known. When so many looks
-/// in a row found the processors idle now and then, or less than this part of it running where nothing says how idle they
-/// are, transactions wait for something else, and it is doubled.
+/// The first ceiling is as many sessions as may run, or this process's part of them, if the number of processors is
+/// known. If this many looks in a row found the processors idle at times (or, if idleness is not reported, less than
+/// this part of the sessions that may run), transactions wait for something else, and the ceiling is doubled.
 const IDLE: f64 = 0.5;
 const IDLE_LOOKS: u32 = 3;
 
-/// A transaction is one session, which has one processor at most: with fewer than this part of those that ours keep busy
-/// something is lost for certain.
+/// A transaction is one session, which uses one processor at most: with fewer transactions than this part of the
+/// processors that our sessions keep busy, goodput is certainly lost.
 const BUSY_PART: f64 = 0.9;
 
-/// It is raised so often (seconds), and half as often after each time it was lowered again, up to the longest.
+/// The ceiling is raised this often (seconds), half as often after each time it was lowered again, up to the longest.
 const RAISE_EVERY: f64 = 30.0;
 const RAISE_EVERY_MAX: f64 = 300.0;
 
-/// What signals lowered does not hold longer than this after the last signal (seconds).
+/// Signals no longer hold the ceiling down this long after the last signal (seconds).
 const SIGNALS_HOLD: f64 = 300.0;
 
 /// The ceiling and what it rests on.
 #[derive(Clone, Debug)]
 pub(super) struct Ceiling {
-    /// None: nothing but the operator's limit.
+    /// `None`: only the operator's limit holds.
     limit: Option<usize>,
     changed: f64,
     raise_every: f64,
@@ -58,10 +59,10 @@ pub(super) struct Ceiling {
     /// How crowded the database is, smoothed: above 1 is too much.
     crowd: f64,
     processors: Processors,
-    /// One transaction at a time is too many.
+    /// Even one transaction at a time is too many: it rests half of the time.
     rests: bool,
     by_signal: bool,
-    /// The first, that the number of processors gives.
+    /// The first ceiling, from the number of processors.
     first: Option<usize>,
     idle_looks: u32,
 }
@@ -84,7 +85,7 @@ impl Ceiling {
         }
     }
 
-    /// The most that is allowed, the operator's limit being this.
+    /// The most transactions that are allowed, given the operator's limit `max`.
     pub(super) fn within(&self, max: usize) -> usize {
         self.limit.map_or(max, |limit| limit.min(max))
     }
@@ -94,13 +95,13 @@ impl Ceiling {
         self.rests
     }
 
-    /// Fewer than this of one of so many processes could not keep busy the processors that sessions of all of them do.
+    /// The fewest to try: fewer could not keep as many processors busy as this one of `processes` processes does now.
     pub(super) fn floor(&self, processes: usize) -> usize {
         let share = self.processors.busy().map(|busy| BUSY_PART * busy / processes.max(1) as f64);
         share.map_or(1, |share| super::ladder::nearest(share.ceil()).max(1))
     }
 
-    /// So many were too many.
+    /// Lowers the ceiling to `to`: more were too many.
     pub(super) fn lower(&mut self, now: f64, to: usize) {
         if self.limit.is_some() {
             self.raise_every = (self.raise_every * 2.0).min(RAISE_EVERY_MAX);
@@ -110,13 +111,13 @@ impl Ceiling {
         self.by_signal = false;
     }
 
-    /// What lowered it had another cause.
+    /// Removes the ceiling: what lowered it had another cause.
     pub(super) fn lift(&mut self, now: f64) {
         (self.limit, self.changed, self.raise_every) = (None, now, RAISE_EVERY);
         self.rests = false;
     }
 
-    /// What the database says, `concurrency` being in force. Gives whether the ceiling fell, or one is to rest.
+    /// Applies signals at this `concurrency`. Returns whether the ceiling fell or the one transaction begins to rest.
     pub(super) fn heed(&mut self, now: f64, signals: &Signals, concurrency: usize) -> bool {
         let lag = signals.replica_lag.map(|lag| lag.as_secs_f64());
         let behind = lag.is_some_and(|lag| lag > REPLICA_LAG && lag > self.lag);
@@ -127,7 +128,7 @@ impl Ceiling {
         }
         if let (false, Some(processors), Some(_)) = (self.first.is_some(), signals.processors, signals.sessions_running)
         {
-            // To begin with: how much more it bears, what it says of itself will show.
+            // The first ceiling: how much more the database bears, its signals will show.
             let share = bound(processors) / signals.processes.unwrap_or(1).max(1) as f64;
             let first = super::ladder::nearest(share).max(1);
             self.first = Some(first);
@@ -138,11 +139,11 @@ impl Ceiling {
         let excess = self.processors.look(signals, concurrency);
         if let Some(crowd) = crowd {
             self.crowd += (crowd - self.crowd) / SMOOTHED_OVER;
-            // Below the first, one of ours on each processor is half of what is enough. Others leave some idle only as long
-            // as they wait for their own client.
+            // Below the first ceiling, one session of ours per processor is half of what is enough. Other programs
+            // leave some processors idle only while they wait for their own client.
             let idle = self.processors.are_idle().unwrap_or(crowd < IDLE)
                 || (crowd <= IDLE && self.limit.zip(self.first).is_some_and(|(limit, first)| limit < first));
-            // What a replica cannot follow is no less for it.
+            // However idle the processors are, a replica that is behind does not allow more.
             let followed = lag.is_none_or(|lag| lag <= REPLICA_LAG);
             self.idle_looks = if idle && followed && excess.is_none() { self.idle_looks + 1 } else { 0 };
         }
@@ -150,7 +151,7 @@ impl Ceiling {
             && now - self.pressed >= BESIDE_EVERY
         {
             if concurrency > 1 {
-                // What fewer of ours use is seen from now on.
+                // From now on, measure what fewer of our sessions use.
                 self.processors.fewer();
                 self.press(now, self.within(concurrency) as f64 - excess);
                 return true;
@@ -166,24 +167,25 @@ impl Ceiling {
         }
         let factor = (1.0 / self.crowd.max(0.01)).clamp(SIGNAL_FACTOR.0, SIGNAL_FACTOR.1);
         self.press(now, self.within(concurrency) as f64 * factor);
-        // As far as the crowd was ours it is gone before what is smoothed shows it.
+        // The part of the crowd that was ours is gone before the average shows it.
         self.crowd *= factor;
         true
     }
 
-    /// The database says that only so many are enough.
+    /// The database reports that this many transactions are enough.
     fn press(&mut self, now: f64, enough: f64) {
         self.pressed = now;
         self.lower(now, super::ladder::nearest(enough.max(1.0).floor()).max(1));
         self.by_signal = true;
     }
 
-    /// Time has passed: raised by one, or by a tenth, when it has held long enough; or one rests no more. Gives whether it rose.
+    /// Raises the ceiling, by one or by a tenth, if it held long enough; or ends the rest of one. Returns whether it
+    /// did.
     pub(super) fn relax(&mut self, now: f64, max: usize) -> bool {
         let Some(limit) = self.limit else { return false };
         let silent = self.by_signal && self.signalled.is_none_or(|last| now - last > SIGNALS_HOLD);
         if self.by_signal && self.idle_looks >= IDLE_LOOKS {
-            // What more of ours use is seen from now on.
+            // From now on, measure what more of our sessions use.
             self.idle_looks = 0;
             self.processors.more();
             self.rests = false;
@@ -192,7 +194,7 @@ impl Ceiling {
             return true;
         }
         let pressed = self.by_signal && now - self.pressed < self.raise_every;
-        // Without signals nothing says that what they lowered may rise, but nothing holds it for ever either.
+        // Without signals nothing shows that what they lowered may rise, but it does not stay for ever either.
         let mute = self.by_signal && self.signalled.is_none_or(|last| now - last > SIGNAL_EVERY);
         if silent {
             self.lift(now);
@@ -211,8 +213,8 @@ impl Ceiling {
     }
 }
 
-/// How crowded the processors are, 1 at the bound; nothing where that is not said. Sessions that wait for locks are no
-/// part of it: what they cost is missing in goodput, which says it better.
+/// How crowded the processors are, 1 at the bound; `None` if that is not reported. Sessions that wait for locks do not
+/// count: their cost is missing in goodput, which shows it better.
 fn crowd(signals: &Signals) -> Option<f64> {
     match (signals.sessions_running, signals.processors, signals.processors_used) {
         (Some(running), Some(processors), _) if processors > 0.0 => Some((running / bound(processors)).min(4.0)),
@@ -221,7 +223,7 @@ fn crowd(signals: &Signals) -> Option<f64> {
     }
 }
 
-/// How many sessions that run are enough for so many processors.
+/// How many running sessions are enough for this many processors.
 fn bound(processors: f64) -> f64 {
     RUNNING_PER_PROCESSOR * processors + RUNNING_MORE
 }

@@ -1,6 +1,6 @@
-//! The state machine: what each event means, and to whom it is told.
+//! The state machine: what each event means, and which part gets it.
 //!
-//! [`Search`] finds the numbers, [`Brakes`] and [`Ceiling`] answer what must not wait for a comparison, [`Cost`] and
+//! [`Search`] finds the numbers, [`Brakes`] and [`Ceiling`] act where a comparison would come too late, [`Cost`] and
 //! [`Batch`] say how large a transaction may be.
 
 mod limits;
@@ -20,29 +20,29 @@ use super::{Decision, Ending, Event, Knob, Pace, Reason, Settings, Signals, Work
 /// What keeps more from being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limited {
-    /// There is no more to write, or the operator's cap of records per second holds it back.
+    /// There is no more to write, or the operator's cap on records per second holds it back.
     Application,
-    /// There is more, but in partitions whose lanes are busy: more at a time would not be used.
+    /// There is more, but in partitions whose lanes are busy: a higher concurrency would not be used.
     Partitions,
-    /// The database: more at a time would write hardly more, or too much for it.
+    /// The database: a higher concurrency would write hardly more, or too much for it.
     Database,
-    /// The operator's limit, the connections or the lanes: more at a time would write more.
+    /// The operator's limit, the connections or the lanes: a higher concurrency would write more.
     Limit,
 }
 
-/// To begin with: enough to see whether twice as many write twice as much.
+/// The first concurrency: enough to see whether twice as many write twice as much.
 const CONCURRENCY_START: usize = 2;
 
-/// Without a word for so long, time has jumped: what lies between says nothing. In seconds.
+/// Seconds without an event after which the clock is taken to have jumped; the interval is not measured.
 const JUMP: f64 = 5.0;
 
-/// With more than this part of what is under way waiting for locks, smaller transactions are tried before larger ones.
+/// If more than this part of the open transactions wait for locks, smaller transactions are tried before larger ones.
 const LOCKED: f64 = 0.25;
 
-/// The model of cost is off by this part of what it says of a larger transaction.
+/// The assumed error of the cost model, as a part of what it predicts for a larger transaction.
 const MODEL_ERROR: f64 = 0.3;
 
-/// The cost is fitted and the size of transactions looked at, at most so often, in seconds.
+/// The cost is fitted, and the size of transactions checked, at most once in this many seconds.
 const FIT_EVERY: f64 = 1.0;
 
 /// The state machine.
@@ -53,7 +53,7 @@ pub struct Controller {
     concurrency: usize,
     records: usize,
     inflight: usize,
-    /// Whether many waited for locks when the database was looked at last.
+    /// Whether many sessions waited for locks in the last signals.
     locked: bool,
     waiting: usize,
     cost: Cost,
@@ -65,7 +65,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Knows nothing yet and begins with little.
+    /// A controller that knows nothing yet and begins with little.
     pub fn new(settings: Settings, now: Duration) -> Self {
         let limits = limits(&settings, 1);
         let seconds = now.as_secs_f64();
@@ -91,9 +91,9 @@ impl Controller {
         }
     }
 
-    /// Tells it what happened. Gives what was changed because of it, mostly nothing.
+    /// Tells it what happened. Returns the changes made because of that, mostly none.
     ///
-    /// Costs no allocation but when it decides. Time that runs backwards stands still; the same end told twice counts
+    /// Allocates only when it decides. Time that runs backwards stands still; an end that is reported twice counts
     /// twice as work, but is answered once.
     pub fn on_event(&mut self, now: Duration, event: &Event) -> Vec<Decision> {
         let mut decisions = Vec::new();
@@ -108,8 +108,8 @@ impl Controller {
         decisions
     }
 
-    /// What holds now. The records of a transaction differ from one to the next: now and then a small one is asked for,
-    /// because from equal ones nothing can be learnt.
+    /// The numbers in force. The size differs from one transaction to the next: now and then a small one is asked for,
+    /// because transactions of equal size teach nothing.
     pub fn pace(&self) -> Pace {
         Pace {
             concurrency: if self.brakes.stalled { 0 } else { self.concurrency },
@@ -119,7 +119,7 @@ impl Controller {
         }
     }
 
-    /// How many processes are known to write to this database, this one with them.
+    /// How many processes are known to write to this database, including this one.
     pub fn processes(&self) -> usize {
         self.search.processes
     }
@@ -142,7 +142,7 @@ impl Controller {
         if partitions { Limited::Partitions } else { Limited::Application }
     }
 
-    /// Time has passed; what was going on until now is counted as such.
+    /// Moves time on; the time since the last event counts as busy if all turns were taken and more was ready.
     fn pass(&mut self, now: Duration, decisions: &mut Vec<Decision>) {
         let before = self.now;
         let now = now.max(self.now);
@@ -158,7 +158,7 @@ impl Controller {
         }
     }
 
-    /// Whether all turns are taken and there is more to write.
+    /// Whether all turns are taken and more is ready to write.
     fn is_busy(&self) -> bool {
         let all_lanes = self.concurrency >= self.limits().1 && self.batch.mostly_full();
         self.inflight >= self.concurrency && (self.waiting > 0 || all_lanes)
@@ -190,7 +190,7 @@ impl Controller {
         }
     }
 
-    /// Answers how a transaction ended, when that cannot wait.
+    /// Brakes on the end of a transaction, if that cannot wait for a comparison.
     fn brake(&mut self, began: f64, ending: Ending, decisions: &mut Vec<Decision>) {
         let now = self.seconds();
         match ending {
@@ -210,7 +210,7 @@ impl Controller {
             }
             Ending::Committed => {
                 if let Some(before) = self.brakes.back() {
-                    // As after one overload, not after as many as there were while it was away.
+                    // As after one overload, not after as many as there were while the database was away.
                     let to = part(before, OVERLOAD).min(self.ceiling.within(self.limits().1));
                     self.change(Knob::Concurrency, to.max(self.concurrency), Reason::Recovery, Vec::new(), decisions);
                     self.search.braked();
@@ -228,7 +228,7 @@ impl Controller {
         }
     }
 
-    /// Something ended after nothing did: a little less than before, never from the beginning.
+    /// Ends a stall when a transaction ends: a little less than before, never from the beginning.
     fn resume(&mut self, decisions: &mut Vec<Decision>) {
         self.brakes.stalled = false;
         let (min, _) = self.limits();
@@ -247,7 +247,7 @@ impl Controller {
             return;
         }
         let locked = signals.sessions_locked.is_some_and(|locked| locked > LOCKED * self.inflight as f64);
-        // Once is no habit: those who write to a new bucket wait for the first of them.
+        // Once is not enough: all who write to a new bucket wait for the first of them.
         if locked && self.locked && self.search.locked(self.seconds(), self.records) {
             self.come_home(decisions);
         }
@@ -257,7 +257,7 @@ impl Controller {
         let before = self.ceiling.within(max);
         let rested = self.ceiling.rests();
         let at = match self.search.home() {
-            // That it is crowded while more are tried is the doing of the trial.
+            // A trial of more crowds the database by itself.
             Some((Knob::Concurrency, home)) if self.concurrency > home => return,
             Some((Knob::Concurrency, home)) => home,
             _ => self.concurrency,
@@ -272,7 +272,7 @@ impl Controller {
                 self.come_home(decisions);
                 self.lower_to(after, Reason::Signal, Vec::new(), decisions);
             } else if at > after {
-                // A trial of fewer has no way back.
+                // A trial of fewer cannot return to where it began.
                 self.search.braked();
                 self.restart();
             }
@@ -311,7 +311,7 @@ impl Controller {
         };
         if let Some(Step { knob, from, to, reason, figures }) = self.search.tick(now, &around) {
             if to == around.of(knob).0 {
-                // A trial that stays.
+                // A trial whose number stays.
                 decisions.push(self.decision(knob, from, to, reason, figures));
             } else {
                 self.change(knob, to, reason, figures, decisions);
@@ -319,7 +319,7 @@ impl Controller {
         }
     }
 
-    /// What the cost says of the size: at once when transactions take too long, else as a word beside what is compared.
+    /// Applies the cost to the size: at once when transactions take too long, otherwise as one more piece of evidence.
     fn fit_size(&mut self, decisions: &mut Vec<Decision>) {
         let from = (self.records / 4).max(1);
         let to = self.records;
@@ -355,7 +355,7 @@ impl Controller {
         }
     }
 
-    /// Says whether one at a time rests, if it did otherwise before.
+    /// Reports a decision if the one transaction at a time begins or ends resting.
     fn rest_changed(
         &self,
         before: bool,
@@ -380,7 +380,7 @@ impl Controller {
         }
     }
 
-    /// A brake: a part of what there is, at once; the search begins anew from there.
+    /// Brakes: lowers concurrency to this part of itself at once; the search restarts from there.
     fn lower(&mut self, factor: f64, reason: Reason, figures: Vec<(&'static str, f64)>, decisions: &mut Vec<Decision>) {
         let lowered = part(self.concurrency, factor);
         self.come_home(decisions);
@@ -450,7 +450,7 @@ impl Controller {
     }
 }
 
-/// A part of so many, rounded down, at least 1.
+/// This part of the concurrency, rounded down, at least 1.
 fn part(concurrency: usize, factor: f64) -> usize {
     ladder::nearest((concurrency as f64 * factor).floor()).max(1)
 }

@@ -1,34 +1,34 @@
-//! What a transaction costs: `T = a + b * records`, by least squares in which old transactions fade.
+//! What a transaction costs: `T = a + b * records`, by least squares in which old transactions lose weight.
 //!
-//! From it follow how large a transaction is worth to be, and whether one took unusually long for what it held. The
-//! ratio `a / b` does not change when everything gets slower by one factor, so it holds for any concurrency. What is
-//! fitted are therefore times as parts of the recent mean: they do not move with what changes all of them.
+//! The cost tells how large a transaction should be, and whether one took unusually long for its size. The ratio
+//! `a / b` does not change when everything slows down by one factor, so it holds for any concurrency. The fitted times
+//! are therefore parts of the recent mean: a change that affects all of them cancels.
 
 use std::time::Duration;
 
-/// What is kept of the past at each transaction, so that after 400 one counts half. Fewer would follow noise, more would
-/// follow a change too late.
+/// The weight that the past keeps at each transaction: after 400 transactions one counts half. Fewer would follow
+/// noise, more would follow a change too late.
 const KEEP: f64 = 0.998_268_6;
 
-/// The part by which each transaction moves what is called recent: of about the last twenty.
+/// The weight of each transaction in the recent mean, which covers about the last twenty.
 const RECENT: f64 = 1.0 / 20.0;
 
-/// One that takes longer than so many times the recent mean moves it no further: a stall is not the usual.
+/// A sample is capped at this multiple of the recent mean, so that one stall does not shift it.
 const RECENT_MOST: f64 = 3.0;
 
-/// So many transactions before anything is believed.
+/// Transactions before any fit is believed.
 const SAMPLES_MIN: f64 = 16.0;
 
-/// So many before it is said how much their times vary.
+/// Transactions before the variance of their times is believed.
 const KNOWN: f64 = 24.0;
 
 /// A slope whose error is larger than this part of it is not believed: the last good one holds.
 const ERROR_MAX: f64 = 0.5;
 
-/// What is left of what was measured at another size.
+/// The weight that is left to transactions measured at another size.
 const RESIZED: f64 = 0.2;
 
-/// Above this multiple of what the model says a transaction was slow.
+/// A transaction is slow above this multiple of the time that the model predicts.
 const SLOW: f64 = 2.5;
 
 /// The measured cost.
@@ -43,16 +43,16 @@ pub(super) struct Cost {
     /// The mean time of the latest transactions.
     recent: f64,
     model: Option<Model>,
-    /// Deviation of what a transaction counts as, in records.
+    /// Standard deviation of `transaction_records`.
     error_records: f64,
-    /// Mean square of what the model does not explain, relative to it.
+    /// Mean square of the model's error, relative to its prediction.
     noise: f64,
     /// The part of the latest transactions that were slow.
     slow: f64,
 }
 
-/// Sums of what is fitted: how times, as parts of the recent mean, differ from one transaction to the next, over how their
-/// records do. What makes all of them slower for a moment is no part of such a difference.
+/// Sums of the fit: how times, as parts of the recent mean, differ from one transaction to the next, over how their
+/// records differ. A slowdown of all transactions cancels in such a difference.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fit {
     last: Option<Sample>,
@@ -64,7 +64,7 @@ struct Fit {
     product: f64,
 }
 
-/// A transaction, and the mean time of those before it.
+/// A transaction, and the recent mean time before it.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     records: f64,
@@ -82,7 +82,7 @@ pub(super) struct Model {
 }
 
 impl Cost {
-    /// A transaction was committed, one of about so many at a time.
+    /// A transaction was committed, one of about `concurrency` at a time.
     pub(super) fn committed(&mut self, took: Duration, records: usize, bytes: usize, concurrency: usize) {
         let seconds = took.as_secs_f64();
         let records = records as f64;
@@ -104,7 +104,7 @@ impl Cost {
         }
     }
 
-    /// How far off the model was.
+    /// Measures how far off the model was.
     fn judge(&mut self, seconds: f64, records: f64, concurrency: usize) {
         let expected = self.expected(records);
         if self.weight < 4.0 || expected <= 0.0 {
@@ -117,7 +117,7 @@ impl Cost {
         self.slow += recent * (f64::from(u8::from(part > SLOW)) - self.slow);
     }
 
-    /// What a transaction of so many records is expected to take, in seconds; 0 when nothing is known.
+    /// The time that a transaction of `records` records is expected to take, in seconds; 0 when nothing is known.
     fn expected(&self, records: f64) -> f64 {
         match self.model {
             Some(model) => model.transaction + model.record * records,
@@ -125,7 +125,7 @@ impl Cost {
         }
     }
 
-    /// Fits anew. Keeps what was known when the fit is bad.
+    /// Fits the model anew. Keeps the last good ratio when the fit is bad.
     pub(super) fn fit(&mut self) {
         if self.weight < SAMPLES_MIN {
             return;
@@ -142,7 +142,7 @@ impl Cost {
         }
     }
 
-    /// Everything got slower or faster by one factor, as far as can be told.
+    /// Scales the model to the mean: as far as is known, everything got slower or faster by one factor.
     fn scale(&mut self, mean_records: f64, mean_seconds: f64) {
         if let Some(model) = &mut self.model {
             let expected = model.transaction + model.record * mean_records;
@@ -158,12 +158,12 @@ impl Cost {
         self.model
     }
 
-    /// As how many records a transaction counts, whatever it holds; 0 while that is not known.
+    /// A transaction's own cost, as a number of records; 0 while that is not known.
     pub(super) fn transaction_records(&self) -> f64 {
         self.model.map_or(0.0, |model| model.transaction / model.record)
     }
 
-    /// Deviation of that.
+    /// Standard deviation of `transaction_records`.
     pub(super) fn error_records(&self) -> f64 {
         self.error_records
     }
@@ -178,7 +178,7 @@ impl Cost {
         self.recent
     }
 
-    /// How long all but a few transactions take, in seconds.
+    /// The time that all but a few transactions take at most, in seconds.
     pub(super) fn long_seconds(&self) -> f64 {
         if self.weight < 2.0 {
             return self.mean_seconds();
@@ -192,28 +192,27 @@ impl Cost {
         if self.records > 0.0 { self.bytes / self.records } else { 0.0 }
     }
 
-    /// Variance of the time of a transaction, relative to what is expected of it.
+    /// Variance of a transaction's time, relative to its expected time.
     pub(super) fn noise(&self) -> f64 {
         self.noise
     }
 
-    /// Whether enough transactions are behind it to say how much their times vary.
+    /// Whether enough transactions were measured to know how much their times vary.
     pub(super) fn is_known(&self) -> bool {
         self.weight >= KNOWN
     }
 
-    /// Whether most of the latest transactions took much longer than the model says.
+    /// Whether most of the latest transactions took much longer than the model predicts.
     pub(super) fn is_slow(&self) -> bool {
         self.slow > 0.5
     }
 
-    /// What was slow has been dealt with.
+    /// Forgets slow transactions: a brake has answered them.
     pub(super) fn forget_slow(&mut self) {
         self.slow = 0.0;
     }
 
-    /// Transactions are of another size now: their times are parts of another mean, which is what they are expected to
-    /// take until they have come.
+    /// Transactions have another size now: the recent mean becomes the time expected of them, until they are measured.
     pub(super) fn resized(&mut self, from: usize, to: usize) {
         let from = from as f64;
         let to = to as f64;
@@ -224,7 +223,7 @@ impl Cost {
         self.fit.fade(RESIZED);
     }
 
-    /// What was measured before counts only so much from now on: the database is another than it was.
+    /// Reduces the weight of all earlier measurements to this part: the database has changed.
     pub(super) fn fade(&mut self, part: f64) {
         for sum in [&mut self.weight, &mut self.records, &mut self.seconds, &mut self.seconds_squared, &mut self.bytes]
         {
@@ -240,7 +239,7 @@ impl Fit {
         if before.recent <= 0.0 {
             return;
         }
-        // Both by the mean before either of them: what the first does to it is no part of how they differ.
+        // Both relative to the mean before either of them, so that the first does not change how they differ.
         let part = |seconds: f64| (seconds / before.recent).min(RECENT_MOST);
         let apart = (records - before.records, part(seconds) - part(before.seconds));
         let records = 0.5 * (records + before.records);
@@ -257,7 +256,7 @@ impl Fit {
         }
     }
 
-    /// As how many records a transaction counts, and the deviation of that, if it can be told.
+    /// A transaction's own cost as a number of records, and its standard deviation, if they can be known.
     fn as_records(&self) -> Option<(f64, f64)> {
         if self.weight < SAMPLES_MIN {
             return None;
@@ -308,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_database_that_gets_slower_and_faster_is_no_cost_of_records() {
-        // Twice as slow for as long as a hundred transactions, in which they are larger as well.
+        // Twice as slow for a hundred transactions at a time, which are larger as well.
         let slow = |n: usize| 1.0 + f64::from(u8::from(n / 100 % 2 == 1));
         let records = |n: usize| (1 + n % 2) * (100 + n / 100 % 2 * 50);
         let cost = fed((0..800).map(|n| (slow(n) * (0.040 + records(n) as f64 * 0.0004), records(n))));

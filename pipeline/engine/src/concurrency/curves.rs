@@ -1,35 +1,36 @@
-//! How goodput depends on a number, of transactions at a time or of records in each: a family of curves, each weighed by how well it foretells what was measured.
+//! How goodput depends on a number, of transactions at a time or of records in each: a family of curves, each weighed
+//! by how well it predicts the measurements.
 //!
-//! A curve has a knee `k`, a sharpness `p` (1: the soft knee of a serial part, 32: the hard one of a few processors) and
-//! a loss `r` beyond the knee: `X(c) ~ c / ((1 + (c/k)^p)^(1/p) + r (c/k)^2)`. Measured are only ratios between two
-//! concurrencies, taken close in time, so that what makes all of them slower says nothing. No single curve is believed:
-//! the answer is the mean over all of them, which is why a few noisy pairs do not throw it about.
+//! A curve has a knee `k`, a sharpness `p` (1: the soft knee of a serial part, 32: the hard one of a few processors)
+//! and a loss `r` beyond the knee: `X(c) ~ c / ((1 + (c/k)^p)^(1/p) + r (c/k)^2)`. Only ratios between two
+//! concurrencies are measured, close in time, so that a slowdown of both cancels. No single curve is believed: the
+//! answer is the mean over all of them, which is why a few noisy pairs do not move it far.
 
 use super::ladder::Ladder;
 
-/// Sharpness of the knee.
+/// Values of the sharpness `p` of the knee.
 const SHARPNESS: [f64; 6] = [1.0, 1.6, 2.5, 5.0, 10.0, 32.0];
 
-/// What is lost beyond the knee.
+/// Values of the loss `r` beyond the knee.
 const LOSS: [f64; 5] = [0.0, 0.03, 0.1, 0.3, 1.0];
 
-/// The next knee is this part higher: finer than can be measured.
+/// Each knee is this multiple of the one before: finer than can be measured.
 const KNEE_STEP: f64 = 1.12;
 
-/// Pairs are believed to err after Student's distribution with so many degrees of freedom: one that is far off counts
-/// against a curve, but not without end.
+/// Degrees of freedom of Student's distribution, which the errors of pairs are assumed to follow: an outlier counts
+/// against a curve, but not without limit.
 const FREEDOM: f64 = 4.0;
 
-/// Curves below this weight are not worth their part of an answer.
+/// Curves below this weight are left out of an answer.
 const WEIGHT_MIN: f64 = 1e-6;
 
-/// A curve is never quite right: so much of a ratio's logarithm may be the family's own error.
+/// No curve is quite right: this part of a ratio's logarithm may be the family's own error.
 const MISFIT: f64 = 0.04;
 
-/// Nor is measuring: two concurrencies are never told apart better than this.
+/// No measurement is exact either: two concurrencies are never told apart better than this.
 const FLOOR: f64 = 0.015;
 
-/// Two concurrencies compared: by which factor goodput differed, and how well that is known.
+/// A comparison of two concurrencies: the factor by which goodput differed, and how well it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pair {
     /// The rung compared from.
@@ -38,11 +39,11 @@ pub(super) struct Pair {
     pub(super) to: usize,
     /// Logarithm of the goodput at `to` over that at `from`.
     pub(super) ratio: f64,
-    /// Variance of it.
+    /// Variance of `ratio`.
     pub(super) variance: f64,
     /// When it was measured, seconds.
     pub(super) at: f64,
-    /// How much it is still believed, 0 to 1, besides its age.
+    /// How much the pair is still believed, 0 to 1, besides its age.
     pub(super) trust: f64,
 }
 
@@ -52,18 +53,18 @@ pub(super) struct Curves {
     rungs: usize,
     /// Logarithm of goodput, curve after curve, rung after rung; the highest of each curve is 0.
     values: Vec<f64>,
-    /// How much each is believed before anything is seen: logarithms.
+    /// Logarithm of each curve's weight before anything is measured.
     priors: Vec<f64>,
-    /// How much each curve is believed; sums to 1.
+    /// The weight of each curve; the sum is 1.
     weights: Vec<f64>,
-    /// The mean part of the most that each rung gives, over all curves.
+    /// For each rung the part of the most goodput that it gives, as the mean over all curves.
     shares: Vec<f64>,
-    /// The mean of its logarithm.
+    /// The mean of that part's logarithm.
     levels: Vec<f64>,
 }
 
 impl Curves {
-    /// `sharp`: how much harder knees are to be expected than soft ones, and low ones than high, before anything is seen.
+    /// `sharp`: how much likelier hard knees are than soft ones, and low than high ones, before anything is measured.
     pub(super) fn new(ladder: &Ladder, sharp: f64, lossless: f64) -> Self {
         let mut values = Vec::new();
         let mut priors = Vec::new();
@@ -86,7 +87,7 @@ impl Curves {
         this
     }
 
-    /// Weighs every curve by the pairs; those older than the half-life count half.
+    /// Weighs every curve by the pairs; a pair as old as the half-life counts half.
     pub(super) fn weigh<'a>(&mut self, pairs: impl IntoIterator<Item = &'a Pair>, now: f64, half_life: f64) {
         self.weights.copy_from_slice(&self.priors);
         for pair in pairs {
@@ -119,12 +120,12 @@ impl Curves {
         }
     }
 
-    /// The part of the most that this rung is believed to give, 0 to 1.
+    /// The part of the most goodput that this rung is believed to give, 0 to 1.
     pub(super) fn share(&self, rung: usize) -> f64 {
         at(&self.shares, rung)
     }
 
-    /// What the logarithm of the ratio between two rungs is believed to be, and its variance.
+    /// The believed logarithm of the ratio between two rungs, and its variance.
     pub(super) fn ratio(&self, from: usize, to: usize) -> (f64, f64) {
         let mut mean = 0.0;
         let mut square = 0.0;
@@ -136,7 +137,7 @@ impl Curves {
         (mean, (square - mean * mean).max(0.0))
     }
 
-    /// The logarithm of what this rung is believed to give.
+    /// The believed logarithm of this rung's part of the most goodput.
     pub(super) fn level(&self, rung: usize) -> f64 {
         at(&self.levels, rung)
     }

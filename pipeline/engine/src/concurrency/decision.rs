@@ -1,4 +1,4 @@
-//! Every change with its reason: what the operator reads.
+//! Every change with its reason, for the operator to read.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ pub struct Decision {
     pub at: Duration,
     /// What was changed.
     pub knob: Knob,
-    /// From.
+    /// The number before.
     pub from: usize,
-    /// To.
+    /// The number after.
     pub to: usize,
     /// Why.
     pub reason: Reason,
@@ -32,7 +32,7 @@ pub enum Knob {
     Ceiling,
     /// Records in a transaction.
     Records,
-    /// Percent of the time in which the one transaction at a time rests for the sake of others.
+    /// Percent of the time in which the one transaction at a time rests for the sake of other programs.
     Rest,
 }
 
@@ -42,23 +42,23 @@ pub enum Knob {
 pub enum Reason {
     /// Twice as many wrote clearly more, or nothing is known yet.
     Startup,
-    /// More of them write more.
+    /// A higher number writes more.
     MoreIsFaster,
-    /// Fewer of them write as much.
+    /// A lower number writes as much.
     FewerAreEnough,
     /// Another number is tried for a moment, to compare; or the trial is over.
     Trial,
-    /// The database had too much to do.
+    /// The database was overloaded.
     Overload,
-    /// Others were in the way.
+    /// Other transactions were in the way.
     Contention,
-    /// Each took much longer than the model of cost says.
+    /// Transactions took much longer than the cost model predicts.
     Slow,
-    /// Nothing that was begun ended.
+    /// No transaction that was begun ended.
     Stall,
     /// Nothing has spoken against it for a while.
     Recovery,
-    /// The database says that its processors or a replica do not keep up.
+    /// The database reports that its processors or a replica do not keep up.
     Signal,
     /// The cost of a transaction and of a record, as measured.
     Cost,

@@ -1,50 +1,50 @@
-//! What is known of goodput by one number: pairs that were compared, and the curves that they speak for.
+//! What is known about goodput by one number: the pairs that were compared, and the curves that they support.
 
 use std::collections::VecDeque;
 
 use super::curves::{Curves, Pair};
 use super::ladder::Ladder;
 
-/// A model that says what it said but for this much says nothing new.
+/// A prediction that moved by less than this is not added again.
 const SAME: f64 = 0.003;
 
-/// So many pairs are kept.
+/// The number of pairs that are kept.
 const PAIRS: usize = 60;
 
-/// A pair counts half when the database has been worked for so long since (seconds).
+/// A pair counts half after the database has been worked for this long (seconds).
 const HALF_LIFE: f64 = 300.0;
 
-/// A pair so many deviations off what was believed says that the database is another than it was.
+/// A pair this many standard deviations off what was believed means that the database has changed.
 const SURPRISE: f64 = 3.0;
 
-/// Deviation of a ratio above which little is known.
+/// Above this standard deviation of a ratio, little is known about it.
 pub(super) const DOUBT: f64 = 0.02;
 
-/// What is left of the older pairs' trust then.
+/// The part of their trust that older pairs keep after such a surprise.
 const SURPRISED: f64 = 0.15;
 
 /// Evidence, and where it points.
 #[derive(Clone, Debug)]
 pub(super) struct Evidence {
-    /// A number must give so many per cent more for each per cent that it is higher.
+    /// Per cent of goodput that a number must give more for each per cent that it is higher.
     price: f64,
-    /// A change must be worth this much more than staying is.
+    /// How much more than staying a change must be worth.
     margin: f64,
     factor: f64,
-    /// What is expected before anything is seen: see [`Curves::new`].
+    /// What is expected before anything is measured: see [`Curves::new`].
     sharp: f64,
     lossless: f64,
     ladder: Ladder,
     curves: Curves,
     pairs: VecDeque<Pair>,
-    /// What a model says of a pair that was not compared, or not yet.
+    /// The cost model's prediction for a pair that was not compared, or not yet.
     foretold: Option<Pair>,
     /// Seconds in which the database was worked: only then do pairs age.
     clock: f64,
 }
 
 impl Evidence {
-    /// For numbers between these, each about so many times the one before.
+    /// Evidence about numbers from `min` to `max`, each about `factor` times the one before.
     pub(super) fn new(
         min: usize,
         max: usize,
@@ -67,8 +67,8 @@ impl Evidence {
         }
     }
 
-    /// Numbers between these are possible, too. What was measured beyond narrower limits stays known for when those are
-    /// lifted: whoever asks for what is better says what may be.
+    /// Makes numbers from `min` to `max` possible, too. What was measured beyond narrower limits stays known for when
+    /// those are lifted: the caller of `better` gives the limits.
     pub(super) fn widen(&mut self, min: usize, max: usize) {
         let fewest = self.ladder.number(0);
         let most = self.ladder.number(self.ladder.len());
@@ -86,12 +86,12 @@ impl Evidence {
         self.weigh();
     }
 
-    /// The database has been worked for so many seconds.
+    /// The database has been worked for this many seconds.
     pub(super) fn worked(&mut self, seconds: f64) {
         self.clock += seconds;
     }
 
-    /// Two were compared. Gives whether the outcome contradicts what was believed.
+    /// Adds a comparison of two numbers. Returns whether it contradicts what was believed.
     pub(super) fn compared(&mut self, from: usize, to: usize, ratio: f64, variance: f64) -> bool {
         let from = self.ladder.at_most(from);
         let to = self.ladder.at_most(to);
@@ -110,20 +110,20 @@ impl Evidence {
         surprised
     }
 
-    /// A model says by what factor goodput differs between the two. Replaces what it said before.
+    /// Adds a model's prediction of the factor by which goodput differs between the two. Replaces the one before.
     pub(super) fn foretell(&mut self, from: usize, to: usize, ratio: f64, variance: f64) {
         let from = self.ladder.at_most(from);
         let to = self.ladder.at_most(to);
         let pair = self.pair(from, to, ratio, variance);
         let before = std::mem::replace(&mut self.foretold, (from != to && ratio.is_finite()).then_some(pair));
-        // It is said every second, and mostly the same: weighing all curves for that would be work for nothing.
+        // The prediction comes every second, mostly the same: weighing all curves again would be wasted work.
         let same = before.is_some_and(|old| old.from == from && old.to == to && (old.ratio - ratio).abs() < SAME);
         if !same {
             self.weigh();
         }
     }
 
-    /// Whether one would leave a number for another, or for more, if a comparison of the two gave this ratio and variance.
+    /// Whether `better` would leave `from` for `to`, or for more, if a comparison gave this ratio and variance.
     pub(super) fn would_leave(
         &mut self,
         from: usize,
@@ -141,32 +141,32 @@ impl Evidence {
         leaves
     }
 
-    /// How uncertain the ratio between two is: deviation of its logarithm.
+    /// Standard deviation of the logarithm of the ratio between two numbers.
     pub(super) fn doubt_between(&self, from: usize, to: usize) -> f64 {
         self.curves.ratio(self.ladder.at_most(from), self.ladder.at_most(to)).1.sqrt()
     }
 
-    /// Whether the two are well known, and this is what is known of them.
+    /// Whether the ratio between the two is well known, and this measurement agrees with it.
     pub(super) fn is_as_believed(&self, from: usize, to: usize, ratio: f64, variance: f64) -> bool {
         let (believed, doubt) = self.curves.ratio(self.ladder.at_most(from), self.ladder.at_most(to));
         doubt.sqrt() < DOUBT && (ratio - believed).abs() < (variance + doubt).sqrt()
     }
 
-    /// What is known counts only so much from now on.
+    /// Reduces the trust in all pairs to this part.
     pub(super) fn doubt(&mut self, part: f64) {
         self.pairs.iter_mut().for_each(|pair| pair.trust *= part);
         self.pairs.retain(|pair| pair.trust > 0.001);
         self.weigh();
     }
 
-    /// Where to go from here, if anywhere: to what is worth the most, at most twice or half as many.
+    /// The number to go to from here, if any: the one that is worth the most, at most twice or half as many.
     ///
-    /// A number is worth the logarithm of what it is believed to give, less its own times the price. That is a slope and
-    /// not a part of the most, because what the most is nobody knows when all that was seen is noisy.
+    /// A number is worth the logarithm of its believed goodput, less the price times its own logarithm. That is a slope
+    /// and not a part of the most, because the most is unknown while all measurements are noisy.
     pub(super) fn better(&self, number: usize, (floor, ceiling): (usize, usize)) -> Option<usize> {
         let [bottom, here, top] = [floor, number, ceiling].map(|number| self.ladder.at_most(number));
         if self.pairs.is_empty() {
-            // Nothing is known: only trying tells. But higher up nothing is tried on no evidence.
+            // Nothing is known: only a trial can tell. But from a higher number nothing is tried without evidence.
             let to = self.ladder.beside(here, 2.0).min(top);
             return (to > here && number <= self.ladder.number(0).max(2)).then(|| self.ladder.number(to));
         }
@@ -186,7 +186,7 @@ impl Evidence {
         Some(self.ladder.number(to))
     }
 
-    /// What a change is worth that gave this much, as a logarithm: below 0 it is not worth it.
+    /// What a change that gave this ratio is worth, as a logarithm: below 0 it is not worth it.
     pub(super) fn worth_of(&self, from: usize, to: usize, ratio: f64) -> f64 {
         ratio - self.price * (to as f64 / from as f64).ln()
     }
@@ -204,12 +204,12 @@ impl Evidence {
         to > from && ratio > 0.3 * (to as f64 / from as f64).ln()
     }
 
-    /// The part of the most that so many are believed to give, 0 to 1.
+    /// The part of the most goodput that this number is believed to give, 0 to 1.
     pub(super) fn share(&self, number: usize) -> f64 {
         self.curves.share(self.ladder.at_most(number))
     }
 
-    /// The next number to compare with, some way up or down; none at the end of the ladder or above the ceiling.
+    /// The next number to compare with, up or down by `factor`; `None` at the end of the ladder or above the ceiling.
     pub(super) fn beside(&self, number: usize, factor: f64, ceiling: usize) -> Option<usize> {
         let here = self.ladder.at_most(number);
         let there = self.ladder.beside(here, factor).min(self.ladder.at_most(ceiling).max(here));
@@ -221,7 +221,7 @@ impl Evidence {
         self.ladder.number(self.ladder.at_most(number))
     }
 
-    /// Two rungs, compared now.
+    /// A comparison of two rungs, made now.
     fn pair(&self, from: usize, to: usize, ratio: f64, variance: f64) -> Pair {
         Pair { from, to, ratio, variance, at: self.clock, trust: 1.0 }
     }

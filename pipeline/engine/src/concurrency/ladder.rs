@@ -1,14 +1,14 @@
 //! The numbers that are tried, of transactions at a time and of records in each: steps of about one factor.
 //!
-//! Neighbours further apart would overshoot the smallest that is enough; closer ones cannot be told apart by measuring.
+//! Wider steps would overshoot the smallest number that is enough; narrower ones cannot be told apart by measuring.
 
 /// Rungs from the fewest to the most, both included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ladder(Vec<usize>);
 
 impl Ladder {
-    /// From one number to another, each so many times the one before, and at least one more. At least one rung, whatever
-    /// is asked for: the fewest is 1 or more, the most is not below it.
+    /// Rungs from `min` to `max`, each `factor` times the one before, and at least one more. At least one rung for any
+    /// arguments: the fewest is 1 or more, the most is not below it.
     pub(super) fn new(min: usize, max: usize, factor: f64) -> Self {
         let min = min.max(1);
         let max = max.max(min);
@@ -29,17 +29,17 @@ impl Ladder {
         self.0.len()
     }
 
-    /// Which rung is the highest that is not above this number; the lowest for a smaller number.
+    /// The index of the highest rung that is not above this number; of the lowest for a smaller number.
     pub(super) fn at_most(&self, concurrency: usize) -> usize {
         self.0.partition_point(|rung| *rung <= concurrency).saturating_sub(1)
     }
 
-    /// The number of a rung; of the highest, when there is none so high.
+    /// The number of a rung; of the highest if there is no such rung.
     pub(super) fn number(&self, rung: usize) -> usize {
         self.0.get(rung).or(self.0.last()).copied().unwrap_or(1)
     }
 
-    /// The rung nearest to a multiple of this one, another than itself where there is one.
+    /// The rung nearest to this multiple of a rung, another than itself if there is one.
     pub(super) fn beside(&self, rung: usize, factor: f64) -> usize {
         let wanted = self.number(rung) as f64 * factor;
         let below = self.at_most(nearest(wanted));
@@ -54,7 +54,7 @@ impl Ladder {
     }
 }
 
-/// The nearest whole number, 0 for less.
+/// The nearest whole number, 0 for a negative one.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
 pub(super) fn nearest(number: f64) -> usize {
     number.round().clamp(0.0, 1e9) as usize

@@ -1,20 +1,20 @@
 //! How long the oldest record waits for others when there is no backlog.
 //!
-//! As long as the freshness goal allows: fewer, larger transactions cost the database least. What a transaction itself
-//! takes is spent first, then some for noticing; waiting never takes more than half of the goal.
+//! As long as the freshness goal allows: fewer, larger transactions cost the database least. A transaction's own time
+//! comes off the goal first, then some for noticing; waiting never takes more than half of the goal.
 
 use std::time::Duration;
 
 use super::Settings;
 use super::cost::Cost;
 
-/// What passes between a record's being due and its transaction's being begun, at worst, in seconds.
+/// The longest time from when a record is due to when its transaction begins, in seconds.
 const NOTICED_WITHIN: f64 = 0.020;
 
-/// Waiting less saves nothing.
+/// The shortest wait, in seconds: waiting less saves nothing.
 const SECONDS_MIN: f64 = 0.005;
 
-/// The wait that keeps events as fresh as they shall be.
+/// The wait that keeps events within the freshness goal.
 pub(super) fn linger(settings: &Settings, cost: &Cost) -> Duration {
     let goal = settings.freshness.as_secs_f64().min(3600.0);
     let left = goal - cost.long_seconds() - NOTICED_WITHIN;

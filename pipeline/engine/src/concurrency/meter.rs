@@ -1,12 +1,12 @@
-//! Goodput within windows of time, measured without edges.
+//! Goodput within windows of time, measured without errors at their edges.
 //!
-//! Counting what ends within a window errs by as much as is in flight at its edges, and transactions that are begun
+//! Counting the transactions that end within a window errs by those in flight at its edges, and transactions that begin
 //! together end together. So each committed transaction is spread evenly over the time it took, and a window gets the
-//! part that lies within it. What was committed counts, nothing else.
+//! part that lies within it. Only committed transactions count.
 
 use std::time::Duration;
 
-/// Windows that may still get something. A transaction longer than that many windows loses its oldest part.
+/// Windows that transactions may still add to. A transaction longer than all of them loses its oldest part.
 const KEPT: usize = 8;
 
 /// One stretch of time at one concurrency.
@@ -27,12 +27,12 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Its length, given what time it is.
+    /// Its length up to `now`, in seconds.
     pub(super) fn seconds(&self, now: f64) -> f64 {
         (self.end.min(now) - self.start).max(0.0)
     }
 
-    /// Transactions committed in it, in parts.
+    /// Transactions committed in it; one that lies partly in it counts with that part.
     pub(super) fn transactions(&self) -> f64 {
         self.transactions
     }
@@ -42,8 +42,8 @@ impl Window {
         self.rate(0.0)
     }
 
-    /// Work per second, in records: a transaction costs as much as so many records, and those in it. Unlike records
-    /// alone it does not move when transactions get larger.
+    /// Work per second, in records: each transaction counts as `transaction_records` records besides its own. Unlike
+    /// records alone, work does not change when transactions get larger.
     pub(super) fn rate(&self, transaction_records: f64) -> f64 {
         let seconds = self.end - self.start;
         if !seconds.is_finite() || seconds <= 0.0 {
@@ -52,7 +52,7 @@ impl Window {
         (self.records + transaction_records * self.transactions) / seconds
     }
 
-    /// The part of its time in which all turns were taken and more was ready, given what time it is.
+    /// The part of its time up to `now` in which all turns were taken and more was ready.
     pub(super) fn busy_share(&self, now: f64) -> f64 {
         let seconds = self.seconds(now);
         if seconds > 0.0 { self.busy / seconds } else { 0.0 }
@@ -67,7 +67,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Ends the open window, if there is one, and opens another, at once or a little later.
+    /// Ends the open window, if there is one, and opens another, at once or `after` seconds later.
     pub(super) fn open(&mut self, now: f64, after: f64, concurrency: usize, size: usize) -> u64 {
         self.close(now);
         self.windows.truncate(KEPT - 1);
@@ -85,7 +85,7 @@ impl Meter {
         }
     }
 
-    /// The window of this number, while it is kept.
+    /// The window with this number, while it is kept.
     pub(super) fn window(&self, id: u64) -> Option<&Window> {
         self.windows.iter().find(|window| window.id == id)
     }
@@ -101,14 +101,14 @@ impl Meter {
                 window.records += part.min(1.0) * records as f64;
                 window.transactions += part.min(1.0);
             }
-            // The others are older still.
+            // The other windows are older still.
             if window.start <= began {
                 break;
             }
         }
     }
 
-    /// All turns were taken, and more was ready, from one moment to another.
+    /// From `from` to `to` all turns were taken and more was ready.
     pub(super) fn busy(&mut self, from: f64, to: f64) {
         if let Some(window) = self.windows.front_mut() {
             window.busy += (to.min(window.end) - from.max(window.start)).max(0.0);

@@ -1,36 +1,36 @@
-//! What a window says of goodput, and how surely.
+//! What a window says about goodput, and how surely.
 
 use super::Knob;
 use super::cost::Cost;
 use super::meter::Window;
 
-/// A window counts when for this part of it all turns were taken and more was ready.
+/// A window counts if all turns were taken and more was ready for this part of it.
 pub(super) const BUSY: f64 = 0.7;
 
-/// Until the cost is known times are taken to vary by half.
+/// Relative variance of times (they vary by half) that is assumed until the cost is known.
 const NOISE_FIRST: f64 = 0.25;
 
-/// Transactions that follow each other are not independent: so many times the variance of independent ones.
+/// Consecutive transactions are not independent: their variance is this multiple of that of independent ones.
 const DEPENDENT: f64 = 1.3;
 
-/// What the search needs to know of the rest.
+/// What the search needs to know about the rest of the controller.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Around<'a> {
     pub(super) cost: &'a Cost,
     pub(super) concurrency: usize,
     pub(super) records: usize,
     pub(super) concurrency_most: usize,
-    /// Fewer could not keep the processors busy that are, or are not allowed.
+    /// Fewer are not allowed, or could not keep the processors busy that are busy now.
     pub(super) concurrency_least: usize,
     pub(super) records_most: usize,
     /// Records per second at which the operator's cap binds; infinite without one.
     pub(super) capped_at: f64,
-    /// Whether most transactions are full: only then does their size say anything.
+    /// Whether most transactions are full: only then does their size matter.
     pub(super) full: bool,
 }
 
 impl Around<'_> {
-    /// What holds now, and the most that may.
+    /// The present number, and the highest that is allowed.
     pub(super) fn of(&self, knob: Knob) -> (usize, usize) {
         match knob {
             Knob::Records => (self.records, self.records_most),
@@ -38,7 +38,7 @@ impl Around<'_> {
         }
     }
 
-    /// The least that may be better than what holds.
+    /// The lowest number that may be better than the present one.
     pub(super) fn least(&self, knob: Knob) -> usize {
         match knob {
             Knob::Records => 1,
@@ -47,7 +47,7 @@ impl Around<'_> {
     }
 }
 
-/// What a window said.
+/// What was measured in a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     concurrency: usize,
@@ -57,12 +57,12 @@ pub(super) struct Reading {
     pub(super) records_per_second: f64,
     pub(super) variance: f64,
     pub(super) seconds: f64,
-    /// When it was read.
+    /// When it was read, in seconds.
     pub(super) ended: f64,
 }
 
 impl Reading {
-    /// Of a window that is over; none when it was idle, capped or too short to say anything.
+    /// The reading of a window that is over; `None` if it was idle, capped or too short to say anything.
     pub(super) fn of(window: &Window, now: f64, around: &Around<'_>) -> Option<Self> {
         let work = window.rate(around.cost.transaction_records());
         let records_per_second = window.records_per_second();
@@ -82,13 +82,13 @@ impl Reading {
         })
     }
 
-    /// What it was measured at.
+    /// The number at which it was measured.
     pub(super) fn at(&self, knob: Knob) -> usize {
         if knob == Knob::Records { self.size } else { self.concurrency }
     }
 
-    /// Logarithm of goodput. Compared between concurrencies it is work, which does not move when transactions happen to
-    /// be larger; between sizes it is records.
+    /// Logarithm of goodput. Concurrencies are compared by work, which does not change when transactions happen to be
+    /// larger; sizes are compared by records.
     pub(super) fn level(&self, knob: Knob) -> f64 {
         if knob == Knob::Records { self.records_per_second.ln() } else { self.work.ln() }
     }

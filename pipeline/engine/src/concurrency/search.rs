@@ -1,9 +1,9 @@
-//! Finds the smallest concurrency and the smallest transactions that give nearly all there is, and keeps finding them.
+//! Finds the smallest concurrency and the smallest transactions that give nearly all the goodput, again and again.
 //!
-//! While all turns are taken and more is ready, time is cut into windows. After a change the new window is compared with
-//! the one before; now and then another number is tried for two windows, between two windows of the present one, so that
-//! a drift cancels. What the comparisons say is weighed by [`Evidence`], and where they point is where to go. While
-//! turns are free nothing is learnt and nothing is changed.
+//! While all turns are taken and more is ready, time is cut into windows. After a change the new window is compared
+//! with the one before; now and then another number is tried for two windows, between two windows of the present one,
+//! so that a drift cancels. [`Evidence`] weighs the comparisons, and the search goes where they point. While turns are
+//! free nothing is learnt and nothing is changed.
 
 use super::axis::Axis;
 use super::cost::Cost;
@@ -13,73 +13,73 @@ use super::reading::{Around, BUSY, Reading};
 use super::step::{self, Step, figures};
 use super::{Knob, Reason};
 
-/// What one per cent more of a number must give, in per cent of goodput. Of concurrency: less rests on the slope of soft
-/// knees; more pays for the last per cent with half as many again. Of size: larger transactions cost little.
+/// Per cent of goodput that one per cent more of a number must give. Concurrency: a higher price stops on the slope of
+/// soft knees; a lower one pays for the last per cent with half as many again. Size: larger transactions cost little.
 const CONCURRENCY_PRICE: f64 = 0.11;
 const RECORDS_PRICE: f64 = 0.015;
 
-/// What a change must be worth: more for sizes, which hardly matter near the best.
+/// The least that a change must be worth: more for sizes, which hardly matter near the best.
 const CONCURRENCY_MARGIN: f64 = 0.005;
 const RECORDS_MARGIN: f64 = 0.01;
 
-/// Where all that is measured is noisy, a knee is taken to be rather hard and low: it mostly is, and soft ones show.
+/// Prior for noisy measurements: a sharp knee at low concurrency. Most are so, and a soft one is recognised anyway.
 const SHARP: f64 = 1.3;
 
-/// Sizes have a soft knee, which is what a transaction costs in records, and mostly a high one.
+/// Prior for sizes: a soft knee, which is a transaction's own cost in records, and mostly a high one.
 const SOFT: f64 = -1.6;
 
-/// Larger transactions are hardly ever slower for each record: where they wait for each other's rows, and that shows.
+/// Prior for sizes: larger transactions are slower per record only if they wait for each other's rows, which shows.
 const LOSSLESS: f64 = 5.0;
 
-/// Numbers next to each other differ by this factor.
+/// Neighbouring numbers differ by this factor.
 const CONCURRENCY_FACTOR: f64 = 1.12;
 const RECORDS_FACTOR: f64 = 1.41;
 
-/// Trials are so many times as much, or as little. Fewer at a time cost goodput while they are tried, more do not.
+/// Factors of trials of more and of fewer. Fewer at a time cost goodput while they are tried, more do not.
 const CONCURRENCY_STEPS: (f64, f64) = (1.3, 0.83);
 const RECORDS_STEPS: (f64, f64) = (2.0, 0.5);
 
-/// Between trials pass at most so many seconds. Of concurrency: what a growing database could do would go unused for as
-/// long. How large transactions are best hardly changes.
+/// The longest time between trials, in seconds. Concurrency: what a growing database could do goes unused for that
+/// long. Size: the best one hardly changes.
 const CONCURRENCY_REST: f64 = 25.0;
 const RECORDS_REST: f64 = 300.0;
 
-/// A window holds at least so many transactions, more where their times vary: until what it says has this variance. And
-/// it is so many times as long as a transaction.
+/// A window holds at least this many transactions, more if their times vary, until its result has this variance (or
+/// this one while the search is hurried). And it lasts this multiple of a transaction's time.
 const TRANSACTIONS: f64 = 24.0;
 const VARIANCE: f64 = 0.0012;
 const VARIANCE_HURRIED: f64 = 0.006;
 const FLIGHTS: f64 = 5.0;
 
-/// The shortest and the longest window, seconds.
+/// The shortest and the longest window, in seconds.
 const SECONDS_MIN: f64 = 0.5;
 const SECONDS_MAX: f64 = 5.0;
 
-/// Without so many transactions a window says too little and is drawn out, up to the longest.
+/// With fewer transactions a window says too little and is extended, up to the longest.
 const TRANSACTIONS_MIN: f64 = 8.0;
 
-/// What may have changed by itself from one window to the next: variance of the logarithm.
+/// Change by itself from one window to the next: variance of the logarithm of goodput.
 pub(super) const DRIFT: f64 = 0.0009;
 
-/// Goodput that differs by this much, twice running, is of another database than it was.
+/// Goodput that is off by this much in two windows running means that the database has changed.
 const SHIFT: f64 = 0.12;
 
-/// By this much, and little of what was known is to be trusted.
+/// If it is off by more than this, earlier evidence keeps only this part (`SHIFTED`) of its trust.
 const SHIFT_LARGE: f64 = 0.35;
 const SHIFTED: f64 = 0.4;
 
-/// What goes on.
+/// Which part of a trial the search is in.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Phase {
     Watch,
-    /// Another is tried; the first of its two windows, a short one, is over or not.
+    /// Another number is tried; `first` is the first of its two windows, a short one, once that is over.
     Try {
         knob: Knob,
         from: usize,
         before: u64,
         first: Option<u64>,
     },
-    /// Back from it, to see whether all is as before.
+    /// Back at the present number, to see whether goodput is as before.
     Back {
         knob: Knob,
         tried: usize,
@@ -91,32 +91,32 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Search {
     pub(super) meter: Meter,
-    /// Processes that write to the database, this one with them, as far as is known.
+    /// Processes known to write to the database, including this one.
     pub(super) processes: usize,
     pub(super) concurrency: Axis,
     pub(super) records: Axis,
     pub(super) phase: Phase,
     open: u64,
     closes: f64,
-    /// A window that is over, and when all that was in flight at its end has most likely ended.
+    /// A window that is over, and when all transactions in flight at its end have most likely ended.
     closed: Option<(u64, f64)>,
     /// The last window before a change of a number.
     moved_from: Option<(Knob, Reading)>,
-    /// Nothing but growth so far.
+    /// Concurrency has only grown so far.
     starting: bool,
-    /// Far from where to be, or not known how far: windows are short.
+    /// Far from the best number, or it is not known how far: windows are short.
     pub(super) hurried: bool,
-    /// Many waited for locks lately.
+    /// Many sessions waited for locks lately.
     locked: bool,
-    /// The concurrency at which another size was tried last.
+    /// The concurrency at which another size was last tried.
     pub(super) sized_at: usize,
-    /// The usual level, and how many windows running were off it, above or below.
+    /// The usual level, and how many windows in a row were off it: positive if above, negative if below.
     usual: Option<f64>,
     off: i32,
 }
 
 impl Search {
-    /// Between these concurrencies and these sizes.
+    /// A search within these ranges of concurrency and of size.
     pub(super) fn new(concurrency: (usize, usize), records: (usize, usize), now: f64) -> Self {
         let numbers = Evidence::new(
             concurrency.0,
@@ -156,7 +156,7 @@ impl Search {
         if knob == Knob::Records { &mut self.records } else { &mut self.concurrency }
     }
 
-    /// Begins anew with these numbers: something else has changed one, or time has jumped.
+    /// Restarts at these numbers: something other than the search changed one, or time has jumped.
     pub(super) fn restart(&mut self, now: f64, concurrency: usize, records: usize, cost: &Cost) {
         self.phase = Phase::Watch;
         (self.closed, self.moved_from) = (None, None);
@@ -164,15 +164,15 @@ impl Search {
         self.open(now, (concurrency, records), cost, true);
     }
 
-    /// The database is another than it was: what is known counts only so much, and trials are due.
+    /// The database has changed: evidence is trusted only to this part, and trials are due.
     pub(super) fn shaken(&mut self, now: f64, trust: f64) {
         self.concurrency.evidence.doubt(trust);
         self.concurrency.hurry(now);
         self.hurried |= trust < 1.0;
     }
 
-    /// Many wait for locks, which are held to the end of a transaction: smaller ones may be better. Gives whether a trial of
-    /// larger ones is to end.
+    /// Many sessions wait for locks, which are held to the end of a transaction: smaller ones may be better. Returns
+    /// whether a trial of larger ones is to end.
     pub(super) fn locked(&mut self, now: f64, records: usize) -> bool {
         self.records.turn(false);
         self.concurrency.turn(false);
@@ -184,22 +184,22 @@ impl Search {
         ends
     }
 
-    /// Concurrency was lowered because it had to be: how far it may rise again is to be seen soon.
+    /// A brake lowered concurrency: the search soon looks how far it may rise again.
     pub(super) fn braked(&mut self) {
         self.hurried = true;
     }
 
-    /// What a trial will return to, while there is one.
+    /// The number that the present trial will return to, if there is a trial.
     pub(super) fn home(&self) -> Option<(Knob, usize)> {
         if let Phase::Try { knob, from, .. } = self.phase { Some((knob, from)) } else { None }
     }
 
-    /// Whether more at a time would be asked for if it were allowed.
+    /// Whether a higher concurrency would be asked for if it were allowed.
     pub(super) fn wants_more(&self, concurrency: usize) -> bool {
         self.concurrency.evidence.wants_more(concurrency)
     }
 
-    /// Time has passed.
+    /// Time has passed. Returns the next step, if there is one.
     pub(super) fn tick(&mut self, now: f64, around: &Around<'_>) -> Option<Step> {
         if now >= self.closes && !self.drawn_out(now, around) {
             let step = self.roll(now, around);
@@ -222,7 +222,7 @@ impl Search {
         }
     }
 
-    /// A window that says too little goes on, while it is busy.
+    /// Whether the open window says too little and goes on, while it is busy.
     fn drawn_out(&self, now: f64, around: &Around<'_>) -> bool {
         let Some(window) = self.meter.window(self.open) else { return false };
         let flights = FLIGHTS * around.cost.recent_seconds();
@@ -230,7 +230,7 @@ impl Search {
         !enough && window.busy_share(now) >= BUSY && window.seconds(now) < SECONDS_MAX
     }
 
-    /// The open window is over.
+    /// Ends the open window and opens the next.
     fn roll(&mut self, now: f64, around: &Around<'_>) -> Option<Step> {
         let cost = around.cost;
         let busy = self.meter.window(self.open).is_some_and(|window| window.busy_share(now) >= BUSY);
@@ -265,12 +265,12 @@ impl Search {
         }
     }
 
-    /// The open window is over, and read when what is in flight has most likely ended.
+    /// Closes the open window; it is read when what is in flight has most likely ended.
     fn close(&mut self, now: f64, cost: &Cost) {
         self.closed = Some((self.open, now + cost.recent_seconds().min(SECONDS_MAX / 2.0)));
     }
 
-    /// Opens a window; after a change, when what was in flight has most likely ended.
+    /// Opens a window; after a change, only when what was in flight has most likely ended.
     fn open(&mut self, now: f64, (concurrency, records): (usize, usize), cost: &Cost, changed: bool) {
         let each = cost.recent_seconds();
         let after = if changed { each.min(SECONDS_MAX / 2.0) } else { 0.0 };
@@ -286,7 +286,7 @@ impl Search {
         Reading::of(self.meter.window(id)?, now, around)
     }
 
-    /// A window without a trial is over.
+    /// Reads a window without a trial.
     fn watched(&mut self, now: f64, around: &Around<'_>, id: u64) -> Option<Step> {
         // After a change the comparison waits for the next window that says something.
         let reading = self.reading(id, now, around)?;
@@ -302,18 +302,18 @@ impl Search {
         self.heed_level(now, &reading);
         let elsewhere = self.sized_at != around.concurrency;
         if std::mem::take(&mut self.locked) && (self.records.due <= now || elsewhere) && around.full {
-            // How many wait for each other depends on how long they take, and on how many they are.
+            // How many wait for each other depends on how long transactions take, and on how many there are.
             self.records.due = now.min(self.concurrency.due);
             return self.start_trial(now, around, &reading, id).or_else(|| self.go(now, around, &reading));
         }
         self.go(now, around, &reading).or_else(|| self.start_trial(now, around, &reading, id))
     }
 
-    /// What was gained by going from one to the other, and its variance.
+    /// What was gained by going from one number to the other, and its variance.
     ///
-    /// Who shares a database with others gets more of it by asking more often, though all together get no more. With `n`
-    /// processes alike the own part grows with the own concurrency by `1 - 1/n` of it when nothing more can be had; only
-    /// what is gained beyond that is gained.
+    /// A process that shares a database gets more of it by asking more often, though all together get no more. With `n`
+    /// equal processes, when nothing more can be had, its part grows with its concurrency by `1 - 1/n` of the growth;
+    /// only what it gains beyond that counts.
     pub(super) fn gained(&self, knob: Knob, from: usize, to: usize, ratio: f64, variance: f64) -> (f64, f64) {
         if knob == Knob::Records {
             return (ratio, variance);
@@ -323,7 +323,7 @@ impl Search {
         ((ratio - taken) / part, variance / (part * part))
     }
 
-    /// Two were compared: gives whether that was a surprise.
+    /// Adds a comparison of two numbers. Returns whether it was a surprise.
     pub(super) fn learn(&mut self, knob: Knob, from: usize, to: usize, ratio: f64, variance: f64) -> bool {
         let (ratio, variance) = self.gained(knob, from, to, ratio, variance);
         self.evidence(knob).compared(from, to, ratio, variance)
@@ -334,7 +334,7 @@ impl Search {
         let step = self.better(Knob::Concurrency, around, reading);
         if step.as_ref().is_none_or(|step| step.to < around.concurrency) {
             if self.starting && step.is_some() {
-                // The last doubling went too far: how far is to be seen first.
+                // The last doubling went too far: first find out how far.
                 self.concurrency.turn(false);
             }
             self.starting = false;
@@ -351,7 +351,7 @@ impl Search {
         Some(step)
     }
 
-    /// The better number, if there is one.
+    /// The step to the better number, if there is one.
     pub(super) fn better(&self, knob: Knob, around: &Around<'_>, reading: &Reading) -> Option<Step> {
         let axis = if knob == Knob::Records { &self.records } else { &self.concurrency };
         let (here, most) = around.of(knob);
@@ -377,9 +377,9 @@ impl Search {
         (self.usual, self.off) = (None, 0);
     }
 
-    /// Looks whether goodput at the same concurrency is still what it was.
+    /// Checks whether goodput at the same concurrency is still what it was.
     fn heed_level(&mut self, now: f64, reading: &Reading) {
-        // In records: as how many a transaction counts is fitted anew all the time.
+        // In records, because a transaction's own cost in records is fitted anew all the time.
         let level = reading.level(Knob::Records);
         let Some(usual) = self.usual else {
             self.usual = Some(level);

@@ -8,14 +8,14 @@ use super::{Knob, Reason};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Step {
     pub(super) knob: Knob,
-    /// What a trial that stays has left behind; else what holds.
+    /// The number that a trial that stays has left behind; otherwise the present one.
     pub(super) from: usize,
     pub(super) to: usize,
     pub(super) reason: Reason,
     pub(super) figures: Vec<(&'static str, f64)>,
 }
 
-/// Back from a trial.
+/// The step back from a trial.
 pub(super) fn home(knob: Knob, tried: usize, to: usize, figures: Vec<(&'static str, f64)>) -> Step {
     Step { knob, from: tried, to, reason: Reason::Trial, figures }
 }

@@ -20,7 +20,7 @@ fn settings() -> Settings {
     }
 }
 
-/// A database with so many processors and always more to write; a transaction takes 100 ms when alone on one.
+/// A database with `processors` processors and always more to write; a transaction alone on one takes 100 ms.
 struct Bench {
     controller: Controller,
     now: Duration,
@@ -28,7 +28,7 @@ struct Bench {
     decisions: Vec<Decision>,
     processors: usize,
     backlog: bool,
-    /// How long transactions take in turn, as parts of what they would.
+    /// The factors of their usual time that transactions take in turn.
     uneven: &'static [f64],
     begun: usize,
 }
@@ -57,7 +57,7 @@ impl Bench {
         Work { records, bytes: records * 100, full }
     }
 
-    /// Runs for a while in steps of ten milliseconds; every transaction ends this way.
+    /// Runs for this many seconds in steps of ten milliseconds; every transaction ends with `ending`.
     fn run(&mut self, seconds: u64, ending: Ending) {
         for step in 0..seconds * 100 {
             self.now += Duration::from_millis(10);
@@ -75,7 +75,7 @@ impl Bench {
         }
     }
 
-    /// Begins what may be begun; without a backlog one at a time is enough.
+    /// Begins as many transactions as are allowed; without a backlog one at a time is enough.
     fn begin(&mut self) {
         loop {
             let pace = self.controller.pace();

@@ -5,14 +5,14 @@ use super::search::{DRIFT, Phase, Search};
 use super::step::{Step, figures, home};
 use super::{Knob, Reason};
 
-/// A trial that says so many deviations of what decides need not go on.
+/// A trial ends early if its worth is more than this many standard deviations away from 0.
 const SURE: f64 = 2.5;
 
-/// Where half of a trial is so uncertain (deviation), the other half would tell no more: what is believed decides.
+/// If half of a trial has a larger standard deviation than this, the other half would not help: the belief decides.
 const UNCERTAIN: f64 = 0.1;
 
 impl Search {
-    /// Tries another when it is time.
+    /// Begins a trial of another number when it is time.
     pub(super) fn start_trial(
         &mut self,
         now: f64,
@@ -21,7 +21,7 @@ impl Search {
         before: u64,
     ) -> Option<Step> {
         if !around.cost.is_known() {
-            // How long a trial must be is not known yet, and the cost of a transaction may be worth a larger step.
+            // It is not known yet how long a trial must be, and the cost of a transaction may call for a larger step.
             return None;
         }
         let alone = self.processes == 1;
@@ -46,8 +46,8 @@ impl Search {
         Some(step)
     }
 
-    /// Half of a trial is over. It ends here where what it said is clear, and stays where that is for the better; where it
-    /// only said what was well known; and where larger transactions are believed in, and no trial could tell.
+    /// Half of a trial is over. It ends here if its result is clear (its number stays if that is better), if it only
+    /// showed what was well known, or if larger transactions are believed to be better and no trial could tell.
     pub(super) fn judge(
         &mut self,
         now: f64,
@@ -58,13 +58,13 @@ impl Search {
         let before = self.reading(before, now, around)?;
         let first = self.reading(first, now, around)?;
         let tried = around.of(knob).0;
-        // What drifts is not cancelled by a window after it.
+        // A drift is not cancelled here by a window after the trial.
         let variance = before.variance + first.variance + 2.0 * DRIFT;
         let (ratio, variance) = self.gained(knob, from, tried, first.level(knob) - before.level(knob), variance);
         let evidence = self.evidence(knob);
         let worth = evidence.worth_of(from, tried, ratio);
         let clear = worth.abs() > SURE * variance.sqrt();
-        // Larger transactions are mostly better, and to go on costs seconds of what is worse.
+        // Larger transactions are mostly better, and going on would cost seconds at the worse size.
         let leaps = !clear
             && knob == Knob::Records
             && tried > from
@@ -89,7 +89,7 @@ impl Search {
         Some(step)
     }
 
-    /// What was tried is better: it stays, or goes further at once where that is believed to be better still.
+    /// The tried number is better: it stays, or the search goes further at once if that is believed to be better still.
     fn stay(&mut self, around: &Around<'_>, (knob, from): (Knob, usize), reading: &Reading) -> Step {
         let tried = around.of(knob).0;
         let more = tried > from;
@@ -106,7 +106,7 @@ impl Search {
         })
     }
 
-    /// A trial is over: before, twice the other, after.
+    /// A trial is over: compares the window before, the two windows of the trial and the window after.
     pub(super) fn compare(
         &mut self,
         now: f64,
@@ -125,7 +125,7 @@ impl Search {
         let one_variance = before.variance + first.variance;
         let other = second.level(knob) - after.level(knob);
         let other_variance = second.variance + after.variance;
-        // Each half by how much is known of it; how far they disagree is the error, if that is more.
+        // Each half is weighed by its precision; if the halves disagree by more than their error, that is the error.
         let part = other_variance / (one_variance + other_variance);
         let ratio = part * one + (1.0 - part) * other;
         let variance = (part * one_variance).max(part * (1.0 - part) * (one - other) * (one - other));

@@ -9,7 +9,7 @@ use crate::concurrency::{Decision, Reason};
 /// Decisions that are kept: hours of them while things change, days while they do not. About 200 bytes each.
 pub(crate) const KEPT: usize = 1_000;
 
-/// How often each knob was turned for each reason.
+/// How often each knob was changed for each reason.
 pub type Tally = BTreeMap<(String, String), u64>;
 
 /// A decision, and when it was made.
@@ -44,7 +44,7 @@ impl Journal {
         }
     }
 
-    /// The latest first.
+    /// The last `limit` decisions, the latest first.
     pub(super) fn latest(&self, limit: usize) -> Vec<Entry> {
         self.entries.iter().rev().take(limit).cloned().collect()
     }
@@ -53,7 +53,7 @@ impl Journal {
         &self.tally
     }
 
-    /// Whether a brake was put on within the last `within`.
+    /// Whether a brake acted within the last `within`.
     pub(super) fn braked_since(&self, now: Duration, within: Duration) -> bool {
         self.braked.is_some_and(|at| now.saturating_sub(at) < within)
     }
@@ -82,7 +82,7 @@ pub(super) fn figures(decision: &Decision) -> String {
     line
 }
 
-/// Four digits say enough.
+/// Rounds to four significant digits.
 fn rounded(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;

@@ -1,13 +1,13 @@
-//! Who is next: the oldest record, as long as nobody is passed by too often.
+//! Which batch is next: the one with the oldest record, as long as no other is passed by too often.
 
 use tokio::sync::oneshot;
 
-/// So many later ones may be served before one that waits. Fewer: the backlog of one pipeline and the fresh records of
-/// another are served in turns, whatever their age. More: what is fresh waits for longer beside a backlog, whose records
-/// are always older.
+/// This many later batches may be served before one that waits. Fewer: the backlog of one pipeline and the fresh
+/// records of another are served in turns, whatever their age. More: fresh records wait longer beside a backlog, whose
+/// records are always older.
 const PASSED_MAX: u64 = 4;
 
-/// The number of who never had to wait.
+/// The number of a batch that never had to wait.
 pub(super) const NOBODY: u64 = 0;
 
 /// Batches that wait for a turn, in the order in which they came.
@@ -22,7 +22,7 @@ pub(super) struct Queue {
 struct Waiting {
     number: u64,
     oldest_ms: i64,
-    /// Turns given before it came.
+    /// Turns given before it joined.
     granted: u64,
     grant: oneshot::Sender<()>,
 }
@@ -36,21 +36,21 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Gives the number to leave with.
+    /// Returns the number to leave with.
     pub(super) fn join(&mut self, oldest_ms: i64, grant: oneshot::Sender<()>) -> u64 {
         self.joined += 1;
         self.waiting.push(Waiting { number: self.joined, oldest_ms, granted: self.granted, grant });
         self.joined
     }
 
-    /// False if it is its turn already.
+    /// Returns false if the batch has its turn already.
     pub(super) fn leave(&mut self, number: u64) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|waiting| waiting.number != number);
         self.waiting.len() < before
     }
 
-    /// Gives a turn to who is next. False if nobody waits.
+    /// Gives a turn to the next batch. Returns false if none waits.
     pub(super) fn grant(&mut self) -> bool {
         let first_is_passed =
             self.waiting.first().is_some_and(|first| self.granted.saturating_sub(first.granted) >= PASSED_MAX);
@@ -61,7 +61,7 @@ impl Queue {
         let next = if first_is_passed { Some(0) } else { oldest() };
         let Some(index) = next else { return false };
         self.granted += 1;
-        // Who has left is not here any more, so there is somebody to take it.
+        // A batch that left is no longer in the queue, so this one receives its grant.
         self.waiting.remove(index).grant.send(()).ok();
         true
     }
@@ -71,8 +71,8 @@ impl Queue {
 mod tests {
     use super::*;
 
-    /// The ages of those who are served in `turns`, of some that wait from the beginning and one more that joins after
-    /// each turn.
+    /// The ages of the batches served in `turns` turns: `ages` wait from the beginning, and one more of age `joins`
+    /// joins after each turn.
     fn served(ages: &[i64], joins: i64, turns: usize) -> Vec<i64> {
         let mut queue = Queue::default();
         let mut waiting = Vec::new();

@@ -1,8 +1,8 @@
-//! A recording of everything that the controller was told, to be played to another one.
+//! A recording of everything that the controller was told, to be replayed to another one.
 //!
 //! One line for each event, in the order in which the controller heard them, with the exact time; and one for each
-//! decision that it made. The gate never waits for whoever writes them down: what does not fit in between is counted
-//! and the recording ends there, because with a hole in it it could not be replayed.
+//! decision that it made. The gate never waits for the writer of the lines: when the queue between them is full, the
+//! recording ends there, because with a hole in it it could not be replayed.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 
 use crate::concurrency::{Decision, Ending, Event, Settings, Signals, Work};
 
-/// Lines between the gate and who writes them. Fewer: a short pause of the disk ends a recording. About 200 bytes each.
+/// Lines between the gate and their writer. Fewer: a short pause of the disk ends a recording. About 200 bytes each.
 const QUEUE_LINES: usize = 10_000;
 
-/// One line.
+/// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// Nanoseconds since the gate was made.
@@ -23,11 +23,11 @@ pub struct Line {
     pub what: What,
 }
 
-/// What a line tells.
+/// What a line records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// What the operator allows: the first line, and again when it changes.
+    /// What the operator allows: the first line, and again at each change.
     Settings(Allowed),
     /// A transaction was begun.
     Begun(Held),
@@ -41,9 +41,9 @@ pub enum What {
         /// How it ended.
         ending: Ended,
     },
-    /// So many batches wait for a turn from now on.
+    /// From now on this many batches wait for a turn.
     Waiting(usize),
-    /// What the database says of itself.
+    /// What the database reports about itself.
     Signals(Told),
     /// Time has passed.
     Tick,
@@ -51,9 +51,9 @@ pub enum What {
     Decision {
         /// The knob.
         knob: String,
-        /// From.
+        /// The number before.
         from: usize,
-        /// To.
+        /// The number after.
         to: usize,
         /// Why.
         reason: String,
@@ -62,7 +62,7 @@ pub enum What {
     Cut,
 }
 
-/// [`Settings`] as they are written down; times in nanoseconds.
+/// [`Settings`] in written form; times in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the members are those of Settings")]
 pub struct Allowed {
@@ -78,7 +78,7 @@ pub struct Allowed {
     pub freeze: bool,
 }
 
-/// [`Work`] as it is written down.
+/// [`Work`] in written form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the members are those of Work")]
 pub struct Held {
@@ -87,7 +87,7 @@ pub struct Held {
     pub full: bool,
 }
 
-/// [`Ending`] as it is written down.
+/// [`Ending`] in written form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the variants are those of Ending")]
@@ -98,7 +98,7 @@ pub enum Ended {
     Other,
 }
 
-/// [`Signals`] as they are written down; what is missing is not there.
+/// [`Signals`] in written form; a figure that is missing is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the members are those of Signals")]
@@ -123,16 +123,16 @@ pub struct Told {
     pub processes: Option<usize>,
 }
 
-/// What to tell a controller when a line is played to it.
+/// What to do with a controller when a line is replayed to it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Play {
-    /// It is to be made, or told, with these.
+    /// Make it, or change its settings, with these.
     Settings(Settings),
-    /// It hears this.
+    /// Tell it this event.
     Event(Event),
-    /// It should have decided this.
+    /// Expect that it has made this decision.
     Decided,
-    /// There is nothing more.
+    /// The recording ends.
     End,
 }
 
@@ -142,7 +142,7 @@ impl Line {
         Duration::from_nanos(self.at_ns)
     }
 
-    /// What it means for a controller.
+    /// What the line means for a controller.
     pub fn play(&self) -> Play {
         let work = |held: &Held| Work { records: held.records, bytes: held.bytes, full: held.full };
         match &self.what {
@@ -167,7 +167,7 @@ impl Line {
 }
 
 impl What {
-    /// A decision as it is written down.
+    /// A decision in written form.
     pub fn decided(decision: &Decision) -> What {
         let knob = super::journal::name(&decision.knob);
         let reason = super::journal::name(&decision.reason);
@@ -258,20 +258,20 @@ impl From<&Told> for Signals {
     }
 }
 
-/// Longer than five centuries is for ever.
+/// In nanoseconds; more than five centuries count as for ever.
 fn ns(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Where the gate puts its lines.
+/// The gate's end of a recording.
 #[derive(Debug)]
 pub struct Recorder {
-    /// `None` once it is cut.
+    /// `None` once the recording is cut.
     lines: Option<mpsc::Sender<Line>>,
 }
 
 impl Recorder {
-    /// A recorder, and where its lines come out.
+    /// A recorder, and the receiver of its lines.
     pub fn new() -> (Recorder, mpsc::Receiver<Line>) {
         let (lines, out) = mpsc::channel(QUEUE_LINES);
         (Recorder { lines: Some(lines) }, out)
@@ -298,7 +298,7 @@ impl Recorder {
             }
             return;
         }
-        // The last place is for saying so.
+        // The last place in the queue is for this mark.
         lines.try_send(Line { what: What::Cut, ..line }).ok();
         self.lines = None;
     }

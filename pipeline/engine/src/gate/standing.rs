@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::concurrency::Limited;
 
-/// A brake is told for as long after it was put on.
+/// A brake is shown for this long after it acted.
 pub(super) const BRAKE_SHOWN: Duration = Duration::from_secs(10);
-/// The time that is looked back over: long enough for several transactions.
+/// The time that a standing looks back over: long enough for several transactions.
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// What is the limit.
+/// What limits the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
@@ -20,7 +20,7 @@ pub enum Standing {
     DatabaseLimited,
     /// There is a backlog and turns are free: there are no more lanes, or no more partitions for them.
     PartitionLimited,
-    /// More at a time would write more, and the operator allows no more.
+    /// A higher concurrency would write more, and the operator does not allow it.
     ConcurrencyLimited,
     /// The operator's cap on records per second is reached.
     Capped,
@@ -49,7 +49,7 @@ impl Recent {
         self.capped = Some(now);
     }
 
-    /// Which of them it said most often.
+    /// The limit that the controller named most often; a freeze, a brake and a cap come first.
     pub(super) fn standing(&self, frozen: bool, braked: bool, now: Duration) -> Standing {
         if frozen {
             return Standing::Frozen;

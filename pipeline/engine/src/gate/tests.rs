@@ -24,7 +24,7 @@ fn settings(concurrency_max: usize) -> Settings {
     }
 }
 
-/// A gate that is exactly so wide, whatever the controller would like.
+/// A gate of exactly this width, whatever the controller decides.
 fn gate(width: usize) -> Arc<Gate> {
     let gate = Gate::new(settings(8));
     widen(&gate, width);
@@ -85,7 +85,7 @@ async fn who_leaves_takes_no_turn_along() {
     drop(gives_up);
     assert_eq!(gate.look().waiting, 2);
     turn.end(Ending::Committed);
-    // The turn is given to one who goes away before he knows: the next one gets it.
+    // The turn is granted to a task that goes away before it knows: the next one gets it.
     assert_eq!((gate.look().waiting, gate.look().in_flight), (1, 1));
     drop(served);
     let turn = granted.await;
@@ -105,7 +105,7 @@ async fn a_gate_that_shuts_while_nothing_ends_opens_again() {
     let waits = tokio::time::timeout(Duration::from_secs(60), std::future::pending::<()>());
     assert!(waits.await.is_err());
     assert_eq!((gate.look().waiting, gate.look().in_flight, gate.look().standing), (1, 1, Standing::Braked));
-    // When nothing is under way any more, one may try; and when the gate opens, all who fit.
+    // When nothing is under way any more, one may enter; and when the gate opens, all that fit.
     other.end(Ending::Other);
     let turn = waiting.await;
     let second = queued(&gate, 2).await;
@@ -190,7 +190,7 @@ async fn a_recording_tells_what_the_controller_heard_in_its_order() {
     assert_eq!(heard[3].0, 7_000_000);
 }
 
-/// The gate of a database on a machine that is full of others, held at one transaction at a time.
+/// The gate of a database whose machine is full of other programs' sessions, held at one transaction at a time.
 async fn beside_others() -> Arc<Gate> {
     let gate = Gate::new(settings(1));
     let signals = Signals {
@@ -223,7 +223,7 @@ async fn beside_others_nothing_is_begun_for_as_long_as_the_last_one_took() {
     let rested = gate.decisions(usize::MAX).into_iter().map(|entry| entry.decision).find(|one| one.knob == Knob::Rest);
     assert!(matches!(rested, Some(Decision { from: 0, to: 50, reason: Reason::Signal, .. })), "{rested:?}");
 
-    // Who rests has the turn, and gives it back when he leaves.
+    // A task that rests has the turn, and gives it back when it is dropped.
     let resting = queued(&gate, 1).await;
     assert_eq!(gate.look().in_flight, 1);
     let next = queued(&gate, 2).await;
@@ -232,7 +232,7 @@ async fn beside_others_nothing_is_begun_for_as_long_as_the_last_one_took() {
     drop(next.await);
     assert_eq!(gate.look().in_flight, 0);
 
-    // A transaction of any length is followed by a rest of no more than one may take.
+    // However long a transaction took, the rest after it is no longer than a transaction may take.
     let turn = entered(&gate, 1).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     turn.end(Ending::Committed);

@@ -1,8 +1,8 @@
 //! Records of one partition that the sink could not take in one piece: how they are divided, and when they come again.
 //!
-//! They are always the first that wait in their partition, so a part is a number of records and needs no positions of
-//! its own. Halving leaves what comes later in one piece: when a lock is gone, a few large parts remain, not many small
-//! ones.
+//! They are always the first that wait in their partition, so a part is a number of records and needs no positions.
+//! Only the first part is halved and later ones stay whole: when a lock is gone, a few large parts remain, not many
+//! small ones.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::retry::Backoff;
 
-/// What is left of records that were too slow together.
+/// The parts that remain of records that were too slow together.
 #[derive(Debug)]
 pub(super) struct Parts {
     /// Records in each part, the next one last.
@@ -35,8 +35,8 @@ impl Parts {
         self.due
     }
 
-    /// The next part was too slow. One record is never given up, only tried again. It rests for at least as long as it
-    /// kept the lane busy, so that the other partitions have half of the time.
+    /// The next part was too slow. A single record is never given up, only retried. The part rests for at least `took`,
+    /// as long as it kept the lane busy, so that the other partitions have half of the time.
     pub(super) fn halve(&mut self, took: Duration) {
         if let Some(size) = self.sizes.pop_if(|size| *size > 1) {
             self.sizes.extend([size - size / 2, size / 2]);
@@ -44,7 +44,7 @@ impl Parts {
         self.due = Instant::now() + self.backoff.next_wait().max(took);
     }
 
-    /// The next part is written; whether that was the last.
+    /// The next part is written. Returns whether it was the last.
     pub(super) fn written(&mut self) -> bool {
         self.sizes.pop();
         self.backoff.reset();

@@ -11,8 +11,8 @@ use crate::sink::{Sink, SinkError};
 use crate::source::{Record, Source, Want};
 
 impl<C: Columns> Lane<'_, C> {
-    /// Waits for as long as the pipeline is paused. Where that is because the only share there was floods, looks on at
-    /// what is in the stream: as soon as there are records of another share, the one that floods is put aside for them.
+    /// Waits while the pipeline is paused. If it is paused because its only share floods, watches the stream: as soon
+    /// as there are records of another share, the share that floods is put aside for them.
     pub(crate) async fn go_ahead(&mut self, intake: &Intake, decoder: &dyn Decode<Columns = C>) -> Result<(), Leave> {
         let mut paused = self.progress.paused();
         let Some(stop) = paused.borrow_and_update().clone() else { return Ok(()) };
@@ -36,7 +36,7 @@ impl<C: Columns> Lane<'_, C> {
             };
             match ended {
                 Some(found) => break found,
-                // Another process may have put aside the share that this one waits for.
+                // Another process may have put aside the share because of which this pipeline waits.
                 None => self.look_if_due().await,
             }
         };
@@ -48,7 +48,7 @@ impl<C: Columns> Lane<'_, C> {
         Ok(())
     }
 
-    /// Puts a share aside, for every process, however long the sink takes to note it.
+    /// Puts a share aside, for every process; retries until the sink has recorded it.
     pub(crate) async fn put_aside(&mut self, flooding: &ToPutAside) -> Result<(), Leave> {
         let mut backoff = self.backoff();
         while let Err(error) = self.sink.put_aside(&flooding.share, &flooding.reason).await {
@@ -58,7 +58,7 @@ impl<C: Columns> Lane<'_, C> {
         Ok(())
     }
 
-    /// Reads what is on record of shares, before anything is written.
+    /// Reads the sink's record of shares, before anything is written.
     pub(super) async fn look_at_shares(&mut self) -> Result<(), Leave> {
         let mut backoff = self.backoff();
         while let Err(error) = look(&mut *self.sink, self.progress).await {
@@ -67,14 +67,14 @@ impl<C: Columns> Lane<'_, C> {
         Ok(())
     }
 
-    /// Reads it again now and then.
+    /// Reads that record again if it is due.
     pub(super) async fn look_if_due(&mut self) {
         look_at_shares(&mut *self.sink, self.progress, self.shutdown).await;
     }
 }
 
-/// Returns once the stream has a record of another share than this one. Reads ahead and keeps nothing of it: the
-/// records that are in hand may fill all memory, and those of another share may stand behind many more.
+/// Returns once the stream has a record of a share other than `only`. Reads ahead and keeps no record: the records in
+/// hand may fill all memory, and those of another share may stand behind many more.
 async fn find_another<C: Columns>(
     source: &dyn Source,
     only: &Share,
@@ -105,7 +105,7 @@ async fn find_another<C: Columns>(
     }
 }
 
-/// Reads what is on record of shares if that is due. What was known stays where the sink does not answer soon.
+/// Reads the sink's record of shares if that is due. If the sink does not answer soon, what was known stays.
 pub(crate) async fn look_at_shares<C: Columns>(
     sink: &mut dyn Sink<Columns = C>,
     progress: &Progress,

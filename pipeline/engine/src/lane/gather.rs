@@ -1,4 +1,4 @@
-//! What a lane takes into its hands: fetching, lingering, and the size of a batch.
+//! How a lane takes a batch: fetching, lingering, and the size of the batch.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::sink::SinkError;
 use crate::source::{Record, SourceError, Want};
 
 impl<C: Columns> Lane<'_, C> {
-    /// Fetches until a batch is full, its oldest record has waited long enough, a part of an earlier one is due, or it is
-    /// time to stop: then one more batch is taken of what is in hand. The rest was only read ahead, and is read again.
+    /// Fetches until a batch is full, its oldest record has waited long enough, or a part of an earlier batch is due.
+    /// At shutdown, takes one more batch of the records in hand; the rest was only read ahead, and is read again.
     pub(crate) async fn gather(&mut self, intake: &mut Intake) -> Result<(Vec<Taken>, Work), Leave> {
         let mut backoff = self.backoff();
-        // What was left over by the batch before has waited already.
+        // Records that the batch before left over have waited already.
         let mut first_seen = (!intake.is_empty()).then(Instant::now);
         let mut looked_last = false;
         let mut confirmed = Instant::now();
@@ -43,7 +43,7 @@ impl<C: Columns> Lane<'_, C> {
                 let linger = self.bounds.gate.linger(self.limits.batch.linger).saturating_sub(at.elapsed());
                 wait = wait.min(linger);
                 if linger.is_zero() || self.is_at_end(&wants) {
-                    // What arrives meanwhile is read in one go: a fetch for each append costs more than its records.
+                    // Records that arrive meanwhile are read by one fetch: one per append costs more than its records.
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.shutdown.cancelled() => continue,
@@ -64,11 +64,11 @@ impl<C: Columns> Lane<'_, C> {
                     self.state.set(LaneState::Working);
                     intake.accept(batches);
                     if rest.is_some() {
-                        // What rests on purpose does not stand still.
+                        // A part that rests on purpose is no stall.
                         self.state.beat();
                     }
                 }
-                // What is in hand was read before it, and may be nowhere else any more.
+                // The records in hand were read before it, and may no longer be anywhere else.
                 Err(SourceError::Gap { .. } | SourceError::Damaged { .. }) if !intake.is_empty() => {
                     return Ok(self.take(intake, records_max));
                 }
@@ -76,7 +76,7 @@ impl<C: Columns> Lane<'_, C> {
                     return Err(Leave::Retake(error.to_string()));
                 }
                 Err(error) => match self.source_failed(&error, &mut backoff).await {
-                    // To stop, the stream is not needed any more.
+                    // A shutdown does not need the stream any more.
                     Err(Leave::Interrupted) => continue,
                     waited => waited?,
                 },
@@ -88,8 +88,8 @@ impl<C: Columns> Lane<'_, C> {
         }
     }
 
-    /// What is looked at between two fetches: whether the lane has other partitions now, what was put aside, and, now
-    /// and then while there is nothing to write, whether its leases are still its own.
+    /// Checks between two fetches whether the lane has other partitions now, which shares are put aside, and, now and
+    /// then while there is nothing to write, whether its leases are still its own.
     async fn look_around(&mut self, intake: &Intake, confirmed: &mut Instant) -> Result<(), Leave> {
         if self.is_reassigned() || self.is_decision_due() {
             return Err(Leave::Reassigned);
@@ -97,7 +97,7 @@ impl<C: Columns> Lane<'_, C> {
         self.look_if_due().await;
         if intake.is_empty() && confirmed.elapsed() >= DECISION_LOOK {
             *confirmed = Instant::now();
-            // A database that is away now is met when there is something to write.
+            // A database that is away is noticed when there is something to write.
             if let Err(lost @ SinkError::Fenced { .. }) = self.sink.confirm().await {
                 return Err(Leave::Retake(lost.to_string()));
             }
@@ -105,13 +105,13 @@ impl<C: Columns> Lane<'_, C> {
         Ok(())
     }
 
-    /// How many records a batch may hold just now.
+    /// How many records a batch may hold now.
     fn records_max(&self) -> usize {
         let Bounds { gate, cap, limits, .. } = self.bounds;
         gate.pace().records.min(limits.batch.records_max).min(cap.records_max()).max(1)
     }
 
-    /// Takes a batch, and tells what it is to who decides about the pace.
+    /// Takes a batch, and describes it for the spread and the controller.
     fn take(&mut self, intake: &mut Intake, records_max: usize) -> (Vec<Taken>, Work) {
         self.is_last = self.shutdown.is_cancelled();
         let mut taken = intake.take(records_max, self.limits.batch_bytes());

@@ -1,4 +1,4 @@
-//! Writing a batch: its turn at the gate, what is tried again, and what is read ahead meanwhile.
+//! Writing a batch: its turn at the gate, its retries, and reading ahead meanwhile.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -19,14 +19,13 @@ use crate::retry::Recovery;
 use crate::sink::SinkError;
 use crate::source::Source;
 
-/// How often a batch may be too slow in a row before it is divided: the first time may have been bad luck with a lock.
-/// A part of such a batch has been too slow already.
+/// A batch is divided when it was too slow this often in a row: the first time may have been bad luck with a lock. A
+/// part of a divided batch has been too slow already, so for a part once is enough.
 const SLOW_IN_A_ROW: u32 = 2;
 
 impl<C: Columns> Lane<'_, C> {
-    /// Writes a batch, trying again for as long as the sink asks for that.
-    /// Meanwhile the queues are filled again, so that a batch waits for no fetch when there is a backlog; no more once it
-    /// is time to stop.
+    /// Writes a batch, retrying for as long as the sink asks for that. Meanwhile the queues are filled again, so that
+    /// with a backlog the next batch waits for no fetch; they are not filled after shutdown.
     pub(crate) async fn write(&mut self, batch: &Batch<C>, work: Work, intake: &mut Intake) -> Written {
         self.waited = Duration::ZERO;
         match self.try_write(batch, work, intake).await {
@@ -42,7 +41,7 @@ impl<C: Columns> Lane<'_, C> {
         let slow_max = if intake.is_part(batch.ranges()) { 1 } else { SLOW_IN_A_ROW };
         let mut slow = 0;
         loop {
-            // Each attempt by itself: what lies between two of them is not the database's doing.
+            // Each attempt takes its own turn: the time between two attempts is not the database's.
             let turn = beside(self.turn(batch, work), read_ahead(source, intake, shutdown)).await;
             let error = match beside(self.sink.write(batch), read_ahead(source, intake, shutdown)).await {
                 Ok(receipt) => {
@@ -57,10 +56,10 @@ impl<C: Columns> Lane<'_, C> {
             };
             slow = if error.recovery() == Recovery::Split { slow + 1 } else { 0 };
             match error {
-                // Another lane of ours has taken its leases over already.
+                // Another lane of this process has already taken its leases.
                 SinkError::Fenced { .. } if self.is_reassigned() => return Err(Leave::Reassigned),
                 error @ SinkError::Fenced { .. } => {
-                    // With jitter, so that two who both believe to own it do not keep taking it from each other.
+                    // With jitter, so that two processes that both claim it do not keep taking it from each other.
                     tokio::time::sleep(backoff.next_wait()).await;
                     if let Err(error) = self.source.confirm().await {
                         tracing::warn!(error = %chain(&error), "it is not known who owns the partitions now");
@@ -86,7 +85,7 @@ impl<C: Columns> Lane<'_, C> {
         let began = Instant::now();
         self.state.waits();
         cap.pass(work.records, || gate.capped()).await;
-        // A range without records is as old as it is new.
+        // A range without records counts as accepted now.
         let oldest_ms = batch.records().iter().map(|record| record.published_at_ms).min().unwrap_or_else(now_ms);
         let turn = gate.enter(oldest_ms, work).await;
         self.state.waits_no_more();
@@ -95,7 +94,7 @@ impl<C: Columns> Lane<'_, C> {
         turn
     }
 
-    /// Gives a batch back that took too long in one piece, to be taken again in parts.
+    /// Gives back a batch that took too long in one piece, to be taken again in parts.
     pub(crate) fn divide(&self, intake: &mut Intake, batch: Batch<C>, reason: &str, took: Duration) {
         let records = batch.records().len();
         let partitions = batch.ranges().len();
@@ -116,7 +115,7 @@ impl<C: Columns> Lane<'_, C> {
     }
 }
 
-/// Does something else for as long as the work takes.
+/// Runs `other` for as long as `work` takes.
 async fn beside<T>(work: impl Future<Output = T>, other: impl Future<Output = Infallible>) -> T {
     tokio::select! {
         biased;
@@ -125,7 +124,7 @@ async fn beside<T>(work: impl Future<Output = T>, other: impl Future<Output = In
     }
 }
 
-/// Fills the queues until it is dropped or it is time to stop. Whatever goes wrong is met again by who needs the records.
+/// Fills the queues until it is dropped or the process shuts down. An error ends it: the next fetch meets it again.
 async fn read_ahead(source: &dyn Source, intake: &mut Intake, shutdown: &CancellationToken) -> Infallible {
     loop {
         let wants = intake.wants();

@@ -1,7 +1,7 @@
 //! What a process knows of the shares of a pipeline: which are put aside, and how much of each is in quarantine.
 //!
-//! The sink keeps the record; it is read when leases are taken and every [`SHARES_EVERY`] after that, so that what
-//! another process decided is known here soon. Between two looks this process adds what it wrote itself.
+//! The sink keeps the record; it is read when leases are taken and every [`SHARES_EVERY`] after that, so that decisions
+//! of other processes are known here soon. Between two reads this process adds what it wrote itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::share::{Aside, Share, Standing, Tally};
 
-/// How often the record of shares is read: one small query of one lane. Longer: a share that another process put aside
-/// is written, and its posts are taken, for longer. Shorter: more queries that find nothing new.
+/// How often the record of shares is read, by one small query of one lane. Longer: a share that another process put
+/// aside is written, and its posts are accepted, for longer. Shorter: more queries that find nothing new.
 pub(crate) const SHARES_EVERY: Duration = Duration::from_secs(2);
 
 /// What is known of each share.
@@ -21,9 +21,9 @@ pub(super) struct Register {
     pub(super) standings: BTreeMap<Share, Standing>,
     pub(super) aside: Arc<Aside>,
     pub(super) looked: Option<Instant>,
-    /// Counts what was decided here: a look that began before does not undo it.
+    /// Counts the decisions made here: a read that began before a decision does not undo it.
     pub(super) decisions: u64,
-    /// Somebody resumed the pipeline, who may have made room first: what is kept was not counted since.
+    /// A person resumed the pipeline and may have made room first: the quarantine was not counted since.
     pub(super) uncounted: bool,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Register {
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
     pub(crate) reason: String,
-    /// The share that floods, if it was the only one in the window: as soon as there is another, this one is put aside.
+    /// The share that floods, if it was the only one in the window: it is put aside as soon as there is another.
     pub(crate) only: Option<ToPutAside>,
 }
 
@@ -53,7 +53,7 @@ impl Register {
         self.standings.values().cloned().collect()
     }
 
-    /// The pipeline is resumed: the record of shares is read again before the quarantine is found full.
+    /// The pipeline is resumed: the record of shares is read again before the quarantine can be found full.
     pub(super) fn recount(&mut self) {
         self.decisions += 1;
         self.looked = None;

@@ -1,4 +1,4 @@
-//! What is done with shares: which are put aside because too many of their records are bad, and which are resumed.
+//! Which shares are put aside because too many of their records are bad, and which are resumed.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Progress {
         lock(&self.register).all()
     }
 
-    /// Begins a look at the record of shares if it is time for one.
+    /// Whether the record of shares is due to be read; if so, the caller reads it now.
     pub(crate) fn look_due(&self) -> bool {
         let mut register = lock(&self.register);
         let is_due = register.looked.is_none_or(|at| at.elapsed() >= SHARES_EVERY);
@@ -42,12 +42,12 @@ impl Progress {
         lock(&self.register).decisions
     }
 
-    /// Takes over what was read of the record before any lane began.
+    /// Takes over the record of shares as it was read before any lane began.
     pub fn begin_with(&self, standings: Vec<Standing>) {
         self.looked(0, standings);
     }
 
-    /// Takes over what is on record, unless something was decided here since the look began.
+    /// Takes over the record of shares, unless a decision was made here since the read began.
     pub(crate) fn looked(&self, decisions: u64, standings: Vec<Standing>) {
         let aside = {
             let mut register = lock(&self.register);
@@ -59,7 +59,7 @@ impl Progress {
             register.derive();
             Arc::clone(&register.aside)
         };
-        // Another process has put aside the share for which this pipeline waits.
+        // Another process has put aside the share because of which this pipeline waits.
         self.paused.send_if_modified(|stop| {
             let is_aside = |stop: &Stop| stop.only.as_ref().is_some_and(|only| aside.contains(&only.share));
             stop.as_ref().is_some_and(is_aside) && stop.take().is_some()
@@ -91,8 +91,8 @@ impl Progress {
         });
     }
 
-    /// A share is resumed, and that is on record: its records are decoded and written again. `left` of them are put
-    /// aside, if that was counted: others may have written some since the last look.
+    /// A share is resumed, and that is on record: its records are decoded and written again. `left` of its records are
+    /// still put aside, if that was counted: other processes may have put aside some since the last read.
     pub fn resume_share(&self, share: &str, left: Option<u64>) {
         let mut register = lock(&self.register);
         if let Some(pause) = register.standings.get_mut(share).and_then(|standing| standing.pause.as_mut()) {
@@ -110,7 +110,7 @@ impl Progress {
         }
     }
 
-    /// None of them is left, and the pause is off the record.
+    /// No record of the share is put aside any more, and its pause is off the record.
     pub fn share_resumed(&self, share: &str) {
         let mut register = lock(&self.register);
         if let Some(standing) = register.standings.get_mut(share)
@@ -121,13 +121,13 @@ impl Progress {
         register.decided();
     }
 
-    /// The share whose flood alone paused the pipeline, if that is why it waits.
+    /// The share whose flood alone paused the pipeline, if one did.
     pub fn only_share(&self) -> Option<Share> {
         Some(self.paused.borrow().as_ref()?.only.as_ref()?.share.clone())
     }
 
-    /// Counts a batch in the window. Returns the shares that flood beside others; pauses the pipeline where one is alone,
-    /// and where the quarantine of a share that cannot be refused is full.
+    /// Counts a batch in the window. Returns the shares that flood beside others. Pauses the pipeline if a share floods
+    /// alone, or if the quarantine of a share that cannot be refused is full.
     pub(crate) fn watch_flood(&self, limits: &FloodLimits, receipt: &Receipt) -> Vec<ToPutAside> {
         let flooding = lock(&self.flood).add(limits, Instant::now(), receipt.tallies());
         let (aside, full) = {
@@ -154,7 +154,7 @@ impl Progress {
             let share = flood.share;
             let name = &self.pipeline;
             if aside.contains(&share) {
-                // A batch that was decoded before; what is counted of it is another flood only after this one.
+                // The batch was decoded before the share was put aside; only bad records after it are another flood.
                 lock(&self.flood).forget(&share);
             } else if (flood.is_only && aside.is_empty() && may_pause(&share)) || share.as_str().is_empty() {
                 let reason = format!(
@@ -170,8 +170,8 @@ impl Progress {
         others
     }
 
-    /// Pauses the pipeline unless it is paused. The log is told why; what to do about it is told with the state, by who
-    /// knows where this process is.
+    /// Pauses the pipeline unless it is paused. The log gets the reason; what to do about it is shown with the state,
+    /// by code that knows where this process is.
     fn pause(&self, stop: Stop, reason: &str) {
         let name = &self.pipeline;
         let is_new = self.paused.send_if_modified(|paused| {

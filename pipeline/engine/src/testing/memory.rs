@@ -1,6 +1,6 @@
 //! A stream and tables in memory: the reference implementations of the contracts, and what the engine's tests run on.
 //!
-//! They keep what the traits ask for and have nothing to survive: a process that dies is a handle that is dropped.
+//! They keep the contracts and survive nothing: a process that dies is a handle that is dropped.
 
 mod stream;
 pub use stream::{Numbering, Stream};

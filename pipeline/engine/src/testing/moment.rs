@@ -1,14 +1,14 @@
-//! Futures dropped or held at every moment there is.
+//! Futures that are dropped or held at every moment of their course.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Moments in a row before which a future must have ended, until none later is tried: how often one is polled depends
-/// on how fast answers come, so that it ended once says little.
+/// The search ends after this many moments in a row before which the future had ended. How often a future is polled
+/// depends on how fast answers come, so that ending once proves little.
 const ENDED_IN_A_ROW: u32 = 10;
 
-/// All moments, one after another, for as long as they are met.
+/// All moments, one after another, for as long as futures reach them.
 #[derive(Debug, Default)]
 pub(super) struct Moments {
     tried: usize,
@@ -23,13 +23,13 @@ impl Moments {
         (self.ended_in_a_row < ENDED_IN_A_ROW).then_some(moment)
     }
 
-    /// Says whether the future had ended before the moment.
+    /// Notes whether the future had ended before the moment.
     pub(super) fn ended(&mut self, before: bool) {
         self.ended_in_a_row = if before { self.ended_in_a_row + 1 } else { 0 };
     }
 }
 
-/// Where in its course a future is stopped: once it has been polled so often and is not done.
+/// The moment at which a future is stopped: when it has been polled this often and is not done.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     polls: usize,
@@ -38,12 +38,12 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// As soon as it has asked for the so manieth time.
+    /// The moment right after poll number `polls`.
     pub(super) fn polled(polls: usize) -> Self {
         Moment { polls, answered: false }
     }
 
-    /// Runs a future up to this moment; gives what it came to if it ended before.
+    /// Runs a future up to this moment; returns its output if it ended before.
     pub(super) async fn reach<F: Future>(self, mut future: Pin<&mut F>) -> Option<F::Output> {
         let mut left = self.polls;
         std::future::poll_fn(|context| {

@@ -1,9 +1,9 @@
-//! A simulator of databases that are written to, to tune and to check who decides how much is written at a time.
+//! A simulator of databases that are written to, to tune and to check controllers of concurrency.
 //!
-//! A virtual clock, a queue of what happens next, and random numbers from a seed: minutes pass in milliseconds, and the
-//! same seed gives the same run. A [`Plant`] is a database with its load; a [`Policy`] decides, from the same events as
+//! A virtual clock, a queue of events, and random numbers from a seed: minutes pass in milliseconds, and the same seed
+//! gives the same run. A [`Plant`] is a database with its load; a [`Policy`] decides, from the same events as
 //! [`Controller`](crate::concurrency::Controller), which is one. The [`Oracle`] is the best fixed setting, found by
-//! trying a grid; [`report`](report::report) holds policies against it. The simulator's own checks hold it against
+//! trying a grid; [`report`](report::report) compares policies with it. The simulator itself is checked against
 //! queueing theory, and every run against Little's law.
 //!
 //! To add a plant, describe it in `plants.rs`; to add a competitor, implement [`Policy`] in `competitors/`.

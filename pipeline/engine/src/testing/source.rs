@@ -1,9 +1,9 @@
 //! The contract of a [`Source`], for streams of every kind.
 //!
-//! What streams do differently is told in [`Abilities`], so that one suite fits the embedded log, whose offsets are
-//! dense, a log with compaction and transaction markers, and shards whose positions are text. A check of what a stream
-//! cannot do says so in its output and passes. A queue keeps nothing that was deleted and has no positions of its own: as
-//! a [`Source`] it numbers what it has in hand, and has not [`Abilities::replays`]; bridged into a stream it is all of it.
+//! [`Abilities`] tells how streams differ, so that one suite fits the embedded log, whose offsets are dense, a log with
+//! compaction and transaction markers, and shards whose positions are text. A check of what a stream cannot do prints
+//! that and passes. A queue keeps no deleted record and has no positions of its own: as a [`Source`] it numbers the
+//! records in hand, and lacks [`Abilities::replays`]; bridged into a stream it passes every check.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,32 +22,33 @@ pub mod resume;
 
 pub mod fetch;
 
-/// A stream for a test: empty, with at least two partitions unless it never has ([`Abilities::several`]), and nobody
-/// else's.
+/// A stream for a test: empty, used by no other test, with at least two partitions unless it never has
+/// ([`Abilities::several`]).
 #[async_trait]
 pub trait Fixture: Send {
-    /// What this stream does in its own way.
+    /// How this stream differs from others.
     fn abilities(&self) -> Abilities;
 
-    /// Opens the source as a process does that has just started: MUST NOT pass on anything that an earlier one knew.
-    /// Sources given before are not used again.
+    /// Opens the source as a process that has just started does: MUST NOT pass on anything that an earlier source knew.
+    /// Sources opened before are not used again.
     async fn open(&mut self) -> Arc<dyn Source>;
 
     /// Adds records to the end of a partition, as a producer does; returns once the stream has accepted them.
     async fn publish(&mut self, partition: &Partition, records: &[NewRecord]);
 
     /// Removes some but not all of the oldest records of a partition, as retention does, of 2 MB in 20 parts. Sources
-    /// given before are not used again. Called only where [`Abilities::expires`].
+    /// opened before are not used again. Called only where [`Abilities::expires`].
     async fn expire(&mut self, partition: &Partition);
 
     /// Leaves a range without records at the end of a partition. Called only where [`Abilities::skips`].
     async fn skip(&mut self, partition: &Partition);
 
-    /// Deletes the stream and makes it anew under its name; [`Fixture::open`] comes next. Called only where [`Abilities::recreates`].
+    /// Deletes the stream and makes it anew under its name. Called only where [`Abilities::recreates`], before
+    /// [`Fixture::open`].
     async fn recreate(&mut self);
 }
 
-/// What a stream does in its own way.
+/// How a stream differs from others.
 #[derive(Clone, Debug)]
 pub struct Abilities {
     /// Whether positions are offsets that count records one by one. Else offsets only rise, and text is only compared.
@@ -59,14 +60,14 @@ pub struct Abilities {
     pub headers: bool,
     /// Whether the source knows how many records are left: exactly, or only whether there are any.
     pub lag: Lag,
-    /// Whether records come in the order in which they were published. Else they have an order of their own, which stays.
+    /// Whether records come in the order in which they were published. Otherwise they have a fixed order of their own.
     pub ordered: bool,
     /// Whether a process may have several partitions.
     pub several: bool,
-    /// Whether another process reads again what one had: from a stored position on, with its records at their
-    /// positions, and whatever was committed. A queue gives what was not committed again, as something new.
+    /// Whether another process can read again what one has read: from a stored position on, with its records at their
+    /// positions, and whatever was committed. A queue gives uncommitted records again, as new ones.
     pub replays: bool,
-    /// Whether old records can be removed at will.
+    /// Whether old records can be removed on demand.
     pub expires: bool,
     /// Whether there are ranges without records.
     pub skips: bool,
@@ -75,16 +76,16 @@ pub struct Abilities {
     /// The longest that a healthy stream takes to show a published record, and to answer at all. Waits end when the
     /// record is there, so a generous value costs nothing but the time to fail.
     pub patience: Duration,
-    /// So many small records make a backlog far larger than a fetch.
+    /// This many small records make a backlog far larger than a fetch.
     pub backlog: u64,
 }
 
-/// How well a source knows what is left.
+/// How precisely a source knows how many records are left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lag {
     /// To the record.
     Exact,
-    /// Only 0 when there are none, and otherwise more.
+    /// 0 only if there are none, and otherwise more.
     Rough,
     /// Not at all.
     Unknown,
@@ -103,14 +104,14 @@ pub struct NewRecord {
 
 impl fmt::Debug for NewRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A test that fails shows many; their beginnings tell them apart.
+        // A failing test shows many records; their beginnings tell them apart.
         let start = String::from_utf8_lossy(self.payload.get(..20).unwrap_or(&self.payload)).into_owned();
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
         write!(f, "{:?} {names:?} {start:?} of {} bytes", self.key, self.payload.len())
     }
 }
 
-/// The partitions that a source that has just been opened may read, once it knows them.
+/// The partitions that a newly opened source may read, once it knows them.
 async fn partitions(source: &dyn Source, abilities: &Abilities) -> Vec<Partition> {
     let mut assignment = source.assignment();
     let several = assignment.wait_for(|partitions| partitions.len() > usize::from(abilities.several));
@@ -118,11 +119,11 @@ async fn partitions(source: &dyn Source, abilities: &Abilities) -> Vec<Partition
     several.expect("a source that lives").clone()
 }
 
-/// Records that are told apart by their number, with a payload of so many bytes.
+/// Records that their number tells apart, each with a payload of `bytes` bytes.
 fn numbered(numbers: std::ops::Range<u64>, bytes: usize) -> Vec<NewRecord> {
     let record = |number: u64| {
         let mut payload = format!("record {number} ").into_bytes();
-        // Bytes that no compression makes small, and that are no text.
+        // Bytes that do not compress, and that are no text.
         let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         payload.resize_with(bytes.max(payload.len()), || {
             state ^= state << 13;
@@ -135,7 +136,7 @@ fn numbered(numbers: std::ops::Range<u64>, bytes: usize) -> Vec<NewRecord> {
     numbers.map(record).collect()
 }
 
-/// Said instead of checked where a stream has nothing to check.
+/// Printed instead of a check that does not apply to a stream.
 #[expect(clippy::print_stdout, reason = "a test's output is where it is looked for")]
 fn not_applicable(why: &str) {
     println!("not checked: this stream {why}");

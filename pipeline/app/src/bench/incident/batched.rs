@@ -9,6 +9,7 @@ use super::course::{self, Counts, Course, Plan};
 use crate::bench::backlog::Backlog;
 use crate::bench::ground::Ground;
 use crate::bench::ours::{Found, Setting, feed, progress};
+use crate::config::SinkKind;
 use crate::node::Node;
 
 /// Runs millstream under a load.
@@ -28,7 +29,8 @@ pub(super) async fn run(
     let began = Instant::now();
     let node = Node::start(config).await?;
     let progress = progress(&node)?;
-    let stream = node.pipelines.first().and_then(|pipeline| pipeline.stream.clone()).context("no stream")?;
+    let stream =
+        node.pipeline_into(SinkKind::Metadata).and_then(|pipeline| pipeline.stream.clone()).context("no stream")?;
     let feed = task::spawn("feed", feed(Arc::clone(&stream), plan.load, began, seed + 1));
     let counts = || {
         let now = progress.snapshot();

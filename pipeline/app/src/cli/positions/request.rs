@@ -7,17 +7,17 @@ use crate::config::Config;
 /// Options of `positions reset`.
 #[derive(Debug, clap::Args)]
 pub struct Reset {
-    /// Whose positions.
+    /// Pipeline whose positions are moved.
     #[arg(long)]
     pub(super) pipeline: String,
-    /// Only this partition, or shard of Kinesis; without it all of them.
+    /// Only this partition, or shard of Kinesis (default: all).
     #[arg(long)]
     pub(super) partition: Option<String>,
-    /// `earliest`, `latest`, `@TIME` (`@2026-11-23T12:00Z`, `@1764000000`; the first record stored then or later) or an
-    /// offset. For Kinesis `earliest` alone, for a queue of SQS `latest` alone.
+    /// `earliest`, `latest`, an offset, or `@TIME` for the first record stored then or later (`@2026-11-23T12:00Z`,
+    /// `@1764000000`). Kinesis takes only `earliest`, a queue of SQS only `latest`.
     #[arg(long, value_name = "POSITION")]
     pub(super) to: String,
-    /// Says what would change, and changes nothing.
+    /// Print what would change, and change nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
 }

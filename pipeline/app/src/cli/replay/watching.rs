@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use millstream_engine::{Partition, Pipeline, Snapshot, Summary, Verdict, run, task};
+use millstream_engine::{Partition, Snapshot, Summary, Verdict, task};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ranges::Ranges;
 use crate::cli::screen;
+use crate::domain::Ready;
 
 /// Between two looks at the progress.
 const LOOK: Duration = Duration::from_millis(100);
@@ -22,13 +23,10 @@ const STILL: Duration = Duration::from_secs(5);
 const GIVE_UP: Duration = Duration::from_secs(30);
 
 /// Runs it, and stops it where every range is at its end, or cannot go on.
-pub(super) async fn until_done<C: millstream_engine::decode::Columns + 'static>(
-    parts: Pipeline<C>,
-    source: &Ranges,
-) -> anyhow::Result<Summary> {
-    let progress = Arc::clone(&parts.progress);
+pub(super) async fn until_done(ready: Ready, source: &Ranges) -> anyhow::Result<Summary> {
+    let progress = Arc::clone(&ready.progress);
     let stop = CancellationToken::new();
-    let mut running = task::spawn("replay", run(parts, stop.clone()));
+    let mut running = task::spawn("replay", ready.run(stop.clone()));
     let mut watch = Watch::new(source)?;
     let summary = loop {
         tokio::select! {

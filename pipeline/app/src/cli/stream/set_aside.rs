@@ -19,20 +19,20 @@ use crate::stream::Visit;
 /// Options of `stream set-aside`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A pipeline that reads the topic; may be left out where there is only one topic.
+    /// Pipeline that reads the topic; optional if there is only one topic.
     #[arg(long)]
     pipeline: Option<String>,
-    /// The damaged partition.
+    /// Damaged partition.
     #[arg(long)]
     partition: u32,
-    /// The offset of the first damaged record, as `millstream stream check` prints it; may be left out where a
-    /// partition is damaged in one place.
+    /// Offset of the first damaged record, as printed by `millstream stream check`; optional if the partition is
+    /// damaged in one place only.
     #[arg(long, value_name = "OFFSET")]
     from: Option<u64>,
-    /// Gives records up that are not in the tables of every pipeline yet.
+    /// Give up even records that are not yet in the tables of every pipeline.
     #[arg(long)]
     yes: bool,
-    /// Says what would change, and changes nothing.
+    /// Print what would change, and change nothing.
     #[arg(long)]
     dry_run: bool,
     /// Print JSON.

@@ -1,4 +1,4 @@
-//! What the operator allows, alone and beside other processes, and what happens when that changes.
+//! The operator's limits, alone and beside other processes, and what happens when they change.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::concurrency::allowed::{limits, sizes};
 use crate::concurrency::{Decision, Knob, Reason, Settings};
 
 impl Controller {
-    /// The operator's limits change at run time. They hold at once, freeze or not.
+    /// Changes the operator's limits at run time. They hold at once, frozen or not.
     pub fn set(&mut self, now: Duration, settings: Settings) -> Vec<Decision> {
         let mut decisions = Vec::new();
         self.pass(now, &mut decisions);
@@ -17,8 +17,8 @@ impl Controller {
         decisions
     }
 
-    /// So many processes write to this database, this one with them. Each has a part of what they may together, and takes
-    /// what it gets from the others for no gain.
+    /// `processes` processes write to this database, including this one. Each has a part of the common bound, and what
+    /// it takes from the others counts as no gain.
     pub(super) fn shared_by(&mut self, processes: usize, decisions: &mut Vec<Decision>) {
         let processes = processes.max(1);
         if processes == self.search.processes {
@@ -26,7 +26,7 @@ impl Controller {
         }
         let divided = self.settings.concurrency_max_together > 0;
         if divided {
-            // Home is where the limits before allowed it to be.
+            // A trial returns to a number that the old limits allowed.
             self.come_home(decisions);
         }
         self.search.processes = processes;
@@ -35,11 +35,11 @@ impl Controller {
         }
     }
 
-    /// What is allowed is another than before.
+    /// Applies changed limits.
     fn limit(&mut self, decisions: &mut Vec<Decision>) {
         let numbers = self.limits();
         let sizes = sizes(&self.settings);
-        // No more than the database was seen to bear meanwhile.
+        // No more than the database has meanwhile been seen to bear.
         let borne = (self.ceiling.within(numbers.1), self.batch.most(self.records, &self.cost, &self.settings));
         let most = |most| (!self.settings.freeze).then_some(most);
         let concurrency = self.search.concurrency.limit(self.concurrency, numbers, most(borne.0));

@@ -156,7 +156,7 @@ fn others_keep_it_low_while_they_wait_for_their_clients_and_take_nothing_where_t
     assert!(rose.is_some_and(|second| second < 645), "{rose:?}");
 }
 
-/// Others whose clients run on the machine of the database: its sessions hardly ever wait, their clients do.
+/// Other programs have clients on the database's machine: its sessions hardly ever wait, their clients do.
 fn on_a_shared_machine(others: f64, used: f64, ours: f64) -> Signals {
     Signals {
         sessions_running: Some(1.0),

@@ -23,13 +23,13 @@ fn the_first_trial_is_of_larger_transactions_and_waits_until_their_times_are_kno
     let first = bench.decisions.iter().find(|decision| decision.reason == Reason::Trial).unwrap();
     assert_eq!((first.knob, first.from < first.to), (Knob::Records, true), "{first:?}");
     let mut early = Bench::new(settings());
-    // Two at a time, each of seconds: not 24 of them.
+    // Two transactions at a time, each of seconds: fewer than 24 end.
     early.processors = 1;
     early.run(5, Ending::Committed);
     assert!(!early.reasons().contains(&Reason::Trial), "{:?}", early.decisions);
 }
 
-/// Whether a trial begins with it.
+/// Whether a trial begins with this decision.
 fn is_begun(decision: &Decision) -> bool {
     decision.reason == Reason::Trial && decision.figures.iter().any(|(name, _)| *name == "records_per_second")
 }
@@ -213,7 +213,7 @@ fn an_outage_ends_at_the_fewest_and_does_not_leave_a_ceiling() {
     assert_eq!(bench.controller.pace().concurrency, 1);
     let decisions = bench.decisions.len();
     bench.run(2, Ending::Committed);
-    // With the first commit, all but what one overload takes.
+    // With the first commit, concurrency returns to what one overload leaves.
     let back = bench.decisions.get(decisions).expect("it is back");
     assert_eq!((back.knob, back.from, back.reason), (Knob::Concurrency, 1, Reason::Recovery), "{back:?}");
     assert!(back.to * 10 >= before * 6 && back.to < before, "{before} before, {back:?}");
@@ -274,7 +274,7 @@ fn a_stall_in_which_all_fails_does_not_stop_for_ever() {
 
 #[test]
 fn fewer_than_keep_the_processors_busy_are_not_tried() {
-    // Eight processors, of which nothing is known, then each second what they do.
+    // The database has eight processors. Nothing is known about them, or their use is reported each second.
     let lowest = |told: bool| {
         let mut bench = Bench::new(settings());
         for second in 0..240 {
@@ -346,7 +346,7 @@ fn a_limit_that_is_lifted_gives_no_more_than_the_database_bears_meanwhile() {
     let lowered = bench.controller.set(bench.now, Settings { records_max: 500, ..settings() });
     let found = lowered.iter().find(|decision| decision.knob == Knob::Records).map_or(0, |decision| decision.from);
     bench.run(10, Ending::Committed);
-    // Nor at once as many as would take too long.
+    // Nor does it return at once to a size that would take too long.
     bench.controller.set(bench.now, Settings { transaction_max: Duration::from_millis(100), ..settings() });
     let pace = bench.controller.pace();
     assert!(found >= 4_000 && pace.records < found / 2, "{found} before, {pace:?}");

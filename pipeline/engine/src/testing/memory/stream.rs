@@ -14,7 +14,7 @@ use crate::{Checkpoint, Partition, Position, Record, RecordBatch, Source, Source
 
 static STREAMS: AtomicU64 = AtomicU64::new(0);
 
-/// How places in a partition are written down.
+/// How positions in a partition are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbering {
     /// As offsets, one by one.
@@ -116,7 +116,7 @@ impl Stream {
         place.ok_or_else(|| SourceError::Broken(format!("{position} is no position of this stream").into()))
     }
 
-    /// Finds a wanted position among what a partition has.
+    /// The place of a wanted position in a partition, or the gap.
     fn find(&self, queue: &Queue, partition: &Partition, wanted: &Position) -> Result<u64, SourceError> {
         let place = self.place(wanted)?;
         if (queue.start..=queue.end).contains(&place) {
@@ -131,7 +131,7 @@ impl Stream {
         })
     }
 
-    /// What there is from a wanted position; nothing at the end.
+    /// The records from a wanted position; `None` at the end.
     fn read(&self, queue: &Queue, want: &Want) -> Result<Option<RecordBatch>, SourceError> {
         let from = self.find(queue, &want.partition, &want.from)?;
         if from == queue.end {
@@ -183,7 +183,7 @@ impl Source for Stream {
         }
     }
 
-    /// There is only one.
+    /// There is only one era.
     fn era(&self, _: &Partition, _: &Position) -> Option<i64> {
         None
     }
@@ -194,7 +194,7 @@ impl Source for Stream {
         loop {
             let mut batches = Vec::new();
             {
-                // Seen and looked at under one lock, so that nothing published in between is slept through.
+                // Marked as seen and read under one lock, so that nothing published in between is missed.
                 let queues = changes.borrow_and_update();
                 for want in wants {
                     let Some(queue) = queues.get(self.index(&want.partition)?) else { continue };

@@ -1,6 +1,6 @@
 //! Tables in memory, and the writer and decoder that fill them.
 //!
-//! A payload is a word: `skip..` is filtered, `bad..` is quarantined, anything else is written. The key names the share.
+//! A payload is a word: `skip..` is filtered, `bad..` quarantined, anything else written. The key names the share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,7 +63,7 @@ pub struct Contents {
     pub aside: BTreeMap<Share, u64>,
     /// The shares that are put aside, and why.
     pub paused: BTreeMap<Share, String>,
-    /// What can never be read.
+    /// The gaps on record.
     pub gaps: Vec<Gap>,
 }
 
@@ -88,7 +88,7 @@ impl Contents {
 }
 
 impl Tables {
-    /// A copy of all there is, in one snapshot.
+    /// A copy of everything stored, in one snapshot.
     pub fn contents(&self) -> Contents {
         self.lock().clone()
     }
@@ -109,7 +109,7 @@ pub struct Sink {
     tables: Tables,
     token: u64,
     held: Vec<Partition>,
-    /// What was sent last: if its answer was lost, the stored positions tell whether it took effect.
+    /// The last batch sent: if its answer was lost, the stored positions tell whether it took effect.
     pending: Option<(Vec<Range>, Outcome)>,
 }
 
@@ -158,7 +158,7 @@ impl Sink {
         Ok(outcome)
     }
 
-    /// Whether a batch is stored already; an error unless it is or comes next.
+    /// Whether a batch is stored already; an error unless it is stored or comes next.
     fn passed(&self, tables: &Contents, ranges: &[Range]) -> Result<bool, SinkError> {
         let mut passed = 0;
         for range in ranges {
@@ -210,7 +210,7 @@ impl crate::Sink for Sink {
     }
 
     async fn write(&mut self, batch: &Batch<Words>) -> Result<Receipt, SinkError> {
-        // The request and the answer are on their way, each for a while in which the caller may go away.
+        // The request and the answer take a while, in which the caller may drop the call.
         tokio::task::yield_now().await;
         let outcome = self.transact(batch)?;
         tokio::task::yield_now().await;

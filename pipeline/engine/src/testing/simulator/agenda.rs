@@ -1,4 +1,4 @@
-//! What happens when: a queue by time, and by order of entry for what happens at the same time.
+//! The queue of events: by time, and in order of entry for events at the same time.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -13,21 +13,21 @@ pub(super) enum Happening {
     Records(usize),
     /// The oldest record of an instance has waited long enough.
     Lingered(usize),
-    /// A lane of an instance has waited after a failure, and is there again.
+    /// A lane of an instance has waited after a failure, and is available again.
     Recovered(usize),
     /// The statements of a transaction reach the database.
     Arrived(Ticket),
     /// A transaction that was held up goes on to its commit.
     WentOn(Ticket),
-    /// A commit that waits for nobody else is done.
+    /// A commit that waits for no other one is done.
     Committed(Ticket),
     /// The log was written.
     Flushed,
     /// The plant changes.
     Change(Change),
-    /// Time passes, for who asks for it.
+    /// Time passes: a tick for the policies.
     Tick,
-    /// The database tells of itself.
+    /// The database reports its signals.
     Signals,
 }
 
@@ -65,7 +65,7 @@ impl Agenda {
         self.entries.push(Reverse(Entry { at, order: self.order, what }));
     }
 
-    /// When the next is.
+    /// The time of the next event.
     pub(super) fn next(&self) -> Option<f64> {
         self.entries.peek().map(|Reverse(entry)| entry.at)
     }

@@ -1,12 +1,12 @@
-//! What comes to be written.
+//! How records arrive.
 
 use std::collections::VecDeque;
 
 use super::random::Random;
 
-/// Records that come within so many seconds come together, where there are many: no result here is that fine.
+/// Where many records come, those within this many seconds come together: no result here is that fine.
 const TOGETHER_SECONDS: f64 = 0.005;
-/// From this rate on they come together.
+/// From this rate on, in records per second, records come together.
 const TOGETHER_RATE: f64 = 2000.0;
 
 /// How records come, per second. At any rate they are a Poisson process.
@@ -14,20 +14,20 @@ const TOGETHER_RATE: f64 = 2000.0;
 pub enum Arrivals {
     /// There is always more.
     Backlog,
-    /// Always as many.
+    /// At a constant rate.
     Steady(f64),
-    /// So many are there already, and then so many come.
+    /// A number of records are there already, then more come at a constant rate.
     After {
         /// Records that are there.
         records: u64,
         /// Records per second.
         rate: f64,
     },
-    /// Now and then many times as many.
+    /// Bursts at a multiple of the rate.
     Bursts {
         /// Records per second between bursts.
         rate: f64,
-        /// How many times as many in a burst.
+        /// The factor of the rate in a burst.
         times: f64,
         /// Seconds from burst to burst.
         every: f64,
@@ -46,12 +46,12 @@ pub enum Arrivals {
 }
 
 impl Arrivals {
-    /// Records per second at that time.
+    /// Records per second at the time `at`.
     fn rate(self, at: f64) -> f64 {
         match self {
             Self::Backlog => 0.0,
             Self::Steady(rate) | Self::After { rate, .. } => rate,
-            // The first burst comes when the first half of the time between two is over.
+            // The first burst comes after half of the time between two bursts.
             Self::Bursts { rate, times, every, lasting } => {
                 if (at + every / 2.0) % every < lasting {
                     rate * times
@@ -89,17 +89,17 @@ impl Waiting {
         matches!(self.arrivals, Arrivals::Backlog)
     }
 
-    /// How many wait.
+    /// The number of waiting records.
     pub(super) fn records(&self) -> u64 {
         if self.is_endless() { u64::MAX } else { self.records }
     }
 
-    /// When the oldest came.
+    /// When the oldest waiting record came.
     pub(super) fn oldest(&self) -> Option<f64> {
         self.groups.front().map(|group| group.0)
     }
 
-    /// Lets come what comes at this time; when the next come.
+    /// Adds the records that come now; returns when the next ones come.
     pub(super) fn come(&mut self, now: f64, first: bool) -> Option<f64> {
         let rate = self.arrivals.rate(now);
         if self.is_endless() || rate <= 0.0 {
@@ -123,7 +123,7 @@ impl Waiting {
         }
     }
 
-    /// Takes the oldest, at most so many: each group with when it came.
+    /// Takes up to `most` of the oldest records, in groups, each with the time at which it came.
     pub(super) fn take(&mut self, most: u64, now: f64) -> Vec<(f64, u64)> {
         if self.is_endless() {
             return vec![(now, most)];
@@ -145,7 +145,7 @@ impl Waiting {
         taken
     }
 
-    /// Puts back what could not be written, before all others.
+    /// Puts records that could not be written back, before all others.
     pub(super) fn give_back(&mut self, groups: &[(f64, u64)]) {
         if self.is_endless() {
             return;

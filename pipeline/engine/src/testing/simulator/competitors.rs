@@ -1,7 +1,7 @@
-//! Published controllers of concurrency, written anew from their formulas, each with the constants it is published with.
+//! Published controllers of concurrency, written anew from their formulas, each with its published constants.
 //!
-//! None of them decides how large a batch is: each gets the plant's best, found by the oracle's grid, and the same
-//! linger. None knows of lanes either: what they allow beyond is not used, and they see what is open.
+//! None of them decides how large a batch is: each gets the plant's best size, found by the oracle's grid, and the same
+//! linger. None knows of lanes: what it allows beyond them is not used, and it sees only what is open.
 
 mod aimd;
 mod arc;
@@ -28,24 +28,24 @@ pub struct Sample {
     pub now: f64,
     /// Seconds that it took.
     pub rtt: f64,
-    /// Transactions that were open when it began, with itself.
+    /// Transactions that were open when it began, including itself.
     pub inflight: usize,
     /// Whether it was refused for overload.
     pub dropped: bool,
 }
 
-/// Decides how many transactions there are, from how those before went.
+/// Decides how many transactions may be open, from how earlier ones went.
 pub trait Limiter {
-    /// As it is known.
+    /// Its published name.
     const NAME: &'static str;
 
-    /// A transaction was begun: so many are open with it.
+    /// A transaction was begun: `inflight` are open, including it.
     fn begun(&mut self, _inflight: usize) {}
 
     /// A transaction has ended.
     fn ended(&mut self, sample: &Sample);
 
-    /// How many there may be.
+    /// How many transactions may be open.
     fn limit(&self) -> usize;
 }
 
@@ -59,7 +59,7 @@ pub struct Limited<L> {
 }
 
 impl<L: Limiter> Limited<L> {
-    /// Transactions of so many records, at most so many at a time.
+    /// Transactions of `records` records, at most `lanes` at a time.
     pub fn new(limiter: L, records: usize, lanes: usize) -> Self {
         Self { limiter, records, lanes, open: VecDeque::new() }
     }
@@ -94,7 +94,7 @@ impl<L: Limiter> Policy for Limited<L> {
     }
 }
 
-/// A competitor's name, and how to begin one with that batch size, that many lanes and that seed.
+/// A competitor's name, and how to make one from a batch size, a number of lanes and a seed.
 pub type Competitor = (&'static str, fn(usize, usize, u64) -> Box<dyn Policy>);
 
 /// All of them.
@@ -106,7 +106,7 @@ pub const COMPETITORS: [Competitor; 5] = [
     (SuiAdaptive::NAME, |records, lanes, seed| Box::new(Limited::new(SuiAdaptive::new(seed), records, lanes))),
 ];
 
-/// A limit as a whole number, as Java and Rust cut it.
+/// A limit as a whole number, truncated as in Java and Rust.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
 fn cut(limit: f64) -> usize {
     limit.clamp(0.0, 1e9) as usize

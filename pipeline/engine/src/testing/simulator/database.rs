@@ -1,4 +1,4 @@
-//! The database of a plant: what a transaction goes through until it is committed.
+//! The database of a plant: the stages of a transaction until it is committed.
 //!
 //! Round trips, then work on shared processors (in pieces, where hot rows must be locked in between), perhaps the
 //! pending list of an index, then the commit. Nothing here knows of batches' best size or of a cost model: a
@@ -18,8 +18,8 @@ use super::plant::{Change, Cost, Gin, Plant};
 use super::random::Random;
 use crate::concurrency::Signals;
 
-/// A transaction: its place, and a number that no other has, so that what was planned for one that failed is not taken
-/// for the next in its place.
+/// A transaction: its place, and a unique number, so that an event planned for one that failed is not applied to the
+/// next in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) place: usize,
@@ -42,7 +42,7 @@ struct Transaction {
     serial: u64,
     work: f64,
     done: f64,
-    /// Hot rows to come, with where in the work.
+    /// Hot rows still to be locked, each with its place in the work.
     rows: VecDeque<(usize, f64)>,
     held: Vec<usize>,
     ended: Ended,
@@ -101,12 +101,12 @@ impl Database {
         agenda.at(now + self.cost.network, Happening::Arrived(ticket));
     }
 
-    /// When the processors are done with the next, if nothing changes.
+    /// When the processors finish the next piece of work, if nothing changes.
     pub(super) fn next(&self) -> Option<f64> {
         self.cores.next()
     }
 
-    /// The processors are done with one.
+    /// The processors have finished a piece of work.
     pub(super) fn computed(&mut self, now: f64, agenda: &mut Agenda) {
         let Some(ticket) = self.cores.end(now) else { return };
         let Some(transaction) = self.transaction(ticket) else { return };
@@ -117,7 +117,7 @@ impl Database {
         }
     }
 
-    /// What was planned is there.
+    /// A planned event happens.
     pub(super) fn happened(&mut self, now: f64, what: Happening, agenda: &mut Agenda) {
         match what {
             Happening::Arrived(ticket) if self.gone => self.end(now, ticket, false),
@@ -134,18 +134,18 @@ impl Database {
         }
     }
 
-    /// Those that have ended since it was asked last.
+    /// The transactions that have ended since the last call.
     pub(super) fn take_ended(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.ended)
     }
 
-    /// Looks how busy the processors are: a few times a second.
+    /// Measures how busy the processors are; called a few times a second.
     pub(super) fn look(&mut self, now: f64) {
         self.cores.advance(now);
         self.log.look(now, self.cores.used_seconds());
     }
 
-    /// What it tells of itself; nothing while it is gone.
+    /// The signals that it reports; `None` while it is gone.
     pub(super) fn signals(&mut self, now: f64) -> Option<Signals> {
         self.cores.advance(now);
         let (at, before) = std::mem::replace(&mut self.told, (now, self.cores.used_seconds()));
@@ -176,7 +176,7 @@ impl Database {
         self.cores.begin(now, ticket, work);
     }
 
-    /// The work is done; who makes the pending list too long has more to do.
+    /// The work is done. A transaction that makes the pending list too long also empties it.
     fn worked(&mut self, now: f64, ticket: Ticket, agenda: &mut Agenda) {
         let records = self.transaction(ticket).map_or(0, |transaction| transaction.ended.records);
         self.pending += records as f64;

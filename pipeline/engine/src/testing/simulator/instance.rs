@@ -12,9 +12,9 @@ use crate::concurrency::{Ending, Event, Pace, Work};
 
 /// Bytes of a record.
 pub const RECORD_BYTES: usize = 500;
-/// A lane that failed waits so long at first, then twice as long each time.
+/// The first wait of a lane that failed, in seconds; each further wait is twice as long.
 const WAIT_FIRST: f64 = 0.1;
-/// But no longer than this.
+/// The longest wait, in seconds.
 const WAIT_MOST: f64 = 5.0;
 
 /// A process that writes.
@@ -51,7 +51,7 @@ impl Instance {
         }
     }
 
-    /// What was measured, and how many transactions are open.
+    /// The measurements, and how many transactions are open.
     pub(super) fn finish(&mut self) -> (&mut Meter, usize) {
         self.meter.batch_changes = self.policy.batch_changes();
         (&mut self.meter, self.open)
@@ -62,17 +62,17 @@ impl Instance {
         self.meter.paced(now, self.policy.pace());
     }
 
-    /// A lane is there again.
+    /// A lane is available again.
     pub(super) fn recovered(&mut self) {
         self.failed -= 1;
     }
 
-    /// Whoever was to be woken is.
+    /// The planned wake-up has come.
     pub(super) fn lingered(&mut self) {
         self.wake = f64::INFINITY;
     }
 
-    /// Begins what may be begun.
+    /// Begins as many transactions as are allowed.
     pub(super) fn dispatch(&mut self, now: f64, database: &mut Database, agenda: &mut Agenda) {
         loop {
             let pace = self.policy.pace();
@@ -101,7 +101,7 @@ impl Instance {
             self.failures = 0;
         } else {
             self.records.give_back(&ended.groups);
-            // Each lane counts for itself; they fail together.
+            // Each lane counts its own failures; they fail together.
             let step = WAIT_FIRST * 2_f64.powf((self.failures / self.lanes.max(1)) as f64);
             agenda.at(now + step.min(WAIT_MOST) * self.random.between(0.5, 1.0), Happening::Recovered(self.number));
             self.failed += 1;
@@ -115,11 +115,11 @@ impl Instance {
         if self.records.records() >= pace.records.max(1) as u64 {
             return true;
         }
-        // Half a nanosecond is what rounding may cost.
+        // Half a nanosecond allows for rounding.
         self.records.oldest().is_some_and(|oldest| now + 5e-10 >= oldest + pace.linger.as_secs_f64())
     }
 
-    /// Wakes when the oldest record has waited long enough.
+    /// Plans a wake-up for when the oldest record has waited long enough.
     fn plan(&mut self, agenda: &mut Agenda) {
         let pace = self.policy.pace();
         let Some(oldest) = self.records.oldest() else { return };
@@ -130,7 +130,7 @@ impl Instance {
         }
     }
 
-    /// Tells how many lanes hold a batch and wait for their turn, when that has changed.
+    /// Tells the policy how many lanes hold a batch and wait for a turn, when that number has changed.
     fn tell_waiting(&mut self, now: f64) {
         let pace = self.policy.pace();
         let lanes = self.lanes.saturating_sub(self.open + self.failed);

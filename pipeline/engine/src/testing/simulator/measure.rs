@@ -1,13 +1,13 @@
-//! What is measured of a run.
+//! The measurements of a run.
 
 use super::database::Ended;
 use super::random::whole;
 use crate::concurrency::Pace;
 use crate::histogram::Histogram;
 
-/// Goodput after a change is averaged over so many seconds: more hides how fast it came back, less is noise.
+/// Goodput after a change is averaged over this many seconds: more hides how fast it came back, less is noise.
 const RECOVERY_OVER: usize = 5;
-/// It is back when it is at this part of the best.
+/// Goodput is back when it is at this part of the best.
 const RECOVERED: f64 = 0.9;
 
 /// Collects what one instance does.
@@ -23,7 +23,7 @@ pub(super) struct Meter {
     open_at: f64,
     open_seconds: f64,
     open_most: usize,
-    /// Sum of (end - begin) of what ended, and of begins of what is open: the other side of Little's law.
+    /// Sum of (end - begin) of ended transactions; below, of the begins of open ones: the other side of Little's law.
     stayed: f64,
     begun: f64,
     transactions: u64,
@@ -72,14 +72,14 @@ impl Meter {
         self.pace = pace;
     }
 
-    /// One more is begun than the so many that were open.
+    /// A transaction was begun while `open` were open.
     pub(super) fn opened(&mut self, now: f64, open: usize) {
         self.count_open(now, open);
         self.open_most = self.open_most.max(open + 1);
         self.begun += now;
     }
 
-    /// One of so many that were open has ended.
+    /// One of `open` open transactions has ended.
     pub(super) fn closed(&mut self, now: f64, open: usize, ended: &Ended) {
         self.count_open(now, open);
         self.begun -= ended.began;
@@ -110,7 +110,7 @@ impl Meter {
     }
 }
 
-/// What came of a run, over all instances.
+/// The result of a run, over all instances.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Seconds that were simulated.
@@ -125,7 +125,7 @@ pub struct Run {
     pub concurrency: f64,
     /// Transactions allowed on average, over time.
     pub limit: f64,
-    /// The most that were allowed at a time, and what was allowed at first.
+    /// The most transactions that were allowed at a time.
     pub limit_most: usize,
     /// What was allowed at first.
     pub limit_first: usize,
@@ -135,15 +135,15 @@ pub struct Run {
     pub changes_per_minute: f64,
     /// Changes of the batch size per minute, of one instance.
     pub batch_changes_per_minute: f64,
-    /// Seconds from a record's coming to its commit, on average.
+    /// Seconds from a record's arrival to its commit, on average.
     pub age_mean: f64,
-    /// Seconds from a record's coming to the beginning of its transaction, on average.
+    /// Seconds from a record's arrival to the beginning of its transaction, on average.
     pub wait_mean: f64,
-    /// The same for 99 % of all records, in milliseconds, at most 19 % too high.
+    /// The 99th percentile of the seconds to commit, in milliseconds, at most 19 % too high.
     pub age_p99_ms: u64,
     /// Jain's index of fairness of the records of each instance: 1 when all have the same (Jain, Chiu, Hawe, 1984).
     pub fairness: f64,
-    /// How far Little's law is off, as a part of the mean concurrency: rounding, or the simulator is wrong.
+    /// The error of Little's law, as a part of the mean concurrency: rounding, or the simulator is wrong.
     pub little: f64,
     /// Records committed in each second.
     pub by_second: Vec<f64>,
@@ -197,7 +197,7 @@ impl Run {
         self.records as f64 / self.seconds
     }
 
-    /// Records per second between the two times.
+    /// Records per second from one time to the other, in seconds.
     #[must_use]
     pub fn goodput_between(&self, from: f64, to: f64) -> f64 {
         let from = second(from);
@@ -206,7 +206,7 @@ impl Run {
         records / (to.saturating_sub(from)).max(1) as f64
     }
 
-    /// Seconds from then until goodput over five seconds is at 90 % of `best`; `None` if that never comes before `to`.
+    /// Seconds from `from` until goodput over five seconds is at 90 % of `best`; `None` if it is not before `to`.
     #[must_use]
     pub fn recovery(&self, from: f64, to: f64, best: f64) -> Option<f64> {
         let from = second(from);
@@ -214,7 +214,7 @@ impl Run {
         let part = self.by_second.get(from..to)?;
         let windows = part.windows(RECOVERY_OVER);
         let means = windows.map(|window| window.iter().sum::<f64>() / RECOVERY_OVER as f64);
-        // The window ends when it is back, but the first moment at which it can be known is not the loss of anyone.
+        // Counted to the window's beginning: the seconds until its goodput can be known are no loss.
         means.enumerate().find(|(_, mean)| *mean >= best * RECOVERED).map(|(at, _)| at as f64)
     }
 }

@@ -1,25 +1,25 @@
-//! What could be known in advance: the best fixed setting, found by trying a grid.
+//! The best fixed setting, which only foresight could know, found by trying a grid.
 
 use super::measure::Run;
 use super::plant::Plant;
 use super::policy::{Fixed, Policy};
 use super::world::simulate;
 
-/// Batch sizes that are tried.
+/// Batch sizes that are tried, in records.
 const RECORDS: [usize; 6] = [250, 500, 1000, 2000, 4000, 8000];
-/// Concurrency that is tried: each up to where one more is less than a tenth.
+/// Concurrencies that are tried: each one up to where one more is less than a tenth.
 const CONCURRENCY: [usize; 21] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 24, 28, 32, 48, 64];
-/// Where batch sizes are compared.
+/// Concurrencies at which batch sizes are compared.
 const COARSE: [usize; 8] = [1, 2, 4, 6, 8, 12, 20, 32];
-/// A batch size is good enough when it gives this part of what the best gives: among those the smallest is taken.
+/// The smallest batch size that gives this part of what the best one gives is taken.
 const BATCH_ENOUGH: f64 = 0.98;
-/// Concurrency is enough when it gives this part of the most: among those the smallest is taken.
+/// The smallest concurrency that gives this part of the most is taken.
 const ENOUGH: f64 = 0.95;
-/// Where no backlog shows what is enough, 99 % of all records must not be older than this many times the youngest.
+/// Without a backlog, the 99th percentile of age must not be more than this multiple of the lowest one.
 const AGE_ENOUGH: f64 = 1.5;
-/// Where there is no backlog, a batch size whose oldest 1 % are so old counts half: there all write what comes.
+/// Without a backlog, a 99th percentile of age this high (ms) halves a batch size's score: all write what comes.
 const AGE_HALVES_MS: f64 = 20_000.0;
-/// A steady plant shows its throughput in so many seconds.
+/// Seconds in which a steady plant shows its throughput.
 const STEADY_SECONDS: f64 = 40.0;
 /// Seeds of the grid: neither those of tuning nor those of the final check.
 const SEEDS: [u64; 2] = [501, 502];
@@ -27,7 +27,7 @@ const SEEDS: [u64; 2] = [501, 502];
 /// The best fixed setting of a plant.
 #[derive(Clone, Debug)]
 pub struct Oracle {
-    /// The plant's best batch.
+    /// The plant's best batch size.
     pub records: usize,
     /// The smallest concurrency of one instance that is enough.
     pub concurrency: usize,
@@ -37,7 +37,7 @@ pub struct Oracle {
     pub parts: Vec<(f64, f64, f64)>,
     /// Batch sizes tried, each with its score.
     pub batches: Vec<(usize, f64)>,
-    /// Concurrency tried at the best batch, with its records per second and its oldest 1 % in milliseconds.
+    /// Concurrencies tried at the best batch size, with records per second and 99th percentile of age in milliseconds.
     pub grid: Vec<(usize, f64, u64)>,
 }
 
@@ -79,7 +79,7 @@ impl Oracle {
     }
 }
 
-/// The same plant, as long as the grid needs it.
+/// The same plant, for as long as the grid needs it.
 fn steady(plant: &Plant) -> Plant {
     let mut plant = plant.clone();
     if plant.changes.is_empty() && plant.is_backlogged() {
@@ -105,8 +105,8 @@ fn enough(plant: &Plant, grid: &[(usize, f64, u64)], most: f64) -> usize {
     good.clone().find(young).map_or(1, |cell| cell.0)
 }
 
-/// Between changes that last, what the best of the grid gives. The first seconds of each part are left out: there the
-/// grid itself comes back.
+/// The most that the grid gives between changes that last. The first third of each part is left out: in it the grid
+/// itself recovers.
 fn parts(plant: &Plant, runs: &[(usize, Vec<Run>)]) -> Vec<(f64, f64, f64)> {
     let mut bounds: Vec<f64> = plant.changes.iter().map(|change| change.0).collect();
     bounds.push(plant.seconds);

@@ -1,4 +1,4 @@
-//! What a plant is made of: a database, what it is given to write, and what happens to it.
+//! The parts of a plant: a database, its load, and what happens to it.
 
 pub use super::arrivals::Arrivals;
 pub use super::database::cores::Sharing;
@@ -7,7 +7,7 @@ pub use super::database::locks::Locks;
 /// A database and its load. Times in seconds.
 #[derive(Clone, Debug)]
 pub struct Plant {
-    /// How it is called.
+    /// Its name.
     pub name: &'static str,
     /// What it shows, in a line.
     pub about: &'static str,
@@ -21,17 +21,17 @@ pub struct Plant {
     pub commit: Commit,
     /// Hot rows.
     pub locks: Option<Locks>,
-    /// Inverted indexes that are brought up to date now and then by whoever comes.
+    /// Inverted indexes whose pending list a transaction must empty now and then.
     pub gin: Option<Gin>,
     /// What changes, and when.
     pub changes: Vec<(f64, Change)>,
-    /// What comes to be written, to each instance.
+    /// How records arrive at each instance.
     pub arrivals: Arrivals,
     /// Processes that write, each with its own controller.
     pub instances: usize,
     /// Transactions that each instance could have open at a time.
     pub lanes: usize,
-    /// Whether the database tells of itself.
+    /// Whether the database reports signals.
     pub signals: bool,
 }
 
@@ -51,12 +51,12 @@ pub struct Cost {
 /// How a transaction is committed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Commit {
-    /// Takes so long, whoever else commits.
+    /// Takes this long, however many others commit.
     Alone {
         /// Seconds.
         seconds: f64,
     },
-    /// One writes the log at a time, for all that wait by then (PostgreSQL's group commit: see
+    /// One transaction writes the log at a time, for all that wait by then (PostgreSQL's group commit: see
     /// <https://www.postgresql.org/docs/current/wal-configuration.html>).
     Group {
         /// Seconds for a write of the log.
@@ -70,12 +70,12 @@ pub enum Commit {
     Starved {
         /// Seconds while processors are free.
         seconds: f64,
-        /// How many times longer it takes when all are used.
+        /// How many times longer it takes when all processors are used.
         slowdown: f64,
     },
 }
 
-/// The pending list of a GIN index: whoever makes it too long empties it
+/// The pending list of a GIN index: the transaction that makes it too long empties it
 /// (<https://www.postgresql.org/docs/current/gin.html>, "GIN fast update technique").
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gin {
@@ -88,13 +88,13 @@ pub struct Gin {
 /// Something that happens to the database.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
-    /// So much of the processors is ours from now on, 0 to 1.
+    /// The part of the processors that is ours from now on, 0 to 1.
     Capacity(f64),
-    /// So fast does each transaction run from now on, 1 as at first.
+    /// The speed of each transaction from now on, 1 as at first.
     Speed(f64),
-    /// It is gone: what is open fails, and so does what is begun.
+    /// The database is gone: open transactions fail, and so do new ones.
     Gone,
-    /// It is back.
+    /// The database is back.
     Back,
 }
 
@@ -105,7 +105,7 @@ impl Plant {
         matches!(self.arrivals, Arrivals::Backlog)
     }
 
-    /// Whether less comes than it can write, always.
+    /// Whether less arrives than the database can write, always.
     #[must_use]
     pub fn is_application_limited(&self) -> bool {
         matches!(self.arrivals, Arrivals::Steady(_))

@@ -1,4 +1,4 @@
-//! The plants: databases and loads as they are met, each with one thing that fools somebody.
+//! The plants: databases and loads as they occur, each with one property that misleads some controller.
 //!
 //! Costs are near what PostgreSQL showed here: about 20 microseconds of processor for each record that a bulk statement
 //! writes, a millisecond or two for the statements of a transaction, milliseconds for a flush of the log. So a
@@ -10,7 +10,7 @@ use super::plant::{Arrivals, Change, Commit, Cost, Gin, Locks, Plant, Sharing};
 /// Transactions that a process could have open at a time.
 pub const LANES: usize = 64;
 
-/// Four processors, near by, with a backlog: what the others change.
+/// Four processors nearby, with a backlog: the base that the other plants change.
 fn basic(name: &'static str, about: &'static str) -> Plant {
     Plant {
         name,
@@ -29,13 +29,13 @@ fn basic(name: &'static str, about: &'static str) -> Plant {
     }
 }
 
-/// All of them.
+/// All plants.
 #[must_use]
 pub fn plants() -> Vec<Plant> {
     [steady(), disturbed(), vec![growing()], loads(), shared()].concat()
 }
 
-/// The plant of that name.
+/// The plant of this name.
 #[must_use]
 pub fn plant(name: &str) -> Option<Plant> {
     plants().into_iter().find(|plant| plant.name == name)
@@ -117,8 +117,8 @@ fn disturbed() -> Vec<Plant> {
     ]
 }
 
-/// As a new PostgreSQL with one processor was measured (`millstream bench pace`): a transaction costs as much as 1,300
-/// records, a table slows down while it grows, and whatever else the server does makes it slower for moments.
+/// A new PostgreSQL with one processor, as measured (`millstream bench pace`): a transaction costs as much as 1,300
+/// records, a table slows down while it grows, and other work of the server slows it down for moments.
 fn growing() -> Plant {
     let fills = (0..20).map(|step| {
         let at = f64::from(step) * 2.0;
@@ -141,7 +141,7 @@ fn growing() -> Plant {
     }
 }
 
-/// Loads that are not a backlog: M9.
+/// Loads without a backlog: M9.
 fn loads() -> Vec<Plant> {
     let load = |name, about, arrivals| Plant { arrivals, ..basic(name, about) };
     let bursts = Arrivals::Bursts { rate: 30_000.0, times: 10.0, every: 100.0, lasting: 10.0 };
@@ -154,7 +154,7 @@ fn loads() -> Vec<Plant> {
             Arrivals::Day { low: 18e3, high: 200e3, length: 240.0 },
         ),
         Plant {
-            // As long as there is a backlog.
+            // For as long as there is a backlog.
             seconds: 105.0,
             ..load(
                 "backlog",

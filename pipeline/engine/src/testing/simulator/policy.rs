@@ -1,10 +1,10 @@
-//! Who decides how many transactions there are at a time, and how large each is.
+//! Policies: they decide how many transactions there are at a time, and how large each is.
 
 use std::time::Duration;
 
 use crate::concurrency::{Controller, Event, Knob, Pace, Settings, Signals};
 
-/// How long the oldest record waits for others where nothing else was said: what the pipeline does without a controller.
+/// The linger of a policy that sets none: what the pipeline does without a controller.
 pub const LINGER: Duration = Duration::from_millis(100);
 
 /// Decides from the same events as [`Controller`], which is one of them.
@@ -12,10 +12,10 @@ pub trait Policy {
     /// Tells it what happened.
     fn on_event(&mut self, now: Duration, event: &Event);
 
-    /// What holds now.
+    /// The numbers in force.
     fn pace(&self) -> Pace;
 
-    /// How often it has changed the batch size, if it does.
+    /// How often it has changed the batch size; 0 if it never does.
     fn batch_changes(&self) -> u64 {
         0
     }
@@ -23,7 +23,7 @@ pub trait Policy {
 
 impl Policy for Controller {
     fn on_event(&mut self, now: Duration, event: &Event) {
-        // What it decided shows in its pace.
+        // Its decisions show in its pace.
         drop(Self::on_event(self, now, event));
     }
 
@@ -40,7 +40,7 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Begins as it does in the product, one of so many processes.
+    /// Begins as in the product, as one of `processes` processes.
     #[must_use]
     pub fn new(settings: Settings, processes: usize) -> Self {
         let mut controller = Controller::new(settings, Duration::ZERO);
@@ -60,18 +60,18 @@ impl Policy for Ours {
         self.controller.pace()
     }
 
-    // Single transactions are smaller or larger on purpose: only what is decided counts.
+    // Single transactions are smaller or larger on purpose: only decisions count.
     fn batch_changes(&self) -> u64 {
         self.batch_changes
     }
 }
 
-/// Always the same.
+/// A pace that never changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fixed(pub Pace);
 
 impl Fixed {
-    /// So many transactions of so many records.
+    /// `concurrency` transactions at a time, of `records` records each.
     #[must_use]
     pub fn new(concurrency: usize, records: usize) -> Self {
         Self(Pace { concurrency, records, linger: LINGER, rests: false })

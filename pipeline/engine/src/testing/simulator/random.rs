@@ -21,7 +21,7 @@ impl Random {
         1.0 - self.0.random::<f64>()
     }
 
-    /// Between the two.
+    /// A number between the two.
     pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
@@ -44,7 +44,7 @@ impl Random {
         (variance.sqrt() * self.normal() - variance / 2.0).exp()
     }
 
-    /// How many come when so many are expected.
+    /// A Poisson count with this mean.
     pub(super) fn poisson(&mut self, mean: f64) -> u64 {
         if mean > POISSON_EXACT_MAX {
             return whole(mean + mean.sqrt() * self.normal());
@@ -60,7 +60,7 @@ impl Random {
     }
 }
 
-/// The nearest whole number, 0 for less.
+/// The nearest whole number, 0 for a negative one.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
 pub(super) fn whole(number: f64) -> u64 {
     number.round().clamp(0.0, 1e15) as u64

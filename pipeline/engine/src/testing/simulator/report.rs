@@ -1,4 +1,4 @@
-//! Policies against the oracle, over plants and seeds.
+//! Compares policies with the oracle, over plants and seeds.
 
 use std::time::Duration;
 
@@ -16,28 +16,28 @@ use crate::concurrency::Settings;
 pub const RECORDS_MAX: usize = 10_000;
 /// The most bytes of records in a transaction.
 const BYTES_MAX: usize = 16 << 20;
-/// The default of how old an event may become.
+/// The default freshness goal.
 const FRESHNESS: Duration = Duration::from_millis(250);
 /// How long a transaction may take.
 const TRANSACTION_MAX: Duration = Duration::from_secs(2);
-/// What is over sooner, in seconds, is a disturbance to sit out.
+/// A change that lasts for less than this, in seconds, is a disturbance to sit out.
 const RECOVERY_PART: f64 = 60.0;
 
-/// What came of it.
+/// The results of all plants.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// Of each plant.
+    /// One result for each plant.
     pub plants: Vec<PlantReport>,
 }
 
-/// What came of a plant. Ratios are of sums over all seeds, each seed the same for all.
+/// The results of a plant. Ratios are of sums over all seeds; all policies get the same seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlantReport {
     /// The plant.
     pub name: &'static str,
     /// What it shows.
     pub about: &'static str,
-    /// Whether less comes than it can write, always: then nothing is to be gained, and nothing should grow.
+    /// Whether less arrives than it can write, always: then nothing is to be gained, and nothing should grow.
     pub application_limited: bool,
     /// Records per second of the best fixed setting.
     pub oracle_goodput: f64,
@@ -48,7 +48,7 @@ pub struct PlantReport {
     /// Our controller.
     #[serde(flatten)]
     pub ours: Score,
-    /// The others, by name.
+    /// The competitors, by name.
     pub competitors: std::collections::BTreeMap<&'static str, Score>,
 }
 
@@ -57,11 +57,11 @@ pub struct PlantReport {
 pub struct Score {
     /// Records committed, as a part of what the oracle's setting committed.
     pub goodput_over_oracle: f64,
-    /// The least of that in any one seed.
+    /// The least of that for any one seed.
     pub goodput_over_oracle_least: f64,
     /// Transactions open on average, as a part of the oracle's.
     pub mean_concurrency_over_oracle: f64,
-    /// The most transactions that were allowed at a time, and what was allowed at first.
+    /// The most transactions that were allowed at a time.
     pub limit_most: usize,
     /// What was allowed at first.
     pub limit_first: usize,
@@ -69,16 +69,16 @@ pub struct Score {
     pub changes_per_minute: f64,
     /// Changes of the batch size per minute and instance.
     pub batch_changes_per_minute: f64,
-    /// Seconds after each change of the plant that lasts a minute or more until goodput is at 90 % of the best fixed setting for what is left: the
-    /// worst of all seeds, and the length of that part where it never was. Empty where nothing changes.
+    /// For each change of the plant that lasts a minute or more, the seconds until goodput is at 90 % of the best fixed
+    /// setting after it: the worst of all seeds, or the length of that part if it never was. Empty if nothing changes.
     pub recovery_seconds: Vec<f64>,
-    /// How old the oldest 1 % of all records were when they were committed, in milliseconds; nothing under a backlog.
+    /// The 99th percentile of a record's age when it was committed, in milliseconds; `None` with a backlog.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_p99_ms: Option<u64>,
-    /// Jain's index of fairness between instances, of the worst seed; nothing where there is one.
+    /// Jain's index of fairness between instances, of the worst seed; `None` with one instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fairness: Option<f64>,
-    /// How far Little's law is off in the worst run: rounding.
+    /// The error of Little's law in the worst run: rounding.
     pub little_residual: f64,
 }
 
@@ -89,7 +89,7 @@ pub fn report(plant: &Plant, seeds: &[u64]) -> PlantReport {
     let best: Vec<Run> = seeds.iter().map(|seed| oracle.run(plant, *seed)).collect();
     let run = |begin: &dyn Fn(u64) -> Box<dyn Policy>| {
         let each = |seed: &u64| {
-            // Instances know nothing of each other, and their jitter is their own.
+            // Instances know nothing of each other, and each has its own jitter.
             let policies = (0..plant.instances as u64).map(|number| begin(seed * 100 + number)).collect();
             simulate(plant, policies, *seed)
         };
@@ -108,7 +108,7 @@ pub fn report(plant: &Plant, seeds: &[u64]) -> PlantReport {
     }
 }
 
-/// What our controller is allowed on a plant: the defaults of the product.
+/// What our controller is allowed on a plant: the product's defaults.
 #[must_use]
 pub fn settings(plant: &Plant) -> Settings {
     Settings {
@@ -146,7 +146,7 @@ impl Score {
     }
 }
 
-/// After each change that lasts, the worst of all runs. Where nothing can be written there is nothing to come back to.
+/// For each change that lasts, the worst of all runs. A part in which nothing can be written has no recovery.
 fn recoveries(oracle: &Oracle, runs: &[Run]) -> Vec<f64> {
     let parts = oracle.parts.iter().filter(|(from, to, best)| *best > 0.0 && to - from >= RECOVERY_PART);
     parts

@@ -45,12 +45,12 @@ fn every_plant_does_what_it_claims() {
     assert!(large < 0.6 * none && small > 1.5 * large, "{none} {small} {large}");
 }
 
-/// More than the queue of a burst can hold waits, and is written later: nothing is lost.
+/// More records arrive in a burst than can be written; they wait and are written later: nothing is lost.
 #[test]
 fn what_comes_is_written() {
     let plant = plant("bursts").unwrap();
     let run = fixed(&plant, 8, 2000, 1);
-    // Thirty thousand a second, ten times that for thirty of three hundred seconds.
+    // 30,000 a second, and ten times that for thirty of three hundred seconds.
     let come = 30e3 * 270.0 + 300e3 * 30.0;
     assert!((run.records as f64 / come - 1.0).abs() < 0.01, "{} of {come}", run.records);
     assert!(run.age_p99_ms > 1000);

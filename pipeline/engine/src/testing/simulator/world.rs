@@ -1,4 +1,4 @@
-//! Runs a plant: takes what happens next, until the time is over.
+//! Runs a plant: takes the next event, until the time is over.
 
 use super::agenda::{Agenda, Happening};
 use super::arrivals::Waiting;
@@ -10,9 +10,9 @@ use super::policy::Policy;
 use super::random::Random;
 use crate::concurrency::Event;
 
-/// How often a policy is told that time passes, in seconds.
+/// Seconds between the ticks that a policy gets.
 const TICK: f64 = 0.25;
-/// How often the database tells of itself, in seconds: what a look at `pg_stat_activity` may cost.
+/// Seconds between signals of the database: as often as one may query `pg_stat_activity`.
 const SIGNALS_EVERY: f64 = 1.0;
 
 /// Runs `plant` with a policy for each of its instances. The same seed gives the same run.
@@ -58,7 +58,7 @@ impl World {
         Self { agenda, database: Database::new(plant, Random::new(seed, 1)), instances }
     }
 
-    /// When something happens next.
+    /// The time of the next event.
     fn next(&self) -> Option<f64> {
         match (self.agenda.next(), self.database.next()) {
             (Some(one), Some(other)) => Some(one.min(other)),

@@ -27,7 +27,7 @@ pub async fn every_event_ends_in_one_of_three_ways(fixture: &mut impl Fixture) {
                 }
             })
             .collect();
-        // The same words stand in two partitions, but for the good ones, which are others.
+        // The second partition has the same words, except for the good ones, which are others.
         let other: Vec<Word> =
             words.iter().map(|word| if let Good(number) = word { Good(number + 10_000) } else { *word }).collect();
         bench.write(&mut writer, &[Part::new("1", from, other), Part::new("0", from, words)]).await;

@@ -11,7 +11,7 @@ use crate::clock::now_ms;
 use crate::share::Aside;
 use crate::{Decode, Held, Partition, Position, Record, Recovery, Sink, SinkError};
 
-/// Attempts at a write that the sink asks to try again; after a dropped call the database may still be clearing up.
+/// Attempts at a write that the sink asks to retry; after a dropped call the database may still be cleaning up.
 const ATTEMPTS_MAX: u32 = 100;
 
 pub(super) type Writer<C> = Box<dyn Sink<Columns = C>>;
@@ -44,12 +44,12 @@ impl Part {
         Part { partition: Partition::new(partition), from, next: from + words.len() as u64, era: None, words }
     }
 
-    /// The same, ending in an era of its partition.
+    /// The same part, ending in an era of its partition.
     pub(super) fn of_era(self, era: i64) -> Self {
         Part { era: Some(era), ..self }
     }
 
-    /// The same with places behind it that hold no record.
+    /// The same part, with places behind it that hold no record.
     pub(super) fn until(self, next: u64) -> Self {
         Part { next, ..self }
     }
@@ -79,7 +79,7 @@ impl<'a, F: Fixture> Bench<'a, F> {
         Bench { fixture, decoder, bad, position: Position::Offset, expected: Stored::default(), eras: BTreeMap::new() }
     }
 
-    /// Writes places down in another way.
+    /// The same bench, with places written as other positions.
     pub(super) fn with_positions(fixture: &'a mut F, position: fn(u64) -> Position) -> Self {
         Bench { position, ..Bench::new(fixture) }
     }
@@ -96,7 +96,7 @@ impl<'a, F: Fixture> Bench<'a, F> {
         writer
     }
 
-    /// Takes leases; the positions told must be those stored.
+    /// Takes leases; the returned positions must be the stored ones.
     pub(super) async fn acquire(&self, writer: &mut Writer<F::Columns>, partitions: &[&str]) {
         let mut held = writer.acquire(&names(partitions)).await.expect("take leases");
         held.sort_by(|a, b| a.partition.cmp(&b.partition));
@@ -141,7 +141,7 @@ impl<'a, F: Fixture> Bench<'a, F> {
         }
     }
 
-    /// What is stored once these parts are.
+    /// What must be stored after these parts.
     pub(super) fn after(&self, parts: &[Part]) -> Stored {
         let mut stored = self.expected.clone();
         for part in parts {
@@ -160,7 +160,7 @@ impl<'a, F: Fixture> Bench<'a, F> {
         stored
     }
 
-    /// What is stored now.
+    /// The present contents of the tables.
     pub(super) async fn stored(&mut self) -> Stored {
         self.fixture.stored().await
     }
@@ -170,7 +170,7 @@ impl<'a, F: Fixture> Bench<'a, F> {
         assert_eq!(self.stored().await, self.expected, "{why}");
     }
 
-    /// Writes parts that must go through, and looks at receipt and tables.
+    /// Writes parts that must be accepted, and checks the receipt and the tables.
     pub(super) async fn write(&mut self, writer: &mut Writer<F::Columns>, parts: &[Part]) {
         let batch = self.batch(parts);
         let (outcome, positions) = settle(writer, &batch).await.expect("write a batch");
@@ -189,7 +189,7 @@ impl<'a, F: Fixture> Bench<'a, F> {
         self.check("after a write").await;
     }
 
-    /// Tries to write parts that must be refused, and makes sure that nothing was written.
+    /// Tries to write parts that must be refused, and checks that nothing was written.
     pub(super) async fn refused(&mut self, writer: &mut Writer<F::Columns>, parts: &[Part]) -> SinkError {
         let batch = self.batch(parts);
         let refused = settle(writer, &batch).await.expect_err("this batch must be refused");
@@ -198,7 +198,7 @@ impl<'a, F: Fixture> Bench<'a, F> {
     }
 }
 
-/// Writes as the engine does: again while the sink asks for that. Gives what the receipt says.
+/// Writes as the engine does: retries while the sink asks for that. Returns the outcome of the receipt.
 pub(super) async fn settle<C>(
     writer: &mut Writer<C>,
     batch: &Batch<C>,

@@ -1,4 +1,4 @@
-//! A call that is dropped at any moment took effect as a whole or not at all, and stands in nobody's way.
+//! A call that is dropped at any moment took effect as a whole or not at all, and blocks no later call.
 
 use std::pin::pin;
 
@@ -6,7 +6,7 @@ use super::Fixture;
 use super::bench::{Bad, Bench, Filtered, Part, Word, account, good, names, settle};
 use crate::testing::moment::Moments;
 
-/// Passes over all moments in search of a lost answer. Each misses it with a chance of about one in five.
+/// Passes over all moments in search of a lost answer. Each misses it with a probability of about one in five.
 const PASSES_MAX: u32 = 10;
 
 /// Words of every kind, with bad ones of every way among them.
@@ -18,7 +18,7 @@ fn words(number: u64, ways: usize) -> Vec<Word> {
     words
 }
 
-/// The same batch again: it is found out whether the dropped call took effect, and it does so once.
+/// The same batch again: it finds out whether the dropped call took effect, and takes effect once.
 pub async fn a_dropped_write_is_found_out_by_the_next(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut writer = bench.writer(&["0", "1"]).await;
@@ -45,7 +45,7 @@ pub async fn a_dropped_write_is_found_out_by_the_next(fixture: &mut impl Fixture
         let batch = bench.batch(&parts);
         let ended = moment.reach(pin!(writer.write(&batch))).await.is_some();
         moments.ended(ended);
-        // All or nothing, whenever one looks.
+        // All or nothing, at any moment.
         let now = bench.stored().await;
         let after = bench.after(&parts);
         assert!(now == bench.expected || now == after, "half done at {moment:?}: {now:?}");
@@ -59,7 +59,7 @@ pub async fn a_dropped_write_is_found_out_by_the_next(fixture: &mut impl Fixture
     }
 }
 
-/// Another batch instead: leases are taken again and the records that are left come in other company.
+/// Another batch instead: leases are taken again, and the records that are left come in other batches.
 pub async fn a_dropped_write_leaves_nothing_behind_for_another_batch(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut writer = bench.writer(&["0", "1"]).await;
@@ -69,7 +69,7 @@ pub async fn a_dropped_write_leaves_nothing_behind_for_another_batch(fixture: &m
     while let Some(moment) = moments.next() {
         let parts = [
             Part::new("0", from[0], words(number, bench.bad.len())),
-            // Longer, so that each place of a bad record in the first batch is one of a good record in the next.
+            // Longer, so that the next batch has good records in the places of bad ones of the first.
             Part::new("1", from[1], good(number + 4..number + 20)),
         ];
         let batch = bench.batch(&parts);

@@ -1,4 +1,4 @@
-//! Who lost a lease writes nothing, whenever it wakes.
+//! A writer that lost a lease writes nothing, whenever it wakes.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::decode::Columns;
 use crate::testing::moment::{Moment, Moments};
 use crate::{Batch, Held, SinkError};
 
-/// Long enough for a lease to be taken if nothing is in its way; only costs time where the write is.
+/// Long enough to take a lease that nothing blocks; costs time only where the write blocks it.
 const STANDS_STILL: Duration = Duration::from_millis(50);
 
 fn is_fenced(error: &SinkError, at: &str) -> bool {
     matches!(error, SinkError::Fenced { partition } if partition.as_str() == at)
 }
 
-/// Of all writers that acquired a partition only the last may write, also where the position of another would fit.
+/// Of all writers that acquired a partition only the last may write, even where the position of another would fit.
 pub async fn who_lost_a_lease_writes_nothing_however_late(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut first = bench.writer(&["0"]).await;
@@ -33,7 +33,7 @@ pub async fn who_lost_a_lease_writes_nothing_however_late(fixture: &mut impl Fix
         let refused = bench.refused(former, &late).await;
         assert!(is_fenced(&refused, "0"), "before the owner writes: {refused:?}");
     }
-    // The owner writes the very same batch, and one more: the position passes all that the late one knows.
+    // The owner writes the very same batch, and one more: the position passes all that the late writers know.
     bench.write(&mut third, &late).await;
     for former in [&mut first, &mut second] {
         let refused = bench.refused(former, &late).await;
@@ -46,7 +46,7 @@ pub async fn who_lost_a_lease_writes_nothing_however_late(fixture: &mut impl Fix
             assert!(is_fenced(&refused, "0"), "{refused:?}");
         }
     }
-    // It may come back, and then the owner is the former one: the newest lease counts, not the newest writer.
+    // The first writer takes the lease back and owns the partition: the newest lease counts, not the newest writer.
     bench.acquire(&mut first, &["0"]).await;
     let refused = bench.refused(&mut third, &[Part::new("0", 12, good(12..13))]).await;
     assert!(is_fenced(&refused, "0"), "{refused:?}");
@@ -84,7 +84,7 @@ pub async fn a_writer_holds_what_it_acquired_last(fixture: &mut impl Fixture) {
     assert!(is_fenced(&refused, "1"), "without a lease: {refused:?}");
 }
 
-/// A lease is taken at every moment of another's write: the position told is the one that stays.
+/// A lease is taken at every moment of another's write: the returned position is the one that stays.
 pub async fn a_lease_taken_during_a_write_tells_how_it_ended(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut from = 0;

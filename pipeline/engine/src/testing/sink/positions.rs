@@ -1,4 +1,4 @@
-//! Stored positions: told exactly, moved exactly, never skipped.
+//! Stored positions: returned exactly, moved exactly, never skipped.
 
 use super::Fixture;
 use super::bench::{Bench, Filtered, Part, good, names};
@@ -14,14 +14,14 @@ pub async fn none_is_stored_at_first_and_then_what_was_written(fixture: &mut imp
     bench.write(&mut writer, &[Part::new("0", 5, good(0..3))]).await;
     bench.write(&mut writer, &[Part::new("0", 8, good(3..4))]).await;
     bench.write(&mut writer, &[Part::new("2", 0, good(4..9))]).await;
-    // Asks again, and so do a writer that has just started and one that wants other partitions too.
+    // Acquires again, and so do a writer that has just started and one that wants other partitions too.
     bench.acquire(&mut writer, &["0", "1", "2"]).await;
     bench.write(&mut writer, &[Part::new("0", 9, good(9..10))]).await;
     let mut next = bench.writer(&["2", "0", "1", "3"]).await;
     bench.write(&mut next, &[Part::new("0", 10, good(10..11)), Part::new("3", 7, good(11..12))]).await;
 }
 
-/// Positions that are text, of more digits than any number has, are stored, compared and told as they are.
+/// Positions that are text, of more digits than any number has, are stored, compared and returned as they are.
 pub async fn text_positions_come_back_as_they_were(fixture: &mut impl Fixture) {
     let position = |place: u64| Position::Sequence(format!("49590338271490256608559692538361571095{place:018}").into());
     let mut bench = Bench::with_positions(fixture, position);
@@ -34,7 +34,7 @@ pub async fn text_positions_come_back_as_they_were(fixture: &mut impl Fixture) {
     assert!(matches!(refused, SinkError::Moved { .. }), "{refused:?}");
 }
 
-/// An era is told as it was stored with its position; a batch without one leaves none.
+/// An era is returned as it was stored with its position; a batch without one leaves none.
 pub async fn an_era_belongs_to_its_position(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut writer = bench.writer(&["0", "1"]).await;
@@ -80,7 +80,7 @@ pub async fn positions_move_over_a_range_without_records(fixture: &mut impl Fixt
     bench.write(&mut writer, &[Part::new("0", 20, []).until(21), Part::new("1", 5, good(2..3))]).await;
 }
 
-/// A batch that does not begin where the tables are is refused and told where they are, whichever way it differs.
+/// A batch that does not begin at the stored position is refused, however it differs; the error has that position.
 pub async fn a_batch_from_another_position_is_refused(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut writer = bench.writer(&["0"]).await;
@@ -91,7 +91,7 @@ pub async fn a_batch_from_another_position_is_refused(fixture: &mut impl Fixture
         let refused = bench.refused(&mut writer, &[Part::new("0", from, good(100..100 + count))]).await;
         assert!(is_moved(&refused, "0", Some(10)), "{refused:?} for a beginning at {from}");
     }
-    // Also for a writer that has just come, and none of it stands in the way of the right one.
+    // Also for a writer that has just started; and none of it blocks the right batch.
     let mut next = bench.writer(&["0"]).await;
     let refused = bench.refused(&mut next, &[Part::new("0", 0, good(0..10))]).await;
     assert!(is_moved(&refused, "0", Some(10)), "nobody here wrote that: {refused:?}");
@@ -103,7 +103,7 @@ fn is_moved(error: &SinkError, at: &str, place: Option<u64>) -> bool {
     matches!(error, SinkError::Moved { partition, stored } if partition.as_str() == at && *stored == expected)
 }
 
-/// A gap stands on record once however often it is met, and moves nothing.
+/// A gap stands on record once however often it is met, and moves no position.
 pub async fn a_gap_is_recorded_once(fixture: &mut impl Fixture) {
     let mut bench = Bench::new(fixture);
     let mut writer = bench.writer(&["0", "1"]).await;
@@ -119,7 +119,7 @@ pub async fn a_gap_is_recorded_once(fixture: &mut impl Fixture) {
         writer.record_gap(&gap(partition, to)).await.expect("record a gap");
         writer.record_gap(&gap(partition, to)).await.expect("record a gap again");
     }
-    // The last gap of each partition is told as its halt, to every writer, and writing it again changes nothing.
+    // The last gap of each partition is returned as its halt, to every writer; recording it again changes nothing.
     let mut next = bench.writer(&["0", "1"]).await;
     next.record_gap(&gap("0", 200)).await.expect("record a gap again");
     let key = |gap: &Gap| (gap.partition.clone(), gap.to.clone());

@@ -1,4 +1,4 @@
-//! One fetch: how much, how long, and what becomes of it when it is dropped.
+//! One fetch: how much it returns, how long it waits, and what a drop does to it.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub async fn a_fetch_keeps_to_its_bytes(fixture: &mut impl Fixture) {
             let mut records = Vec::new();
             let mut fetches = 0;
             while records.len() < published.len() {
-                // The reader looks at the bytes of each answer.
+                // The reader checks the bytes of each answer.
                 records.extend(reader.read(1, bytes_max).await);
                 fetches += 1;
             }
@@ -54,7 +54,7 @@ pub async fn a_fetch_keeps_to_its_bytes(fixture: &mut impl Fixture) {
     }
 }
 
-/// A record that is larger than what was asked for comes all the same, and what follows it too.
+/// A record that is larger than what was asked for comes all the same, and so do those after it.
 pub async fn a_record_larger_than_asked_for_still_comes(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
@@ -74,7 +74,7 @@ pub async fn a_record_larger_than_asked_for_still_comes(fixture: &mut impl Fixtu
     }
 }
 
-/// A fetch at the end waits as long as it was told, not shorter, which would keep a core busy, and not longer.
+/// A fetch at the end waits as long as it may: not shorter, which would keep a core busy, and not longer.
 pub async fn a_fetch_at_the_end_waits_and_no_longer_than_told(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;
@@ -93,7 +93,7 @@ pub async fn a_fetch_at_the_end_waits_and_no_longer_than_told(fixture: &mut impl
         let batches = source.fetch(&wants, wait).await.expect("fetch at the end");
         let took = began.elapsed();
         assert!(batches.iter().all(|batch| batch.records.is_empty()), "there is nothing");
-        // A tenth for clocks that differ.
+        // A tenth of tolerance for clocks that differ.
         assert!(took >= wait * 9 / 10, "waited only {took:?} of {wait:?}");
         assert!(took < wait + abilities.patience, "waited {took:?} instead of {wait:?}");
     }

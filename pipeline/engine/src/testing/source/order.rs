@@ -104,7 +104,7 @@ pub async fn every_partition_has_an_order_of_its_own(fixture: &mut impl Fixture)
     }
 }
 
-/// A range without records, in the middle and at the end, is passed: nothing is lost, and nobody waits in front of it.
+/// A range without records, in the middle and at the end, is passed: nothing is lost, and no reader waits before it.
 pub async fn positions_move_over_ranges_without_records(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     if !abilities.skips {
@@ -164,7 +164,7 @@ pub async fn the_stream_keeps_its_name_until_it_is_made_anew(fixture: &mut impl 
     reader.expect_end().await;
 }
 
-/// The lag at each record, as well as the source claims to know it.
+/// The lag at each record, as precisely as the source claims to know it.
 pub async fn lag_counts_the_records_that_are_left(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     let source = fixture.open().await;

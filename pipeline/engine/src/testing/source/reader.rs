@@ -1,4 +1,4 @@
-//! Reads a partition as a lane does, and looks at every answer.
+//! Reads a partition as a lane does, and checks every answer.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl<'a> Reader<'a> {
         Want { partition: self.partition.clone(), from: self.next.clone(), bytes_max }
     }
 
-    /// One fetch that waits for so long; checks the answer and goes on behind it.
+    /// One fetch that waits up to `wait`; checks the answer and goes on behind it.
     pub(super) async fn fetch(&mut self, bytes_max: usize, wait: Duration) -> Result<Vec<Record>, SourceError> {
         let batches = self.source.fetch(&[self.want(bytes_max)], wait).await?;
         let mut records = Vec::new();
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         Ok(records)
     }
 
-    /// Goes on behind records, which must fit to where we are.
+    /// Goes on behind records, which must fit the present position.
     fn accept(&mut self, records: &[Record], next: Position) {
         let mut expected = self.next.clone();
         for record in records {
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
         self.next = next;
     }
 
-    /// Reads until it has so many records, by fetches of `bytes_max`.
+    /// Reads until it has `count` records, by fetches of `bytes_max` bytes.
     pub(super) async fn read(&mut self, count: usize, bytes_max: usize) -> Vec<Record> {
         let mut records = Vec::new();
         let mut seen = Instant::now();

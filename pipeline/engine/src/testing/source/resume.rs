@@ -4,7 +4,7 @@ use super::reader::Reader;
 use super::{Fixture, not_applicable, numbered, partitions};
 use crate::{Checkpoint, Partition, Position, Source, SourceError};
 
-/// Why most of these say nothing of a queue.
+/// Why most of these checks do not apply to a queue.
 const NO_REPLAY: &str = "cannot be read again by another process";
 
 /// Every record's position and every `next` is a place to begin at.
@@ -83,7 +83,7 @@ pub async fn what_was_not_stored_comes_again_after_a_restart(fixture: &mut impl 
     Reader::start(&*source, &abilities, &partition, None).await.expect(&published).await;
 }
 
-/// Positions told to the stream are for people: the tables decide, also when they are behind.
+/// Positions committed to the stream are for people: the tables decide, also when they are behind.
 pub async fn a_commit_never_makes_anything_be_skipped(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     if !abilities.replays {
@@ -119,7 +119,7 @@ async fn reopened(
     Reader::start(source, abilities, partition, None).await.expect(published).await;
 }
 
-/// A stored position that retention has passed is reported with what is left, by a start and by a fetch.
+/// A stored position that retention has passed is reported as a gap, with what is left, by a start and by a fetch.
 pub async fn what_retention_removed_is_a_gap(fixture: &mut impl Fixture) {
     let abilities = fixture.abilities();
     if !abilities.expires {

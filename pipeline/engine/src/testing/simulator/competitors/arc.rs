@@ -16,8 +16,8 @@ const DEVIATIONS: f64 = 2.5;
 /// Vector's ARC (vectordotdev/vector, `src/sinks/util/adaptive_concurrency/{mod,controller}.rs`; RFC 1858 of Vector).
 ///
 /// Once per round trip, as long as the average one: with `m` and `v` the exponentially weighted mean and variance of
-/// round trips (`d = x - m`; `m += 0.4 d`; `v = 0.6 (v + 0.4 d^2)`) and `x` the mean of this interval, +1 if the limit was
-/// reached, nothing was refused and `x <= m`; times 0.9, rounded down, if something was refused or
+/// round trips (`d = x - m`; `m += 0.4 d`; `v = 0.6 (v + 0.4 d^2)`) and `x` the mean of this interval, +1 if the limit
+/// was reached, nothing was refused and `x <= m`; times 0.9, rounded down, if something was refused or
 /// `x >= m + 2.5 sqrt(v)`. Begins with 1, at most 200. Only what was not refused counts as a round trip.
 #[derive(Debug)]
 pub struct Arc {
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn on_a_constant_link_it_grows_by_one_each_round_trip() {
         let mut arc = Arc::default();
-        // A number that has no rounding: the least difference counts, which is why Vector's tests round.
+        // A number without rounding error: the least difference counts, which is why Vector's tests round.
         let rtt = 0.125;
         let mut now = 0.0;
         for _ in 0..50 {
@@ -110,9 +110,9 @@ mod tests {
                 arc.ended(&Sample { now, rtt, inflight, dropped: false });
             }
         }
-        // Each of fifty round trips but the first, which sets the baseline.
+        // One for each of fifty round trips but the first, which sets the baseline.
         assert!((48..=50).contains(&arc.limit()), "{}", arc.limit());
-        // Whatever is refused takes off a tenth, once per round trip.
+        // A refusal takes off a tenth, once per round trip.
         let before = arc.limit();
         for inflight in 1..=20 {
             arc.begun(inflight);

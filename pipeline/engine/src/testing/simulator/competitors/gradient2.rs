@@ -14,11 +14,11 @@ const QUEUE: f64 = 4.0;
 const SMOOTHING: f64 = 0.2;
 /// `longWindow`: round trips (windows of them) in the long average.
 const LONG: f64 = 600.0;
-/// The long average is a plain one up to so many.
+/// Up to this many windows the long average is a plain mean.
 const WARM: u64 = 10;
-/// `WindowedLimit`: a window has at least so many round trips,
+/// `WindowedLimit`: a window has at least this many round trips,
 const WINDOW_SAMPLES: u64 = 10;
-/// and lasts so long, in seconds.
+/// and lasts this long, in seconds.
 const WINDOW_SECONDS: f64 = 1.0;
 
 /// `Gradient2Limit` in `WindowedLimit` (Netflix/concurrency-limits,
@@ -68,7 +68,7 @@ impl Limiter for Gradient2 {
     const NAME: &'static str = "netflix_gradient2";
 
     fn ended(&mut self, sample: &Sample) {
-        // A refused one counts with its time, as there.
+        // A refused transaction counts with its time, as in the original.
         self.sum += sample.rtt;
         self.count += 1;
         self.inflight = self.inflight.max(sample.inflight);
@@ -91,12 +91,12 @@ impl Limiter for Gradient2 {
 mod tests {
     use super::*;
 
-    /// Netflix/concurrency-limits issue 134 (comment of 2024-11): under sustained mild overload, a gradient of about 0.8,
-    /// the limit creeps up: the long average learns the overload and calls it normal.
+    /// Netflix/concurrency-limits issue 134 (comment of 2024-11): under sustained mild overload, a gradient of about
+    /// 0.8, the limit creeps up: the long average learns the overload and calls it normal.
     #[test]
     fn under_sustained_mild_overload_it_drifts_up() {
         let mut gradient = Gradient2::default();
-        // A server for ten at a time: beyond that, round trips grow with what is open.
+        // A server for ten at a time: beyond that, round trips grow with the number of open transactions.
         let mut settled = 0.0;
         let mut later = 0.0;
         for window in 0..3000 {
@@ -110,7 +110,7 @@ mod tests {
             }
         }
         assert!(settled > 20.0, "{settled}");
-        // Six times what the server can do, and it goes on.
+        // Six times what the server can do, and still growing.
         assert!(
             gradient.limit > 2.0 * settled && gradient.limit > later + 10.0,
             "{settled}, {later}, {}",

@@ -21,11 +21,11 @@ const FULL_ROUNDS: u32 = 3;
 const HEADROOM: f64 = 0.85;
 /// `probe_up_gain`.
 const PROBE_UP: f64 = 1.25;
-/// How far it goes down to measure.
+/// The factor of the limit while the baseline is measured.
 const PROBE_DOWN: f64 = 0.75;
 /// `probe_bw_intervals`.
 const PROBE_EVERY: u32 = 10;
-/// What a probe upwards must gain.
+/// The gain that keeps a probe upwards.
 const PROBE_GAIN: f64 = 1.10;
 /// Weight of the last interval in the average of throughput.
 const EMA: f64 = 0.3;
@@ -59,12 +59,12 @@ enum Phase {
 /// Sui's `Adaptive` (MystenLabs/sui, `crates/sui-concurrency-limiter/src/adaptive.rs`, the version with three phases,
 /// e1e3ccf; a later one drops the startup and the brake on latency).
 ///
-/// Each second or so, with `X` the commits per second and `E` their average (0.3): **startup** doubles while `E` is 25 %
-/// above the best, and after three rounds without that goes to `0.85 L / 2`; **cruise** adds `sqrt(L)` unless `E` fell
-/// under 0.95 of the last, takes off a twentieth when fewer than half of `L` were open, and each ten intervals probes:
-/// **up** to `1.25 L`, kept if `E` gained 10 %; else, if the baseline is older than 30 s, **down** to `0.75 L` for an
-/// interval to measure the 95 % round trip as baseline. Then, if `L (1 - baseline / p95) > 6`, times 0.9. At any time
-/// more than 5 % errors halve. Begins with 10.
+/// Each second or so, with `X` the commits per second and `E` their average (0.3): **startup** doubles while `E` is 25
+/// % above the best, and after three rounds without that goes to `0.85 L / 2`; **cruise** adds `sqrt(L)` unless `E`
+/// fell under 0.95 of the last, takes off a twentieth when fewer than half of `L` were open, and each ten intervals
+/// probes: **up** to `1.25 L`, kept if `E` gained 10 %; else, if the baseline is older than 30 s, **down** to `0.75 L`
+/// for an interval to measure the 95 % round trip as baseline. Then, if `L (1 - baseline / p95) > 6`, times 0.9. At any
+/// time more than 5 % errors halve. Begins with 10.
 #[derive(Debug)]
 pub struct SuiAdaptive {
     limit: f64,
@@ -224,8 +224,8 @@ impl Limiter for SuiAdaptive {
 mod tests {
     use super::*;
 
-    /// Sui's own tests `startup_doubles_limit_when_throughput_grows` and `startup_drain_formula`: doubled while it pays,
-    /// three rounds without gain, then `ceil(0.85 L / 2)`.
+    /// Sui's own tests `startup_doubles_limit_when_throughput_grows` and `startup_drain_formula`: doubled while it
+    /// pays, three rounds without gain, then `ceil(0.85 L / 2)`.
     #[test]
     fn it_doubles_at_first_and_then_drains() {
         let mut sui = SuiAdaptive::new(1);
@@ -236,7 +236,7 @@ mod tests {
             sui.interval(f64::from(second), sui.limit.min(40.0) * 100.0);
             limits.push(sui.limit());
         }
-        // The average lags, so growth is seen for longer than there is any: 25 % above the best of the average.
+        // The average lags, so growth is seen for longer than it lasts: 25 % above the best of the average.
         assert_eq!(limits[..2], [20, 40], "{limits:?}");
         let top = limits.iter().copied().max().unwrap();
         assert!(top.is_multiple_of(10) && (top / 10).is_power_of_two(), "{limits:?}");

@@ -7,7 +7,7 @@ use crate::testing::simulator::random::Random;
 const INITIAL: f64 = 20.0;
 /// `maxConcurrency`.
 const MOST: f64 = 1000.0;
-/// `probeMultiplier`: the shortest round trip is forgotten after about so many times the limit.
+/// `probeMultiplier`: the shortest round trip is forgotten after about this multiple of the limit, in round trips.
 const PROBE: f64 = 30.0;
 
 /// `VegasLimit` (Netflix/concurrency-limits,
@@ -78,14 +78,14 @@ impl Limiter for Vegas {
 mod tests {
     use super::*;
 
-    /// What Vegas is for: "a small number of queued units", between alpha (3) and beta (6) (Brakmo and Peterson, TCP Vegas,
-    /// 1995, with the bounds of this implementation), whether it comes from below or from above.
+    /// What Vegas is for: "a small number of queued units", between alpha (3) and beta (6) (Brakmo and Peterson, TCP
+    /// Vegas, 1995, with the bounds of this implementation), whether it comes from below or from above.
     #[test]
     fn the_queue_settles_between_alpha_and_beta() {
         for servers in [10.0, 17.0, 30.0, 45.0] {
             let mut vegas = Vegas::new(1);
             vegas.ended(&Sample { now: 0.0, rtt: 0.01, inflight: 1, dropped: false });
-            // Fewer round trips than it takes until the shortest is forgotten.
+            // Fewer round trips than it takes to forget the shortest.
             for _ in 0..250 {
                 let rtt = 0.01 * (vegas.limit / servers).max(1.0);
                 vegas.ended(&Sample { now: 0.0, rtt, inflight: vegas.limit(), dropped: false });
@@ -95,8 +95,8 @@ mod tests {
         }
     }
 
-    /// Netflix/concurrency-limits issue 165: once the shortest round trip is forgotten under load, the load is taken for
-    /// none, and the queue grows.
+    /// Netflix/concurrency-limits issue 165: once the shortest round trip is forgotten under load, a loaded round trip
+    /// counts as an unloaded one, and the queue grows.
     #[test]
     fn forgetting_the_shortest_under_load_lets_the_queue_grow() {
         let mut vegas = Vegas::new(1);

@@ -1,15 +1,15 @@
-//! The log of the database, and what it takes to be in it for good.
+//! The log of the database, and the time until a commit is durable.
 
 use super::Ticket;
 use crate::testing::simulator::agenda::{Agenda, Happening};
 use crate::testing::simulator::plant::Commit;
 
-/// The storage feels how busy the processors were over about this long, in seconds.
+/// Seconds over which the storage averages how busy the processors were.
 const BUSY_OVER: f64 = 1.0;
 /// From this use of the processors on the storage is starved: AWS names 90 % (Aurora User Guide, "IO:XactSync").
 const STARVED_FROM: f64 = 0.9;
 
-/// Who waits for the log.
+/// The transactions that wait for the log.
 #[derive(Debug)]
 pub(super) struct Log {
     commit: Commit,
@@ -24,7 +24,7 @@ impl Log {
         Self { commit, waiting: Vec::new(), writing: Vec::new(), used: 0.0, seen: (0.0, 0.0) }
     }
 
-    /// Sessions that wait for it.
+    /// Sessions that wait for the log.
     pub(super) fn waiting(&self) -> f64 {
         (self.waiting.len() + self.writing.len()) as f64
     }
@@ -46,7 +46,7 @@ impl Log {
         }
     }
 
-    /// A write is done: for whom. The next begins at once with all that wait.
+    /// A write of the log is done: returns its transactions. The next write begins at once with all that wait.
     pub(super) fn flushed(&mut self, now: f64, agenda: &mut Agenda) -> Vec<Ticket> {
         let written = std::mem::take(&mut self.writing);
         if !self.waiting.is_empty() {
@@ -55,7 +55,7 @@ impl Log {
         written.into_iter().map(|waiter| waiter.0).collect()
     }
 
-    /// How busy the processors were: an average that forgets.
+    /// Updates how busy the processors were: an exponential average.
     pub(super) fn look(&mut self, now: f64, used_seconds: f64) {
         let (at, before) = self.seen;
         if now > at {
@@ -66,7 +66,7 @@ impl Log {
     }
 
     pub(super) fn clear(&mut self) {
-        // A write that is under way ends for nobody.
+        // A write that is under way then completes no transaction.
         self.waiting.clear();
         self.writing.clear();
     }

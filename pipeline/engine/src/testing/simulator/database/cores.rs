@@ -2,7 +2,8 @@
 //!
 //! Processor sharing by virtual time: every job is served at the same rate, so a job that needs `w` seconds of a
 //! processor ends when the service that each has received since its arrival reaches `w`. The job that ends next is the
-//! one of the smallest sum of arrival and need, whatever the rate does in between (Kleinrock, Queueing Systems II, 4.4).
+//! one with the smallest sum of arrival and need, whatever the rate does in between (Kleinrock, Queueing Systems II,
+//! 4.4).
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -12,14 +13,14 @@ use super::Ticket;
 /// How fast each of `n` transactions runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sharing {
-    /// So many processors: full speed up to that many, then an even share. A hard knee.
+    /// This many processors: full speed up to that many, then an even share. A hard knee.
     Cores(f64),
     /// The universal scalability law: `1 / (1 + sigma (n - 1) + kappa n (n - 1))`. A soft knee at
     /// `sqrt((1 - sigma) / kappa)`, and less beyond it (Gunther, Guerrilla Capacity Planning, 2007, chapter 4).
     Scalability {
         /// Part of the work that only one can do at a time.
         sigma: f64,
-        /// What each pair costs to agree.
+        /// The cost of agreement for each pair.
         kappa: f64,
     },
 }
@@ -44,7 +45,7 @@ impl PartialOrd for Job {
     }
 }
 
-/// The processors and who runs on them.
+/// The processors and the transactions that run on them.
 #[derive(Debug)]
 pub(super) struct Cores {
     sharing: Sharing,
@@ -67,7 +68,7 @@ impl Cores {
         self.jobs.len() as f64
     }
 
-    /// How many processors there are, where the shape knows of any.
+    /// How many processors there are, if the shape has any.
     pub(super) fn count(&self) -> Option<f64> {
         match self.sharing {
             Sharing::Cores(count) => Some(count),
@@ -75,7 +76,7 @@ impl Cores {
         }
     }
 
-    /// Part of what is there that is in use, 0 to 1.
+    /// Part of the available processors in use, 0 to 1.
     pub(super) fn used(&self) -> f64 {
         match self.sharing {
             Sharing::Cores(count) => (self.running() / (count * self.capacity).max(1e-9)).min(1.0),
@@ -123,7 +124,7 @@ impl Cores {
         (rate > 0.0).then(|| self.at + ((job.until - self.served) / rate).max(0.0))
     }
 
-    /// Takes off the job that has ended.
+    /// Removes the job that has ended.
     pub(super) fn end(&mut self, now: f64) -> Option<Ticket> {
         self.advance(now);
         let Reverse(job) = self.jobs.pop()?;

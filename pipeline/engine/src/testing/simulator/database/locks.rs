@@ -14,7 +14,7 @@ pub struct Locks {
     pub hottest: f64,
 }
 
-/// Who holds which row, and who waits for it.
+/// The holder of each row, and those that wait for it.
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<(Option<Ticket>, VecDeque<Ticket>)>,
@@ -29,14 +29,14 @@ impl Table {
         Self { rows: (0..rows).map(|_| Default::default()).collect(), hottest, waiting: 0 }
     }
 
-    /// The hot rows that a batch holds, each with where in the batch it stands, 0 to 1. Batches are in the order of the
-    /// key, the same for all, so no two wait for each other; where a row stands follows from its number.
+    /// The hot rows of a batch, each with its place in the batch, 0 to 1. All batches are in the order of the key, so
+    /// no two wait for each other; the place of a row follows from its number.
     pub(super) fn draw(&self, random: &mut Random, records: u64) -> VecDeque<(usize, f64)> {
         let mut drawn: Vec<(usize, f64)> = Vec::new();
         for row in 0..self.rows.len() {
             let part = self.hottest / (row + 1) as f64;
             if random.unit() > (1.0 - part).powf(records as f64) {
-                // The golden ratio spreads them without any two close together.
+                // The golden ratio spreads the rows without any two close together.
                 drawn.push((row, (0.618_034 * (row + 1) as f64).fract()));
             }
         }
@@ -44,7 +44,7 @@ impl Table {
         drawn.into()
     }
 
-    /// Takes the row, or waits for it: whether it was taken.
+    /// Takes the row, or waits for it. Returns whether it was taken.
     pub(super) fn take(&mut self, row: usize, ticket: Ticket) -> bool {
         let Some((holder, queue)) = self.rows.get_mut(row) else { return true };
         if holder.is_none() {
@@ -56,7 +56,7 @@ impl Table {
         false
     }
 
-    /// Gives the row back; who has it now.
+    /// Gives the row back; returns its next holder.
     pub(super) fn give(&mut self, row: usize) -> Option<Ticket> {
         let (holder, queue) = self.rows.get_mut(row)?;
         *holder = queue.pop_front();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::*;
 use crate::concurrency::Pace;
 
-/// A database that costs nothing but the work given.
+/// A database without any cost but the work given.
 fn bare(cores: f64, cost: Cost, rate: f64, seconds: f64, lanes: usize) -> Plant {
     Plant {
         name: "bare",
@@ -87,9 +87,9 @@ fn one_server_lets_wait_as_pollaczek_and_khinchine_say() {
     }
 }
 
-/// One server that takes all that wait, in `fixed + record b`: the mean latency is at most
-/// `3/2 f / (1 - l r) + r/2 (l r + 2) / (1 - l^2 r^2)`, and close to it under load (Inoue, Queueing Analysis of GPU-Based
-/// Inference Servers with Dynamic Batching, arXiv 1912.06322, theorem 2).
+/// One server that takes all waiting records at once, in `fixed + record b`: the mean latency is at most
+/// `3/2 f / (1 - l r) + r/2 (l r + 2) / (1 - l^2 r^2)`, and close to it under load (Inoue, Queueing Analysis of
+/// GPU-Based Inference Servers with Dynamic Batching, arXiv 1912.06322, theorem 2).
 #[test]
 fn taking_all_that_waits_keeps_to_inoues_bound() {
     let fixed = 0.005;
