@@ -59,7 +59,7 @@ async fn quarantined(database: &Database, rows: i64) {
 /// A pipeline whose database refuses objects of 666 bytes; they are in quarantine when this returns.
 async fn with_refused(database: &Database, setup: &Setup, events: &[Event], refused: i64) {
     database.execute("ALTER TABLE millstream.objects ADD CONSTRAINT devil CHECK (size <> 666)").await;
-    let running = setup.clone().allow("a record is set aside").start().await;
+    let running = setup.clone().allow("record quarantined").start().await;
     // One by one, so that each is judged by itself.
     for event in events {
         assert_eq!(running.post(lines(std::slice::from_ref(event))).await.unwrap().status, 202);
@@ -309,7 +309,7 @@ async fn why_tells_what_became_of_each_event() {
 async fn why_speaks_of_the_object_that_an_event_names() {
     let database = database().await;
     let setup = Setup::new(&database);
-    let running = setup.clone().allow("a record is set aside").start().await;
+    let running = setup.clone().allow("record quarantined").start().await;
     let record = |key: &str, size: i64| {
         serde_json::json!({
             "eventTime": "2026-11-22T10:00:00.000Z", "eventName": "ObjectCreated:Put",

@@ -202,16 +202,23 @@ fn what_two_pipelines_would_take_from_each_other_is_refused() {
     let queue = "kind = \"sqs\", queue = \"q\"";
     let other = "kind = \"sqs\", queue = \"q\", region = \"eu-west-1\"";
     let bridge = "[[bridge]]\nfrom = { queue = \"q\" }\ntopic = \"t\"\n";
-    for (sources, more) in [([topic, topic], ""), ([group, topic], ""), ([queue, other], ""), ([topic, other], bridge)]
-    {
+    let kafka = "[stream]\nkind = \"kafka\"\n";
+    for (sources, more) in [
+        ([topic, topic], kafka),
+        ([group, topic], kafka),
+        // The embedded stream has no groups: each reads all of it.
+        ([group, group], ""),
+        ([queue, other], ""),
+        ([topic, other], bridge),
+    ] {
         let ran = validate(sources, more);
         assert_eq!(ran.code, 0, "{sources:?}: {ran:#?}");
     }
     for (sources, more, told) in [
-        ([group, group], "", "`pipeline.again.source.group` is that of pipeline objects, too, on the same topic"),
-        ([topic, group], "", "`pipeline.again.source.group` is that of pipeline objects, too, on the same topic"),
-        ([queue, queue], "", "queue q is read by pipeline objects and by pipeline again"),
-        ([topic, queue], bridge, "queue q is read by pipeline again and by the bridge to topic t"),
+        ([group, group], kafka, "`pipeline.again.source.group` is that of pipeline objects, too, on the same topic"),
+        ([topic, group], kafka, "`pipeline.again.source.group` is that of pipeline objects, too, on the same topic"),
+        ([queue, queue], "", "`pipeline.again.source.queue` is q, as `pipeline.objects.source.queue` is"),
+        ([topic, queue], bridge, "`bridge.0.from.queue` is q, as `pipeline.again.source.queue` is"),
     ] {
         let ran = validate(sources, more);
         assert!(ran.code == 78 && ran.err.contains(told), "{sources:?}: {ran:#?}");

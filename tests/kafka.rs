@@ -31,4 +31,6 @@ mod memory;
 
 mod group_tool;
 
+mod idle;
+
 mod security;

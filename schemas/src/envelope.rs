@@ -1,8 +1,8 @@
-//! Reads a document once, whatever its dialect, and tells the dialect from what was found.
+//! Reads a document once, whatever its dialect, and recognises the dialect by its members.
 //!
 //! The dialects share names (`Records`, `time`, `object`) and never use one name for two things at the same place
 //! that we read, so one pass can fill one structure. To accept one more dialect: add its members here (those of its
-//! records in `objects/record.rs`), its mark to [`Envelope::shape`], and a file under `objects/` that says what it means.
+//! records in `objects/record.rs`), its mark to [`Envelope::shape`], and a file under `objects/` that decodes it.
 
 pub(crate) mod carried;
 pub(crate) mod cloudevents;
@@ -13,17 +13,17 @@ use crate::objects::record::Record;
 use crate::refusal::{Refusal, RefusalReason};
 use crate::slot::Slot;
 
-/// What some editors and exporters write before a text; it is no part of it.
+/// Some editors and exporters write this before a text; it is no part of it.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// What kind of document it is.
+/// The kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// `Records` of S3, MinIO, RustFS, Ceph.
     Notification,
     /// One member of such `Records` by itself.
     Record,
-    /// What S3 sends when a notification is configured.
+    /// The event that S3 sends when a notification is configured.
     TestEvent,
     EventBridge,
     Sns,
@@ -34,7 +34,7 @@ pub(crate) enum Shape {
     PubSub,
 }
 
-/// Everything that is read of a document; members of all dialects side by side.
+/// The members of all dialects that are read of a document, side by side.
 #[derive(Debug, Default)]
 pub(crate) struct Envelope<'a> {
     /// The members of a bare record, and those of the data of a plain event.
@@ -59,7 +59,7 @@ pub(crate) struct Envelope<'a> {
     /// `detail` of EventBridge, `data` of CloudEvents.
     pub(crate) inner: Option<Box<Envelope<'a>>>,
     pub(crate) inner_bad: Option<RefusalReason>,
-    /// This is the `detail` or `data` of another: what it holds of that name is nobody's, and is passed over.
+    /// This is the `detail` or `data` of another document: its own members of these names are ignored.
     is_inner: bool,
 }
 
@@ -151,7 +151,7 @@ impl<'a> Envelope<'a> {
             if records.len() >= limits.events_per_record_max {
                 return Err(reader.fault(RefusalReason::TooManyEvents));
             }
-            // Read where it stays: a record is a few hundred bytes to move.
+            // Read in place, because moving a record copies a few hundred bytes.
             records.push(Record::default());
             records.last_mut().map_or(Ok(()), |record: &mut Record<'a>| record.read(reader))
         })?;

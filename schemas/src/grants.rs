@@ -1,17 +1,17 @@
-//! What the account that writes must be allowed, and no more. A migration that adds a table adds a line here.
+//! The privileges that the account of the writers needs, and no more. A migration that adds a table adds a line here.
 
 /// Privileges on one object.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant {
-    /// What kind of object.
+    /// The kind of object.
     pub kind: Kind,
     /// Its name, in schema `millstream` unless it is the schema itself.
     pub name: &'static str,
-    /// What is needed.
+    /// The privileges needed.
     pub privileges: &'static [&'static str],
 }
 
-/// Kinds of objects, by the word that GRANT has for them.
+/// Kinds of objects that GRANT has a word for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A schema.
@@ -22,7 +22,7 @@ pub enum Kind {
     Function,
 }
 
-/// Everything that `run` and the commands need. COPY needs INSERT, a row lock needs UPDATE.
+/// All privileges that `run` and the commands need. COPY needs INSERT, a row lock needs UPDATE.
 pub const WRITER: &[Grant] = &[
     Grant { kind: Kind::Schema, name: "millstream", privileges: &["USAGE"] },
     table("migration", &["SELECT"]),
@@ -71,7 +71,7 @@ impl Grant {
         }
     }
 
-    /// The statement that gives it to a role.
+    /// The statement that grants this to a role.
     pub fn statement(&self, role: &str) -> String {
         let privileges = self.privileges.join(", ");
         let kind = self.kind.word();
@@ -80,7 +80,7 @@ impl Grant {
     }
 }
 
-/// A name as SQL has it, whatever is in it.
+/// A name quoted for SQL, whatever it contains.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

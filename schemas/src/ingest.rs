@@ -1,9 +1,9 @@
-//! Bodies of HTTP requests to records, one per event, each with the bucket and key that decide its partition.
+//! Splits bodies of HTTP requests into records, one per event, each with the bucket and key that decide its partition.
 //!
-//! Refuses only what can never be a record: not JSON, of no accepted shape, over a limit. Everything else is a record,
-//! also when [`objects::decode`](crate::objects::decode()) will filter or refuse it later, because by then it is stored and can be looked at.
-//! A body that is one JSON document is taken or refused as a whole unless it is an array, whose elements (like the
-//! documents of a body of several) stand for themselves as long as the array can be read.
+//! It refuses only a part that can never be a record: not JSON, of no accepted shape, over a limit. Everything else is
+//! a record, even if [`objects::decode`](crate::objects::decode()) will filter or refuse it later: by then it is stored
+//! and can be inspected. A body that is one JSON document is taken or refused as a whole unless it is an array, whose
+//! elements (like the documents of a body of several) are judged one by one as long as the array can be read.
 
 mod documents;
 mod entity;
@@ -23,20 +23,20 @@ use crate::refusal::{Refusal, RefusalReason};
 pub enum Piece<'a> {
     /// A record to store.
     Record {
-        /// Which part of the body.
+        /// The index of the part of the body.
         index: usize,
         /// The bytes to store, as a rule a slice of the body.
         payload: Cow<'a, [u8]>,
         /// The object that decides its partition, unknown when it cannot be read.
         entity: Entity<'a>,
     },
-    /// Something that can never be a record.
+    /// A part that can never be a record.
     Refused {
-        /// Which part of the body.
+        /// The index of the part of the body.
         index: usize,
-        /// Why.
+        /// The reason.
         reason: RefusalReason,
-        /// What a person reads.
+        /// The explanation, for people.
         detail: String,
     },
 }
@@ -44,12 +44,12 @@ pub enum Piece<'a> {
 /// Splits a body: one JSON document, an array of them (a batch of CloudEvents too), or documents one behind the other,
 /// a line for each or not. A notification with several records becomes several pieces, and so does a batch of messages.
 ///
-/// `content_type` matters for NDJSON only; everything else is told by its shape. `emit` is called at least once. A body
+/// `content_type` matters for NDJSON only; all else is recognised by its shape. `emit` is called at least once. A body
 /// with more parts than [`Limits::parts_per_body_max`] ends in one that is refused as `too_many_parts`: the caller must
-/// not store what came before it, since what comes after it is never seen.
+/// not store the parts before it, because those after it are never emitted.
 ///
-/// One document or one element of an array is held at a time, whatever the body: what is kept of the others is up to
-/// `emit`. An array is read twice for that, because whether its first element counts is known only at its end.
+/// Only one document or one element of an array is held at a time; `emit` decides what it keeps of the others. For that
+/// an array is read twice, because only its end shows whether its first element counts.
 pub fn split<'a>(body: &'a [u8], content_type: &str, limits: &Limits, emit: &mut dyn FnMut(Piece<'a>)) {
     let mut numbered = Numbered { next: 0, parts_max: limits.parts_per_body_max, is_over: false, emit };
     match std::str::from_utf8(body) {
@@ -70,7 +70,7 @@ pub fn split<'a>(body: &'a [u8], content_type: &str, limits: &Limits, emit: &mut
     }
 }
 
-/// The one record of a CloudEvents request in binary mode: the body as it is. The caller keeps the headers with it.
+/// The one record of a CloudEvents request in binary mode: the unchanged body. The caller keeps the headers with it.
 ///
 /// A request without `ce-specversion` is not in binary mode and is split as [`split`] does; nor is one whose content
 /// type is that of the structured mode or of a batch, whatever headers stand beside it.
@@ -93,8 +93,8 @@ pub fn split_binary<'a>(
     Numbered { next: 0, parts_max: limits.parts_per_body_max, is_over: false, emit }.emit(part);
 }
 
-/// True for a content type by which a body holds its CloudEvents whole, attributes and data; headers named `ce-*` beside
-/// it mean nothing and are not to be kept.
+/// True for a content type whose body holds its CloudEvents whole, attributes and data; headers named `ce-*` beside it
+/// mean nothing and must not be kept.
 pub fn is_structured(content_type: &str) -> bool {
     cloudevents::is_structured(content_type.as_bytes())
 }
@@ -107,7 +107,7 @@ struct Part<'a> {
 struct Numbered<'e, 'a> {
     next: usize,
     parts_max: usize,
-    /// The piece that says so was given: nothing comes after it.
+    /// `too_many_parts` was emitted: nothing comes after it.
     is_over: bool,
     emit: &'e mut dyn FnMut(Piece<'a>),
 }
@@ -145,7 +145,7 @@ fn is_lines(content_type: &str) -> bool {
     )
 }
 
-/// Splits a body that does not call itself lines. An error refuses it as a whole: nothing was emitted.
+/// Splits a body that is not declared as lines. An error refuses it as a whole: nothing was emitted.
 fn split_text<'a>(text: &'a str, limits: &Limits, numbered: &mut Numbered<'_, 'a>) -> Result<(), Refusal> {
     let start = documents::begin(text, 0);
     let is_whole = |end: usize| documents::begin(text, end) == text.len();
@@ -166,7 +166,7 @@ fn split_text<'a>(text: &'a str, limits: &Limits, numbered: &mut Numbered<'_, 'a
     let mark = reader.mark();
     let mut envelope = Envelope::default();
     if let Err(fault) = envelope.read(&mut reader, limits) {
-        // A document that is over a limit does not hide those behind it.
+        // A document over a limit does not hide those after it.
         let is_first = fault.reason != RefusalReason::NotJson && reader.pass_over(mark).is_ok();
         if !is_first || is_whole(reader.position()) {
             return Err(fault.into());
@@ -198,8 +198,8 @@ fn split_array<'a>(text: &'a str, start: usize, limits: &Limits, numbered: &mut 
     }
 }
 
-/// Reads an array element by element, passing over those that are over a limit, and returns where it ends. `element`
-/// says whether to go on; an error means that it did not, or that this is no array.
+/// Reads an array element by element, skipping those over a limit, and returns where it ends. `element` returns whether
+/// to go on; an error means that it returned false, or that this is no array.
 fn read_array<'a>(
     text: &'a str,
     start: usize,
@@ -223,10 +223,10 @@ fn read_array<'a>(
     Ok(reader.position())
 }
 
-/// The records of a document that stand for themselves, if it is to be split.
+/// The records of a document, if it is split into them.
 fn separate<'e, 'a>(envelope: &'e Envelope<'a>) -> Option<&'e [Record<'a>]> {
     let records = envelope.records.as_deref().filter(|records| records.len() > 1 && envelope.records_bad.is_none())?;
-    // Without what stands around it, a record that does not sign itself would be taken for one of AWS.
+    // Without its envelope, a record that does not name its store would be taken for one of AWS.
     let told_by_envelope = |record: &Record<'_>| !record.is_message() && notification::dialect(record, false).is_none();
     let must_stay = envelope.minio_name.is_present() && records.iter().any(told_by_envelope);
     (!must_stay && envelope.shape() == Some(Shape::Notification)).then_some(records)

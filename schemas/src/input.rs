@@ -1,6 +1,6 @@
-//! What the decoders of every domain are given.
+//! The input of the decoders of every domain.
 
-/// The header by which a record says which store its events speak of. Only endpoints and bridges of ours set it.
+/// The header that names the store of a record's events. Only our endpoints and bridges set it.
 pub const STORE_HEADER: &str = "millstream-store";
 
 /// One record as a source delivered it.
@@ -11,7 +11,7 @@ pub struct Input<'a> {
     /// Headers of the record: `ce_*` of Kafka, `ce-*` of HTTP, unless `content-type` says that the payload is the whole
     /// event; all others are ignored.
     pub headers: &'a [(&'a str, &'a [u8])],
-    /// When the record was published, in milliseconds since 1970. A source that does not know says when it arrived:
-    /// event times are judged against this, so zero would refuse everything as lying in the future.
+    /// When the record was published, in milliseconds since 1970. A source that does not know this gives the time of
+    /// arrival: event times are compared with it, so zero would refuse every event as lying in the future.
     pub published_at_ms: i64,
 }

@@ -1,5 +1,5 @@
-//! A reader of JSON text (RFC 8259) that goes over the bytes once, holds them to the limits on the way, copies only
-//! strings with escapes, and stops at the first fault. It allocates nothing for what is skipped.
+//! A reader of JSON text (RFC 8259) that reads the bytes once, checks the limits on the way, copies only strings with
+//! escapes, and stops at the first fault. It allocates nothing for skipped values.
 
 mod string;
 
@@ -10,7 +10,7 @@ pub(crate) use string::unescape;
 use crate::limits::Limits;
 use crate::refusal::{Refusal, RefusalReason};
 
-/// The hard bound of nesting, whatever the configured limit: a level costs a few hundred bytes of stack.
+/// The hard limit of nesting, whatever is configured: a level costs a few hundred bytes of stack.
 const DEPTH_MAX: usize = 128;
 
 /// Where reading stopped, and why. Small, because every call returns one.
@@ -63,7 +63,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         Self { text, position, depth: 0, limits }
     }
 
-    /// Where it stands.
+    /// The current position.
     pub(crate) fn position(&self) -> usize {
         self.position
     }
@@ -87,7 +87,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         }
     }
 
-    /// Reads an object; `member` is called behind each name and must read or skip exactly its value.
+    /// Reads an object; `member` is called after each name and must read or skip exactly its value.
     #[inline]
     pub(crate) fn object(&mut self, mut member: impl FnMut(&mut Self, &str) -> Result<(), Fault>) -> Result<(), Fault> {
         self.members(|reader, (raw, escaped)| {
@@ -124,7 +124,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         Ok(())
     }
 
-    /// Reads an array; `element` is called before each value and must read or skip exactly it.
+    /// Reads an array; `element` is called before each value and must read or skip exactly this value.
     #[inline]
     pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
         self.open(b'[')?;
@@ -168,7 +168,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         Ok(self.since(start))
     }
 
-    /// Goes over any value.
+    /// Skips any value.
     pub(crate) fn skip(&mut self) -> Result<(), Fault> {
         match self.kind()? {
             Kind::Object => self.members(|reader, _| reader.skip()),
@@ -196,8 +196,8 @@ impl<'a, 'l> Reader<'a, 'l> {
         Mark { position: self.position, depth: self.depth }
     }
 
-    /// Goes back to where an element of an array began and over it by its brackets alone, without limits: this is how
-    /// the rest of an array stays readable behind an element that is over one.
+    /// Goes back to where an element of an array began and skips it by its brackets alone, without limits: so the rest
+    /// of an array stays readable after an element over a limit.
     pub(crate) fn skip_blindly(&mut self, mark: Mark) -> Result<(), Fault> {
         self.position = mark.position;
         self.depth = mark.depth;
@@ -218,7 +218,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         }
     }
 
-    /// Goes back to where an object or array began and over it by its brackets alone, without limits. An error means
+    /// Goes back to where an object or array began and skips it by its brackets alone, without limits. An error means
     /// that it does not end.
     pub(crate) fn pass_over(&mut self, mark: Mark) -> Result<(), Fault> {
         self.position = mark.position;
@@ -296,14 +296,14 @@ impl<'a, 'l> Reader<'a, 'l> {
         if self.take(byte) { Ok(()) } else { Err(self.fault(RefusalReason::NotJson)) }
     }
 
-    /// Steps over white space and then over `byte`, if it is there.
+    /// Skips white space and then `byte`, if it follows.
     #[inline]
     fn take(&mut self, byte: u8) -> bool {
         self.peek();
         self.step(byte)
     }
 
-    /// Steps over `byte` if it is next.
+    /// Skips `byte` if it is next.
     #[inline]
     fn step(&mut self, byte: u8) -> bool {
         let found = self.byte() == Some(byte);
@@ -311,7 +311,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         found
     }
 
-    /// Steps over white space and looks at the byte behind it.
+    /// Skips white space and returns the byte after it.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
         loop {

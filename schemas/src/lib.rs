@@ -1,8 +1,8 @@
-//! What the bytes of a record mean: zero or more events of a domain (so far: objects), from any dialect.
+//! Decodes the bytes of a record into zero or more events of a domain (so far: objects), from any dialect.
 //!
 //! Pure: no input or output, no clock, no threads. Nothing that a producer sends makes this crate panic, allocate
-//! beyond [`Limits`], or lose an event without saying so: each ends as one [`objects::Decoded`].
-//! A domain is a directory (`objects/`) over a floor that all share: the reading of JSON, envelopes, times and limits.
+//! beyond [`Limits`], or lose an event silently: each ends as one [`objects::Decoded`].
+//! A domain is a directory (`objects/`) over a shared base: the reading of JSON, envelopes, times and limits.
 
 mod json;
 mod slot;

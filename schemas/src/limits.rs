@@ -1,16 +1,16 @@
-//! The limits of one record: nothing that a producer sends can make decoding cost more than these allow.
+//! The limits of one record: whatever a producer sends, decoding costs no more than these allow.
 
 use crate::refusal::{Refusal, RefusalReason};
 
-/// Limits that [`objects::decode`](crate::objects::decode()) and [`split`](crate::ingest::split) hold every record to.
+/// The limits that [`objects::decode`](crate::objects::decode()) and [`split`](crate::ingest::split) enforce.
 ///
 /// A record over a limit is refused with a reason of its own, never cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one record; default 1 MiB, the largest message that SQS carries and Kafka brokers take unconfigured.
     pub record_bytes_max: usize,
-    /// JSON values open inside each other; default 64, ten times what any dialect uses. More than 128 acts as 128,
-    /// because reading is recursive and the stack is not ours to fill.
+    /// Nesting depth of JSON values; default 64, ten times what any dialect uses. More than 128 acts as 128, because
+    /// reading is recursive and the stack is limited.
     pub json_depth_max: usize,
     /// Members of one JSON object; default 4,096, far above any dialect and cheap to hold in memory.
     pub json_keys_max: usize,

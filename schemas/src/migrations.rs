@@ -1,7 +1,7 @@
 //! The tables, as numbered SQL files. A file that was released is never changed: a change is a new file.
 //!
-//! Each step has a floor, which decides what an older program may still do with the new schema: see [`Migration::floor`].
-//! `connectors/postgres` knows how to apply steps to a server; this list only says what they are.
+//! Each step has a floor, which decides what an older program may still do with the new schema: see
+//! [`Migration::floor`]. `connectors/postgres` applies steps to a server; this list only defines them.
 
 /// One step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +46,11 @@ pub const MIGRATIONS: &[Migration] = &[
     step(4, "key_order", 4, include_str!("../migrations/0004_key_order.sql")),
     step(5, "assignment", 5, include_str!("../migrations/0005_assignment.sql")),
     step(6, "segment_changes", 6, include_str!("../migrations/0006_segment_changes.sql")),
-    // An older program does not see the mark of a halt and would read on: it has to stay out.
+    // An older program does not see the mark of a halt and would read on, so it must not write.
     step(7, "halts", 7, include_str!("../migrations/0007_halts.sql")),
-    // An older program knows no removal of a whole key and would make rows of it alive again.
+    // An older program knows no removal of a whole key and would revive rows of the key.
     step(9, "key_removals", 9, include_str!("../migrations/0009_key_removals.sql")),
-    // An older program would leave metadata where the views show it after it has become too old for its object.
+    // An older program would let the views show metadata that has become too old for its object.
     step(10, "analytics_time", 10, include_str!("../migrations/0010_analytics_time.sql")),
     // An older program would write records of a share that is put aside.
     step(11, "shares", 11, include_str!("../migrations/0011_shares.sql")),

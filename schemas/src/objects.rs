@@ -1,7 +1,7 @@
 //! Events about objects, from any dialect that object stores speak.
 //!
-//! A record is opened by `envelope`, its dialect decides which file here reads it, and `judge` holds its
-//! fields to the rules and makes the [`ObjectEvent`]. To accept one more dialect, see `envelope.rs`.
+//! `envelope` opens a record, its dialect decides which file here reads it, and `judge` checks its fields
+//! and makes the [`ObjectEvent`]. To accept one more dialect, see `envelope.rs`.
 
 mod decode;
 pub use decode::{decode, decode_with_entities};

@@ -1,5 +1,5 @@
 //! Why a record or an event cannot be understood: a closed list of reasons, each with the name that metrics and tables
-//! use. Why one that is understood is passed over is said by each domain.
+//! use. Each domain has its own reasons for filtering events that are understood.
 
 use std::fmt;
 
@@ -59,7 +59,7 @@ refusal_reasons! {
     MetadataTooLong = "metadata_too_long",
     /// A field without which the event means nothing is absent, null or empty.
     MissingField = "missing_field",
-    /// A field that is read has another JSON type than its dialect says.
+    /// A field that is read has another JSON type than its dialect requires.
     WrongType = "wrong_type",
     /// A field that is read stands twice in its object.
     DuplicateField = "duplicate_field",
@@ -69,7 +69,7 @@ refusal_reasons! {
     LoneSurrogate = "lone_surrogate",
     /// A size that is negative, fractional or beyond 63 bits.
     BadSize = "bad_size",
-    /// A time that is neither RFC 3339 nor one of the forms of ISO 8601 that are read beside it.
+    /// A time that is neither RFC 3339 nor one of the accepted forms of ISO 8601.
     BadTime = "bad_time",
     /// A time before 1970 or after 2106.
     TimeOutOfRange = "time_out_of_range",
@@ -102,7 +102,7 @@ impl Refusal {
         Self { reason, detail: detail.into() }
     }
 
-    /// The same of a document that `field` of another holds, where places and sizes are the inner one's.
+    /// The refusal of a document inside `field` of another; places and sizes are those of the inner document.
     pub(crate) fn within(self, field: &str) -> Self {
         Self { reason: self.reason, detail: format!("in {field}: {}", self.detail) }
     }

@@ -1,8 +1,8 @@
 //! Values that are read before it is known whether they matter.
 //!
 //! A document is read once, before its shape is known, so a member named `time` or `tags` may belong to a vendor who
-//! means something else by it. What is wrong with a value is therefore kept in its slot and told only when the event
-//! needs that value. A name that stands twice in one object is such a wrong: guessing which one the sender meant would
+//! means something else by it. The fault of a value is therefore kept in its slot and reported only when the event
+//! needs that value. A name that appears twice in one object is such a fault: guessing which one the sender meant would
 //! let two readers of the same bytes disagree. `null` counts as absent.
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use crate::json::{Fault, Kind, Reader, unescape};
 use crate::limits::Limits;
 use crate::refusal::{Refusal, RefusalReason};
 
-/// A text that may be there.
+/// An optional text.
 #[derive(Debug, Default)]
 pub(crate) enum Slot<'a> {
     #[default]
@@ -50,7 +50,7 @@ impl<'a> Slot<'a> {
         !matches!(self, Self::Absent)
     }
 
-    /// The text if there is one and nothing is wrong with it.
+    /// The text, if there is one without a fault.
     pub(crate) fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
@@ -69,7 +69,7 @@ impl<'a> Slot<'a> {
         }
     }
 
-    /// The text, which must be there and not be empty.
+    /// The text, which must be present and not empty.
     pub(crate) fn required(self, name: &str) -> Result<Cow<'a, str>, Refusal> {
         match self.optional(name)? {
             Some(text) if !text.is_empty() => Ok(text),
@@ -78,7 +78,7 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// A size in bytes that may be there: a whole number, or a text of digits as the documentation of Ceph prints it.
+/// An optional size in bytes: a whole number, or a text of digits as in the documentation of Ceph.
 #[derive(Debug, Default)]
 pub(crate) enum Size {
     #[default]
@@ -110,7 +110,7 @@ impl Size {
         Ok(())
     }
 
-    /// The size, where the emitter leaves a zero out if it is not there at all.
+    /// The size, for emitters that leave out a zero: absent counts as 0.
     pub(crate) fn or_zero(self) -> Self {
         if matches!(self, Self::Absent) { Self::Known(0) } else { self }
     }
@@ -130,11 +130,11 @@ impl Size {
     }
 }
 
-/// Names with values, as they stand.
+/// Names with values, unchanged.
 pub(crate) type List<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
-/// Names with values that may be there: an object of texts, or Ceph's array of `{"key":..,"val":..}`. Kept as it
-/// stands, since most of those who read a document do not need it.
+/// Optional names with values: an object of texts, or Ceph's array of `{"key":..,"val":..}`. Kept unread, since most
+/// readers of a document do not need it.
 #[derive(Debug, Default)]
 pub(crate) enum Pairs<'a> {
     #[default]
@@ -157,8 +157,8 @@ impl<'a> Pairs<'a> {
         Ok(())
     }
 
-    /// The list, absent or not, and the fault in it that weighs most: a pair with a fault is left out of the list, and a
-    /// list that is none is absent.
+    /// The list, absent or not, and its most serious fault: a pair with a fault is left out of the list, and a value
+    /// that is no list is absent.
     pub(crate) fn lenient(self, limits: &Limits) -> (Option<List<'a>>, Option<RefusalReason>) {
         match self {
             Self::Absent => (None, None),
@@ -191,7 +191,7 @@ fn read_list<'a>(text: &'a str, limits: &Limits) -> Result<(List<'a>, Option<Ref
     Ok((list, wrong))
 }
 
-/// A value as text: what is no text stands as it is written, a number with all its digits.
+/// A value as text: another type is kept as it is written, a number with all its digits.
 fn read_value<'a>(reader: &mut Reader<'a, '_>) -> Result<Slot<'a>, Fault> {
     match reader.kind()? {
         Kind::Text => Ok(Slot::from_text(reader.text()?)),
@@ -222,8 +222,8 @@ fn read_pair<'a>(reader: &mut Reader<'a, '_>) -> Result<(Slot<'a>, Slot<'a>), Fa
     Ok((name, value))
 }
 
-/// Of two faults the one that weighs more, the first of equal ones: text that cannot be stored is lost if it is left
-/// out, while a value of another type was never one of the description.
+/// The more serious of two faults, the first of equal ones: text that cannot be stored is lost if it is left out, while
+/// a value of the wrong type was never part of the description.
 pub(crate) fn heavier(first: Option<RefusalReason>, second: Option<RefusalReason>) -> Option<RefusalReason> {
     match second {
         Some(reason) if loses_text(reason) && !first.is_some_and(loses_text) => second,
@@ -231,12 +231,12 @@ pub(crate) fn heavier(first: Option<RefusalReason>, second: Option<RefusalReason
     }
 }
 
-/// True for a fault of text that is there and cannot be stored.
+/// True for a fault of text that is present but cannot be stored.
 pub(crate) fn loses_text(reason: RefusalReason) -> bool {
     matches!(reason, RefusalReason::NulInText | RefusalReason::LoneSurrogate)
 }
 
-/// Adds a pair and says what is wrong with it, if it cannot be added. Without a value there is no pair.
+/// Adds a pair; returns the fault if it cannot be added. Without a value there is no pair.
 fn push<'a>(list: &mut List<'a>, name: Slot<'a>, value: Slot<'a>) -> Option<RefusalReason> {
     match (name, value) {
         (Slot::Text(name), Slot::Text(value)) => list.push((name, value)),

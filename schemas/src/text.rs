@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Bytes of a name that is only counted; longer ones are cut, as each distinct one is a label.
+/// Maximum bytes of a name that is only counted; longer ones are cut, because each distinct name is a label.
 const NAME_BYTES_MAX: usize = 128;
 
 /// Appends `text` as a JSON string.

@@ -1,4 +1,4 @@
-//! RFC 3339 times and their siblings of ISO 8601, read exactly: no rounding, no clock, no time zone but the offset that is written.
+//! RFC 3339 times and related ones of ISO 8601, parsed exactly: no rounding, no clock, no time zone but the offset.
 
 use crate::refusal::{Refusal, RefusalReason};
 
@@ -39,7 +39,7 @@ fn read(bytes: &[u8]) -> Option<Instant> {
     let ([year, month, day], rest) = read_date(bytes)?;
     let ([b'T' | b't' | b' '], rest) = rest.split_first_chunk()? else { return None };
     let ([hour, minute, second], rest) = read_clock(rest)?;
-    // Second 60 is a leap second, which is the first second of the next minute for everyone who counts from 1970.
+    // Second 60 is a leap second: counted from 1970 it is the first second of the next minute.
     if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -48,7 +48,7 @@ fn read(bytes: &[u8]) -> Option<Instant> {
     Some(Instant { seconds: seconds - read_offset_seconds(zone)?, fraction })
 }
 
-/// Year, month and day, and what stands behind them.
+/// Year, month and day, and the bytes after them.
 fn read_date(bytes: &[u8]) -> Option<([i64; 3], &[u8])> {
     let (parts, rest) = match bytes {
         [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..] => ([y1, y2, y3, y4, m1, m2, d1, d2], rest),
@@ -59,7 +59,7 @@ fn read_date(bytes: &[u8]) -> Option<([i64; 3], &[u8])> {
     Some(([number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?], rest))
 }
 
-/// Hour, minute and second, and what stands behind them.
+/// Hour, minute and second, and the bytes after them.
 fn read_clock(bytes: &[u8]) -> Option<([i64; 3], &[u8])> {
     let (parts, rest) = match bytes {
         [h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] => ([h1, h2, m1, m2, s1, s2], rest),

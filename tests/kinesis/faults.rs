@@ -84,7 +84,7 @@ async fn what_is_away_is_tried_again_and_what_is_forbidden_halts() {
     let source = open(faults.address(&shards).await).await;
     let partition = only(&source);
     let from = source.start(&partition, None, None).await.unwrap();
-    let again = Recovery::Retry { after: None };
+    let again = Recovery::Retry;
     for (code, recovery) in
         [(Some("InternalFailure"), again), (None, again), (Some("AccessDeniedException"), Recovery::Halt)]
     {

@@ -39,7 +39,7 @@ async fn keep_what_this_program_leaves_behind() {
     std::fs::create_dir_all(&stream).unwrap();
     fill(&stream, &before[..FIRST], None).await;
 
-    let running = setup.clone().allow("a record is set aside").start().await;
+    let running = setup.clone().allow("record quarantined").start().await;
     running.caught_up(WITHIN).await;
     let wide = before.len() - WIDE as usize;
     post(&running, &before[FIRST..wide]).await;

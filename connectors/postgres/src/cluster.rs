@@ -242,7 +242,7 @@ impl Cluster {
         Ok(self.prepared)
     }
 
-    /// Tells the server to stop if this process is its last user. Only to be called in turn.
+    /// Stops the server if this process is its last user. The caller must hold the turn.
     fn stop(&mut self) -> Result<bool, Error> {
         self.users.unlock().doing(|| "unlock users.lock".to_owned())?;
         let last = self.users.try_lock().is_ok();

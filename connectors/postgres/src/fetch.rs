@@ -1,4 +1,4 @@
-//! PostgreSQL for a machine that has none: one archive, pinned by version and SHA-256, unpacked under the cluster's home.
+//! PostgreSQL for a machine without it: one archive, pinned by version and SHA-256, unpacked under the cluster's home.
 //!
 //! It is there whole or not at all, also after a kill during the fetch, and several programs may ask for it at once.
 //! The archive is zonky's build for embedding: `initdb`, `pg_ctl`, `postgres` and contrib, without `psql`.

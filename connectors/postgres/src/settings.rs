@@ -97,7 +97,7 @@ pub enum Roles {
     /// Millstream, as the account of `migrate_url`.
     #[default]
     Create,
-    /// A person, before millstream starts: it creates and grants nothing, and prints what is needed.
+    /// A person, before millstream starts: it only prints what is needed, and creates and grants nothing.
     Existing,
 }
 

@@ -99,7 +99,12 @@ impl Rows for Objects {
     }
 
     async fn before(&mut self, connection: &mut Connection) -> Result<(), SinkError> {
-        Slot::keep(&mut self.slot, self.renew_slot_every, connection).await
+        let former = self.slot.as_ref().map(|slot| slot.number);
+        Slot::keep(&mut self.slot, self.renew_slot_every, connection).await?;
+        if self.slot.as_ref().map(|slot| slot.number) != former {
+            self.segments.slot_changed();
+        }
+        Ok(())
     }
 
     async fn apply(

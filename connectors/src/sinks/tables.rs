@@ -77,7 +77,7 @@ impl<R: Rows> Writer<R> {
     fn keep_whole(&self, error: SinkError) -> SinkError {
         match error {
             SinkError::Failed { doing, recovery: Recovery::Split, pressure, source } if self.pending.is_some() => {
-                SinkError::Failed { doing, recovery: Recovery::Retry { after: None }, pressure, source }
+                SinkError::Failed { doing, recovery: Recovery::Retry, pressure, source }
             }
             error => error,
         }

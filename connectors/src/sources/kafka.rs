@@ -1,9 +1,9 @@
 //! A topic of Apache Kafka as a source.
 //!
-//! The consumer group decides who reads which partition; the tables say from where; the lease rows fence whoever lost a
-//! partition and does not know it yet. No offset of the client or the broker is ever used: the client is set to where a
-//! lane wants to read, and a position that the topic does not have is a gap, never a jump. What is committed to the group
-//! is for people and their tools.
+//! The consumer group decides which process reads which partition; the tables hold the position; the lease rows fence a
+//! process that lost a partition and does not know it yet. No offset of the client or the broker is ever used: the
+//! client seeks to where a lane wants to read, and a position that the topic does not have is a gap, never a jump.
+//! Offsets committed to the group are for people and their tools.
 
 mod buffers;
 mod burst;
@@ -33,18 +33,18 @@ pub use inquirer::{Inquirer, OpenError};
 pub use settings::{Cluster, KafkaOptions, check, refused};
 use shared::Shared;
 
-/// How long the brokers have for an answer.
+/// Timeout of a question to the brokers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long the farewell to the group may take.
+/// Timeout of leaving the group.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// Why nothing of a topic that was deleted and made again can be read at the old positions.
+/// The reason of the gap after a topic was deleted and made again.
 const MADE_ANEW: &str = "the topic was deleted and made again, and what it holds now is read only after a restart";
 
 /// A topic, read as a member of a consumer group.
 pub struct KafkaSource {
     shared: Arc<Shared>,
     incarnation: String,
-    /// Asks the brokers what is no member's business.
+    /// Asks the brokers from outside of the group.
     inquirer: Arc<Inquirer>,
     heartbeat: Duration,
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -54,13 +54,13 @@ impl KafkaSource {
     /// Joins the group. Blocks for some seconds at most.
     ///
     /// # Errors
-    /// Without an answer of the brokers, and without the topic.
+    /// If the brokers do not answer, or the topic does not exist.
     pub fn open(options: KafkaOptions) -> Result<Self, OpenError> {
         let ask = || {
             let inquirer = Inquirer::new(&options.cluster, &options.topic, &options.group)?;
             Ok((inquirer.topic_id()?, inquirer.partitions()?, inquirer))
         };
-        // Brokers that have just been started may let the first client wait for ever.
+        // Brokers that have just started may never answer the first client.
         let (topic_id, partitions, inquirer) = match ask() {
             Err(OpenError::Unavailable { .. }) => ask()?,
             asked => asked?,
@@ -79,12 +79,12 @@ impl KafkaSource {
         Ok(KafkaSource { shared, incarnation, inquirer, heartbeat, thread })
     }
 
-    /// Commits to the group that failed.
+    /// The number of failed commits to the group.
     pub fn commits_failed(&self) -> u64 {
         self.shared.commits_failed()
     }
 
-    /// Asks the brokers without keeping the caller's thread.
+    /// Asks the brokers without blocking the caller's thread.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Inquirer) -> Result<T, OpenError> + Send + 'static,
@@ -99,7 +99,7 @@ impl KafkaSource {
 
 impl Drop for KafkaSource {
     fn drop(&mut self) {
-        // The thread ends by itself; who wants to wait for that has called `close`.
+        // The thread ends by itself; `close` also waits for that.
         self.shared.stop();
     }
 }
@@ -120,7 +120,7 @@ impl Source for KafkaSource {
         self.shared.assignment.subscribe()
     }
 
-    /// A member that was replaced hears of it with its next heartbeat; two of them are waited for.
+    /// Waits for two heartbeats, since a member that was replaced learns it with its next one.
     async fn confirm(&self) -> Result<(), SourceError> {
         let began = Instant::now();
         let rounds = self.shared.rounds.load(Relaxed);
@@ -128,7 +128,7 @@ impl Source for KafkaSource {
             || began.elapsed() >= 2 * self.heartbeat && self.shared.rounds.load(Relaxed) >= rounds.wrapping_add(2);
         while !heard() || self.shared.is_dividing() {
             if began.elapsed() > ANSWER_WITHIN {
-                // Somebody else has written meanwhile: until the group says what is ours, nothing is.
+                // Another process has written meanwhile: until the group answers, no partition is ours.
                 self.shared.give_up();
                 return Err(SourceError::Unavailable("the Kafka client stands still".into()));
             }
@@ -159,7 +159,7 @@ impl Source for KafkaSource {
         };
         let made_anew = self.shared.is_made_anew().then_some(MADE_ANEW);
         if let Some(reason) = made_anew.or_else(|| gap_between(from, start, end)) {
-            // What was never read is lost from its beginning.
+            // A partition that was never read is lost from its beginning.
             let stored = if stored.is_none() { 0 } else { from };
             return Err(lost(partition, stored, start, end, reason));
         }
@@ -168,7 +168,7 @@ impl Source for KafkaSource {
         {
             return Err(lost(partition, from, from, from, TRUNCATED));
         }
-        // Whoever had it before may not have told the group how far it came.
+        // The former owner may not have committed its last position to the group.
         self.shared.commits().insert(number, from);
         Ok(Position::Offset(from))
     }
@@ -216,8 +216,8 @@ impl Source for KafkaSource {
         Ok(())
     }
 
-    /// Tells the group the last positions and leaves it, or with a name of its own says nothing: then it may come back
-    /// within the session without a rebalance.
+    /// Commits the last positions to the group and leaves it. With a name of its own it does not leave: it may then
+    /// come back within the session without a rebalance.
     async fn close(&self) {
         self.shared.stop();
         let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -249,22 +249,22 @@ impl KafkaSource {
                     batches.push(RecordBatch { partition, records, next });
                 }
                 Taken::Gap(start, end, reason) => return Err(lost(&want.partition, from, start, end, reason)),
-                // Nobody reads here any more.
+                // The reader has stopped by now.
                 Taken::Nothing if self.shared.is_made_anew() && batches.is_empty() => {
                     return Err(lost(&want.partition, from, 0, 0, MADE_ANEW));
                 }
-                // The lane hears of that by itself.
+                // The lane learns of that by itself.
                 Taken::Nothing | Taken::NotOurs => {}
             }
         }
         drop(buffers);
-        // There is room now, or another place to read from.
+        // There is room now, or another offset to read from.
         self.shared.ring();
         Ok(batches)
     }
 }
 
-/// Told of a partition that lost its end while nobody read, and has grown past the stored position since.
+/// The reason of the gap in a partition that was truncated while no process read it, and has grown since.
 const TRUNCATED: &str =
     "the partition was truncated and has grown since: what stands before this position now are other records";
 
@@ -272,7 +272,7 @@ fn number(partition: &Partition) -> Result<i32, SourceError> {
     partition.as_str().parse().map_err(|error| SourceError::Broken(Box::new(error)))
 }
 
-/// Why a partition that holds `start` to `end` does not have an offset, if so.
+/// Why a partition that holds `start` to `end` does not have an offset; `None` if it has.
 fn gap_between(offset: u64, start: u64, end: u64) -> Option<&'static str> {
     if offset < start {
         Some("retention or a deletion has removed the records in between")
@@ -283,7 +283,7 @@ fn gap_between(offset: u64, start: u64, end: u64) -> Option<&'static str> {
     }
 }
 
-/// The same with what the brokers say, for the buffers.
+/// As [`gap_between`], with the brokers' range, for the buffers.
 fn gap(offset: u64, start: i64, end: i64) -> Option<(u64, u64, &'static str)> {
     let start = u64::try_from(start).unwrap_or(0);
     let end = u64::try_from(end).unwrap_or(0);

@@ -1,17 +1,17 @@
 //! Amazon Kinesis Data Streams as a source.
 //!
 //! A partition is a shard, under its name. Positions are text, see [`place`]; several records in one, as the Kinesis
-//! Producer Library makes them, come out one by one. The incarnation is the stream's ARN and the moment it was made.
+//! Producer Library makes them, are returned one by one. The incarnation is the stream's ARN and creation time.
 //!
-//! Guarantees: nothing is kept here that a position does not bring back. The children of a shard that was divided or
-//! merged are read once the position of every parent that the stream still has is stored as [`END`]: the records of a
-//! key stay in order over a change of shards. What was lost to retention is a gap wherever that can be known.
+//! Guarantees: a position alone restores all state. The children of a shard that was divided or merged are read once
+//! the position of every parent that the stream still has is stored as [`END`]: the records of a key stay in order over
+//! a change of shards. Records lost to retention are reported as a gap wherever that can be known.
 //!
-//! Kinesis itself tells nothing: behind a record that is gone it begins with the oldest it has. So a place behind a
-//! record says until when nothing came there, and is stored anew from time to time where nothing comes. Within the
-//! retention of that moment nothing can be lost; beyond it, only the record itself being there proves that; else it is a
-//! gap. So a shard that is read never raises a false alarm, however quiet. One that nobody read for as long as the
-//! stream keeps records does, even if nothing came: nobody can know.
+//! Kinesis itself does not report a loss: after a record that is gone it continues with its oldest record. So a
+//! position after a record holds the time until which nothing came there, and is renewed from time to time while
+//! nothing comes. Within the retention after that time nothing can be lost. Later, only the record's existence proves
+//! that; otherwise it is a gap. So a shard that is read never raises a false alarm, however quiet it is. A shard that
+//! was not read for as long as the stream keeps records does, even if nothing came, because that cannot be known.
 
 mod pace;
 pub mod place;
@@ -37,18 +37,18 @@ use place::{END, Place};
 use shard::Shard;
 use stream::Stream;
 
-/// What to read, and how.
+/// The options of a source.
 #[derive(Clone, Debug)]
 pub struct KinesisOptions {
-    /// Which stream.
+    /// The stream.
     pub address: Address,
-    /// How often the list of shards is read. Shorter: new shards are read sooner; Kinesis allows 100 calls a second.
+    /// Interval of reading the list of shards. Shorter: new shards are read sooner; Kinesis allows 100 calls a second.
     pub list_every: Duration,
-    /// Calls for records of each shard, at most. Kinesis allows five a second to all readers of a shard together.
+    /// Maximum calls per second for records of a shard. Kinesis allows five to all readers of a shard together.
     pub reads_per_second: NonZeroU32,
-    /// How often the position is stored anew of a shard where nothing comes. Longer: less proof after an outage.
+    /// Interval of renewing the position of a quiet shard. Longer: less proof after an outage.
     pub quiet: Duration,
-    /// Who else reads the stream. `None`: nobody, every shard is read here.
+    /// How shards are shared with other processes. `None`: this process reads every shard.
     pub sharing: Option<Sharing>,
 }
 
@@ -57,11 +57,11 @@ pub struct KinesisOptions {
 pub struct Sharing {
     /// The pipeline's name, as its writers have it.
     pub pipeline: String,
-    /// The database that divides.
+    /// The database that assigns shards.
     pub connect: Connector,
     /// The name of this process, which no other has at the same time: see [`crate::assignment::unique_owner`].
     pub owner: String,
-    /// How often this process shows that it lives, and when it is taken for dead.
+    /// How often this process renews its row, and when it is taken for dead.
     pub timing: Timing,
 }
 
@@ -72,7 +72,7 @@ impl KinesisOptions {
         KinesisOptions {
             address,
             list_every: Duration::from_secs(30),
-            // One call a second is left to whoever else reads.
+            // One call a second is left to other readers.
             reads_per_second: NonZeroU32::MIN.saturating_add(3),
             quiet: Duration::from_secs(3_600),
             sharing: None,
@@ -94,20 +94,20 @@ struct Inner {
     share: Share,
 }
 
-/// Who decides which shards are read here.
+/// How it is decided which shards are read here.
 #[derive(Debug)]
 enum Share {
-    /// All that are ready, by what this process knows.
+    /// This process reads all shards that are ready.
     All { finished: Mutex<BTreeSet<Partition>>, assignment: watch::Sender<Vec<Partition>> },
-    /// The database.
+    /// The database decides.
     Leased(Assigner),
 }
 
 impl KinesisSource {
-    /// Looks at the stream, and begins to follow its shards.
+    /// Reads the stream's description, and follows its shards.
     ///
     /// # Errors
-    /// When the stream does not answer, is not there, or may not be read.
+    /// If the stream does not answer, does not exist, or may not be read.
     pub async fn open(options: KinesisOptions) -> Result<Arc<Self>, SourceError> {
         let client = Client::new(options.address);
         let stream = Arc::new(Stream::open(client, options.reads_per_second, options.quiet, options.list_every).await?);
@@ -131,7 +131,7 @@ impl KinesisSource {
         Ok(Arc::new(KinesisSource { inner, lister }))
     }
 
-    /// How far behind the newest record the last answer about a shard ended, in milliseconds.
+    /// Milliseconds from the end of the last answer of a shard to its newest record.
     #[must_use]
     pub fn lag_ms(&self, partition: &Partition) -> Option<u64> {
         let ms = self.inner.shards().get(partition)?.lag_ms()?;
@@ -152,7 +152,7 @@ pub fn is_end(position: &Position) -> bool {
     Place::of(position) == Some(Place::End)
 }
 
-/// Reads the list of shards again and again.
+/// Reads the list of shards at an interval.
 async fn follow(inner: Arc<Inner>, every: Duration) {
     loop {
         tokio::select! {
@@ -162,14 +162,14 @@ async fn follow(inner: Arc<Inner>, every: Duration) {
         if let Err(error) = inner.stream.list().await {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, cause, "the list of shards cannot be read: new shards have to wait");
-            // Not at once when it was asked for.
+            // Wait even if the list was requested.
             tokio::time::sleep(every.min(Duration::from_secs(5))).await;
         }
         inner.listed();
     }
 }
 
-/// The shards with their parents, as the assigner wants them.
+/// The shards with their parents, for the assigner.
 fn members(listed: &BTreeMap<Partition, Listed>) -> Vec<Member> {
     let member = |(partition, shard): (&Partition, &Listed)| Member {
         partition: partition.clone(),
@@ -188,7 +188,7 @@ impl Inner {
         Arc::clone(self.shards().entry(partition.clone()).or_insert_with(new))
     }
 
-    /// The list of shards may be another one.
+    /// The list of shards may have changed.
     fn listed(&self) {
         let members = members(&self.stream.listed.borrow());
         match &self.share {
@@ -213,7 +213,7 @@ impl Inner {
         }
     }
 
-    /// It is stored that a shard was read to its end.
+    /// The end position of a shard is stored.
     fn finished(&self, partition: &Partition) {
         match &self.share {
             Share::All { finished, .. } => {
@@ -282,7 +282,7 @@ impl Source for KinesisSource {
                 }
             }
             shards.iter().for_each(|(want, shard)| shard.ask(want));
-            // Nothing is taken before the wait ends, so dropping this drops nothing.
+            // Nothing is taken before the wait ends, so a dropped fetch loses nothing.
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                 return Ok(Vec::new());
             }
@@ -294,7 +294,7 @@ impl Source for KinesisSource {
         self.inner.shards().values().for_each(|shard| shard.forget());
     }
 
-    /// Kinesis keeps no positions. Here it shows which shards were read to their end.
+    /// Kinesis keeps no positions. This only learns which shards were read to their end.
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
         for (partition, position) in checkpoint.positions() {
             if Place::of(position) == Some(Place::End) {

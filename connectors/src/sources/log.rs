@@ -1,7 +1,7 @@
 //! The embedded stream as a source.
 //!
-//! The log is locked by one process, so its partitions belong to whoever has it open; the lease rows still fence a
-//! former owner whose transaction outlived it.
+//! One process locks the log, so all partitions belong to it. The lease rows still fence a former owner whose
+//! transaction outlived it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use millstream_engine::{Checkpoint, Partition, Position, Record, RecordBatch, So
 use millstream_log::{Damage, Read, ReadError, Topic};
 use tokio::sync::watch;
 
-/// How many quarters of the memory asked for are read as stored bytes: the rest is for the bookkeeping of records.
-/// More: the last frame of a read is often cut and decompressed once more. Fewer: more reads than needed.
+/// Quarters of the requested memory that are read as stored bytes; the rest is for the bookkeeping of records. More:
+/// the last frame of a read is often cut and decompressed once more. Fewer: more reads than needed.
 const STORED_QUARTERS: usize = 3;
 
 /// A topic of the embedded log.
@@ -38,7 +38,7 @@ impl LogSource {
         let mut batches = Vec::new();
         for (number, want) in wants {
             let Position::Offset(from) = want.from else { continue };
-            // Beyond the end is another matter than at it: the read says so.
+            // At the end there is nothing to read; beyond it the read returns an error.
             if topic.range(*number).end == from {
                 continue;
             }
@@ -60,7 +60,7 @@ impl LogSource {
     }
 }
 
-/// As many records as may be given, and where to go on behind them.
+/// The records that fit into `bytes_max`, and the offset after them.
 fn keep(read: Read, bytes_max: usize) -> (Vec<Record>, u64) {
     let mut records = Vec::with_capacity(read.records.len());
     let mut bytes = 0;
@@ -84,11 +84,11 @@ fn keep(read: Read, bytes_max: usize) -> (Vec<Record>, u64) {
     (records, next)
 }
 
-/// A position outside of what the stream holds. `lost_before` is where the partition began anew, if its files were lost.
+/// The error of a position out of range. `lost_before` is where the partition began anew, if its files were lost.
 fn gap(partition: &Partition, stored: u64, (start, end): (u64, u64), lost_before: Option<u64>) -> SourceError {
     let reason = match (stored < start, lost_before) {
         (true, Some(_)) => "the files with the records in between were lost, but for what retention had removed before",
-        // A file that went missing leaves the same behind as retention does.
+        // A missing file looks like one that retention removed.
         (true, None) => {
             "the stream does not hold the records in between any more: retention removed them, or their files were lost"
         }
@@ -104,12 +104,12 @@ fn gap(partition: &Partition, stored: u64, (start, end): (u64, u64), lost_before
     }
 }
 
-/// Where reading goes on after an offset that was set aside.
+/// Where reading continues after an offset that was set aside.
 fn set_aside(topic: &Topic, number: u32, from: u64) -> Option<u64> {
     topic.holes(number).into_iter().find(|(first, to)| (*first..*to).contains(&from)).map(|(_, to)| to)
 }
 
-/// A position in records that were set aside: whoever did so has moved the positions of that database, not of others.
+/// The error of a position in records that were set aside: that moved the positions of one database, but not of others.
 fn given_up(partition: &Partition, stored: u64, to: u64) -> SourceError {
     SourceError::Gap {
         partition: partition.clone(),
@@ -128,7 +128,7 @@ fn damaged(partition: &Partition, damage: &Damage) -> SourceError {
     SourceError::Damaged { partition: partition.clone(), reason }
 }
 
-/// A position that was reached in a history of which this log has only what stands before `until`.
+/// The error of a position of another history, of which this log has only the records before `until`.
 fn other_history(partition: &Partition, stored: u64, start: u64, until: u64) -> SourceError {
     SourceError::Gap {
         partition: partition.clone(),
@@ -161,7 +161,7 @@ impl Source for LogSource {
         Ok(())
     }
 
-    /// There is no connection to make anew.
+    /// There is no connection to renew.
     fn revive(&self) {}
 
     async fn start(
@@ -174,7 +174,7 @@ impl Source for LogSource {
         let range = self.topic.range(number);
         let lost_before = self.topic.lost_before(number);
         let next = match stored {
-            // Nothing was read yet, so whatever was lost is missed.
+            // Nothing was read yet, so all lost records are missing.
             None if lost_before.is_some() => return Err(gap(partition, 0, (range.start, range.end), lost_before)),
             None => range.start,
             Some(Position::Offset(stored)) if (range.start..=range.end).contains(stored) => {
@@ -249,7 +249,7 @@ impl Source for LogSource {
         let Position::Offset(next) = next else { return None };
         let range = self.topic.range(self.number(partition).ok()?);
         let left = range.end.saturating_sub((*next).max(range.start));
-        // What the stream has lost does not wait, but whoever stands before it is not at the end either.
+        // Lost records do not wait, but a position before them is not at the end either.
         Some(if *next < range.start { left.max(1) } else { left })
     }
 }

@@ -1,25 +1,25 @@
-//! Amazon SQS straight to a sink, and what a bridge needs to read a queue.
+//! Amazon SQS as a source for a sink, and the parts with which a bridge reads a queue.
 //!
-//! Standard and FIFO queues. A queue has no positions and keeps nothing that was deleted, so this source differs from
+//! Standard and FIFO queues. A queue has no positions and does not keep deleted messages, so this source differs from
 //! one of a stream:
 //! - Each process has one partition, named after itself, whose positions are its own running numbers. They go on from
-//!   the stored one, else from the time in microseconds, so that none is used twice. One partition means one writer: more
-//!   throughput takes more processes, or a bridge.
-//! - Messages are kept in memory and invisible to others until they are committed, and only then deleted. A commit comes
-//!   after the sink's COMMIT: a crash before it, or before the deletion, makes them come again, to this process or to
-//!   another, under new numbers. Repeats are harmless, because the tables are the same whatever comes twice.
-//! - What is deleted cannot be read again: see [`SqsOptions::accept_loss_on_restore`]. A bridge into a stream
+//!   the stored one, else from the time in microseconds, so that none is used twice. One partition means one writer:
+//!   more throughput takes more processes, or a bridge.
+//! - Messages are kept in memory and invisible to others until they are committed, and only then deleted. A commit
+//!   comes after the sink's COMMIT: after a crash before it, or before the deletion, they come again, to this process
+//!   or to another, under new numbers. Repeats are harmless, because they do not change the tables.
+//! - Deleted messages cannot be read again: see [`SqsOptions::accept_loss_on_restore`]. A bridge into a stream
 //!   ([`crate::bridge`]) has no such risk.
 //! - A message that is never committed becomes visible again after [`SqsOptions::age_max`], and the queue's own redrive
-//!   policy may move it to a dead-letter queue. What cannot be decoded does not go there: the sink sets it aside and
-//!   commits.
+//!   policy may move it to a dead-letter queue. A message that cannot be decoded does not go there: the sink
+//!   quarantines it and commits.
 //!
-//! Records carry the body as it is, without key or headers: message attributes are not taken over, because nothing
+//! Records carry the unchanged body, without key or headers: message attributes are not taken over, because nothing
 //! decodes them, and a producer could name a store with one.
 //!
-//! A lease row of about 200 bytes stays for each name that ever read. Names are few ([`SqsOptions::consumer`]) unless
-//! hosts are renamed at each start, as the pods of a Kubernetes Deployment are: name the consumers there (a StatefulSet
-//! does), or remove what is older than any message can be:
+//! A lease row of about 200 bytes stays for each consumer name ever used. Names are few ([`SqsOptions::consumer`])
+//! unless hosts are renamed at each start, as the pods of a Kubernetes Deployment are: name the consumers there (a
+//! StatefulSet does), or remove rows that are older than any message can be:
 //! `DELETE FROM millstream.lease WHERE incarnation LIKE 'arn:%:sqs:%' AND renewed_at < now() - interval '15 days'`.
 
 use std::sync::Arc;
@@ -59,7 +59,7 @@ mod keep;
 
 mod delete;
 
-/// How long the farewell may take: deletions that wait, and messages that others may have at once.
+/// Timeout of closing: pending deletions, and making messages visible to others.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A queue as a source.
@@ -71,7 +71,7 @@ pub struct SqsSource {
 }
 
 impl SqsSource {
-    /// Finds the queue. Nothing is received before a lane begins to read.
+    /// Finds the queue. Nothing is received before a lane starts to read.
     ///
     /// # Errors
     /// As [`Queue::open`].
@@ -91,29 +91,29 @@ impl SqsSource {
         &self.consumer.name
     }
 
-    /// What was done with messages.
+    /// The counters of messages.
     pub fn counters(&self) -> &Arc<Counters> {
         self.feed.counters()
     }
 
-    /// When the oldest message that is here and not committed was sent, in milliseconds since 1970. What waits in the
-    /// queue may be older: SQS tells that to CloudWatch alone.
+    /// When the oldest uncommitted message of this process was sent, in milliseconds since 1970. Messages that wait in
+    /// the queue may be older: SQS reports that only to CloudWatch.
     pub fn oldest_ms(&self) -> Option<i64> {
         self.feed.inbox().oldest_ms()
     }
 
-    /// Long polls that may run at a time now.
+    /// Long polls that may run concurrently now.
     pub fn polling(&self) -> usize {
         self.feed.polling()
     }
 
-    /// Messages that are here and not committed, and the bytes they take.
+    /// Uncommitted messages of this process, and their bytes.
     pub fn held(&self) -> (usize, usize) {
         self.feed.inbox().size()
     }
 
-    /// Ends reading, once no lane reads any more: deletes what is committed and makes the rest visible to others at
-    /// once. Gives up after `within`.
+    /// Stops reading, once no lane reads any more: deletes committed messages and makes the others visible to other
+    /// readers at once. Gives up after `within`.
     pub async fn close(&self, within: Duration) {
         self.feed.close(within).await;
     }
@@ -165,7 +165,7 @@ impl Source for SqsSource {
         watch::Sender::new(vec![self.partition.clone()]).subscribe()
     }
 
-    /// Nobody assigns anything: the queue gives each message to one reader at a time.
+    /// Nothing is assigned: the queue gives each message to one reader at a time.
     async fn confirm(&self) -> Result<(), SourceError> {
         Ok(())
     }
@@ -213,7 +213,7 @@ impl Source for SqsSource {
             if let Some(error) = self.feed.trouble() {
                 return Err(error.for_engine());
             }
-            // The feed is ours, so that only time ends this in vain.
+            // We hold the feed, so only the timeout can fail this.
             if tokio::time::timeout_at(deadline, arrivals.changed()).await.is_err() {
                 return Ok(batches);
             }
@@ -224,7 +224,7 @@ impl Source for SqsSource {
         self.feed.revive();
     }
 
-    /// Deletes what is before the positions: they are durable in the sink. Only notes it; the calls come after.
+    /// Marks messages before the positions, which are durable in the sink, for deletion. The calls come later.
     async fn commit(&self, checkpoint: &Checkpoint) -> Result<(), SourceError> {
         for (_, next) in checkpoint.positions().filter(|(partition, _)| **partition == self.partition) {
             self.feed.inbox().commit(offset(next)?);
@@ -232,16 +232,16 @@ impl Source for SqsSource {
         Ok(())
     }
 
-    /// What is here, and about what waits in the queue for anybody.
     async fn close(&self) {
         SqsSource::close(self, CLOSE_WITHIN).await;
     }
 
+    /// The messages of this process, and about those that wait in the queue.
     fn lag_records(&self, _: &Partition, next: &Position) -> Option<u64> {
         let here = self.feed.inbox().ends().end.saturating_sub(offset(next).ok()?);
         match self.feed.waiting() {
             Some(waiting) => Some(here.saturating_add(waiting)),
-            // More than nothing is known even when the rest is not.
+            // Held messages show a lag even if the queue's count is unknown.
             None => Some(here).filter(|here| *here > 0),
         }
     }

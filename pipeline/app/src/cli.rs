@@ -1,8 +1,8 @@
 //! The command line.
 //!
-//! Commands that look at the running process ask it over HTTP; those that look at the tables open the database beside
-//! it, which any number of processes may do. Exit codes: 0 done (of `run`: all committed), 78 the configuration is
-//! wrong, 2 the command line is wrong, 1 everything else.
+//! Commands that look at the running process ask it over HTTP; those that look at the tables open the database
+//! alongside it, which any number of processes may do. Exit codes: 0 done (of `run`: all committed), 78 the
+//! configuration is wrong, 2 the command line is wrong, 1 everything else.
 
 use std::borrow::Cow;
 use std::io::IsTerminal as _;

@@ -179,8 +179,7 @@ pub struct Controller {
     /// How long a transaction may take, such as `2s`.
     #[serde(with = "duration")]
     pub transaction_max: Duration,
-    /// Maximum concurrent transactions over all processes that write to this database; each process takes an equal
-    /// part.
+    /// Maximum concurrent transactions of all processes that write to this database; each takes an equal part.
     pub concurrency_max: Option<usize>,
     /// Processors of the database's machine; `None` means those of this machine for a private cluster, else unknown.
     pub processors: Option<u32>,

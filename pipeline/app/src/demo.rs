@@ -1,7 +1,7 @@
 //! `millstream demo`: the whole system on one machine with a generator of uploads, live.
 //!
-//! With `--for .. --check` it does the same without a terminal and says whether the tables equal a model that shares no
-//! code with the sink.
+//! With `--for .. --check` it does the same without a terminal and reports whether the tables equal a model that shares
+//! no code with the sink.
 
 use std::process::ExitCode;
 use std::sync::Arc;

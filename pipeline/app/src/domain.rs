@@ -80,8 +80,7 @@ fn limits(config: &Config, pipeline: &config::Pipeline) -> Limits {
         batch: BatchLimits {
             records_max: pipeline.batch_records_max,
             bytes_max: pipeline.batch_bytes_max,
-            // An upper bound: the gate shortens it as the controller decides. The rest of the goal is for the
-            // transaction.
+            // A maximum: the gate shortens it as the controller decides. The rest of the goal is for the transaction.
             linger: pipeline.freshness * 7 / 10,
         },
         writers: pipeline.concurrency.max,

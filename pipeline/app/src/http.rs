@@ -5,8 +5,8 @@
 //! failed half-way may have stored some events (repeating it does no harm). No client can take more than a fixed amount
 //! of memory, connections and time.
 //!
-//! To add a route: a line in `of_all_domains`, or in the `routes` of its domain, and in `http/openapi.json`; a test compares
-//! the two.
+//! To add a route, add a line in `of_all_domains`, or in the `routes` of its domain, and in `http/openapi.json`; a test
+//! compares the two.
 
 mod connection;
 
@@ -98,8 +98,7 @@ pub struct Server {
 /// The bound address and the tokens, acquired before anything else is started.
 #[derive(Debug)]
 pub struct Door {
-    /// Bound, so that no other process can listen there, but not listening: clients are refused until requests are
-    /// answered.
+    /// Bound, so that no other process can listen there, but not listening: clients are refused until it can answer.
     socket: TcpSocket,
     tokens: Option<Tokens>,
 }

@@ -182,7 +182,7 @@ impl Node {
         let stop = self.stop.clone();
         let pool = self.pool.clone();
         let mut reloads = self.reloads.subscribe();
-        // Ends with the process; its result says nothing that was not logged.
+        // Ends with the process; everything in its result is already logged.
         drop(task::spawn("keep secrets", async move {
             loop {
                 tokio::select! {

@@ -123,7 +123,7 @@ async fn keep_trying(
         if let Some(refuse) = refuse.take()
             && !is_passing
         {
-            // If the start did not wait for it, nobody receives it.
+            // There is no receiver if the start did not wait.
             if refuse.send(error).is_ok() {
                 return;
             }

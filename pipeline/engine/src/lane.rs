@@ -166,7 +166,7 @@ impl<C: Columns> Lane<'_, C> {
     pub(crate) fn landed(&self, intake: &mut Intake, receipt: &Receipt, took: Duration) {
         self.progress.wrote(receipt, took, now_ms());
         for partition in intake.written(receipt.ranges()) {
-            tracing::info!(%partition, "what was too slow in one piece is written");
+            tracing::info!(%partition, "divided batch written");
             self.progress.slow_no_more(&partition);
         }
         self.state.beat();
@@ -180,12 +180,11 @@ impl<C: Columns> Lane<'_, C> {
     async fn wait_out(&mut self, doing: &'static str, error: &SinkError, backoff: &mut Backoff) -> Result<(), Leave> {
         let cause = chain(error);
         match error.recovery() {
-            recovery @ (Recovery::Retry { .. } | Recovery::Split) => {
+            Recovery::Retry | Recovery::Split => {
                 self.progress.retried();
-                let asked = if let Recovery::Retry { after: Some(after) } = recovery { after } else { Duration::ZERO };
-                let wait = asked.max(backoff.next_wait());
+                let wait = backoff.next_wait();
                 // Only failures that last are logged at a higher level, once for the whole process.
-                tracing::debug!(doing, error = %cause, attempt = backoff.attempts(), wait_ms = wait.as_millis() as u64, "the sink asks to wait");
+                tracing::debug!(doing, error = %cause, attempt = backoff.attempts(), wait_ms = wait.as_millis() as u64, "failed, retrying");
                 self.brake(cause, wait).await
             }
             Recovery::Alarm => {
@@ -194,7 +193,7 @@ impl<C: Columns> Lane<'_, C> {
                 self.brake(format!("the database must be mended, nothing is lost: {cause}"), self.limits.retry_cap)
                     .await
             }
-            Recovery::Quarantine | Recovery::Halt => Err(Leave::Halted(cause)),
+            Recovery::Halt => Err(Leave::Halted(cause)),
         }
     }
 

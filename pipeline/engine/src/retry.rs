@@ -7,18 +7,13 @@ use rand::Rng;
 /// What the engine does about an error. Named for the action, not for the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// Retry the same thing, not before `after` if the other side asked for that.
-    Retry {
-        /// A wait that the other side asked for.
-        after: Option<Duration>,
-    },
+    /// Retry the same thing.
+    Retry,
     /// It took too long, or a lock was in the way. Retry the same thing; when a batch meets this again, divide it, so
     /// that the part that can be written is written. Never a record's fault.
     Split,
     /// Retry, but raise an alarm: something outside must be repaired (a schema, a password) and no record is at fault.
     Alarm,
-    /// The record is at fault: quarantine it and go on.
-    Quarantine,
     /// Stop this lane and report it: going on could lose or corrupt something.
     Halt,
 }

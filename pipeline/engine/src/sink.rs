@@ -119,9 +119,7 @@ impl SinkError {
     pub fn recovery(&self) -> Recovery {
         match self {
             SinkError::Failed { recovery, .. } => *recovery,
-            SinkError::Fenced { .. } | SinkError::Moved { .. } | SinkError::Resumed { .. } => {
-                Recovery::Retry { after: None }
-            }
+            SinkError::Fenced { .. } | SinkError::Moved { .. } | SinkError::Resumed { .. } => Recovery::Retry,
             SinkError::Unbalanced(_) => Recovery::Halt,
         }
     }

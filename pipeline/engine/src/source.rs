@@ -174,7 +174,7 @@ impl SourceError {
     /// What the engine does about it.
     pub fn recovery(&self) -> Recovery {
         match self {
-            SourceError::Unavailable(_) => Recovery::Retry { after: None },
+            SourceError::Unavailable(_) => Recovery::Retry,
             SourceError::Gap { .. } | SourceError::Damaged { .. } | SourceError::Broken(_) => Recovery::Halt,
         }
     }

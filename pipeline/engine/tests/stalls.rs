@@ -74,6 +74,9 @@ impl Source for Hanging {
     }
 }
 
+/// How long it is waited for.
+const AWAY: Duration = Duration::from_secs(3600);
+
 /// A sink that is away for its first writes.
 struct Away {
     sink: memory::Sink,
@@ -91,7 +94,7 @@ impl Sink for Away {
     async fn write(&mut self, batch: &Batch<Words>) -> Result<Receipt, SinkError> {
         if self.writes > 0 {
             self.writes -= 1;
-            let recovery = Recovery::Retry { after: Some(Duration::from_secs(3600)) };
+            let recovery = Recovery::Retry;
             return Err(SinkError::Failed { doing: "write", recovery, pressure: None, source: "away".into() });
         }
         self.sink.write(batch).await
@@ -120,7 +123,8 @@ async fn restarts(hangs: bool, away: u32) -> u64 {
         decoder: Arc::new(Decoder),
         sinks: vec![Box::new(sink) as Box<dyn Sink<Columns = Words>>],
         gate: Gate::of(&Limits { writers: 1, ..Limits::default() }),
-        limits: Limits { writers: 1, ..Limits::default() },
+        // A wait that the watchdog would take for a stall, if it did not know the reason.
+        limits: Limits { writers: 1, retry_base: AWAY, retry_cap: AWAY, ..Limits::default() },
         progress: Arc::clone(&progress),
     };
     let stop = CancellationToken::new();

@@ -1,12 +1,11 @@
-//! What holds for every document that another one carries.
+//! Rules for every document that another one carries.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::refusal::{Refusal, RefusalReason};
 
-/// Envelopes around one notification: a topic that feeds a topic, or a topic that feeds a queue, is seen; more is a
-/// loop.
+/// Maximum envelopes around one notification: a topic may feed a topic, or a topic a queue. More is a loop.
 pub(crate) const ENVELOPES_MAX: usize = 2;
 
 /// The bytes of `field`.

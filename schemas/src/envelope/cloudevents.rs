@@ -13,7 +13,7 @@ pub(crate) struct Attributes<'a> {
     pub(crate) specversion: Cow<'a, str>,
     pub(crate) event_type: Cow<'a, str>,
     pub(crate) time: Option<Cow<'a, str>>,
-    /// By `source`, for data that do not tell themselves.
+    /// By `source`, for data that do not name their vendor.
     pub(crate) vendor: Vendor,
 }
 

@@ -1,8 +1,8 @@
-//! Bodies of documents one behind the other: lines (NDJSON), and JSON that is written without a line for each document,
-//! close together, with white space between, or indented.
+//! Bodies of successive documents: lines (NDJSON), and JSON that is not written as a line for each document, but close
+//! together, with white space between, or indented.
 //!
-//! A document that cannot be read is refused alone. Reading goes on with the next line, or, where the body does not say
-//! that it is lines, with the next line that begins a document: the lines between belong to the broken one.
+//! A document that cannot be read is refused alone. Reading continues with the next line, or, if the body is not
+//! declared as lines, with the next line that begins a document: the lines between belong to the broken one.
 
 use super::{Numbered, emit_parts, read_array, split_array, too_large};
 use crate::envelope::{BYTE_ORDER_MARK, Envelope};
@@ -10,14 +10,14 @@ use crate::json::{Fault, Kind, Reader};
 use crate::limits::Limits;
 use crate::refusal::{Refusal, RefusalReason};
 
-/// Steps over what may stand between documents: white space, byte order marks, and the record separator of RFC 7464.
+/// Skips what may stand between documents: white space, byte order marks, and the record separator of RFC 7464.
 pub(super) fn begin(text: &str, at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     let between = |character| matches!(character, ' ' | '\t' | '\r' | '\n' | '\u{1e}' | BYTE_ORDER_MARK);
     at + rest.len() - rest.trim_start_matches(between).len()
 }
 
-/// Splits the documents of a text from a position on. `are_lines` says that the body calls itself lines.
+/// Splits the documents of a text from a position on. `are_lines`: the body is declared as lines.
 pub(super) fn split<'a>(text: &'a str, at: usize, are_lines: bool, limits: &Limits, numbered: &mut Numbered<'_, 'a>) {
     let mut stream = Documents { text, are_lines, reread_left: text.len() };
     let mut next = begin(text, at);
@@ -45,13 +45,13 @@ pub(super) fn split_bytes<'a>(body: &'a [u8], limits: &Limits, numbered: &mut Nu
 struct Documents<'a> {
     text: &'a str,
     are_lines: bool,
-    /// Bytes that may still be read again: what stood in a document that turned out to be broken may hold documents.
-    /// Beyond this a document must end on its line, so that no body costs more than a few readings.
+    /// Bytes that may still be read again, because the text of a broken document may hold other documents. Beyond this
+    /// a document must end on its line, so that no body is read more than a few times.
     reread_left: usize,
 }
 
 impl<'a> Documents<'a> {
-    /// Splits the document that begins at `start` and returns where to look for the next.
+    /// Splits the document that begins at `start`; returns where to look for the next.
     fn one(&mut self, start: usize, limits: &Limits, numbered: &mut Numbered<'_, 'a>) -> usize {
         let text = if self.reread_left == 0 { self.line(start) } else { self.text };
         let mut reader = Reader::at(text, start, limits);

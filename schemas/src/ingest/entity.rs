@@ -1,4 +1,4 @@
-//! The object that decides the partition of a record: that of its first event, as decoding will read it.
+//! The object that decides the partition of a record: that of its first event, read as decoding will read it.
 
 use crate::envelope::carried::{ENVELOPES_MAX, from_base64};
 use crate::envelope::cloudevents::Attributes;
@@ -64,7 +64,7 @@ fn of_first<'a>(envelope: &Envelope<'a>, wrapped: usize, limits: &Limits) -> Ent
 pub(super) fn of_record<'a>(record: &Record<'a>, wrapped: usize, limits: &Limits) -> Entity<'a> {
     match record.carried.as_text() {
         Some(text) if record.is_message() => carried(text.as_bytes(), wrapped, limits),
-        // The dialects that are left encode keys alike.
+        // The remaining dialects encode keys alike.
         _ => read_entity(record, notification::dialect(record, false).unwrap_or(Dialect::Aws)),
     }
 }
@@ -74,7 +74,7 @@ fn of_base64<'a>(encoded: Option<&str>, wrapped: usize, limits: &Limits) -> Enti
     bytes.map(|bytes| carried(&bytes, wrapped, limits)).unwrap_or_default()
 }
 
-/// The object of a document that another carries; none behind so many envelopes that decoding refuses it.
+/// The object of a document that another carries; none if decoding refuses it for too many envelopes.
 fn carried<'a>(document: &[u8], wrapped: usize, limits: &Limits) -> Entity<'a> {
     if wrapped >= ENVELOPES_MAX {
         return Entity::default();

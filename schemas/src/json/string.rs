@@ -7,8 +7,8 @@ use crate::refusal::RefusalReason;
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// Finds the end of the string whose first byte is at `start`: the position behind the closing quote, and whether
-/// there are escapes. The error is the position of the fault.
+/// Finds the end of the string whose first byte is at `start`: the position after the closing quote, and whether there
+/// are escapes. The error is the position of the fault.
 #[inline]
 pub(super) fn end(bytes: &[u8], start: usize) -> Result<(usize, bool), usize> {
     let mut position = start;
@@ -79,7 +79,7 @@ fn escape_length(rest: &[u8]) -> Option<usize> {
     }
 }
 
-/// The first quote, backslash or control byte at or behind `position`, or the end of the bytes.
+/// The first quote, backslash or control byte at or after `position`, or the end of the bytes.
 #[inline]
 fn next_special(bytes: &[u8], mut position: usize) -> usize {
     while let Some(chunk) = bytes.get(position..).and_then(<[u8]>::first_chunk::<8>) {

@@ -1,9 +1,9 @@
 //! CloudEvents 1.0, structured (attributes beside `data`) and binary (attributes in headers, the payload is the data).
 //!
-//! Types `com.amazonaws.s3.<eventName>` carry what S3 notifies: `Records`, one record, or its `s3` member alone; Ceph
-//! writes them without `s3.`. The dialect of the record inside decides how it is read, and a notification that names its
-//! events itself is read whatever the type. Types `millstream.object.*` are our own, see `plain`. Other types are
-//! filtered by name.
+//! Types `com.amazonaws.s3.<eventName>` carry a notification of S3: `Records`, one record, or its `s3` member alone;
+//! Ceph writes these types without `s3.`. The dialect of the record inside decides how it is read, and a notification
+//! that names its events itself is read whatever the type. Types `millstream.object.*` are our own, see `plain`. Other
+//! types are filtered by name.
 //! Formats: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/adapters/aws-s3.md>,
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
 
@@ -19,7 +19,7 @@ use crate::envelope::cloudevents::Attributes;
 use crate::envelope::{Envelope, Shape, carried};
 use crate::refusal::{Refusal, RefusalReason};
 
-/// What Eventarc calls a message of Pub/Sub.
+/// The type that Eventarc gives a message of Pub/Sub.
 const PUBSUB_TYPE: &str = "google.cloud.pubsub.topic.v1.messagePublished";
 
 pub(super) fn structured<'a>(
@@ -56,7 +56,7 @@ pub(super) fn decode<'a>(
     context: &Context<'_>,
     emit: &mut Emit<'_, 'a>,
 ) -> Result<(), Refusal> {
-    // Every 1.x is to be read like 1.0.
+    // Every version 1.x must be read like 1.0.
     if attributes.specversion.split('.').next() != Some("1") {
         return Err(Refusal::new(RefusalReason::UnsupportedVersion, "specversion is not 1.0"));
     }
@@ -110,7 +110,7 @@ fn s3<'a>(
 }
 
 /// The event name in a type of CloudEvents around the data of S3: AWS has `com.amazonaws.s3.ObjectCreated:Put`, Ceph
-/// the same without `s3.`, where only what S3 calls its events, not those of other services, is taken for a name.
+/// the same without `s3.`; there only names of S3 events are accepted, not those of other services.
 fn name_of_type(event_type: &str) -> Option<&str> {
     let name = event_type.strip_prefix("com.amazonaws.")?;
     match name.strip_prefix("s3.") {
@@ -121,7 +121,7 @@ fn name_of_type(event_type: &str) -> Option<&str> {
     }
 }
 
-/// True for data that are a notification of S3 by themselves: vendors and bridges call such events as they like.
+/// True for data that are a notification of S3 by themselves: vendors and bridges give such events any type.
 fn names_events(data: &Envelope<'_>) -> bool {
     match data.shape() {
         Some(Shape::Record) => true,

@@ -1,7 +1,7 @@
-//! Bytes of one record to events: reads the document once, tells its dialect by its shape, and judges each event.
+//! Decodes one record into events: reads the document once, recognises its dialect by its shape, and judges each event.
 //!
-//! At least one outcome is given for every record and exactly one for every event in it, in the order in which they
-//! stand; an event that is refused does not touch its neighbours. Nothing a producer sends can panic here.
+//! Every record has at least one outcome, and every event in it exactly one, in the order of the document. A refused
+//! event does not affect its neighbours. Nothing that a producer sends can cause a panic here.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::refusal::{Refusal, RefusalReason};
 use crate::text;
 
-/// Takes each outcome with the object that it is about, if that was asked for.
+/// Takes each outcome with the object that it is about, if that was requested.
 pub(super) type Emit<'e, 'a> = dyn FnMut(Decoded<'a>, Entity<'a>) + 'e;
 
 /// Decodes one record. `emit` is called at least once; the index of an event in its record is the number of calls
@@ -26,8 +26,8 @@ pub fn decode<'a>(input: Input<'a>, limits: &Limits, emit: &mut dyn FnMut(Decode
     decode_into(input, limits, false, &mut |decoded, _| emit(decoded));
 }
 
-/// As [`decode`], and says which object each outcome is about, also where the outcome itself does not: an event that
-/// was filtered or refused may name one all the same.
+/// As [`decode`], with the object that each outcome is about, also if the outcome itself does not hold it: a filtered
+/// or refused event may name one all the same.
 pub fn decode_with_entities<'a>(input: Input<'a>, limits: &Limits, emit: &mut dyn FnMut(Decoded<'a>, Entity<'a>)) {
     decode_into(input, limits, true, emit);
 }
@@ -45,8 +45,7 @@ fn decode_into<'a>(input: Input<'a>, limits: &Limits, names_entities: bool, emit
     }
 }
 
-/// Decodes a document by its shape; `wrapped` counts the envelopes around it. An error means that nothing was emitted
-/// yet.
+/// Decodes a document by its shape; `wrapped` counts the envelopes around it. After an error nothing was emitted.
 pub(super) fn dispatch<'a>(
     envelope: Envelope<'a>,
     wrapped: usize,

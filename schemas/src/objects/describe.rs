@@ -1,7 +1,7 @@
 //! Content type, user metadata and tags in one canonical form, so that two emitters of one object give equal text.
 //!
-//! What is wrong in a description hides nothing but itself: the object was written all the same. Of a creation, what is
-//! of another type than a description's is left out. Text that cannot be stored is refused, since it would be lost.
+//! A wrong part of a description affects only itself, because the object was written all the same: in a creation, a
+//! part of the wrong type is left out. Text that cannot be stored is refused, because otherwise it would be lost.
 
 use std::borrow::Cow;
 
@@ -16,13 +16,13 @@ const USER_PREFIX: &str = "x-amz-meta-";
 const CONTENT_TYPE: &str = "content-type";
 const TAGGING: &str = "x-amz-tagging";
 
-/// Names under which stores keep their own, sealed keys among them. They are nobody's metadata.
+/// Names under which stores keep internal data, such as sealed keys. These are not user metadata.
 const RESERVED_PREFIXES: [&str; 3] = ["x-minio-internal-", "x-minio-encryption-", "x-rustfs-"];
 
-/// The description of a creation, as far as it is one.
+/// The description of a creation, without parts of the wrong type.
 ///
 /// # Errors
-/// What is over a limit, and text that cannot be stored: nothing is cut.
+/// Refuses a part over a limit, and text that cannot be stored: nothing is cut.
 pub(crate) fn describe<'a>(
     content_type: Slot<'a>,
     metadata: Pairs<'a>,
@@ -36,10 +36,10 @@ pub(crate) fn describe<'a>(
     }
 }
 
-/// The description of an event that is nothing else.
+/// The description of an event that only describes.
 ///
 /// # Errors
-/// What is over a limit, and everything that cannot be read.
+/// Refuses a part over a limit, and everything that cannot be read.
 pub(crate) fn describe_strictly<'a>(
     content_type: Slot<'a>,
     metadata: Pairs<'a>,
@@ -53,7 +53,7 @@ pub(crate) fn describe_strictly<'a>(
     }
 }
 
-/// What is wrong, and in which field.
+/// The reason, and the wrong field.
 type Wrong = (RefusalReason, &'static str);
 
 fn read<'a>(
@@ -63,7 +63,7 @@ fn read<'a>(
     dialect: Dialect,
     limits: &Limits,
 ) -> Result<(Description<'a>, Option<Wrong>), Refusal> {
-    // Ceph writes empty arrays also where it has not looked, so they say nothing.
+    // Ceph writes empty arrays also if it has not looked, so they mean nothing.
     let says = |list: &List<'_>| dialect != Dialect::Ceph || !list.is_empty();
     let (content_type, mut wrong) = match content_type {
         Slot::Bad(reason) => (None, Some((reason, "contentType"))),
@@ -97,7 +97,7 @@ fn heavier_of(wrong: Option<Wrong>, fault: Option<RefusalReason>, field: &'stati
     if heavier(first, fault) == first { wrong } else { fault.map(|reason| (reason, field)) }
 }
 
-/// What stands in a list of metadata.
+/// The sorted content of a metadata list.
 #[derive(Default)]
 struct Names<'a> {
     /// Names as S3 stores them, sorted.
@@ -124,7 +124,7 @@ impl<'a> Names<'a> {
             }
         }
         sort_names(&mut names.metadata);
-        // What the user named `cache-control` is the user's; the header of that name gives way.
+        // User metadata named `cache-control` takes precedence over the header of that name.
         system.retain(|(name, _)| names.metadata.binary_search_by(|(own, _)| own.cmp(name)).is_err());
         names.metadata.append(&mut system);
         names.metadata.retain(|(name, _)| !RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
@@ -133,7 +133,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Sorts by name. Of a name that stands twice the larger value stays, whichever came first.
+/// Sorts by name. If a name appears twice, the larger value stays, in whatever order they came.
 fn sort_names(list: &mut List<'_>) {
     list.sort_unstable();
     list.dedup_by(|later, kept| {
@@ -145,8 +145,7 @@ fn sort_names(list: &mut List<'_>) {
     });
 }
 
-/// Tags as a header carries them: `stage=raw&team=blue`, names and values form-encoded. What is not form-encoded is
-/// taken as it stands.
+/// Tags in the form of a header: `stage=raw&team=blue`, names and values form-encoded. Other text is taken unchanged.
 fn read_tagging<'a>(header: &str) -> List<'a> {
     let plain = |part: &str| Cow::Owned(key::decode_form_text(part).unwrap_or_else(|| part.to_owned()));
     let pairs = header.split('&').filter(|pair| !pair.is_empty());

@@ -1,7 +1,7 @@
-//! The closed table from the name of an event to what it does to an object; `fixtures/effect_vectors.json` tests it.
+//! The closed table from the name of an event to its effect on an object; `fixtures/effect_vectors.json` tests it.
 //!
 //! It is closed on both sides of the colon: a name is listed here whole, or it is filtered as `unsupported_kind` and
-//! counted by name. No prefix stands for the names behind it, because stores send other things under the same prefix:
+//! counted by name. A prefix never covers the names after it, because stores send other things under the same prefix:
 //! MinIO sends a change of tags as `ObjectCreated:PutTagging`.
 
 use std::borrow::Cow;
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::event::Effect;
 use super::filter::FilterReason;
 
-/// What an S3 event name means; the prefix `s3:` that MinIO, RustFS, Scality and older Ceph write is ignored.
+/// The effect of an S3 event name; the prefix `s3:` that MinIO, RustFS, Scality and older Ceph write is ignored.
 ///
 /// # Errors
 /// The reason for which an event of this name is filtered.
@@ -59,8 +59,8 @@ pub fn of_event_name(name: &str) -> Result<Effect, FilterReason> {
     }
 }
 
-/// What an event name means when Ceph sent it: under `Replication` it tells what another zone did to an object here,
-/// and its first notifications gave a creation no name behind the colon.
+/// The effect of an event name from Ceph: under `Replication` it is what another zone did to an object here, and
+/// Ceph's first notifications gave a creation no name after the colon.
 ///
 /// `names_version` is true for an event that names a version other than `null`. Where a rule expires the current object
 /// of a bucket that keeps versions, Ceph puts a delete marker over it and names the version below the marker.
@@ -77,8 +77,8 @@ pub fn of_ceph_name(name: &str, names_version: bool) -> Result<Effect, FilterRea
     }
 }
 
-/// True for what MinIO and RustFS call a creation although no object is written: tags, retention and legal hold. Such
-/// an event may carry the whole description of the object, and then describes it.
+/// True for events that MinIO and RustFS name as creations although no object is written: tags, retention and legal
+/// hold. Such an event may carry the whole description of the object, and then describes it.
 pub(crate) fn is_tagging_of_minio(name: &str) -> bool {
     matches!(
         without_prefix(name),
@@ -89,7 +89,7 @@ pub(crate) fn is_tagging_of_minio(name: &str) -> bool {
     )
 }
 
-/// What a `detail-type` of EventBridge means, for deletions together with its `deletion-type`.
+/// The effect of a `detail-type` of EventBridge, for deletions together with the `deletion-type`.
 ///
 /// # Errors
 /// The reason for which such an event is filtered, and the name to count it by.

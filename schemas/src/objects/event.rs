@@ -1,4 +1,4 @@
-//! What an event about an object says, after its dialect has been forgotten.
+//! An event about an object, independent of its dialect.
 
 use std::borrow::Cow;
 
@@ -6,14 +6,14 @@ use super::filter::FilterReason;
 use super::order::Order;
 use crate::refusal::Refusal;
 
-/// What became of one event of a record. There is no fourth way.
+/// The outcome of one event of a record. There is no fourth one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded<'a> {
     /// An event to write.
     Event(ObjectEvent<'a>),
-    /// An event that is none of ours.
+    /// An event that does not concern us.
     Filtered {
-        /// Why.
+        /// The reason.
         reason: FilterReason,
         /// The name the emitter gave it, for counting by name.
         name: Cow<'a, str>,
@@ -47,13 +47,13 @@ pub struct ObjectEvent<'a> {
     pub version_id: Cow<'a, str>,
     /// What happened to the version.
     pub effect: Effect,
-    /// When, for comparing with other events of the same version.
+    /// Its place in the order of events of the same version.
     pub order: Order,
     /// Bytes; `None` when the event does not say, and always for a deletion.
     pub size: Option<i64>,
     /// The entity tag without quotes; empty when the event does not say, and always for a deletion.
     pub etag: Cow<'a, str>,
-    /// What the event says beyond the facts, if anything.
+    /// The description of the object, if the event has one.
     pub description: Option<Description<'a>>,
     /// The dialect it came in.
     pub dialect: Dialect,
@@ -76,7 +76,7 @@ impl ObjectEvent<'_> {
     }
 }
 
-/// What an event does to the version it names, or to all versions of its key.
+/// The effect of an event on the version it names, or on all versions of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
     /// Only describes; says nothing about size or existence.
@@ -111,7 +111,7 @@ impl Effect {
 
 /// Content type, user metadata and tags, as far as an event carries them.
 ///
-/// `None` means that the event does not say; `Some("{}")` means that it says there are none.
+/// `None` means that the event has no such part; `Some("{}")` means that there are none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Description<'a> {
     /// The content type.
@@ -123,7 +123,7 @@ pub struct Description<'a> {
 }
 
 impl Description<'_> {
-    /// True when it says nothing.
+    /// True if all parts are `None`.
     pub fn is_empty(&self) -> bool {
         self.content_type.is_none() && self.metadata.is_none() && self.tags.is_none()
     }
@@ -138,8 +138,8 @@ impl Description<'_> {
     }
 }
 
-/// Bytes of the key of a record. It only decides the partition, and longer ones belong to events that the pipeline
-/// will refuse, so that a cut is enough.
+/// Maximum bytes of the key of a record. The key only decides the partition, and the pipeline will refuse events with
+/// longer ones, so a cut is enough.
 pub const ENTITY_KEY_BYTES_MAX: usize = 2048;
 
 /// The object that an event is about.
@@ -157,8 +157,8 @@ impl Entity<'_> {
         self.bucket.is_empty() && self.key.is_empty()
     }
 
-    /// Appends what decides the partition of its records: bucket, `/` and key, cut at [`ENTITY_KEY_BYTES_MAX`]; nothing
-    /// where no object is named. Events of one object stay in order only because everybody who makes records asks here.
+    /// Appends the key that decides the partition: bucket, `/` and key, cut at [`ENTITY_KEY_BYTES_MAX`]; nothing if no
+    /// object is named. Every maker of records must use this, so that events of one object stay in order.
     pub fn append_key(&self, to: &mut Vec<u8>) {
         if self.is_unknown() {
             return;

@@ -1,5 +1,5 @@
-//! EventBridge: the kind in `detail-type`, the object in `detail`, the key as it is. A `detail` with `Records` is a
-//! notification of another store that somebody sent through a bus, and is read as one.
+//! EventBridge: the kind in `detail-type`, the object in `detail`, the key not encoded. A `detail` with `Records` is a
+//! notification of another store that was sent through a bus, and is read as one.
 //!
 //! Format: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>.
 

@@ -1,8 +1,8 @@
-//! Why an event is none of objects': a closed list of reasons, each with the name that metrics use.
+//! Why an event is filtered: a closed list of reasons, each with the name that metrics use.
 
 use std::fmt;
 
-/// Why an event is none of ours although nothing is wrong with it.
+/// Why an event is filtered although nothing is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FilterReason {

@@ -1,4 +1,4 @@
-//! The last step of every dialect: holds the fields of one event to the rules and makes the event.
+//! The last step of every dialect: checks the fields of one event and makes the event.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -10,19 +10,19 @@ use super::{describe, key};
 use crate::limits::{Limits, within};
 use crate::refusal::{Refusal, RefusalReason};
 
-/// What holds for the whole record.
+/// The context of the whole record.
 #[derive(Debug)]
 pub(crate) struct Context<'l> {
     pub(crate) published_at_ms: i64,
     pub(crate) limits: &'l Limits,
-    /// Whether each outcome is to come with the object that it is about.
+    /// Whether each outcome comes with the object that it is about.
     pub(crate) names_entities: bool,
-    /// Records that documents inside of others may still hold, together.
+    /// Records that all documents inside of others may still hold in total.
     pub(crate) carried_left: Cell<usize>,
 }
 
 impl Context<'_> {
-    /// Counts the records of a document that another carries: only those of one document are counted as it is read.
+    /// Counts the records of a document that another carries: reading limits only those of one document.
     pub(crate) fn carry(&self, records: usize) -> Result<(), Refusal> {
         let left = self.carried_left.get().checked_sub(records).ok_or_else(|| {
             let detail = format!("more than {} in all documents that it carries", self.limits.events_per_record_max);
@@ -41,7 +41,7 @@ pub(crate) struct Reading<'a> {
     pub(crate) dialect: Dialect,
 }
 
-/// The object of a record, for those who ask: empty where it cannot be read.
+/// The object of a record, if objects are requested; empty if it cannot be read.
 pub(crate) fn entity<'a>(record: &Record<'a>, dialect: Dialect, context: &Context<'_>) -> Entity<'a> {
     if context.names_entities { read_entity(record, dialect) } else { Entity::default() }
 }
@@ -86,7 +86,7 @@ pub(crate) fn event<'a>(
         description: None,
         dialect,
     };
-    // A deletion has no facts and describes nothing, whatever its emitter fills in.
+    // A deletion has no facts and no description, whatever its emitter fills in.
     match effect {
         Effect::Create => {
             event.size = if leaves_zero_out { size.or_zero() } else { size }.optional()?;
@@ -107,7 +107,7 @@ pub(crate) fn event<'a>(
     Ok(event)
 }
 
-/// HTTP writes entity tags in quotes, and some stores hand them on.
+/// HTTP writes entity tags in quotes, and some stores pass these on.
 fn unquote(etag: Cow<'_, str>) -> Cow<'_, str> {
     let inner = |text: &str| text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).map(str::len);
     match inner(&etag) {

@@ -7,7 +7,7 @@ use crate::refusal::{Refusal, RefusalReason};
 /// Decodes a key that an S3 notification carries form-encoded: `+` is a space, `%XX` a byte.
 ///
 /// A key that no form encoder can have written (a byte beyond ASCII, a space, a `%` without two digits) comes from a
-/// store that does not encode, and is taken as it stands.
+/// store that does not encode, and is taken unchanged.
 ///
 /// # Errors
 /// `invalid_utf8` when the bytes are no text, `nul_in_text` when one is zero.

@@ -1,8 +1,9 @@
 //! Messages that only carry a document: of SQS as Lambda, EventBridge Pipes and SQS itself hand them on (`body`), of
 //! SNS as Lambda gets them (`Sns.Message`), and of Pub/Sub as it pushes them (`message.data`, in base64).
 //!
-//! What is carried keeps its own rules, whatever carries it. Formats:
-//! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>, <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>,
+//! The carried document has its own rules, whatever carries it. Formats:
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>,
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>,
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-sqs.html>,
 //! <https://cloud.google.com/pubsub/docs/push#receive_push>.
 

@@ -1,11 +1,11 @@
 //! Notifications of S3, any `eventVersion` up to 2.x, and of the stores that copy them; also one record by itself.
 //!
 //! Format: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
-//! Stores write what they like into `eventSource`, so it only tells those apart that read a field in another way:
+//! Stores write anything into `eventSource`, so it only distinguishes those whose fields are read differently:
 //! - The gateway of Ceph (<https://docs.ceph.com/en/latest/radosgw/notifications/#events>): `opaqueData` and `eventId`
 //!   beside `s3`, metadata and tags as arrays of `{"key":..,"val":..}`, and the key as it is, not form-encoded.
-//! - Scality: signs itself in `eventSource`, with `eventVersion` 1.0 (0.1 before), the key as it is, sizes as text, and
-//!   `null` for what it does not know.
+//! - Scality: named in `eventSource`, with `eventVersion` 1.0 (0.1 before), the key as it is, sizes as text, and `null`
+//!   for unknown values.
 //! - MinIO and RustFS: `EventName` and `Key` beside `Records`, event names with the prefix `s3:`, and `contentType` and
 //!   `userMetadata` in the object, so a creation also describes. MinIO leaves out a size of zero.
 
@@ -43,7 +43,7 @@ pub(super) fn decode<'a>(
     let in_minio = envelope.minio_name.is_present();
     for each in records {
         if each.is_message() {
-            // Lambda gets messages in `Records`, too. What is wrong with one does not touch its neighbours.
+            // Lambda gets messages in `Records`, too. A wrong message does not affect its neighbours.
             if let Err(refusal) = message::decode(each, wrapped, context, emit) {
                 emit(Decoded::Refused(refusal), Entity::default());
             }
@@ -54,14 +54,14 @@ pub(super) fn decode<'a>(
     Ok(())
 }
 
-/// Judges one record; `in_minio` says that the document around it is MinIO's.
+/// Judges one record; `in_minio`: the document around it is MinIO's.
 pub(super) fn record<'a>(record: Record<'a>, in_minio: bool, context: &Context<'_>, emit: &mut Emit<'_, 'a>) {
     let dialect = dialect(&record, in_minio).unwrap_or(Dialect::Aws);
     let entity = judge::entity(&record, dialect, context);
     emit(event(record, None, None, dialect, context).unwrap_or_else(Decoded::Refused), entity);
 }
 
-/// The store that a record itself tells, whatever stands around it.
+/// The store that a record itself names, whatever its envelope.
 pub(crate) fn dialect(record: &Record<'_>, in_minio: bool) -> Option<Dialect> {
     if record.is_ceph || record.vendor == Vendor::Ceph {
         Some(Dialect::Ceph)
@@ -74,7 +74,7 @@ pub(crate) fn dialect(record: &Record<'_>, in_minio: bool) -> Option<Dialect> {
     }
 }
 
-/// Judges one record; the name and the time that stand around it serve when it has none of its own.
+/// Judges one record; the name and the time of its envelope are used if it has none of its own.
 pub(super) fn event<'a>(
     mut record: Record<'a>,
     outer_name: Option<Cow<'a, str>>,
@@ -111,14 +111,14 @@ pub(super) fn event<'a>(
     judge::event(record, Reading { effect, time, dialect }, context).map(Decoded::Event)
 }
 
-/// The whole description of an object that comes with a change of its tags; `None` for less than that.
+/// The whole description of an object, from a change of its tags; `None` if it is not complete.
 fn description<'a>(
     mut record: Record<'a>,
     time: Option<Cow<'a, str>>,
     dialect: Dialect,
     context: &Context<'_>,
 ) -> Option<Decoded<'a>> {
-    // The sequencer is that of the object, which did not change. The order of what changed is the time of the event.
+    // The sequencer is that of the object, which did not change. The change is ordered by the time of the event.
     record.object.sequencer = Slot::Absent;
     let reading = Reading { effect: Effect::Describe, time, dialect };
     let event = judge::event(record, reading, context).ok()?;

@@ -7,11 +7,11 @@
 use crate::refusal::{Refusal, RefusalReason};
 use crate::time::{self, Instant};
 
-/// Seconds between an event's own time and what its sequencer may say: beyond a day the number is not a time but
-/// a counter or a constant that happens to look like one. Also how far into the future an event may lie.
+/// Maximum seconds between an event's own time and that of its sequencer: beyond a day the number is not a time but a
+/// counter or a constant that happens to look like one. Also how far into the future an event may lie.
 const WINDOW_SECONDS: u64 = 24 * 60 * 60;
 
-/// How far an event's place can be trusted; for people and for repair, never compared.
+/// How reliable an event's place is; for people and for repair, never compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OrderClass {
     /// No time at all: below every timed event.
@@ -49,7 +49,7 @@ pub struct Order {
     pub time: u64,
     /// The sequencer as a number whatever it means; 0 when there is none, saturated beyond 64 bits.
     pub sequencer: u64,
-    /// How far to trust `time`.
+    /// How reliable `time` is.
     pub class: OrderClass,
 }
 
@@ -72,7 +72,7 @@ impl Order {
     pub fn place(time: Option<&str>, sequencer: Option<&str>, published_at_ms: i64) -> Result<Self, Refusal> {
         let sequencer = sequencer.map_or(Sequencer::NONE, Sequencer::read);
         let own = match time.map(time::parse).transpose()? {
-            // The first second of 1970 is what an unset clock writes, and is kept free for undated events.
+            // An unset clock writes the first second of 1970, which is kept free for undated events.
             None | Some(Instant { seconds: 0, .. }) => return Ok(Self::undated(sequencer, published_at_ms)),
             Some(own) => own,
         };
@@ -130,10 +130,10 @@ impl Sequencer {
         sequencer
     }
 
-    /// What the number may mean as 32.32 fixed point, likeliest first.
+    /// The possible times of the number in 32.32 fixed point, likeliest first.
     fn readings(self) -> [Option<(u64, OrderClass)>; 5] {
         if self.value == 0 {
-            // No sequencer is not the first moment of 1970.
+            // No sequencer must not count as the first moment of 1970.
             return [None; 5];
         }
         let clock = |seconds: u64, numerator: u64, denominator: u64| {

@@ -1,6 +1,6 @@
 //! Our own types of CloudEvents, for producers that are no object store: `millstream.object.created`, `.deleted` and
 //! `.described`, with `time` and the data `{bucket, key, versionId?, size?, etag?, contentType?, metadata?, tags?}`.
-//! The key is written as it is, metadata and tags are objects of strings.
+//! The key is not encoded; metadata and tags are objects of strings.
 
 use std::borrow::Cow;
 

@@ -1,11 +1,11 @@
-//! The members of one record of a notification, of whatever store, as they stand in the document.
+//! The members of one record of a notification of any store, as they are in the document.
 
 use std::borrow::Cow;
 
 use crate::json::{Fault, Kind, Reader};
 use crate::slot::{Pairs, Size, Slot};
 
-/// Which store signed a record.
+/// The store that a record names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Vendor {
     #[default]
@@ -44,11 +44,11 @@ pub(crate) struct Record<'a> {
     pub(crate) is_ceph: bool,
     /// `source` as an object, which only MinIO and RustFS write.
     pub(crate) is_minio: bool,
-    /// A document that this only carries: `body` of a message of SQS, `Sns.Message` of Lambda.
+    /// A document that this record only carries: `body` of a message of SQS, `Sns.Message` of Lambda.
     pub(crate) carried: Slot<'a>,
-    /// This is such a message, not something else that has a `body`.
+    /// The record is such a message, and not another one with a `body`.
     pub(crate) is_message: bool,
-    /// The record as it stands in the document.
+    /// The text of the record in the document.
     pub(crate) text: &'a str,
     /// Set when the element of `Records` is not an object at all.
     pub(crate) is_not_object: bool,
@@ -122,7 +122,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// True for a message that carries a document, which the pipeline is to open.
+    /// True for a message that carries a document, which the pipeline opens.
     pub(crate) fn is_message(&self) -> bool {
         self.is_message && self.carried.is_present() && !self.has_s3 && !self.name.is_present()
     }
@@ -159,7 +159,7 @@ impl<'a> Object<'a> {
             "key" => self.key.read(reader),
             "size" => self.size.read(reader),
             "eTag" | "etag" => self.etag.read(reader),
-            // With a low line, as RustFS wrote them before its release 1.0.
+            // With an underscore, as RustFS wrote it before its release 1.0.
             "versionId" | "version-id" | "version_id" => self.version_id.read(reader),
             "sequencer" => self.sequencer.read(reader),
             "contentType" | "content_type" => self.content_type.read(reader),

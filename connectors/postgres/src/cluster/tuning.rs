@@ -16,7 +16,7 @@ const DEFAULTS: [(&str, &str); 13] = [
     ("synchronous_commit", "on"),
     // Tables that are updated all day need it.
     ("autovacuum", "on"),
-    // Twice the default keeps the hot end of the key index in memory; more would cost an idle laptop more than it gains.
+    // Twice the default keeps the hot end of the key index in memory; more would cost an idle laptop more than it adds.
     ("shared_buffers", "256MB"),
     // Checkpoints by time and not by volume: after each one every page goes to the log in full again.
     ("max_wal_size", "4GB"),

@@ -1,9 +1,10 @@
 //! Folds the events of one key into one row to write: the same join as in `objects_update.sql`.
 //!
 //! Facts and description are folded separately, each to the one of highest order. Facts are ordered by (time, number,
-//! kind, etag); at equal order the larger size wins and a known one beats an unknown. Descriptions are ordered by (time,
-//! number); two that differ at equal order are left to a second pass, so that only the database compares JSON. Of the
-//! removals of the whole key the newest is kept; as deletions of the row without a version they are among its facts.
+//! kind, etag); at equal order the larger size wins and a known one beats an unknown. Descriptions are ordered by
+//! (time, number); two that differ at equal order are left to a second pass, so that only the database compares JSON.
+//! Of the removals of the whole key the newest is kept; as deletions of the row without a version they are among its
+//! facts.
 
 use std::cmp::Ordering;
 

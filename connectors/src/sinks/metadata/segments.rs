@@ -46,6 +46,11 @@ impl Segments {
         self.gathered.committed();
     }
 
+    /// The writer has another slot now, in which its former writer may have left changes.
+    pub(super) fn slot_changed(&mut self) {
+        self.gathered = Gathered::default();
+    }
+
     pub(super) fn rolled_back(&mut self) {
         self.learnt.clear();
         self.gathered.rolled_back();

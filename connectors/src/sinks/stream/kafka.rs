@@ -1,8 +1,8 @@
 //! A topic of Kafka.
 //!
 //! Idempotent, acknowledged by all replicas in sync: records of one key arrive in order and, within a session of the
-//! producer, once. Keys choose the partition as Java's clients do (`murmur2_random`), so that other producers of the topic
-//! agree with us.
+//! producer, once. Keys select the partition as in Java's clients (`murmur2_random`), so that other producers of the
+//! topic agree with us.
 
 use std::fmt;
 use std::time::Duration;

@@ -52,7 +52,7 @@ impl Fault {
             Fault::Fence(error) => error,
             Fault::Again => SinkError::Failed {
                 doing,
-                recovery: Recovery::Retry { after: None },
+                recovery: Recovery::Retry,
                 pressure: Some(Pressure::Contention),
                 source: "the rows kept changing under the transaction".into(),
             },
@@ -82,7 +82,7 @@ fn pressure(load: Load) -> Pressure {
 
 fn recovery(verdict: Verdict) -> Recovery {
     match verdict {
-        Verdict::SlowDown { .. } => Recovery::Retry { after: None },
+        Verdict::SlowDown { .. } => Recovery::Retry,
         Verdict::Split => Recovery::Split,
         // In statements that carry no records, bad data is our fault.
         Verdict::Alarm | Verdict::RecordFault => Recovery::Alarm,

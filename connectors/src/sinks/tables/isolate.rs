@@ -88,7 +88,7 @@ pub(super) async fn apply_isolating<R: Rows>(
             }
         }
         if let [bad] = suspects[..] {
-            tracing::warn!(record = bad, sqlstate = %refusal.sqlstate, detail = %refusal.detail, "a record is set aside");
+            tracing::warn!(record = bad, sqlstate = %refusal.sqlstate, detail = %refusal.detail, "record quarantined");
             verdicts.refused.insert(bad, refusal);
         } else {
             verdicts.unresolved = Some((refusal, suspects));

@@ -86,7 +86,11 @@ impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
     /// The database failed. A record that it blames is no error, but stays in quarantine.
     pub async fn run(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<Redriven, SinkError> {
         if !self.dry_run {
-            self.rows.before(connection).await?;
+            let ready = self.rows.before(connection).await;
+            if ready.is_err() {
+                self.undo(connection).await?;
+            }
+            ready?;
         }
         let mut redriven = Redriven::default();
         // Refused rows are halved until the bad record is found.

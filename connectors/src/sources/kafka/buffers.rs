@@ -1,8 +1,8 @@
-//! What was read ahead, by partition, and whether it continues where the reader stands.
+//! The records read ahead, by partition, and whether they continue at the reader's position.
 //!
-//! Pure: no client, no clock. Every record that comes must be the next one. One that comes again is dropped. One that
-//! comes too early means that nothing is in between (compaction, control records, aborted transactions) or that the
-//! client lost its place: it is asked for once more from the place before, and taken only if the broker answers the same.
+//! Pure: no client, no clock. Every record must be the next one. A repeat is dropped. A record beyond the next offset
+//! means a hole (compaction, control records, aborted transactions), or that the client lost its place: a second seek
+//! to the offset before must give the same record, otherwise it is not accepted.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,8 +10,8 @@ use millstream_engine::{Position, Record};
 
 use super::epochs::Epochs;
 
-/// Holes that were asked about in a partition before those within a run of records are believed: a topic with
-/// transactions or compaction has them everywhere.
+/// Holes of a partition to check by a second seek, before holes within a run of records are accepted unchecked: a topic
+/// with transactions or compaction has them everywhere.
 const HOLES_ASKED_ABOUT: u32 = 8;
 
 /// The partitions that this process has.
@@ -26,28 +26,28 @@ pub(super) struct Buffers {
 /// One partition.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// Where the reader stands: everything that waits comes from here on. Nothing means something without a reader.
+    /// The reader's position: the waiting records start here. Without a reader the fields mean nothing.
     begin: u64,
-    /// The offset after what waits; `None` while nobody reads.
+    /// The offset after the waiting records; `None` without a reader.
     next: Option<u64>,
-    /// The client is to be set to `next`; until then what comes is from somewhere else.
+    /// The client must seek to `next`; until then its records come from elsewhere.
     seek: bool,
-    /// No record came since the client was set to `next`.
+    /// No record came since the seek to `next`.
     fresh: bool,
-    /// The offset of the record that came first when `next` was asked for before.
+    /// First offset received after the previous seek to `next`; the same answer twice proves a hole.
     seen: Option<u64>,
     holes: u32,
     records: VecDeque<Record>,
     bytes: usize,
-    /// If the end comes before any record, there is none before this offset.
+    /// If the end of the partition is reported before any record, no record exists below this offset.
     probe: Option<u64>,
-    /// The client does not fetch it at the moment.
+    /// The client does not fetch it now.
     paused: bool,
-    /// The end of the partition as last heard.
+    /// The last reported end of the partition.
     end: Option<u64>,
-    /// Where the partition begins and ends, if `next` is outside of that.
+    /// The start and end of the partition, if `next` is outside of them.
     gap: Option<(u64, u64, &'static str)>,
-    /// The leaders of what was read since the reader began.
+    /// The leader epochs of the records since the reader began.
     epochs: Epochs,
 }
 
@@ -58,14 +58,14 @@ pub(super) enum Taken {
     Records(Vec<Record>, u64),
     /// Nothing yet.
     Nothing,
-    /// The wanted offset is not there: the partition holds these.
+    /// The partition does not have the wanted offset, only this range.
     Gap(u64, u64, &'static str),
-    /// The partition belongs to somebody else.
+    /// The partition is not assigned to this process.
     NotOurs,
 }
 
 impl Buffers {
-    /// From now on these partitions are ours. What is read already goes on where its reader stands, and keeps what waits.
+    /// From now on these partitions are ours. Those that were ours before keep their position and waiting records.
     pub(super) fn assign(&mut self, partitions: &[i32]) {
         let mut before = std::mem::take(&mut self.partitions);
         let mut kept = |partition| before.remove(partition).unwrap_or(Buffer { paused: true, ..Buffer::default() });
@@ -73,8 +73,8 @@ impl Buffers {
         self.bytes = self.partitions.values().map(|buffer| buffer.bytes).sum();
     }
 
-    /// How many bytes may still come of each partition that is read. Where there are `bytes_max` of all of them, each has
-    /// its share of as many again, so that none waits for the readers of others.
+    /// How many more bytes each partition with a reader may receive. Once all together have `bytes_max`, each may still
+    /// have its share of as many again, so that none waits for the readers of others.
     pub(super) fn room(&self, bytes_max: usize) -> BTreeMap<i32, usize> {
         let left = bytes_max.saturating_sub(self.bytes);
         let share = bytes_max / self.partitions.len().max(1);
@@ -82,7 +82,7 @@ impl Buffers {
         read.map(|(partition, buffer)| (*partition, left.max(share.saturating_sub(buffer.bytes)))).collect()
     }
 
-    /// Takes what there is from an offset, or has the client go there.
+    /// Takes the records from an offset on, or makes the client seek there.
     pub(super) fn take(&mut self, partition: i32, from: u64, bytes_max: usize) -> Taken {
         let Some(buffer) = self.partitions.get_mut(&partition) else { return Taken::NotOurs };
         let at_gap = buffer.next == Some(from);
@@ -113,7 +113,7 @@ impl Buffers {
         }
     }
 
-    /// The client came to the end of a partition.
+    /// The client reports the end of a partition.
     pub(super) fn at_end(&mut self, partition: i32) {
         let Some(buffer) = self.partitions.get_mut(&partition) else { return };
         let Some(end) = buffer.probe.take().filter(|_| !buffer.seek) else { return };
@@ -122,8 +122,8 @@ impl Buffers {
         }
     }
 
-    /// Where partitions end now. One whose end stays ahead of us although nothing comes may have only what is no record
-    /// there: it is asked for once more, and if the end comes first, that is so.
+    /// Sets the current ends of partitions. If an end stays ahead of us although nothing comes, there may be no records
+    /// before it, only control records: a second seek proves that if the end comes before any record.
     pub(super) fn ends(&mut self, ends: impl Iterator<Item = (i32, u64)>) {
         for (partition, end) in ends {
             let Some(buffer) = self.partitions.get_mut(&partition) else { continue };
@@ -145,28 +145,28 @@ impl Buffers {
         self.partitions.get(&partition)?.epochs.before(offset)
     }
 
-    /// The end of a partition as last heard.
+    /// The last reported end of a partition.
     pub(super) fn end(&self, partition: i32) -> Option<u64> {
         self.partitions.get(&partition)?.end
     }
 
-    /// Where the client is to go.
+    /// Where the client must seek to.
     pub(super) fn seeks(&self) -> Vec<(i32, u64)> {
         let seek = |(partition, buffer): (&i32, &Buffer)| Some((*partition, buffer.next.filter(|_| buffer.seek)?));
         self.partitions.iter().filter_map(seek).collect()
     }
 
-    /// All partitions, and where the client is to read them, if anybody does.
+    /// All partitions, and the offset to read from; `None` without a reader.
     pub(super) fn positions(&self) -> Vec<(i32, Option<u64>)> {
         self.partitions.iter().map(|(partition, buffer)| (*partition, buffer.next)).collect()
     }
 
-    /// Whether these are the partitions that are ours.
+    /// Whether exactly these partitions are ours.
     pub(super) fn are(&self, partitions: &[i32]) -> bool {
         self.partitions.keys().eq(partitions)
     }
 
-    /// The client began anew at [`Buffers::positions`].
+    /// The client was assigned anew at [`Buffers::positions`].
     pub(super) fn begun_again(&mut self) {
         for buffer in self.partitions.values_mut() {
             (buffer.seek, buffer.fresh, buffer.paused) = (false, true, buffer.next.is_none());
@@ -174,7 +174,7 @@ impl Buffers {
         }
     }
 
-    /// The client went there.
+    /// The client has sought there.
     pub(super) fn sought(&mut self, partition: i32, offset: u64) {
         if let Some(buffer) = self.partitions.get_mut(&partition)
             && buffer.next == Some(offset)
@@ -183,18 +183,18 @@ impl Buffers {
         }
     }
 
-    /// What readers ask for, to be looked at when an offset is out of range.
+    /// The offsets that readers want next, to be checked when one is out of range.
     pub(super) fn read(&self) -> Vec<(i32, u64)> {
         self.partitions.iter().filter_map(|(partition, buffer)| Some((*partition, buffer.next?))).collect()
     }
 
-    /// Notes that the wanted offset is not there; without a range the client is only to go there again.
+    /// Records that the wanted offset is out of range; without a `gap` the client only seeks there again.
     pub(super) fn out_of_range(&mut self, partition: i32, offset: u64, gap: Option<(u64, u64, &'static str)>) {
         if let Some(buffer) = self.partitions.get_mut(&partition)
             && buffer.next == Some(offset)
         {
             match gap {
-                // What was read before it is still good: it is given out first.
+                // Records before it are still good and are returned first.
                 Some(gap) => buffer.gap = Some(gap),
                 None => buffer.seek = true,
             }
@@ -205,9 +205,9 @@ impl Buffers {
 enum Judged {
     Next,
     Repeat,
-    /// Too early: the client is to go back once.
+    /// Beyond the next offset: the client must seek back once.
     Ahead,
-    /// Not what is read.
+    /// Not the wanted offset.
     Elsewhere,
 }
 
@@ -244,7 +244,7 @@ impl Buffer {
         Taken::Records(records, next)
     }
 
-    /// Whether what waits continues at an offset; what waits before it is dropped.
+    /// Whether the waiting records continue at an offset; those before it are dropped.
     fn goes_on_at(&mut self, from: u64) -> bool {
         if self.next.is_none() {
             return false;
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(offsets(&mut buffers, 8), Some((vec![8], 9)));
     }
 
-    /// What the client says of the end before it has gone back is about another place: records may stand before it.
+    /// An end that is reported before the seek back belongs to another offset: records may precede it.
     #[test]
     fn an_end_that_was_heard_before_the_seek_says_nothing() {
         let mut buffers = reading(5);

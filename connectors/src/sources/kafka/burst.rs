@@ -1,7 +1,7 @@
-//! Messages copied out of the client, which does not count what we hold of it against its limits.
+//! Messages copied out of the client, whose limits do not count the messages that we hold.
 //!
 //! Those of one partition share one piece of memory: they are used and freed together, and a million small pieces that
-//! one thread makes and another frees would leave holes everywhere.
+//! one thread allocates and another frees would fragment the heap.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,7 +25,7 @@ pub(super) struct Burst {
 struct Piece {
     partition: i32,
     offset: u64,
-    /// Of the leader that wrote it.
+    /// The epoch of the leader that wrote it.
     epoch: Option<i32>,
     published_at_ms: i64,
     key: Range<usize>,
@@ -34,7 +34,7 @@ struct Piece {
 }
 
 impl Burst {
-    /// Copies one more.
+    /// Copies one message.
     pub(super) fn add(&mut self, message: &BorrowedMessage<'_>) {
         let bytes = self.bytes.entry(message.partition()).or_default();
         let before = bytes.len();
@@ -60,7 +60,7 @@ impl Burst {
         });
     }
 
-    /// How many there are.
+    /// The number of messages.
     pub(super) fn len(&self) -> usize {
         self.pieces.len()
     }
@@ -92,7 +92,7 @@ impl Burst {
     }
 }
 
-/// When a record was published: as its producer says, who may say nothing, and anything. None is of the future.
+/// When a record was published: the producer's time, which may be missing or wrong; never later than now.
 fn published_at_ms(told: Option<i64>, now_ms: i64) -> i64 {
     told.filter(|at_ms| *at_ms >= 0).map_or(now_ms, |at_ms| at_ms.min(now_ms))
 }

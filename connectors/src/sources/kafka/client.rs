@@ -1,7 +1,7 @@
 //! The thread that owns the clients: one is a member of the group, the other one reads.
 //!
-//! `BaseConsumer`, polled by hand: its callbacks run where we expect them, nothing can miss a wake-up, and a client that
-//! stands still can be thrown away and made anew.
+//! We poll `BaseConsumer` ourselves: its callbacks run where we expect them, no wake-up is missed, and a client that
+//! hangs can be replaced.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,29 +16,29 @@ use super::reader::{Reader, list};
 use super::settings::KafkaOptions;
 use super::shared::Shared;
 
-/// How often the group is told our positions.
+/// Interval of the commits of our positions to the group.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
-/// How often in a while a client is made anew because the group knows another one by its name.
+/// Replacements of a fenced client within `FENCES_WITHIN`, before we give up our name in the group.
 const FENCES_MAX: usize = 3;
-/// That while.
+/// See `FENCES_MAX`.
 const FENCES_WITHIN: Duration = Duration::from_secs(120);
-/// How soon a client is made again that could not be made.
+/// Wait before another attempt to create a client.
 const MAKE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Runs clients until told to stop. `each_round` must not block.
+/// Runs clients until it is stopped. `each_round` must not block.
 pub(super) fn run(shared: &Arc<Shared>, options: &KafkaOptions, partitions: u32, each_round: impl Fn()) {
     let mut fences = Vec::new();
     while !shared.is_stopped() {
         match Client::new(shared, options, partitions) {
             Ok(client) => client.serve(&each_round),
-            // Settings were accepted before: it is the file of the password, which may be written at this moment.
+            // The settings were accepted before, so it is the password file, which may be being written.
             Err(error) => {
                 tracing::warn!(topic = shared.topic, error, "the Kafka client cannot be made");
                 shared.unavailable(error);
                 shared.rest(MAKE_AGAIN);
             }
         }
-        // Dropping it has left the group, or told it that we come back.
+        // Dropping the client has left the group, or kept our name in it.
         shared.left();
         if shared.forget_fence() {
             fenced(shared, options, &mut fences);
@@ -49,9 +49,9 @@ pub(super) fn run(shared: &Arc<Shared>, options: &KafkaOptions, partitions: u32,
     }
 }
 
-/// A member whose session ended while the coordinator was away may be taken for another one of its name (librdkafka 2.12
-/// sends heartbeats without its id then): a new client is let in at once. Two processes of one name keep replacing each
-/// other, and one of them has to give in.
+/// If a member's session ends while the coordinator is away, the group may take it for another member of its name
+/// (librdkafka 2.12 then sends heartbeats without its id): a new client can join at once. Two processes of one name
+/// keep replacing each other, so one of them has to give up.
 fn fenced(shared: &Shared, options: &KafkaOptions, fences: &mut Vec<Instant>) {
     fences.retain(|at| at.elapsed() < FENCES_WITHIN);
     fences.push(Instant::now());
@@ -74,12 +74,12 @@ fn fenced(shared: &Shared, options: &KafkaOptions, fences: &mut Vec<Instant>) {
 struct Client<'a> {
     shared: &'a Arc<Shared>,
     options: &'a KafkaOptions,
-    /// Of the topic, when it was opened.
+    /// Partitions of the topic when it was opened.
     partitions: u32,
     member: BaseConsumer<Membership>,
     reader: Reader<'a>,
     committed: Instant,
-    /// What the group was told last.
+    /// The positions last committed to the group.
     told: BTreeMap<i32, u64>,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Client<'a> {
         Ok(Client { shared, options, partitions, member, reader, committed: Instant::now(), told: BTreeMap::new() })
     }
 
-    /// Reads until told to stop or to begin anew.
+    /// Reads until it is stopped or must be replaced.
     fn serve(mut self, each_round: &impl Fn()) {
         while !self.is_done() {
             self.shared.rounds.fetch_add(1, Relaxed);
@@ -110,11 +110,11 @@ impl<'a> Client<'a> {
                 self.read_anew();
             }
         }
-        // Where brokers do not answer, nobody is to wait for them but who says goodbye.
+        // Only a final commit waits for the brokers, because they may not answer.
         self.commit(if self.shared.is_stopped() { CommitMode::Sync } else { CommitMode::Async });
     }
 
-    /// The buffers are kept: it goes on where they end.
+    /// Replaces the reader, which continues where the buffers end.
     fn read_anew(&mut self) {
         tracing::warn!(topic = self.shared.topic, "the client that reads gets no answers: it is made anew");
         match Reader::new(self.shared, self.options, self.partitions) {
@@ -128,12 +128,12 @@ impl<'a> Client<'a> {
         shared.is_stopped() || shared.is_to_revive() || shared.is_fenced() || shared.broken().is_some()
     }
 
-    /// Hears of the group. What it gave us is ours when another poll has taken nothing back, and the topic is still the
-    /// one that was opened.
+    /// Polls the member. An assignment becomes ours if another poll has not revoked it and the topic is still the one
+    /// that was opened.
     fn hear(&mut self) {
         let confirms = self.shared.is_unconfirmed();
         for said in hear(&self.member) {
-            // Others the callback has told, with their reasons.
+            // The callback has already handled the others, with their reasons.
             if let Err(error @ KafkaError::MessageConsumptionFatal(_)) = said {
                 self.shared.client_failed(&error, "");
             }
@@ -143,7 +143,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Tells the group how far the tables are: for people and their tools.
+    /// Commits the positions of the tables to the group, for people and their tools.
     fn commit(&mut self, mode: CommitMode) {
         self.committed = Instant::now();
         let mut positions = std::mem::take(&mut *self.shared.commits());

@@ -1,4 +1,4 @@
-//! What the client tells besides records: who has which partition, where partitions end, what fails.
+//! Callbacks of the client for everything but records: assignments, ends of partitions, errors.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,24 +14,28 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::shared::Shared;
 
-/// How the client says, among its words for developers, that it reads another topic of the same name from now on: at the
-/// old offsets, and without an error (librdkafka 2.12, `rd_kafka_topic_metadata_update`). Said before it fetches from it,
-/// so that this waits for `poll` before any record of the other topic does.
+/// The debug line by which the client reports that it now reads another topic of the same name: at the old offsets, and
+/// without an error (librdkafka 2.12, `rd_kafka_topic_metadata_update`). It is logged before the first fetch from the
+/// other topic, so `poll` returns it before any record of that topic.
 const CHANGED_TOPIC: &str = " changed id from ";
 
-/// The id that a topic has now, if that is what the client says.
-fn changed_to<'a>(message: &'a str, topic: &str) -> Option<&'a str> {
+/// The id of a topic of which the client knew none before: 16 zero bytes in base64.
+const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+/// The former and the new id of a topic, if a log line of the client reports a change.
+fn changed<'a>(message: &'a str, topic: &str) -> Option<(&'a str, &'a str)> {
     let (of, ids) = message.split_once(CHANGED_TOPIC)?;
     let is_ours = of.strip_suffix(topic)?.ends_with("Topic ");
-    ids.rsplit(' ').next().filter(|_| is_ours)
+    ids.split_once(" to ").filter(|_| is_ours)
 }
 
-/// Everything that a client has to say at the moment, which would pile up otherwise. Does not block.
+/// Polls all events that wait in a client, which would pile up otherwise, and once more: a client that is not polled for
+/// `max.poll.interval.ms` leaves its group. Does not block.
 pub(super) fn hear<C: ConsumerContext>(
     client: &BaseConsumer<C>,
 ) -> impl Iterator<Item = KafkaResult<BorrowedMessage<'_>>> {
     let waiting = millstream_kafka::events_waiting(client.client());
-    (0..waiting).filter_map(|_| client.poll(Duration::ZERO))
+    (0..=waiting).filter_map(|_| client.poll(Duration::ZERO))
 }
 
 /// The callbacks of the client that reads. All of them run inside of `poll`.
@@ -44,15 +48,21 @@ pub(super) struct Membership(pub(super) Arc<Shared>);
 
 impl ClientContext for Reading {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if let Some(id) = changed_to(message, &self.0.topic) {
-            self.0.topic_is(id);
+        match changed(message, &self.0.topic) {
+            // The broker that told it may not have heard of a topic that was just created again.
+            Some((NO_ID, id)) => self.0.topic_may_be(id),
+            Some((_, id)) => {
+                self.0.topic_may_be(id);
+                self.0.topic_is(id);
+            }
+            None => {}
         }
         log(level, facility, message);
     }
 
     fn stats(&self, statistics: Statistics) {
         let Some(topic) = statistics.topics.get(&self.0.topic) else { return };
-        // With transactions, records after the last stable offset are not given out yet.
+        // With transactions, records after the last stable offset are not delivered yet.
         let ends = topic.partitions.iter().filter_map(|(partition, told)| {
             let end = if told.ls_offset >= 0 { told.ls_offset } else { told.hi_offset };
             Some((*partition, u64::try_from(end).ok()?))
@@ -60,7 +70,7 @@ impl ClientContext for Reading {
         self.0.buffers().ends(ends);
     }
 
-    /// Hears of everything that `poll` gives as an error, too, and of more.
+    /// Gets every error that `poll` returns, and more.
     fn error(&self, error: KafkaError, reason: &str) {
         if error != KafkaError::Global(RDKafkaErrorCode::PartitionEOF) {
             self.0.client_failed(&error, reason);
@@ -70,12 +80,12 @@ impl ClientContext for Reading {
 
 impl ConsumerContext for Reading {}
 
-/// What a client without a group says: why it gets no answer.
+/// Keeps why a client without a group gets no answer.
 #[derive(Debug, Default)]
 pub(super) struct Asking(Mutex<Option<String>>);
 
 impl Asking {
-    /// The last of its complaints.
+    /// Its last error.
     pub(super) fn last(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -88,7 +98,7 @@ impl ClientContext for Asking {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // That none is left says less than what became of the last one.
+        // "All brokers down" is less useful than the error of the last broker.
         if last.is_none() || error != KafkaError::Global(RDKafkaErrorCode::AllBrokersDown) {
             *last = Some(reason.to_owned());
         }
@@ -98,7 +108,7 @@ impl ClientContext for Asking {
 impl ConsumerContext for Asking {}
 
 impl ClientContext for Membership {
-    /// A commit that nobody waits for says only here that it failed.
+    /// An asynchronous commit reports its failure only here.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "COMMITFAIL" {
             self.0.commit_failed(message);
@@ -113,7 +123,7 @@ impl ClientContext for Membership {
 }
 
 impl ConsumerContext for Membership {
-    /// The member itself reads nothing: who reads is in no group, and needs not stop while this one divides.
+    /// The member itself reads nothing: the reader is in no group, and need not stop during a rebalance.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let done = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.0.assigned(partitions.elements().iter().map(|one| one.partition()).collect());
@@ -129,7 +139,7 @@ impl ConsumerContext for Membership {
     }
 }
 
-/// Hands the client's own log on.
+/// Forwards the client's own log.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         _ if is_error(level) => tracing::warn!(facility, "kafka client: {message}"),
@@ -150,8 +160,8 @@ mod tests {
     #[test]
     fn the_new_id_of_a_topic_is_heard_and_that_of_others_is_not() {
         let said = "[thrd:main]: Topic a.b changed id from AAAAAAAAAAAAAAAAAAAAAA to r0xCBxIsTEO9J4QVbfXEvQ";
-        assert_eq!(changed_to(said, "a.b"), Some("r0xCBxIsTEO9J4QVbfXEvQ"));
-        assert_eq!(changed_to(said, "b"), None);
-        assert_eq!(changed_to("[thrd:main]: Topic a.b [0] Leader 1 Epoch 0", "a.b"), None);
+        assert_eq!(changed(said, "a.b"), Some((NO_ID, "r0xCBxIsTEO9J4QVbfXEvQ")));
+        assert_eq!(changed(said, "b"), None);
+        assert_eq!(changed("[thrd:main]: Topic a.b [0] Leader 1 Epoch 0", "a.b"), None);
     }
 }

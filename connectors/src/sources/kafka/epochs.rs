@@ -1,13 +1,13 @@
-//! Which leader wrote what was read of a partition: runs of offsets of one leader epoch.
+//! The leader epochs of the records read of a partition: runs of offsets of one epoch.
 //!
-//! An epoch is told for a record that was read and for nothing else. What lies between two records (control records,
-//! what compaction removed) may be of a leader of which nothing was read: a position behind it has no epoch, because a
-//! wrong one would be taken for a truncation.
+//! An epoch is known only for a record that was read. Offsets between two records (control records, compacted ones) may
+//! belong to a leader of which no record was read: a position after them has no epoch, because a wrong one would be
+//! taken for a truncation.
 
 use std::collections::VecDeque;
 
-/// Runs that are kept: as many changes of the leader within what waits and what is written just now as anybody will see.
-/// What is older has no epoch.
+/// Runs that are kept: more changes of the leader than happen while records wait and are written. Older records have no
+/// epoch.
 const RUNS_MAX: usize = 64;
 
 /// The runs of one partition, in order.
@@ -25,7 +25,7 @@ struct Run {
 }
 
 impl Epochs {
-    /// Notes the leader of the next record.
+    /// Adds the leader epoch of the next record.
     pub(super) fn note(&mut self, offset: u64, epoch: Option<i32>) {
         let Some(epoch) = epoch else { return };
         if let Some(run) = self.runs.back_mut()

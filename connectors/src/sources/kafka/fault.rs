@@ -1,4 +1,4 @@
-//! What each error of the client means for a source.
+//! What a source does about each error of the client.
 
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -6,17 +6,17 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// A wanted offset may be gone: look at the ranges of the partitions.
+    /// A wanted offset may be gone: check the ranges of the partitions.
     OutOfRange,
-    /// The topic may be gone, or another.
+    /// The topic may be gone or replaced.
     Topic,
-    /// One broker of several is away, or a moment has passed: the client goes on by itself.
+    /// One of several brokers is away, or a short timeout: the client goes on by itself.
     Passing,
-    /// Nothing comes until somebody does something, perhaps soon: told to the operator, tried again.
+    /// No records until a person or a broker acts: log it for the operator, and retry.
     Unavailable,
-    /// Another member with our name was met, or an old entry of ourselves: a new client may be let in.
+    /// The group has another member with our name, or an old entry of ourselves: a new client may be able to join.
     Fenced,
-    /// Trying again cannot help.
+    /// A retry cannot help.
     Broken,
 }
 
@@ -59,7 +59,7 @@ fn of_code(code: Code) -> Meaning {
         | Code::WaitingForCoordinator
         | Code::InProgress
         | Code::Retry => Meaning::Passing,
-        // The client lacks what the records need, or the brokers are older than what is asked of them.
+        // The client lacks a feature that the records need, or the brokers are too old for the request.
         Code::NotImplemented
         | Code::UnsupportedFeature
         | Code::UnsupportedVersion
@@ -92,7 +92,7 @@ mod tests {
             (Code::TopicAuthorizationFailed, Meaning::Unavailable),
             (Code::GroupAuthorizationFailed, Meaning::Unavailable),
             (Code::BadCompression, Meaning::Unavailable),
-            // A topic in zstd and a client without it: for ever, so never to be tried again.
+            // A topic in zstd and a client without it: permanent, so never retried.
             (Code::NotImplemented, Meaning::Broken),
             (Code::FencedInstanceId, Meaning::Fenced),
         ];

@@ -1,4 +1,4 @@
-//! Questions to the brokers about a topic, from outside of the group.
+//! Queries to the brokers about a topic, from outside of the group.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +14,13 @@ use super::context::{Asking, hear};
 use super::place::Place;
 use super::settings::Cluster;
 
-/// How long the brokers have for an answer.
+/// Timeout of a query.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a broker gives at a time; at least one batch, whatever this says.
+/// Most bytes of an answer of a broker, which always holds at least one batch.
 const FETCH_BYTES: &str = "262144";
 
-/// Between two tries of a seek: an assignment takes effect within some milliseconds.
+/// Wait before a seek is retried: an assignment takes effect within some milliseconds.
 const SEEK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A client that joins no group and commits nothing. All of its calls block.
@@ -41,23 +41,23 @@ pub enum OpenError {
     /// There is no such topic.
     #[error("the Kafka cluster at {brokers} has no topic {topic}: make it, such as with `kafka-topics.sh --create`")]
     NoSuchTopic {
-        /// Where.
+        /// The brokers.
         brokers: String,
-        /// Which.
+        /// The topic.
         topic: String,
     },
     /// The brokers do not answer.
     #[error("the Kafka cluster at {brokers} does not answer: {said}")]
     Unavailable {
-        /// Where.
+        /// The brokers.
         brokers: String,
-        /// What the client said.
+        /// The client's error.
         said: String,
     },
 }
 
 impl Inquirer {
-    /// A client for questions about a topic and a group that reads it. Does not connect yet.
+    /// A client for queries about a topic and a group that reads it. Does not connect yet.
     ///
     /// # Errors
     /// If the client refuses the settings.
@@ -69,7 +69,7 @@ impl Inquirer {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
-            // That a partition ends is told by an answer without records, which the broker keeps back for so long.
+            // An answer without records reports the end of a partition; the broker delays it by this time.
             .set("fetch.wait.max.ms", "50")
             // A question wants one record, or a few.
             .set("max.partition.fetch.bytes", FETCH_BYTES)
@@ -88,7 +88,7 @@ impl Inquirer {
     /// The topic's id.
     ///
     /// # Errors
-    /// Without an answer of the brokers, and without the topic.
+    /// If the brokers do not answer, or the topic does not exist.
     pub fn topic_id(&self) -> Result<String, OpenError> {
         millstream_kafka::topic_id(self.client.client(), &self.topic, ANSWER_WITHIN).map_err(|error| match error {
             millstream_kafka::Error::NoSuchTopic(topic) => {
@@ -98,20 +98,20 @@ impl Inquirer {
         })
     }
 
-    /// Which stream this is: the cluster's id and the topic's, which change when either is made anew.
+    /// Identifies the stream: the ids of the cluster and the topic, which change when either is made anew.
     ///
     /// # Errors
-    /// Without an answer of the brokers, and without the topic.
+    /// If the brokers do not answer, or the topic does not exist.
     pub fn incarnation(&self) -> Result<String, OpenError> {
         let topic = self.topic_id()?;
         let id = self.client.client().fetch_cluster_id(ANSWER_WITHIN);
         Ok(format!("kafka:{}:{topic}", id.ok_or_else(|| self.unavailable(&"it has no id"))?))
     }
 
-    /// How many partitions the topic has.
+    /// The number of partitions of the topic.
     ///
     /// # Errors
-    /// Without an answer of the brokers.
+    /// If the brokers do not answer.
     pub fn partitions(&self) -> Result<u32, OpenError> {
         let metadata = self.client.fetch_metadata(Some(&self.topic), ANSWER_WITHIN);
         let metadata = metadata.map_err(|error| self.unavailable(&error))?;
@@ -122,11 +122,11 @@ impl Inquirer {
     /// The first offset of a partition and the one after its last.
     ///
     /// # Errors
-    /// Without an answer of the brokers.
+    /// If the brokers do not answer.
     pub fn range(&self, partition: u32) -> Result<(u64, u64), OpenError> {
         let ask = || self.client.fetch_watermarks(&self.topic, number(partition), ANSWER_WITHIN);
         let range = ask().or_else(|error| match error {
-            // It was added after this client had last looked.
+            // The partition was added after this client's last look.
             KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition) => {
                 self.client.fetch_metadata(Some(&self.topic), ANSWER_WITHIN)?;
                 ask()
@@ -140,7 +140,7 @@ impl Inquirer {
     /// The first offset stored at or after a time, in milliseconds since 1970; the end if there is none.
     ///
     /// # Errors
-    /// Without an answer of the brokers.
+    /// If the brokers do not answer.
     pub fn offset_at(&self, partition: u32, ms: i64) -> Result<u64, OpenError> {
         let times = self.list([(partition, Offset::Offset(ms.max(0)))])?;
         let found = self.client.offsets_for_times(times, ANSWER_WITHIN).map_err(|error| self.unavailable(&error))?;
@@ -150,10 +150,10 @@ impl Inquirer {
         }
     }
 
-    /// What the group has committed, by partition; partitions without are left out.
+    /// The committed offsets of the group, by partition; partitions without one are left out.
     ///
     /// # Errors
-    /// Without an answer of the brokers.
+    /// If the brokers do not answer.
     pub fn committed(&self) -> Result<Vec<(u32, u64)>, OpenError> {
         let all = self.list((0..self.partitions()?).map(|partition| (partition, Offset::Invalid)))?;
         let told = self.client.committed_offsets(all, ANSWER_WITHIN).map_err(|error| self.unavailable(&error))?;
@@ -164,10 +164,10 @@ impl Inquirer {
         Ok(committed.collect())
     }
 
-    /// Records of a partition from an offset on, about `bytes_max` of them, and where to go on. Waits for the first.
+    /// Records of a partition from an offset on, about `bytes_max`, and the next offset. Waits for the first record.
     ///
     /// # Errors
-    /// What the client says, also where the offset is not there.
+    /// The client's error, also if the offset does not exist.
     pub fn read(
         &self,
         partition: u32,
@@ -176,7 +176,7 @@ impl Inquirer {
         wait: Duration,
     ) -> Result<(Vec<Record>, u64), OpenError> {
         let _one = self.seeking.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before it is read: what is not given up to there is no record, but the end of a transaction.
+        // Read the end first: offsets below it without a record are ends of transactions.
         let (_, end) = self.range(partition)?;
         let place = self.enter(partition, Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX)))?;
         let began = Instant::now();
@@ -203,13 +203,13 @@ impl Inquirer {
     }
 
     /// Whether a partition still has the record before `offset` that was written under the leader epoch `epoch`. False
-    /// if it was truncated since, however far it has grown. Seeks there: the client then asks the leader how far that
-    /// epoch reached (OffsetForLeaderEpoch), and says so before it gives any record.
+    /// if it was truncated since, however far it has grown. Seeks there: the client then asks the leader where that
+    /// epoch ends (OffsetForLeaderEpoch), and reports a truncation before any record.
     ///
     /// # Errors
-    /// Without an answer of the brokers.
+    /// If the brokers do not answer.
     pub fn has_epoch(&self, partition: u32, offset: u64, epoch: i32) -> Result<bool, OpenError> {
-        // One at a time: there is one assignment.
+        // One at a time, as the client has one assignment.
         let _one = self.seeking.lock().unwrap_or_else(PoisonError::into_inner);
         let at = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
         let place = self.enter(partition, at)?;
@@ -220,7 +220,7 @@ impl Inquirer {
             let sought = self.client.seek_partitions(list, ANSWER_WITHIN).map_err(|error| self.unavailable(&error))?;
             match sought.elements().first().map(|one| one.error()) {
                 Some(Ok(())) => break,
-                // Assigned, and not begun yet.
+                // The assignment has not taken effect yet.
                 Some(Err(_)) if began.elapsed() < ANSWER_WITHIN => std::thread::sleep(SEEK_AGAIN),
                 Some(Err(error)) => return Err(self.unavailable(&error)),
                 None => return Err(self.unavailable(&"a seek without an answer")),
@@ -229,12 +229,12 @@ impl Inquirer {
         loop {
             match place.next(ANSWER_WITHIN.saturating_sub(began.elapsed())) {
                 Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(true),
-                // Out of range, or a truncation: the client gives both one code.
+                // Out of range, or a truncation: the client has one code for both.
                 Some(Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
                     let (start, end) = self.range(partition)?;
                     return if (start..=end).contains(&offset) { Ok(false) } else { Err(self.unavailable(&error)) };
                 }
-                // Others are told again by what comes next, or by nothing coming.
+                // Other errors show again in the next event, or in the timeout.
                 Some(Err(_)) if began.elapsed() < ANSWER_WITHIN => {}
                 Some(Err(error)) => return Err(self.unavailable(&error)),
                 None => return Err(self.unavailable(&"no answer in time")),
@@ -255,12 +255,12 @@ impl Inquirer {
         Ok(list)
     }
 
-    /// Takes in what the client has to say. Does not block.
+    /// Polls the events of the client. Does not block.
     pub(super) fn hear(&self) {
         hear(&self.client).for_each(drop);
     }
 
-    /// With why there is no answer: the client alone knows that a password is wrong, or a certificate.
+    /// Adds the client's last error: it alone knows that a password or a certificate is wrong.
     fn unavailable(&self, said: &dyn fmt::Display) -> OpenError {
         self.hear();
         let said = match self.client.context().last() {

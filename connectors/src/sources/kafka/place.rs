@@ -1,7 +1,7 @@
-//! A look at one partition, by a client that is asked now about this one and now about that.
+//! A look at one partition, by a client that reads first one partition and then another.
 //!
-//! What such a client has fetched and nobody has taken stays until somebody reads the partition again (librdkafka 2.12:
-//! neither `unassign` nor a seek removes it): a MB and more of each partition that is ever asked about.
+//! Such a client keeps fetched records that were not taken until the partition is read again (librdkafka 2.12: neither
+//! `unassign` nor a seek removes them): 1 MB and more for each partition ever queried. So they are emptied here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,29 +15,29 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::context::{Asking, hear};
 
-/// While a record is waited for: between two looks at what the client says of itself.
+/// While waiting for a record: the interval of polling the client's own events.
 const HEAR_EVERY: Duration = Duration::from_millis(100);
 
-/// Where a client reads. It leaves when this is dropped; there may be one at a time.
+/// The partition that a client reads, until this is dropped. There may be one at a time.
 pub(super) struct Place<'a> {
     client: &'a BaseConsumer<Asking>,
     list: TopicPartitionList,
-    /// Of the partition alone, so that it can be emptied.
+    /// The queue of this partition alone, so that it can be emptied.
     queue: PartitionQueue<Asking>,
 }
 
 impl<'a> Place<'a> {
-    /// Goes to the first of a list, which has one element.
+    /// Assigns the only partition of a list.
     pub(super) fn enter(client: &'a Arc<BaseConsumer<Asking>>, list: TopicPartitionList) -> KafkaResult<Self> {
         let first = list.elements().first().map(|one| (one.topic().to_owned(), one.partition()));
         let queue = first.and_then(|(topic, partition)| client.split_partition_queue(&topic, partition));
         let queue = queue.ok_or(KafkaError::Global(RDKafkaErrorCode::UnknownPartition))?;
-        // A partition that was paused once stays so.
+        // A partition stays paused until it is resumed.
         client.assign(&list).and_then(|()| client.resume(&list))?;
         Ok(Place { client, list, queue })
     }
 
-    /// The next of what comes, or what went wrong.
+    /// The next record, end or error.
     pub(super) fn next(&self, wait: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         let began = Instant::now();
         loop {

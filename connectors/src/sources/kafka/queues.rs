@@ -1,8 +1,8 @@
-//! What the client has fetched, in a queue of its own for each partition.
+//! The fetched records of a client, with one queue per partition.
 //!
-//! In one queue for all, a partition whose reader is slow stands before those whose readers wait: what is fetched of it
-//! can neither be passed by nor be put back. Each by itself is taken as far as there is room for it, and the client stops
-//! to fetch it when its queue is full.
+//! In a shared queue, records of a partition with a slow reader would block those of partitions whose readers wait:
+//! they can neither be passed by nor be put back. From its own queue each partition is taken as far as it has room, and
+//! the client stops fetching it when its queue is full.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,27 +20,27 @@ use super::shared::Shared;
 
 /// Records taken from the client in one go, before they are handed to the lanes.
 const BURST_RECORDS: usize = 2000;
-/// Bytes of them.
+/// Bytes of these records.
 const BURST_BYTES: usize = 2 << 20;
-/// Bytes of one partition before it is the turn of the next.
+/// Bytes taken of one partition before it is the next one's turn.
 const QUANTUM_BYTES: usize = 256 << 10;
 
 /// The queues of a client, by partition.
 #[derive(Default)]
 pub(super) struct Queues {
     queues: Vec<Queue>,
-    /// Whose turn it is.
+    /// The queue whose turn it is.
     turn: usize,
 }
 
 struct Queue {
     partition: i32,
     queue: PartitionQueue<Reading>,
-    /// Something may be in it.
+    /// The queue may hold records.
     filled: Arc<AtomicBool>,
 }
 
-/// What came in one go.
+/// The events of one round.
 #[derive(Debug, Default)]
 pub(super) struct Got {
     pub(super) burst: Burst,
@@ -49,8 +49,8 @@ pub(super) struct Got {
 }
 
 impl Queues {
-    /// Has queues for exactly these partitions. Before the client is given them, or their first records come with what
-    /// the client says of itself.
+    /// Creates queues for exactly these partitions. Call it before they are assigned, or their first records come with
+    /// the client's own events.
     pub(super) fn split(
         &mut self,
         consumer: &Arc<BaseConsumer<Reading>>,
@@ -60,12 +60,12 @@ impl Queues {
         let mut before: BTreeMap<i32, Queue> = self.queues.drain(..).map(|queue| (queue.partition, queue)).collect();
         for partition in partitions {
             let queue = before.remove(&partition).or_else(|| Queue::new(consumer, shared, partition));
-            // Without one, its records come from the client itself.
+            // Without a queue, its records come with the client's own events.
             self.queues.extend(queue);
         }
     }
 
-    /// Takes what there is, in turns, as far as each partition has room.
+    /// Takes waiting records, partition by partition, as far as each has room.
     pub(super) fn take(
         &mut self,
         consumer: &BaseConsumer<Reading>,
@@ -73,7 +73,7 @@ impl Queues {
         room: &BTreeMap<i32, usize>,
     ) -> Got {
         let mut got = Got::default();
-        // What the client says of itself, and records of before there was a queue for them.
+        // The client's own events, and records from before their partition had a queue.
         hear(consumer).for_each(|said| got.add(shared, said));
         for _ in 0..self.queues.len() {
             if got.is_full() {
@@ -87,7 +87,7 @@ impl Queues {
                 queue.filled.fetch_or(!is_empty, SeqCst);
             }
         }
-        // Whatever it said before it put the last of these records into its queue.
+        // Also the events that the client raised before it queued the last of these records.
         hear(consumer).for_each(|said| got.add(shared, said));
         got
     }
@@ -99,7 +99,7 @@ impl Queue {
         let filled = Arc::new(AtomicBool::new(true));
         let fills = Arc::clone(&filled);
         let shared = Arc::clone(shared);
-        // Runs in threads of the client.
+        // This runs in threads of the client.
         queue.set_nonempty_callback(move || {
             fills.store(true, SeqCst);
             shared.ring();
@@ -117,7 +117,7 @@ impl Got {
         self.burst.len() >= BURST_RECORDS || self.burst.bytes() >= BURST_BYTES
     }
 
-    /// Takes about so many bytes of one partition; gives whether that was all.
+    /// Takes about `bytes_max` of one partition; returns whether its queue is empty.
     fn add_all(&mut self, shared: &Shared, queue: &Queue, bytes_max: usize) -> bool {
         let until = self.burst.bytes().saturating_add(bytes_max);
         while self.burst.bytes() < until && !self.is_full() {
@@ -132,10 +132,10 @@ impl Got {
     fn add(&mut self, shared: &Shared, said: KafkaResult<BorrowedMessage<'_>>) {
         match said {
             Ok(message) => self.burst.add(&message),
-            // It ends after what came before.
+            // The partition ends after the records before.
             Err(KafkaError::PartitionEOF(partition)) => self.ends.push((self.burst.len(), partition)),
             Err(error @ KafkaError::MessageConsumptionFatal(_)) => shared.client_failed(&error, ""),
-            // The callback has told it, with its reason.
+            // The callback has already handled it, with its reason.
             Err(_) => {}
         }
     }

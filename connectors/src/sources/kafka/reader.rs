@@ -1,7 +1,7 @@
-//! Reads what lanes ask for.
+//! Reads the partitions that lanes want.
 //!
-//! A client of its own that is in no group: a rebalance does not stop it, so that a group that is never done with dividing
-//! keeps nobody from reading. Who may write is decided by the leases alone.
+//! It has its own client, which is in no group: a rebalance does not stop it, so lanes can read even while a group
+//! rebalances all the time. The leases alone decide who may write.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,36 +16,36 @@ use super::queues::Queues;
 use super::settings::KafkaOptions;
 use super::shared::Shared;
 
-/// How long it waits to be told of something, before it looks by itself.
+/// Longest wait for a wake-up, after which it checks by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// The part of the memory that records may take which wait for lanes, before each partition has its share only. The
-/// client has as much and more, and lanes have queues of their own: it is enough that none of them stands still.
+/// Share of the memory budget (one twelfth) that waiting records may fill before per-partition limits apply. The client
+/// holds as much and more, and lanes have their own queues: enough to keep every lane busy.
 const MEMORY_PART: usize = 12;
-/// How long a seek may take; it does not ask a broker.
+/// Timeout of a seek, which does not ask a broker.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long seeks are tried again before all is begun anew.
+/// Retry seeks for this long, then assign all partitions anew.
 const SEEK_MAX: Duration = Duration::from_millis(300);
-/// How long the brokers have for the range of a partition.
+/// Timeout of a query for the range of a partition.
 const RANGE_ANSWER: Duration = Duration::from_secs(2);
-/// How often it is asked whether the topic is still the same.
+/// Interval of the checks whether the topic is still the same.
 const TOPIC_LOOK: Duration = Duration::from_secs(10);
-/// How often at most, when the client says that it may not be.
+/// Minimum interval between topic checks after the client reported a problem.
 const TOPIC_LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long nobody may have said so before the client is thrown away.
+/// Rebuild the client when the topic could not be confirmed for this long.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
-/// How long the brokers have to say so, before fetching goes on.
+/// Timeout of one topic check.
 const TOPIC_ANSWER: Duration = Duration::from_secs(2);
 
 pub(super) struct Reader<'a> {
     shared: &'a Arc<Shared>,
     options: &'a KafkaOptions,
-    /// They go before their client.
+    /// Dropped before their client.
     queues: Queues,
     consumer: Arc<BaseConsumer<Reading>>,
-    /// What the client has of the topic.
+    /// The partitions assigned to the client.
     partitions: Vec<i32>,
     looked: Instant,
-    /// Since when the brokers do not say whether the topic is still the same.
+    /// Since when the brokers have not confirmed that the topic is still the same.
     unanswered_since: Option<Instant>,
     seeking_since: Option<Instant>,
 }
@@ -66,19 +66,24 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Whether it is to be thrown away: a client that gets no answers may get none for a minute, even if the brokers are
-    /// there again, and knows of no records that it could be behind of.
+    /// Whether it must be replaced: a client without answers may get none for a minute, even after the brokers are
+    /// back, and does not know how far it is behind.
     pub(super) fn is_stuck(&self) -> bool {
         self.unanswered_since.is_some_and(|since| since.elapsed() >= STUCK_AFTER)
     }
 
-    /// Takes what there is, or waits for a moment.
+    /// Takes waiting records, or waits for up to `LOOK_EVERY`.
     pub(super) fn read(&mut self) {
         let due = if self.shared.look_at_topic.load(Relaxed) { TOPIC_LOOK_AGAIN } else { TOPIC_LOOK };
         if self.looked.elapsed() >= due {
             self.look_at_topic();
         }
         if self.shared.is_made_anew() {
+            self.rest();
+            return;
+        }
+        if self.shared.is_unsure() {
+            self.ask_which_topic();
             self.rest();
             return;
         }
@@ -92,7 +97,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Has the client read nothing, and waits for a moment.
+    /// Makes the client learn the topic's id again, which it then reports in its log, and asks the brokers itself.
+    fn ask_which_topic(&mut self) {
+        if self.looked.elapsed() < TOPIC_LOOK_AGAIN {
+            return;
+        }
+        if let Err(error) = self.consumer.fetch_metadata(Some(&self.options.topic), TOPIC_ANSWER) {
+            tracing::debug!(topic = self.shared.topic, %error, "it is asked again which topic this is");
+        }
+        self.look_at_topic();
+    }
+
+    /// Stops the client from reading, and waits for up to `LOOK_EVERY`.
     fn rest(&mut self) {
         if !self.partitions.is_empty() {
             match self.consumer.unassign() {
@@ -104,7 +120,7 @@ impl<'a> Reader<'a> {
         self.shared.wait_for_ring(LOOK_EVERY);
     }
 
-    /// Sets the client to where lanes want to read.
+    /// Makes the client seek to where lanes want to read.
     fn seek(&mut self) {
         let seeks = self.shared.buffers().seeks();
         if seeks.is_empty() {
@@ -139,14 +155,14 @@ impl<'a> Reader<'a> {
                         buffers.sought(one.partition(), *offset);
                     }
                 }
-                // Just assigned, and not begun yet; or taken away. Either is known by the next round.
+                // The assignment has not taken effect yet, or was revoked. The next round knows which.
                 Err(error) => tracing::debug!(partition = one.partition(), %error, "a seek is tried again"),
             }
         }
     }
 
-    /// Begins anew with the partitions that are ours, each where its lane is. An offset that was out of range leaves a
-    /// partition without a fetcher, which no seek brings back, but this does.
+    /// Assigns our partitions anew, each at the position of its lane. After an offset was out of range, a partition has
+    /// no fetcher; a seek does not bring it back, but this does.
     fn begin_again(&mut self) {
         let mut buffers = self.shared.buffers();
         let mut all = Vec::new();
@@ -164,9 +180,9 @@ impl<'a> Reader<'a> {
                 if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) }
             }
         };
-        // Where nobody reads, nothing is fetched: it rests at its end.
+        // A partition without a reader is not fetched: it is paused at its end.
         let assigned = self.list(all.into_iter()).and_then(|all| self.consumer.assign(&all));
-        // A partition that was paused once stays so.
+        // A partition stays paused until it is resumed.
         match assigned.and_then(|()| set(resting, true)).and_then(|()| set(reading, false)) {
             Ok(()) => {
                 buffers.begun_again();
@@ -180,15 +196,15 @@ impl<'a> Reader<'a> {
         list(&self.options.topic, partitions)
     }
 
-    /// Takes what the client has, up to a limit, and hands it to the lanes at once. Gives whether there was anything.
+    /// Takes records from the client, up to a limit, and passes them to the lanes. Returns whether there were any.
     fn take_burst(&mut self) -> bool {
         let room = self.shared.buffers().room(self.options.memory_bytes / MEMORY_PART);
         let got = self.queues.take(&self.consumer, self.shared, &room);
         if got.is_empty() {
             return false;
         }
-        // Nobody knows which of these records are of the topic that was opened.
-        if self.shared.is_made_anew() {
+        // It is unknown which of these records belong to the topic that was opened.
+        if self.shared.is_made_anew() || self.shared.is_unsure() {
             return true;
         }
         let mut buffers = self.shared.buffers();
@@ -205,7 +221,7 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Asks which topic has our name now. Gives whether that is known.
+    /// Asks for the id of the topic with our name. Returns whether it is known.
     pub(super) fn look_at_topic(&mut self) -> bool {
         let shared = self.shared;
         let topic = &self.options.topic;
@@ -234,7 +250,7 @@ impl<'a> Reader<'a> {
         answer.is_ok()
     }
 
-    /// The client says that an offset is out of range, but not whose: every partition that is read is looked at.
+    /// The client reports an offset out of range, but not its partition: checks every partition that is read.
     fn look_at_ranges(&self) {
         if !self.shared.look_at_ranges.swap(false, Relaxed) {
             return;
@@ -243,7 +259,7 @@ impl<'a> Reader<'a> {
         for (partition, offset) in read {
             let range = self.consumer.fetch_watermarks(&self.options.topic, partition, RANGE_ANSWER);
             let Ok((start, end)) = range else {
-                // Another round; the group is to hear of us in between.
+                // Retry in another round: the member must be polled in between.
                 self.shared.look_at_ranges.store(true, Relaxed);
                 break;
             };
@@ -254,7 +270,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Partitions of a topic with their offsets, or at their ends.
+/// A list of partitions of a topic with their offsets, or at their ends.
 pub(super) fn list(
     topic: &str,
     partitions: impl Iterator<Item = (i32, Option<u64>)>,

@@ -1,4 +1,4 @@
-//! How to reach a Kafka cluster, and which of librdkafka's settings are ours to choose.
+//! How to reach a Kafka cluster, and which settings of librdkafka users may not change.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,31 +12,31 @@ use rdkafka::config::RDKafkaLogLevel;
 pub struct Cluster {
     /// Some of the brokers, as `host:port,host:port`.
     pub brokers: String,
-    /// Any other settings of librdkafka, such as `security.protocol`; those of [`refused`] are not taken.
+    /// Any other settings of librdkafka, such as `security.protocol`, except those that [`refused`] names.
     pub settings: BTreeMap<String, String>,
     /// A file that holds `sasl.password`, read whenever a client is made.
     pub password_file: Option<PathBuf>,
 }
 
-/// What a source reads, and with how much memory.
+/// The options of a source.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
-    /// Where.
+    /// The cluster.
     pub cluster: Cluster,
     /// The topic.
     pub topic: String,
     /// The consumer group: it decides who reads which partition.
     pub group: String,
-    /// The name of this process in the group (`group.instance.id`): one that comes back under its name within the
-    /// session gets its partitions back without a rebalance. Two processes must not share one.
+    /// The name of this process in the group (`group.instance.id`): a process that returns under its name within the
+    /// session gets its partitions back without a rebalance. Two processes must not share a name.
     pub instance: Option<String>,
-    /// How long the group waits for a process that is gone.
+    /// Session timeout of a process in the group.
     pub session: Duration,
     /// Bytes of records read ahead, in all.
     pub memory_bytes: usize,
 }
 
-/// Settings that would break a guarantee, or that follow from another one, and why.
+/// Settings that would break a guarantee or that follow from another setting, with the reason.
 const REFUSED: [(&str, &str); 19] = [
     ("bootstrap.servers", "it is `brokers`"),
     ("metadata.broker.list", "it is `brokers`"),
@@ -59,18 +59,18 @@ const REFUSED: [(&str, &str); 19] = [
     ("statistics.interval.ms", "the lag comes from the statistics"),
 ];
 
-/// Why a setting of librdkafka is not taken, if so.
+/// Why a setting of librdkafka is refused, if it is.
 #[must_use]
 pub fn refused(setting: &str) -> Option<&'static str> {
     let (_, why) = REFUSED.iter().find(|(name, _)| *name == setting)?;
     Some(why)
 }
 
-/// What librdkafka says to a cluster's settings, without connecting: unknown names, values out of range, TLS that was
-/// not built in.
+/// Checks a cluster's settings with librdkafka, without connecting: for unknown names, values out of range, and TLS
+/// that was not built in.
 ///
 /// # Errors
-/// Its words.
+/// Its message.
 pub fn check(cluster: &Cluster) -> Result<(), String> {
     if let Some((name, why)) = cluster.settings.keys().find_map(|name| Some((name, refused(name)?))) {
         return Err(format!("`{name}` cannot be set: {why}"));
@@ -80,16 +80,16 @@ pub fn check(cluster: &Cluster) -> Result<(), String> {
 }
 
 impl Cluster {
-    /// What every client of it begins with.
+    /// The settings common to all clients.
     ///
     /// # Errors
-    /// If the file of the password cannot be read.
+    /// If the password file cannot be read.
     pub fn client(&self) -> std::io::Result<ClientConfig> {
         let mut config = ClientConfig::new();
         config
             .set("client.id", "millstream")
             .set("socket.keepalive.enable", "true")
-            // Metadata of a cluster that changed is looked for soon: partitions that were added, leaders that moved.
+            // New metadata of a changed cluster is fetched soon: added partitions, moved leaders.
             .set("topic.metadata.refresh.interval.ms", "30000")
             .set("reconnect.backoff.max.ms", "2000")
             .set_log_level(RDKafkaLogLevel::Warning);
@@ -105,7 +105,7 @@ impl Cluster {
 }
 
 impl KafkaOptions {
-    /// The member of the group.
+    /// Settings of the member of the group.
     pub(super) fn member(&self) -> std::io::Result<ClientConfig> {
         let mut config = self.consumer()?;
         config
@@ -118,12 +118,12 @@ impl KafkaOptions {
         Ok(config)
     }
 
-    /// The client that reads. It has the group's name, because consumers must have one, and never joins it.
+    /// Settings of the client that reads. It has the group's name, as every consumer must, but never joins the group.
     pub(super) fn reader(&self, partitions: u32) -> std::io::Result<ClientConfig> {
         let mut config = self.consumer()?;
         let debug = config.get("debug").map_or("metadata".to_owned(), |asked| format!("{asked},metadata"));
-        // A broker gives at least one batch whatever these say; answers of several brokers may be under way at once, and
-        // one stays until the last record of any of its partitions is taken. What is fetched is compressed, and several
+        // A broker sends at least one batch whatever these limits are. Several brokers may answer at once, and an
+        // answer stays until the last record of any of its partitions is taken. Fetched data is compressed, and several
         // times as large in memory.
         let fetch_bytes = (self.memory_bytes / 24).clamp(1 << 20, 64 << 20);
         config
@@ -131,24 +131,24 @@ impl KafkaOptions {
             .set("isolation.level", "read_committed")
             .set("check.crcs", "true")
             .set("statistics.interval.ms", "1000")
-            // Nothing else tells that the topic is another one now: see `context::CHANGED_TOPIC`.
+            // Only this shows that the topic was replaced: see `context::CHANGED_TOPIC`.
             .set("debug", debug)
             .set_log_level(RDKafkaLogLevel::Debug)
-            // With the default of a second, a queue that was full once stands empty for most of it.
+            // With the default of 1 s, a queue that was full is then empty for most of that second.
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.max.bytes", fetch_bytes.to_string())
             .set("max.partition.fetch.bytes", (fetch_bytes / 8).min(1 << 20).to_string())
             .set("queued.min.messages", "100000")
-            // Of each partition: the client counts them apart, and holds an answer of the broker beyond that.
+            // Per partition: the client counts each one, and holds an answer of the broker beyond that.
             .set("queued.max.messages.kbytes", (self.queue_bytes(partitions) >> 10).to_string())
-            // Three times what is asked for: what is compressed may grow beyond it.
+            // Three times the requested bytes, because compressed data may grow beyond them.
             .set("receive.message.max.bytes", (3 * fetch_bytes).max(100_000_000).to_string());
         Ok(config)
     }
 
-    /// What the client may hold of one partition before it asks for no more of it: with many, all of them keep to the
-    /// memory; a few need no more than keeps a lane busy.
+    /// Bytes of one partition that the client may hold before it stops fetching it: many partitions together stay
+    /// within the memory; a few need only enough to keep a lane busy.
     fn queue_bytes(&self, partitions: u32) -> usize {
         let share = self.memory_bytes / partitions.max(1) as usize;
         share.min((self.memory_bytes / 64).max(512 << 10)).max(64 << 10)
@@ -165,7 +165,7 @@ impl KafkaOptions {
         Ok(config)
     }
 
-    /// How often the group hears of this process, and it of the group.
+    /// The interval of the heartbeats between this process and the group.
     pub(super) fn heartbeat(&self) -> Duration {
         (self.session / 12).max(Duration::from_millis(100))
     }

@@ -1,4 +1,4 @@
-//! What the client's thread and the lanes know of each other.
+//! The state shared by the client's thread and the lanes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::buffers::Buffers;
 
-/// How often the same is warned of.
+/// Minimum interval between equal warnings.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Shared by the thread, its callbacks and the lanes.
@@ -21,40 +21,42 @@ pub(super) struct Shared {
     /// The topic's id when it was opened.
     topic_id: String,
     buffers: Mutex<Buffers>,
-    /// Whether the thread was told that there is something to do, and how it hears of that.
+    /// Whether the thread has something to do, and how it is woken.
     rung: Mutex<bool>,
     bell: Condvar,
-    /// Counts whatever a waiting reader should look at.
+    /// Counts changes that a waiting reader must see.
     pub(super) changed: watch::Sender<u64>,
     pub(super) assignment: watch::Sender<Vec<Partition>>,
-    /// Partitions that were assigned in the poll that is under way.
+    /// Partitions that were assigned and are not confirmed yet.
     fresh: Mutex<Option<Vec<i32>>>,
-    /// The group divides the partitions anew.
+    /// The group is rebalancing.
     is_dividing: AtomicBool,
     give_up: AtomicBool,
     is_fenced: AtomicBool,
     commit_again: AtomicBool,
-    /// Positions to be told to the group.
+    /// Positions to commit to the group.
     pub(super) commits: Mutex<BTreeMap<i32, u64>>,
     commits_failed: AtomicU64,
-    /// What was warned of last, and when.
+    /// The last warning, and its time.
     warned: Mutex<Option<(String, Instant)>>,
-    /// What fails at the moment, and how often something new did.
+    /// The number of failures, and the last one.
     fault: Mutex<(u64, String)>,
     broken: Mutex<Option<String>>,
     pub(super) look_at_ranges: AtomicBool,
     pub(super) look_at_topic: AtomicBool,
-    /// The topic is another one than was opened.
+    /// The topic is not the one that was opened.
     is_made_anew: AtomicBool,
-    /// The brokers know no such topic.
+    /// A client may read another topic than was opened.
+    is_unsure: AtomicBool,
+    /// The brokers do not know the topic.
     missing: AtomicBool,
     revive: AtomicBool,
     stop: AtomicBool,
-    /// Rounds of the client's thread.
+    /// Rounds of the client's thread so far.
     pub(super) rounds: AtomicU64,
 }
 
-/// A poisoned lock means that another thread panicked; what it guards is replaced as a whole or counted.
+/// Ignores poisoning by a panic of another thread: guarded values are replaced as a whole or counted.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -82,6 +84,7 @@ impl Shared {
             look_at_ranges: AtomicBool::new(false),
             look_at_topic: AtomicBool::new(false),
             is_made_anew: AtomicBool::new(false),
+            is_unsure: AtomicBool::new(false),
             missing: AtomicBool::new(false),
             revive: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -102,7 +105,7 @@ impl Shared {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// The group gave us these; they are told to the lanes when a poll has passed without another change.
+    /// The group assigned these partitions; the lanes get them after a poll without another change.
     pub(super) fn assigned(&self, mut partitions: Vec<i32>) {
         partitions.sort_unstable();
         tracing::info!(topic = self.topic, ?partitions, "partitions are assigned");
@@ -110,16 +113,16 @@ impl Shared {
         *lock(&self.fresh) = Some(partitions);
     }
 
-    /// The group divides the partitions anew. Until it is done, lanes go on with what they have: if somebody else has
-    /// leased it by then, the fence holds them. Without this, a member that joins and leaves all the time would keep
-    /// everybody from reading anything.
+    /// The group is rebalancing. Until it is done, lanes continue with their partitions; if another process has leased
+    /// one meanwhile, they are fenced. Without this, a member that joins and leaves all the time would keep every
+    /// process from reading.
     pub(super) fn revoked(&self) {
         tracing::info!(topic = self.topic, "the group divides the partitions anew");
         lock(&self.fresh).take();
         self.is_dividing.store(true, Relaxed);
     }
 
-    /// No partition is ours any more. Said by the client's thread alone, or an assignment might come in between.
+    /// No partition is ours any more. Only the client's thread may call it, or an assignment might come in between.
     pub(super) fn lost(&self) {
         self.buffers().assign(&[]);
         self.commits().clear();
@@ -127,13 +130,13 @@ impl Shared {
         self.wake();
     }
 
-    /// The same when the client is made anew.
+    /// As [`Shared::lost`], when the client is replaced.
     pub(super) fn left(&self) {
         lock(&self.fresh).take();
         self.lost();
     }
 
-    /// Asks for [`Shared::lost`], if the group is still dividing.
+    /// Requests [`Shared::lost`], if the group is still rebalancing.
     pub(super) fn give_up(&self) {
         self.give_up.store(true, Relaxed);
     }
@@ -142,12 +145,12 @@ impl Shared {
         self.give_up.swap(false, Relaxed) && self.is_dividing()
     }
 
-    /// Whether the group is dividing the partitions.
+    /// Whether the group is rebalancing.
     pub(super) fn is_dividing(&self) -> bool {
         self.is_dividing.load(Relaxed)
     }
 
-    /// Tells the lanes of an assignment that is confirmed.
+    /// Publishes a confirmed assignment to the lanes.
     pub(super) fn publish(&self) {
         let Some(mut partitions) = lock(&self.fresh).take() else { return };
         self.is_dividing.store(false, Relaxed);
@@ -183,7 +186,7 @@ impl Shared {
         }
     }
 
-    /// Whether that was not said just now: while brokers are away, every attempt says the same.
+    /// False if the same warning was logged lately: while brokers are away, every attempt gives the same error.
     fn is_news(&self, error: &KafkaError, reason: &str) -> bool {
         let (said, mut last) = (said(error, reason), lock(&self.warned));
         let news = last.as_ref().is_none_or(|(what, at)| *what != said || at.elapsed() >= WARN_EVERY);
@@ -193,7 +196,7 @@ impl Shared {
         news
     }
 
-    /// Every reader that waits is told so.
+    /// Returns the error to every reader that waits.
     pub(super) fn unavailable(&self, reason: String) {
         let mut fault = lock(&self.fault);
         *fault = (fault.0.wrapping_add(1), reason);
@@ -201,8 +204,8 @@ impl Shared {
         self.wake();
     }
 
-    /// Which topic has our name now. Another one than was opened has other records at the same offsets: whoever reads is
-    /// told that all are lost.
+    /// Sets the id of the topic with our name. A topic other than the opened one has other records at the same offsets:
+    /// its readers get a gap over all of them.
     pub(super) fn topic_is(&self, id: &str) {
         if id == self.topic_id || self.is_made_anew.swap(true, Relaxed) {
             return;
@@ -216,11 +219,21 @@ impl Shared {
         self.wake();
     }
 
+    /// Which topic the client reads. If it is another one than was opened, nothing of it is read before the client, or the
+    /// brokers, have told more.
+    pub(super) fn topic_may_be(&self, id: &str) {
+        self.is_unsure.store(id != self.topic_id, Relaxed);
+    }
+
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_unsure.load(Relaxed)
+    }
+
     pub(super) fn is_made_anew(&self) -> bool {
         self.is_made_anew.load(Relaxed)
     }
 
-    /// Whether that is news.
+    /// Returns true if this was not known before.
     pub(super) fn set_missing(&self, missing: bool) -> bool {
         let news = self.missing.swap(missing, Relaxed) != missing;
         if news {
@@ -233,7 +246,7 @@ impl Shared {
         self.missing.load(Relaxed)
     }
 
-    /// Trying again cannot help: every reader is told so.
+    /// A retry cannot help: every reader gets this error.
     pub(super) fn break_with(&self, reason: String) {
         *lock(&self.broken) = Some(reason);
         self.wake();
@@ -243,14 +256,14 @@ impl Shared {
         lock(&self.broken).clone()
     }
 
-    /// How often something failed, and what did last.
+    /// The number of failures, and the last one.
     pub(super) fn fault(&self) -> (u64, String) {
         lock(&self.fault).clone()
     }
 
-    /// The group was not told our positions; they are told again.
+    /// A commit to the group failed; it is retried.
     pub(super) fn commit_failed(&self, said: &str) {
-        // Telemetry only: the first is worth a line, all of them are counted.
+        // Telemetry only: the first failure is logged, all are counted.
         if self.commits_failed.fetch_add(1, Relaxed) == 0 {
             tracing::warn!(topic = self.topic, said, "the group was not told our position; lag tools see an older one");
         }
@@ -261,7 +274,7 @@ impl Shared {
         self.commit_again.swap(false, Relaxed)
     }
 
-    /// Somebody with our name is in the group, or a coordinator believes so: no client goes on after that.
+    /// Another member has our name in the group, or the coordinator believes so: this client cannot continue.
     pub(super) fn is_fenced(&self) -> bool {
         self.is_fenced.load(Relaxed)
     }
@@ -287,7 +300,7 @@ impl Shared {
         self.ring();
     }
 
-    /// Does nothing for so long, or until told to stop.
+    /// Sleeps for `time`, or until it is stopped.
     pub(super) fn rest(&self, time: Duration) {
         let began = Instant::now();
         while began.elapsed() < time && !self.is_stopped() {
@@ -299,13 +312,13 @@ impl Shared {
         self.stop.load(Relaxed)
     }
 
-    /// Tells the thread that there is something to do: records came, or lanes took some or want to read elsewhere.
+    /// Wakes the thread: records came, or lanes took some or want to read elsewhere.
     pub(super) fn ring(&self) {
         *lock(&self.rung) = true;
         self.bell.notify_one();
     }
 
-    /// Waits until told so, for a moment.
+    /// Waits for [`Shared::ring`], for at most `wait`.
     pub(super) fn wait_for_ring(&self, wait: Duration) {
         let waited = self.bell.wait_timeout_while(lock(&self.rung), wait, |rung| !*rung);
         let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! How often a shard may be asked.
+//! Limits the calls to a shard.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use rand::Rng as _;
 use tokio::time::Instant;
 
-/// The first wait after a refusal. A shard's limits are counted by the second.
+/// The first wait after a refusal. A shard's limits are per second.
 const BACKOFF_BASE: Duration = Duration::from_millis(200);
 
-/// The longest wait after a refusal. Longer: a shard that several applications read is picked up late.
+/// The longest wait after a refusal. Longer: reading a shard of several applications resumes late.
 const BACKOFF_CAP: Duration = Duration::from_secs(10);
 
-/// Calls of one shard: at most so many in any second, none right after an answer without records, and after a refusal
-/// exponentially fewer, with full jitter.
+/// Calls of one shard: at most `per_second` in any second, none right after an answer without records, and after a
+/// refusal exponentially fewer, with full jitter.
 #[derive(Debug)]
 pub(super) struct Pace {
     per_second: NonZeroU32,
@@ -30,7 +30,7 @@ impl Pace {
         Pace { per_second, calls: VecDeque::new(), not_before: None, refusals: 0, refused_since: None }
     }
 
-    /// When the next call may be made. Counted as made: ask once for each.
+    /// When the next call may be made. It counts as made, so call this once for each.
     pub(super) fn next_call(&mut self) -> Instant {
         let now = Instant::now();
         let mut at = self.not_before.take().map_or(now, |not_before| not_before.max(now));
@@ -43,19 +43,19 @@ impl Pace {
         at
     }
 
-    /// There was nothing: the next call waits for its share of a second.
+    /// The answer had no records: the next call waits for its share of a second.
     pub(super) fn rest(&mut self) {
         self.answered();
         self.not_before = Some(Instant::now() + Duration::from_secs(1) / self.per_second.get());
     }
 
-    /// It was answered.
+    /// The call was answered.
     pub(super) fn answered(&mut self) {
         self.refusals = 0;
         self.refused_since = None;
     }
 
-    /// It was refused as one too many; gives for how long that has been so.
+    /// The call was refused as one too many; returns for how long calls have been refused.
     pub(super) fn refused(&mut self) -> Duration {
         let step = BACKOFF_BASE.saturating_mul(1 << self.refusals.min(10)).min(BACKOFF_CAP);
         self.refusals = self.refusals.saturating_add(1);

@@ -8,23 +8,23 @@
 //! | `after:SEQUENCE`, `after:SEQUENCE@MS` | behind this record; there was nothing behind it until `MS` |
 //! | `end` | nowhere: the shard is closed and was read to its end |
 //!
-//! `MS` is in milliseconds since 1970. It is the proof that nothing was lost when the record itself is gone: Kinesis
-//! begins at what it still has, and says nothing. A sequence number has 56 digits and is never calculated with.
+//! `MS` is in milliseconds since 1970. It proves that nothing was lost when the record itself is gone: Kinesis then
+//! silently begins with its oldest record. A sequence number has 56 digits and is never calculated with.
 
 use std::fmt;
 
 use millstream_engine::Position;
 
-/// The position of a shard that was read to its end, as it is stored.
+/// The stored position of a shard that was read to its end.
 pub const END: &str = "end";
 
-/// The position of a shard that is read from its oldest record on, as it is stored.
+/// The stored position of a shard that is read from its oldest record on.
 pub const OLDEST: &str = "oldest";
 
 /// Digits of a sequence number. Kinesis documents up to 128 and uses 56.
 const DIGITS_MAX: usize = 128;
 
-/// A position, understood.
+/// A parsed position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// With the oldest record.
@@ -38,7 +38,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Understands what [`fmt::Display`] writes, and nothing else: one place has one text.
+    /// Parses only what [`fmt::Display`] writes: one place has one text.
     pub(super) fn parse(text: &str) -> Option<Place> {
         let parse = || {
             let (head, seen_ms) = match text.split_once('@') {
@@ -79,7 +79,7 @@ impl Place {
         }
     }
 
-    /// Until when nothing came from here on, if that is known.
+    /// Until when no record came from here on, if that is known.
     pub(super) fn seen_ms(&self) -> Option<i64> {
         match self {
             Place::Oldest { seen_ms } | Place::After { seen_ms, .. } => *seen_ms,
@@ -96,7 +96,7 @@ impl Place {
         }
     }
 
-    /// Whether both are the same place, whatever is known of it.
+    /// Whether both are the same place, whatever their times.
     pub(super) fn is(&self, other: &Place) -> bool {
         self.clone().seen_at(0) == other.clone().seen_at(0)
     }

@@ -1,8 +1,8 @@
-//! Reads one shard: an iterator, one call at a time, and what it brought until somebody takes it.
+//! Reads one shard: an iterator, one call at a time, and its records until a lane takes them.
 //!
-//! Everything kept here is for speed. It is matched by position with what is wanted, so that losing it, or being asked
-//! for something else, costs a call and never a record. A call belongs to a task of its own: a fetch that is dropped
-//! leaves it running, and the next one finds the answer.
+//! All state here is a cache. It is matched by position with what a lane wants, so that a loss, or another wanted
+//! position, costs a call and never a record. A call runs in its own task: a fetch that is dropped leaves it running,
+//! and the next fetch finds the answer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,25 +20,25 @@ use crate::kinesis::aggregate;
 use crate::kinesis::client::{Page, Start, Stored};
 use crate::kinesis::failure::{Failure, Kind};
 
-/// An iterator expires after five minutes; an older one than this is not worth the call.
+/// Iterators older than this are not used: Kinesis expires them after five minutes.
 const ITERATOR_MAX: Duration = Duration::from_secs(270);
 
-/// For how long a shard may refuse calls before its lane is told: shorter waits are the usual ones of a busy shard.
+/// How long a shard may refuse calls before its lane gets an error: a busy shard often refuses for less.
 const REFUSED_MAX: Duration = Duration::from_secs(30);
 
-/// Answers without records, at the newest, from an iterator that was asked for at a record: then it is gone.
+/// After this many empty answers at the newest end, a record that an iterator was opened at is gone.
 const EMPTY_MAX: u32 = 3;
 
-/// Calls in which a record has to show that reading is to begin with.
+/// Calls within which the record to begin with must appear.
 const START_CALLS: u32 = 20;
 
-/// What is read to see whether that record is there; the first fetch gives it.
+/// Bytes to read when checking for that record; the first fetch returns them.
 const START_BYTES: usize = 256 << 10;
 
-/// Records in one call, at most. Kinesis allows no more.
+/// Maximum records in one call; Kinesis allows no more.
 const RECORDS_MAX: usize = 10_000;
 
-/// Bytes of a record before any was seen. Smaller: the first call may bring more than was asked for.
+/// Assumed bytes of a record before the first. Smaller: the first call may return more than requested.
 const RECORD_BYTES: usize = 1_024;
 
 /// A shard that this process reads.
@@ -46,7 +46,7 @@ const RECORD_BYTES: usize = 1_024;
 pub(super) struct Shard {
     partition: Partition,
     stream: Arc<Stream>,
-    /// The hashes of its keys: of an aggregate, only these are its own.
+    /// The hash range of its keys: only these of an aggregate are its own.
     hashes: Option<(u128, u128)>,
     state: Mutex<State>,
 }
@@ -58,13 +58,13 @@ struct State {
     reading: Option<JoinHandle<()>>,
     outcome: Option<Outcome>,
     tip: Option<Tip>,
-    /// Since when reading goes on from a place where nothing came.
+    /// The place where nothing comes, and since when.
     waiting: Option<(Place, i64)>,
-    /// About how large a stored record is.
+    /// Estimated bytes of a stored record.
     record_bytes: usize,
 }
 
-/// An iterator that goes on at a position.
+/// An iterator that continues at a position.
 #[derive(Clone, Debug)]
 struct Cursor {
     at: Position,
@@ -73,21 +73,21 @@ struct Cursor {
     empty: u32,
 }
 
-/// What a call came to, until it is taken.
+/// The result of a call, until it is taken.
 #[derive(Debug)]
 struct Outcome {
     from: Position,
     result: Result<Read, SourceError>,
 }
 
-/// Consecutive records that were read and not given yet.
+/// Consecutive records that were read and not returned yet.
 #[derive(Debug, Default)]
 struct Read {
     records: VecDeque<Record>,
     next: Option<Position>,
 }
 
-/// Where the last answer ended, and how far behind the newest record that was.
+/// Where the last answer ended, and how far that is behind the newest record.
 #[derive(Debug)]
 struct Tip {
     place: Place,
@@ -108,11 +108,11 @@ impl Shard {
         Shard { hashes: stream.hashes(&partition), partition, stream, state: Mutex::new(state) }
     }
 
-    /// Makes sure that reading can go on from a position, as far as Kinesis can tell.
+    /// Checks that reading can continue from a position, as far as Kinesis shows that.
     pub(super) async fn start(&self, from: &Position) -> Result<(), SourceError> {
         match self.understand(from)? {
             Place::End => Ok(()),
-            // Whether a record is there shows only by reading it.
+            // Only reading a record shows whether it exists.
             Place::At { .. } => {
                 for _ in 0..START_CALLS {
                     if let Some(read) = self.read(from, START_BYTES).await? {
@@ -132,7 +132,7 @@ impl Shard {
         }
     }
 
-    /// What was read from the wanted position, as much of it as was asked for.
+    /// The records read from the wanted position, up to the wanted bytes.
     pub(super) fn take(&self, want: &Want) -> Option<RecordBatch> {
         let mut state = self.state();
         let outcome = state.outcome.take_if(|outcome| outcome.from == want.from && outcome.result.is_ok())?;
@@ -157,14 +157,14 @@ impl Shard {
         Some(RecordBatch { partition: self.partition.clone(), records, next })
     }
 
-    /// Why nothing could be read from the wanted position. Told once.
+    /// Why nothing could be read from the wanted position. Returned once.
     pub(super) fn fault(&self, want: &Want) -> Option<SourceError> {
         let mut state = self.state();
         let outcome = state.outcome.take_if(|outcome| outcome.from == want.from && outcome.result.is_err())?;
         outcome.result.err()
     }
 
-    /// Has the wanted position read, unless a call is under way; [`Stream::changed`] says when it is answered.
+    /// Starts a read at the wanted position, unless a call is under way; its answer calls [`Stream::changed`].
     pub(super) fn ask(self: &Arc<Self>, want: &Want) {
         let mut state = self.state();
         let is_known = state.outcome.as_ref().is_some_and(|outcome| outcome.from == want.from);
@@ -186,7 +186,7 @@ impl Shard {
         }));
     }
 
-    /// Forgets everything that was kept for speed.
+    /// Clears the cached state.
     pub(super) fn forget(&self) {
         let mut state = self.state();
         if let Some(reading) = state.reading.take() {
@@ -195,7 +195,7 @@ impl Shard {
         (state.cursor, state.outcome, state.tip) = (None, None, None);
     }
 
-    /// About how many records are left, if the last answer tells: 0 only if there were none.
+    /// The estimated number of records left, if the last answer shows it: 0 only if none were left.
     pub(super) fn lag_records(&self, next: &Position) -> Option<u64> {
         let place = Place::of(next)?;
         let state = self.state();
@@ -209,7 +209,7 @@ impl Shard {
         }
     }
 
-    /// How far behind the newest record the last answer ended.
+    /// Milliseconds from the end of the last answer to the newest record.
     pub(super) fn lag_ms(&self) -> Option<i64> {
         self.state().tip.as_ref().map(|tip| tip.behind_ms)
     }
@@ -223,7 +223,7 @@ impl Shard {
         Place::of(from).ok_or_else(unknown)
     }
 
-    /// One call for records. `None` if there were none, or it was one too many.
+    /// One call for records. `None` if there were none, or the call was refused as one too many.
     async fn read(&self, from: &Position, bytes_max: usize) -> Result<Option<Read>, SourceError> {
         let place = self.understand(from)?;
         let kept = self.state().cursor.take();
@@ -243,7 +243,7 @@ impl Shard {
         let began_ms = now_ms();
         match self.stream.client.records(&cursor.iterator, limit as i32).await {
             Ok(page) => self.accept(from, place, cursor, page, began_ms),
-            // A new iterator goes on from the same position. If that is gone, asking for one tells.
+            // A new iterator continues from the same position. If that is gone, opening one fails.
             Err(failure) if failure.kind == Kind::Expired => Ok(None),
             Err(failure) if failure.kind == Kind::Missing => self.refused(failure),
             Err(failure) => {
@@ -259,7 +259,7 @@ impl Shard {
         tokio::time::sleep_until(at).await;
     }
 
-    /// An iterator that begins at a place; `None` if the call was one too many.
+    /// An iterator that begins at a place; `None` if the call was refused as one too many.
     async fn open(&self, from: &Position, place: &Place) -> Result<Option<Cursor>, SourceError> {
         let start = match place {
             Place::Oldest { .. } | Place::End => Start::Oldest,
@@ -280,7 +280,7 @@ impl Shard {
         }
     }
 
-    /// Whether the record that a place is behind is still there: then nothing behind it is lost.
+    /// Whether the record before a place still exists: then nothing after it is lost.
     async fn is_still_there(&self, place: &Place) -> Result<bool, SourceError> {
         let Some(sequence) = place.sequence() else { return Ok(false) };
         let client = &self.stream.client;
@@ -302,7 +302,7 @@ impl Shard {
         Err(SourceError::Unavailable("the shard does not show the record that was read last".into()))
     }
 
-    /// Makes records of an answer, and notes where the next one begins.
+    /// Turns an answer into records, and keeps where the next one begins.
     fn accept(
         &self,
         from: &Position,
@@ -365,7 +365,7 @@ impl Shard {
                 _ => 0,
             };
             for (number, user) in (0u32..).zip(users).skip(from as usize) {
-                // Put before a shard was divided, with keys of both: the producer puts the others again.
+                // The aggregate was put before the shard was divided: its producer puts the other records again.
                 if self.hashes.is_none_or(|(first, last)| (first..=last).contains(&user.hash)) {
                     records.push_back(Record {
                         position: position(Some(number)),
@@ -384,7 +384,7 @@ impl Shard {
         records
     }
 
-    /// A call that failed; `None` if the next one may go through.
+    /// Handles a failed call; `None` if the next one may succeed.
     fn failed<T>(&self, failure: Failure) -> Result<Option<T>, SourceError> {
         match failure.kind {
             Kind::Throttled => self.refused(failure),
@@ -393,14 +393,14 @@ impl Shard {
         }
     }
 
-    /// A call that will do later; an error if it has been like that for too long.
+    /// Handles a refused call; an error if calls have been refused for [`REFUSED_MAX`].
     fn refused<T>(&self, failure: Failure) -> Result<Option<T>, SourceError> {
         let lasted = self.state().pace.refused();
         tracing::debug!(shard = %self.partition, code = failure.code, lasted_s = lasted.as_secs(), "a call was refused");
         if lasted < REFUSED_MAX { Ok(None) } else { Err(SourceError::Unavailable(failure.into())) }
     }
 
-    /// Says what is missing: the stream, the shard, or only the position.
+    /// Finds out what is missing: the stream, the shard, or only the position.
     async fn missing(&self, from: &Position, start: Start<'_>, failure: Failure) -> SourceError {
         if let Err(error) = self.stream.is_the_same().await {
             return error;
@@ -425,7 +425,7 @@ impl Shard {
 }
 
 impl State {
-    /// The same place with a newer mark, if nothing came there for long enough that it is worth storing.
+    /// The same place with a newer time, if nothing came there for so long that storing it pays.
     fn quiet_mark(&mut self, place: &Place, until_ms: i64, quiet_ms: i64) -> Option<Place> {
         let since_ms = match &self.waiting {
             Some((waiting, since_ms)) if waiting == place => *since_ms,

@@ -1,4 +1,4 @@
-//! What all shards of a stream share: the client, the list of shards, and whether it is still the same stream.
+//! Shared by all shards of a stream: the client, the list of shards, and whether the stream is still the same.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -15,36 +15,36 @@ use super::place::Place;
 use crate::kinesis::client::{Client, Listed};
 use crate::kinesis::failure::{Failure, Kind};
 
-/// How much sooner than it says a stream is taken to forget: clocks differ, and a batch takes its time.
+/// Margin by which the retention is assumed to be shorter: clocks differ, and a batch takes time.
 const MARGIN_MS: i64 = 10 * 60 * 1_000;
 
-/// For how long a look at the stream is good enough for a new iterator. Longer: more of another stream's records could
-/// be read by old positions. Shorter: many shards that begin at once ask more often than Kinesis answers (20 a second).
+/// How long a check of the stream is valid for new iterators. Longer: more records of another stream could be read at
+/// old positions. Shorter: many shards that begin at once ask more often than Kinesis answers (20 times a second).
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(5);
 
 /// A stream that is read.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) client: Client,
-    /// Its ARN and the moment it was made.
+    /// Its ARN and creation time.
     pub(super) incarnation: String,
     pub(super) reads_per_second: NonZeroU32,
-    /// How often a place is stored anew where nothing comes.
+    /// Interval of renewing the place of a quiet shard.
     quiet: Duration,
     retention_ms: AtomicI64,
-    /// What became of the stream, if it is not the one that was opened any more; else when that was last looked at.
+    /// When the stream was last checked, or why it is no longer the one that was opened.
     look: Mutex<Result<Instant, String>>,
-    /// For how long a look is good enough.
+    /// How long a check is valid.
     look_every: Duration,
-    /// Every shard that the stream has, by its name.
+    /// All shards of the stream, by name.
     pub(super) listed: watch::Sender<Arc<BTreeMap<Partition, Listed>>>,
-    /// Asks for the list to be read at once.
+    /// Requests an immediate read of the list.
     pub(super) relist: Notify,
     changes: watch::Sender<u64>,
 }
 
 impl Stream {
-    /// Asks what the stream is and which shards it has.
+    /// Reads the stream's description and its list of shards.
     pub(super) async fn open(
         client: Client,
         reads_per_second: NonZeroU32,
@@ -71,7 +71,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Reads the list of shards, and looks whether the stream is still the same.
+    /// Reads the list of shards, and checks that the stream is still the same.
     pub(super) async fn list(&self) -> Result<(), SourceError> {
         self.is_the_same().await?;
         let listed = self.client.list_shards().await.map_err(by_kind)?;
@@ -85,7 +85,7 @@ impl Stream {
         Ok(())
     }
 
-    /// An error if it is known that this is not the stream that was opened any more: its old positions mean nothing.
+    /// An error if the stream is known to be no longer the one that was opened: its old positions mean nothing.
     pub(super) fn is_known_to_be_another(&self) -> Result<(), SourceError> {
         match &*self.look() {
             Ok(_) => Ok(()),
@@ -93,14 +93,14 @@ impl Stream {
         }
     }
 
-    /// The same, after a look that is not older than some seconds: Kinesis may take a position of the old stream for one
-    /// of the new.
+    /// The same, based on a check at most some seconds old: Kinesis may take a position of the old stream for one of
+    /// the new.
     pub(super) async fn is_lately_the_same(&self) -> Result<(), SourceError> {
         let is_late = self.look().as_ref().is_ok_and(|at| at.elapsed() >= self.look_every);
         if is_late { self.is_the_same().await } else { self.is_known_to_be_another() }
     }
 
-    /// The same, after a look at it now.
+    /// The same, based on a check now.
     pub(super) async fn is_the_same(&self) -> Result<(), SourceError> {
         self.is_known_to_be_another()?;
         let looked = match self.client.describe().await {
@@ -129,8 +129,8 @@ impl Stream {
         self.listed.borrow().get(partition)?.hashes
     }
 
-    /// Whether everything behind a place must still be there, because it was read until a moment that retention has not
-    /// reached. A record that reading begins with proves itself; the oldest one, where none was ever read, is right.
+    /// Whether everything after a place must still exist, because it was read until a time that retention has not
+    /// reached. A record that reading begins with proves itself; if none was ever read, the oldest one is right.
     pub(super) fn is_covered(&self, place: &Place) -> bool {
         let kept_since_ms = now_ms().saturating_sub(self.retention_ms.load(Relaxed)).saturating_add(MARGIN_MS);
         match place {
@@ -140,12 +140,12 @@ impl Stream {
         }
     }
 
-    /// How long nothing may come until that is worth storing: several times within what the stream keeps.
+    /// How long a shard must be quiet before its place is renewed: several times within the retention.
     pub(super) fn quiet_ms(&self) -> i64 {
         ms(self.quiet).min(self.retention_ms.load(Relaxed) / 8)
     }
 
-    /// Wakes every fetch that waits.
+    /// Wakes every waiting fetch.
     pub(super) fn changed(&self) {
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
@@ -160,7 +160,7 @@ fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// An error of a call that nothing is known about but its kind.
+/// The error of a failed call, by its kind alone.
 pub(super) fn by_kind(failure: Failure) -> SourceError {
     match failure.kind {
         Kind::Throttled | Kind::Away | Kind::Expired => SourceError::Unavailable(failure.into()),

@@ -20,14 +20,14 @@ use millstream_engine::clock::now_ms;
 use super::error::Error;
 use super::options::SqsOptions;
 
-/// Messages in one call, to receive, to extend and to delete: the most that SQS allows.
+/// Maximum messages per call to receive, to extend and to delete, set by SQS.
 pub(crate) const BATCH: usize = 10;
-/// How long a poll waits for a first message: the most that SQS allows, so that an idle queue costs least.
+/// How long a poll waits for a first message: the maximum of SQS, so that an idle queue costs least.
 pub(crate) const POLL: Duration = Duration::from_secs(20);
-/// Beyond this a call that waits for nothing is not answered.
+/// Timeout of a call, for polls in addition to [`POLL`].
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// A queue that is there.
+/// An existing queue.
 #[derive(Clone)]
 pub struct Queue {
     client: Client,
@@ -39,33 +39,33 @@ pub struct Queue {
 /// A message as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// Stays the same however often it is received.
+    /// The same at every receipt.
     pub(crate) id: Arc<str>,
-    /// Of this receipt.
+    /// The handle of this receipt.
     pub(crate) handle: Arc<str>,
     pub(crate) body: Bytes,
     /// When it was sent, in milliseconds since 1970.
     pub(crate) sent_ms: i64,
 }
 
-/// An entry of a batch that was not done.
+/// An entry of a batch that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotDone {
-    /// Which one.
+    /// Its index in the batch.
     pub(crate) index: usize,
-    /// Whether it can never be done: the handle is another's by now.
+    /// Whether it can never succeed: the handle is void by now.
     pub(crate) is_final: bool,
-    /// Whether that means that there is nothing to delete for us.
+    /// Whether the handle is stale, so that we have nothing to delete.
     pub(crate) is_stale: bool,
     pub(crate) reason: String,
 }
 
 impl Queue {
-    /// Finds a queue, with the credentials and the region that the environment, the files of the AWS tools or the
-    /// machine's role give.
+    /// Finds a queue, with the credentials and the region of the environment, the files of the AWS tools or the
+    /// machine's role.
     ///
     /// # Errors
-    /// If an option cannot be, if nothing says the region, or if SQS does not know the queue or does not answer.
+    /// If an option is invalid, if the region is unknown, or if SQS does not know the queue or does not answer.
     pub async fn open(options: SqsOptions) -> Result<Queue, Error> {
         let mut config = aws_config::defaults(BehaviorVersion::latest());
         if let Some(region) = options.region.as_deref().or(options.region_in_url()) {
@@ -74,15 +74,15 @@ impl Queue {
         Queue::open_with(&config.load().await, options).await
     }
 
-    /// The same for a program that has an AWS configuration of its own; an endpoint and a region in `options` count
-    /// before what that one says.
+    /// The same for a program that has an AWS configuration of its own; an endpoint and a region in `options` take
+    /// precedence over it.
     ///
     /// # Errors
     /// As [`Queue::open`].
     pub async fn open_with(config: &SdkConfig, options: SqsOptions) -> Result<Queue, Error> {
         options.check()?;
         let timeouts = TimeoutConfig::builder().operation_timeout(POLL + ANSWER_MAX).build();
-        // Tried again by whoever asked, who knows what it may cost.
+        // Callers retry, since they know what a retry may cost.
         let mut builder =
             aws_sdk_sqs::config::Builder::from(config).retry_config(RetryConfig::disabled()).timeout_config(timeouts);
         if let Some(endpoint) = &options.endpoint {
@@ -101,12 +101,12 @@ impl Queue {
         let said = |name| says.get(&name).cloned().unwrap_or_default();
         let arn = said(QueueAttributeName::QueueArn);
         let made = said(QueueAttributeName::CreatedTimestamp);
-        // A queue that is deleted and made again is another one; SQS asks for a minute between the two.
+        // A queue that is deleted and made again is another one; SQS requires a minute between the two.
         queue.incarnation = format!("{arn}@{made}").into();
         Ok(queue)
     }
 
-    /// Makes a queue under the name in `options`, or finds it if it is there.
+    /// Creates the queue named in `options`, or finds it if it exists.
     ///
     /// # Errors
     /// As [`Queue::open`].
@@ -127,12 +127,12 @@ impl Queue {
         Queue::open_with(&config, options).await
     }
 
-    /// Which queue this is: its ARN, and when it was made in seconds since 1970.
+    /// Identifies the queue: its ARN, and its creation time in seconds since 1970.
     pub fn incarnation(&self) -> &str {
         &self.incarnation
     }
 
-    /// One poll for up to `count` messages, at most [`BATCH`], that waits for the first one up to [`POLL`].
+    /// One poll for up to `count` messages, at most [`BATCH`], that waits up to `wait` for the first one.
     pub(crate) async fn receive(&self, count: usize, wait: Duration) -> Result<Vec<Message>, Error> {
         let doing = "receive messages";
         let answer = self
@@ -148,7 +148,7 @@ impl Queue {
             .map_err(|error| self.failed(doing, &error))?;
         let messages = answer.messages.unwrap_or_default().into_iter().filter_map(|message| {
             let (Some(id), Some(handle)) = (message.message_id, message.receipt_handle) else {
-                // Nothing could be done with it, and it becomes visible again.
+                // Such a message cannot be handled, and becomes visible again.
                 tracing::error!("a message has no id or no receipt handle; it is left in the queue");
                 return None;
             };
@@ -160,8 +160,8 @@ impl Queue {
         Ok(messages.collect())
     }
 
-    /// Keeps up to [`BATCH`] messages invisible for so long from now on; zero makes them visible. Tells which were not
-    /// changed.
+    /// Keeps up to [`BATCH`] messages invisible for `time` from now on; zero makes them visible. Returns the failed
+    /// entries.
     pub(crate) async fn keep_invisible(&self, handles: &[Arc<str>], time: Duration) -> Result<Vec<NotDone>, Error> {
         let doing = "change the visibility of messages";
         let entry = |(index, handle): (usize, &Arc<str>)| {
@@ -178,7 +178,7 @@ impl Queue {
         Ok(answer.failed.into_iter().map(not_done).collect())
     }
 
-    /// Deletes up to [`BATCH`] messages. Tells which were not deleted.
+    /// Deletes up to [`BATCH`] messages. Returns those not deleted.
     pub(crate) async fn delete(&self, handles: &[Arc<str>]) -> Result<Vec<NotDone>, Error> {
         let doing = "delete messages";
         let entry = |(index, handle): (usize, &Arc<str>)| {
@@ -191,7 +191,7 @@ impl Queue {
         Ok(answer.failed.into_iter().map(not_done).collect())
     }
 
-    /// Sends up to [`BATCH`] messages. Tells which were not taken.
+    /// Sends up to [`BATCH`] messages. Returns those not accepted.
     pub(crate) async fn send(&self, bodies: &[String]) -> Result<Vec<NotDone>, Error> {
         let doing = "send messages";
         let entry = |(index, body): (usize, &String)| {
@@ -204,7 +204,7 @@ impl Queue {
         Ok(answer.failed.into_iter().map(not_done).collect())
     }
 
-    /// About how many messages wait to be received by anybody.
+    /// About how many messages wait to be received.
     pub(crate) async fn waiting(&self) -> Result<Option<u64>, Error> {
         let name = QueueAttributeName::ApproximateNumberOfMessages;
         let says = self.attributes([name.clone()]).await?;

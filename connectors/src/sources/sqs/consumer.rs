@@ -1,27 +1,27 @@
 //! The name of this process among the readers of a queue, which is the name of its partition.
 //!
 //! Two processes with one name would take the lease from each other again and again: nothing would be lost, but little
-//! done. And a new name for every start would leave a lease row behind each time, so the name is the smallest that is
-//! free: a host needs no more rows than it ever ran processes at once.
+//! done. A new name at every start would leave a lease row behind each time. So the name has the smallest free number:
+//! a host needs no more rows than it ever ran processes concurrently.
 
 #[cfg(target_os = "linux")]
-/// Processes of one host that read one queue; beyond it they share a name.
+/// Numbered processes of one host that read one queue; further ones share a name.
 const PROCESSES_MAX: u32 = 256;
 #[cfg(target_os = "linux")]
-/// Of the queue, what fits into the name of a socket beside the rest.
+/// Bytes of the queue's name that fit into the name of a socket.
 const QUEUE_BYTES: usize = 72;
 
 /// A name that no other process of this host has while this lives.
 #[derive(Debug)]
 pub(super) struct Consumer {
     pub(super) name: String,
-    /// Bound for as long as the name is ours; the system frees it when the process ends, however it ends.
+    /// Bound as long as the name is ours; the kernel frees it however the process ends.
     #[cfg(target_os = "linux")]
     _claim: Option<std::os::unix::net::UnixListener>,
 }
 
 impl Consumer {
-    /// The configured name as it is, or the host's with a number.
+    /// The configured name, or the host's with a number.
     pub(super) fn new(configured: Option<&str>, queue: &str) -> Self {
         match configured {
             Some(name) => Consumer {
@@ -61,7 +61,7 @@ impl Consumer {
     }
 }
 
-/// What the machine or the container is called.
+/// The name of the machine or the container.
 fn host() -> String {
     let said = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let said = said.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();

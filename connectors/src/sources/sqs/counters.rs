@@ -1,4 +1,4 @@
-//! What was done with the messages of a queue: counted once per call, read by status and metrics.
+//! Counters of the messages of a queue: updated once per call, read by status and metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -19,22 +19,22 @@ pub struct Counters {
 pub struct Counts {
     /// Messages received, each receipt.
     pub received: u64,
-    /// Receipts of messages that were here already: they were visible again too early.
+    /// Receipts of messages that this process already had: they became visible too early.
     pub again: u64,
-    /// Messages deleted, or found to be so.
+    /// Messages deleted, or already gone.
     pub deleted: u64,
-    /// Messages that could not be deleted in many tries: they come again, which is harmless.
+    /// Messages that could not be deleted after all retries: they come again, which is harmless.
     pub undeleted: u64,
-    /// Times that a message was kept invisible for longer.
+    /// Extensions of the invisibility of a message.
     pub extended: u64,
-    /// Messages that are not kept invisible any more, though not deleted: they are too old, or their handle is void.
+    /// Messages no longer kept invisible though not deleted: they are too old, or their handle is void.
     pub let_go: u64,
     /// Calls that failed.
     pub errors: u64,
 }
 
 impl Counters {
-    /// All of them now.
+    /// The current values.
     pub fn counts(&self) -> Counts {
         Counts {
             received: self.received.load(Relaxed),

@@ -1,4 +1,4 @@
-//! Deletes what is durable elsewhere, and only that.
+//! Deletes messages that are durable elsewhere, and only those.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use super::counters::add;
 use super::inbox::Done;
 use super::shared::{RETRY_BASE, RETRY_CAP, Shared};
 
-/// Tries, over about a minute. Beyond them a message comes again, which is harmless.
+/// Attempts within about a minute. After them a message comes again, which is harmless.
 const TRIES_MAX: u32 = 8;
 
-/// Deletes whatever is committed, in calls of ten.
+/// Deletes committed messages, in calls of ten.
 pub(super) async fn delete(shared: Arc<Shared>) {
     loop {
         let done = shared.inbox.next_done().await;
@@ -29,7 +29,7 @@ pub(super) async fn delete(shared: Arc<Shared>) {
     }
 }
 
-/// Tries until all are deleted, or it is enough; returns those that are not.
+/// Retries until all are deleted, at most [`TRIES_MAX`] times; returns those that are not.
 async fn attempt(shared: &Shared, mut done: Vec<Done>) -> Vec<Done> {
     let mut backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
     let mut never = Vec::new();

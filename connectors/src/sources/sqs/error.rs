@@ -1,20 +1,20 @@
-//! Why SQS did not do what it was asked for.
+//! The errors of SQS.
 
 use millstream_engine::SourceError;
 
-/// An answer that is no success, or none.
+/// A failed call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// An option has a value that cannot be.
+    /// An option has an invalid value.
     #[error("{0}")]
     Options(String),
-    /// Nothing says in which region the queue is.
+    /// The region of the queue is unknown.
     #[error("the region of the queue is not known: say it, or set AWS_REGION")]
     NoRegion,
     /// There is no such queue.
     #[error("{doing}: there is no queue {queue}")]
     NoSuchQueue {
-        /// What was being done.
+        /// The action that failed.
         doing: &'static str,
         /// Its name or URL.
         queue: String,
@@ -22,15 +22,15 @@ pub enum Error {
     /// SQS refused it, or did not answer.
     #[error("{doing}: {detail}")]
     Failed {
-        /// What was being done.
+        /// The action that failed.
         doing: &'static str,
-        /// What SQS or the connection said.
+        /// The error of SQS or of the connection.
         detail: String,
     },
 }
 
 impl Error {
-    /// What the engine is told. Rights and passwords are mended while we wait; a queue that is gone is not.
+    /// The error for the engine. Permissions and passwords may be fixed while we wait; a deleted queue does not return.
     pub(super) fn for_engine(self) -> SourceError {
         match self {
             Error::Failed { .. } => SourceError::Unavailable(Box::new(self)),
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let doing = "receive messages";
-        let again = Recovery::Retry { after: None };
+        let again = Recovery::Retry;
         let table = [
             (Error::Options("x".to_owned()), Recovery::Halt),
             (Error::NoRegion, Recovery::Halt),

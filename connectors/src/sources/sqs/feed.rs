@@ -1,4 +1,4 @@
-//! A queue while it is read: what receives, keeps invisible, deletes and counts, each a task of its own.
+//! A queue while it is read: tasks that receive, keep invisible, delete and count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,12 +17,12 @@ use super::inbox::Inbox;
 use super::shared::{RETRY_BASE, RETRY_CAP, Shared};
 use super::{delete, keep};
 
-/// How old the count of waiting messages may be. It is telemetry, and each look is a call that is paid for.
+/// Interval of counting the waiting messages. It is telemetry, and each call is paid for.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-/// How long a poll that waits takes at most to answer once there is something.
+/// Longest time until a waiting poll answers once a message is there.
 const WAKE_MAX: Duration = Duration::from_secs(1);
 
-/// A queue that is being read. Dropped, it stops at once: what it holds becomes visible again by itself.
+/// A queue that is being read. It stops at once when dropped: its messages become visible again by themselves.
 #[derive(Debug)]
 pub(crate) struct Feed {
     shared: Arc<Shared>,
@@ -33,7 +33,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Begins to count, and to do what later receipts need; nothing is received before [`Feed::receive`].
+    /// Starts the tasks that count, extend and delete; nothing is received before [`Feed::receive`].
     pub(crate) fn new(queue: Queue, counters: Arc<Counters>) -> Self {
         let shared = Arc::new(Shared::new(queue, counters));
         let all = CancellationToken::new();
@@ -46,7 +46,7 @@ impl Feed {
         };
         feed.run("sqs count", &feed.all, count(Arc::clone(&shared)));
         feed.run("sqs visibility", &feed.all, keep::keep_invisible(Arc::clone(&shared)));
-        // As many as bring messages, so that deleting keeps up with receiving.
+        // As many as receivers, so that deleting keeps up with receiving.
         for _ in 0..shared.queue.options.receivers_max {
             feed.run("sqs delete", &feed.all, delete::delete(Arc::clone(&shared)));
         }
@@ -65,7 +65,7 @@ impl Feed {
     }
 
     fn run(&self, name: &'static str, until: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
-        // Ends with the token; there is nothing to wait for.
+        // The task ends with the token; there is nothing to wait for.
         drop(task::spawn(name, until.clone().run_until_cancelled_owned(work)));
     }
 
@@ -77,17 +77,17 @@ impl Feed {
         &self.shared.queue
     }
 
-    /// Counts of what was done.
+    /// The counters of messages.
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.shared.counters
     }
 
-    /// Why nothing is received, if that is so.
+    /// Why nothing is received, if receiving fails.
     pub(crate) fn trouble(&self) -> Option<Error> {
         self.shared.trouble()
     }
 
-    /// About how many messages wait to be received by anybody, when that is known.
+    /// About how many messages wait to be received, if that is known.
     pub(crate) fn waiting(&self) -> Option<u64> {
         *self.shared.waiting.borrow()
     }
@@ -97,16 +97,16 @@ impl Feed {
         self.shared.pace.polling()
     }
 
-    /// Polls anew, in case the polls under way are never answered.
+    /// Starts new polls, in case the running ones are never answered.
     pub(crate) fn revive(&self) {
         self.shared.revived.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Stops receiving, deletes what is committed, makes the rest visible to others at once. Gives up after `within`:
-    /// then both happen by themselves when the invisibility ends, with repeats.
+    /// Stops receiving, deletes committed messages, makes the others visible to other readers at once. Gives up after
+    /// `within`: then all become visible when their invisibility ends, and some are repeated.
     ///
-    /// SQS goes on with a poll that nobody waits for any more: what is sent within its 20 s may be given to it, and is
-    /// then invisible for as long as a message of a process that died.
+    /// SQS continues a poll that was abandoned: it may get messages sent within its 20 s, which are then invisible for
+    /// as long as those of a process that died.
     pub(crate) async fn close(&self, within: Duration) {
         self.receiving.cancel();
         let orderly = async { tokio::join!(self.shared.inbox.all_forgotten(), self.release()) };
@@ -116,8 +116,8 @@ impl Feed {
         self.all.cancel();
     }
 
-    /// Makes everything visible to others, and again what polls of ours that still wait were given of it: each of them
-    /// ends by that, and none begins.
+    /// Makes all messages visible to others, and again those that our waiting polls receive of them: each such poll
+    /// ends by that, and no new one begins.
     async fn release(&self) {
         let mut polls = self.shared.polls.subscribe();
         loop {
@@ -129,15 +129,15 @@ impl Feed {
             }
             let answered = polls.wait_for(|now| *now < waiting);
             if tokio::time::timeout(WAKE_MAX, answered).await.is_err() {
-                // Somebody else was given them.
+                // Another reader received them.
                 return;
             }
         }
     }
 }
 
-/// One receiver: polls whenever it may and there is room, until `stop`. A poll under way is not dropped for that: what
-/// it is given would be invisible, and in nobody's hands.
+/// One receiver: polls whenever it may and there is room, until `stop`. A running poll is not dropped then, because its
+/// messages would be invisible and held by no process.
 async fn receive(shared: Arc<Shared>, number: usize, stop: CancellationToken) {
     let mut backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
     let mut revived = shared.revived.subscribe();
@@ -149,7 +149,7 @@ async fn receive(shared: Arc<Shared>, number: usize, stop: CancellationToken) {
         let Some(room) = stop.run_until_cancelled(room).await else { return };
         let asked = Instant::now();
         let _poll = Poll::new(&shared.polls);
-        // After an error the answer comes at once, so that it is known that the queue is back.
+        // After an error, poll without waiting, to learn at once that the queue is back.
         let wait = if backoff.attempts() > 0 { Duration::ZERO } else { POLL };
         let polled = tokio::select! {
             polled = shared.queue.receive(room.messages, wait) => polled,
@@ -165,7 +165,7 @@ async fn receive(shared: Arc<Shared>, number: usize, stop: CancellationToken) {
                     add(&shared.counters.again, shared.inbox.put(messages, found(asked)));
                 }
             }
-            // What a poll hears while the process leaves concerns nobody.
+            // An error of a poll during shutdown does not matter.
             Err(_) if stop.is_cancelled() => return,
             Err(error) => {
                 drop(room);
@@ -178,7 +178,7 @@ async fn receive(shared: Arc<Shared>, number: usize, stop: CancellationToken) {
     }
 }
 
-/// Counts a poll for as long as it is under way.
+/// Counts a poll as long as it runs.
 struct Poll<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Poll<'a> {
@@ -194,14 +194,14 @@ impl Drop for Poll<'_> {
     }
 }
 
-/// When messages of a poll that has just been answered became invisible: when they were found, which a long poll may
-/// have waited for, and not later than an answer takes to arrive.
+/// The earliest time at which the messages of a poll that was just answered became invisible: at the end of a long
+/// poll, less the time that an answer takes to arrive.
 fn found(asked: Instant) -> Instant {
     const ANSWER: Duration = Duration::from_millis(500);
     Instant::now().checked_sub(ANSWER).map_or(asked, |earliest| earliest.max(asked))
 }
 
-/// Keeps the number of waiting messages known.
+/// Updates the number of waiting messages.
 async fn count(shared: Arc<Shared>) {
     loop {
         match shared.queue.waiting().await {
@@ -209,7 +209,7 @@ async fn count(shared: Arc<Shared>) {
                 shared.waiting.send_replace(waiting);
             }
             Err(error) => {
-                // Receivers say it loud enough.
+                // Receivers log the same error as a warning.
                 add(&shared.counters.errors, 1);
                 tracing::debug!(%error, "the messages that wait are not counted");
                 shared.waiting.send_replace(None);

@@ -1,7 +1,7 @@
-//! Messages from receipt to deletion: bounded, numbered in the order of receipt, kept until told that they are durable.
+//! Messages from receipt to deletion: bounded, numbered in the order of receipt, kept until they are durable elsewhere.
 //!
-//! A queue has no positions, so these numbers are this process's own. Those before the first are deleted or about to
-//! be; reading again from any later one gives the same messages.
+//! A queue has no positions, so these numbers are this process's own. Messages before the first are deleted or about to
+//! be; reading again from a later number returns the same messages.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,18 +14,18 @@ use tokio::time::Instant;
 
 use super::client::{BATCH, Message};
 
-/// What a message takes beside its text: its entries here, and in the index.
+/// Bytes of a message besides its text: its entries here and in the index.
 const MESSAGE_BYTES: usize = 300;
 
-/// The messages of one queue that this process has.
+/// The messages of one queue that this process holds.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
     messages_max: usize,
     bytes_max: usize,
-    /// Counts what was put.
+    /// Counts arrivals.
     arrived: watch::Sender<u64>,
-    /// Counts what was removed, which makes room.
+    /// Counts removals, which make room.
     removed: watch::Sender<u64>,
     /// Counts commits.
     committed: watch::Sender<u64>,
@@ -34,19 +34,19 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     held: VecDeque<Held>,
-    /// The number of the first that is held, counted from the start of the process.
+    /// The number of the first held message, counted from the start of the process.
     first: u64,
-    /// What added to such a number gives its position.
+    /// Added to a number, this gives its position.
     shift: u64,
-    /// Whether somebody said where positions go on.
+    /// Whether `start` has set the first position.
     is_started: bool,
     /// Where each message is, by its id.
     places: HashMap<Arc<str>, Place>,
-    /// Durable elsewhere, and to be deleted.
+    /// Messages that are durable elsewhere and must be deleted.
     done: VecDeque<Done>,
-    /// Taken from there, and not yet deleted.
+    /// Messages taken from `done` and not yet deleted.
     deleting: usize,
-    /// Room that polls under way may need.
+    /// Messages that running polls may still bring.
     reserved: usize,
     bytes: usize,
 }
@@ -55,7 +55,7 @@ struct State {
 struct Held {
     message: Message,
     received: Instant,
-    /// When its invisibility began to run.
+    /// When its invisibility began.
     visible_from: Instant,
     care: Care,
 }
@@ -65,9 +65,9 @@ struct Held {
 enum Care {
     /// It is kept invisible.
     Keep,
-    /// Nothing until it is durable: others may receive it again.
+    /// It is no longer extended, but deleted once durable: others may receive it.
     LetGo,
-    /// It is not even deleted: nobody can take it, and the queue's redrive policy is to have it.
+    /// It is not even deleted: the stream can never take it, so it is left to the queue's redrive policy.
     Spare,
 }
 
@@ -91,25 +91,25 @@ pub(crate) struct Due {
     pub(crate) handle: Arc<str>,
 }
 
-/// Where positions begin and end.
+/// The first position and the one after the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) first: u64,
     pub(crate) end: u64,
 }
 
-/// Where reading begins, as seen from a stored position.
+/// Where reading begins, relative to a stored position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// Exactly there.
+    /// Exactly at the stored position.
     Here,
-    /// The tables went back behind what is deleted: so many messages cannot be read again.
+    /// The tables went back to before deleted messages: this many cannot be read again.
     Behind(u64),
-    /// Somebody else moved the position of this consumer.
+    /// Another process moved the position of this consumer.
     Ahead,
 }
 
-/// The right to put so many messages.
+/// The right to put `messages` messages.
 #[derive(Debug)]
 pub(crate) struct Room<'a> {
     inbox: &'a Inbox,
@@ -142,7 +142,7 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of what is put from now on.
+    /// Changes with each arrival from now on.
     pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
         self.arrived.subscribe()
     }
@@ -154,7 +154,7 @@ impl Inbox {
             if let Some(room) = self.try_room() {
                 return room;
             }
-            // The sender is our own, so that it cannot be gone.
+            // We hold the sender, so the channel cannot close.
             removed.changed().await.ok();
         }
     }
@@ -170,8 +170,8 @@ impl Inbox {
         Some(Room { inbox: self, messages })
     }
 
-    /// Puts what a poll brought, whose invisibility began at `asked` at the earliest. Returns how many of them were
-    /// here already: of those the new handle counts, and no second number is given.
+    /// Puts the messages of a poll, whose invisibility began at `asked` at the earliest. Returns how many were already
+    /// here: they keep their number and get the new handle.
     pub(crate) fn put(&self, messages: Vec<Message>, asked: Instant) -> usize {
         let (mut state, mut again) = (self.lock(), 0);
         for message in messages {
@@ -205,8 +205,8 @@ impl Inbox {
         again
     }
 
-    /// Fits positions to a stored one (`None`: none is stored; the first time, positions begin at `fresh` then). Nothing
-    /// is changed where the answer is [`Start::Behind`]; see [`Inbox::renumber`].
+    /// Aligns positions to a stored one. If none is stored, the first call makes them begin at `fresh`. Nothing changes
+    /// if the answer is [`Start::Behind`]; see [`Inbox::renumber`].
     pub(crate) fn start(&self, stored: Option<u64>, fresh: u64) -> (Start, Ends) {
         let mut state = self.lock();
         if !std::mem::replace(&mut state.is_started, true) {
@@ -223,19 +223,19 @@ impl Inbox {
         (Start::Here, state.ends())
     }
 
-    /// Gives the first message that is held this position.
+    /// Sets the position of the first held message.
     pub(crate) fn renumber(&self, first: u64) {
         let mut state = self.lock();
         state.shift = first.wrapping_sub(state.first);
     }
 
-    /// The position of the first message that is held, and the one after the last.
+    /// The position of the first held message, and the one after the last.
     pub(crate) fn ends(&self) -> Ends {
         self.lock().ends()
     }
 
-    /// Messages from a position on, about `bytes_max` but at least one, and where to go on. `Err` where there is no such
-    /// position.
+    /// Messages from a position on, about `bytes_max` but at least one, and the next position. `Err` if the position
+    /// does not exist.
     pub(crate) fn read(&self, from: u64, bytes_max: usize) -> Result<(Vec<Record>, u64), Ends> {
         let state = self.lock();
         let ends = state.ends();
@@ -262,7 +262,7 @@ impl Inbox {
         Ok((records, next))
     }
 
-    /// Notes that everything before a position is durable elsewhere: it is to be deleted, and cannot be read again.
+    /// Marks all messages before a position as durable elsewhere: they will be deleted, and cannot be read again.
     pub(crate) fn commit(&self, next: u64) {
         let mut state = self.lock();
         let ends = state.ends();
@@ -301,7 +301,7 @@ impl Inbox {
             if !done.is_empty() {
                 return done;
             }
-            // The sender is our own, so that it cannot be gone.
+            // We hold the sender, so the channel cannot close.
             committed.changed().await.ok();
         }
     }
@@ -313,7 +313,7 @@ impl Inbox {
         state.done.drain(..count).collect()
     }
 
-    /// Forgets messages that were deleted, or cannot be.
+    /// Forgets messages that were deleted or cannot be.
     pub(crate) fn forget(&self, done: &[Done]) {
         let mut state = self.lock();
         state.deleting = state.deleting.saturating_sub(done.len());
@@ -361,12 +361,12 @@ impl Inbox {
         (due, let_go)
     }
 
-    /// Notes that messages are invisible anew, from `asked` at the earliest.
+    /// The invisibility of these messages began anew, at `asked` at the earliest.
     pub(crate) fn extended(&self, due: &[Due], asked: Instant) {
         self.each(due, |held| held.visible_from = asked);
     }
 
-    /// Notes that messages cannot be kept invisible any more; returns how many of them are still held.
+    /// These messages can no longer be kept invisible; returns how many of them are still held.
     pub(crate) fn let_go(&self, due: &[Due]) -> usize {
         self.each(due, |held| held.care = Care::LetGo)
     }
@@ -377,7 +377,7 @@ impl Inbox {
         let mut changed = 0;
         for due in due {
             let Some(index) = due.number.checked_sub(first) else { continue };
-            // With another handle it was received again meanwhile.
+            // Another handle means that it was received again meanwhile.
             if let Some(held) = state.held.get_mut(index as usize).filter(|held| held.message.handle == due.handle) {
                 change(held);
                 changed += 1;
@@ -386,7 +386,7 @@ impl Inbox {
         changed
     }
 
-    /// Lets go of everything that is kept invisible; returns the handles.
+    /// Lets go of all messages that are kept invisible; returns their handles.
     pub(crate) fn let_all_go(&self) -> Vec<Arc<str>> {
         let mut state = self.lock();
         let kept = state.held.iter_mut().filter(|held| held.care == Care::Keep);
@@ -397,12 +397,12 @@ impl Inbox {
         .collect()
     }
 
-    /// When the oldest message that is held was sent.
+    /// When the oldest held message was sent.
     pub(crate) fn oldest_ms(&self) -> Option<i64> {
         self.lock().held.iter().map(|held| held.message.sent_ms).min()
     }
 
-    /// How many messages are held, and their bytes.
+    /// The number of held messages, and their bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
         let state = self.lock();
         (state.held.len(), state.bytes)

@@ -1,4 +1,4 @@
-//! Keeps messages invisible to others while we have them.
+//! Keeps messages invisible to others while we hold them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use super::error::Error;
 use super::inbox::Due;
 use super::shared::Shared;
 
-/// Looks per length of the invisibility: often enough that half of it is not missed by much.
+/// Checks per invisibility period: enough to extend soon after half of it.
 const LOOKS: u32 = 8;
-/// Nor more seldom than this, so that what was not answered is tried again in time.
+/// Longest interval of the checks, so that a failed call is retried in time.
 const LOOK_MAX: Duration = Duration::from_secs(5);
-/// Calls at a time: a full inbox is extended within seconds.
+/// Concurrent calls: a full inbox is extended within seconds.
 const CALLS_MAX: usize = 8;
 
-/// Extends what has run for half of its time, up to the age at which it is let go.
+/// Extends messages after half of their invisibility, until `age_max`, when they are let go.
 pub(super) async fn keep_invisible(shared: Arc<Shared>) {
     let visibility = shared.queue.options.visibility;
     let age_max = shared.queue.options.age_max;
@@ -42,7 +42,7 @@ pub(super) async fn keep_invisible(shared: Arc<Shared>) {
             task::spawn("sqs extend", async move {
                 for part in parts {
                     if let Err(error) = extend(&shared, &part, visibility).await {
-                        // The next look tries again, for as long as it may help.
+                        // The next check retries, as long as that may help.
                         return shared.failed(&error, 0);
                     }
                 }
@@ -51,7 +51,7 @@ pub(super) async fn keep_invisible(shared: Arc<Shared>) {
         let size = parts.len().div_ceil(CALLS_MAX).max(1);
         let running: Vec<_> = parts.chunks(size).map(extend).collect();
         for call in running {
-            // A panic is logged where it happened; the next look tries again.
+            // A panic is logged where it happened; the next check retries.
             call.await.ok();
         }
     }
@@ -75,7 +75,7 @@ async fn extend(shared: &Shared, due: &[Due], visibility: Duration) -> Result<()
     Ok(())
 }
 
-/// Makes messages visible to others at once. What fails becomes visible by itself, later.
+/// Makes messages visible to others at once. After a failure they become visible by themselves later.
 pub(super) async fn release(shared: &Shared, handles: &[Arc<str>]) {
     for part in calls(handles) {
         if let Err(error) = shared.queue.keep_invisible(part, Duration::ZERO).await {
@@ -84,7 +84,7 @@ pub(super) async fn release(shared: &Shared, handles: &[Arc<str>]) {
     }
 }
 
-/// Parts of what one call takes.
+/// Splits into the parts of one call.
 fn calls<T>(all: &[T]) -> std::slice::Chunks<'_, T> {
     all.chunks(BATCH)
 }

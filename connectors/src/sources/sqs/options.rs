@@ -1,14 +1,14 @@
-//! What can be chosen about a queue.
+//! The options of a queue.
 
 use std::time::Duration;
 
 use super::error::Error;
 
-/// The longest that SQS keeps a message invisible, counted from its receipt.
+/// Longest invisibility of a message in SQS, counted from its receipt.
 const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600);
-/// SQS counts in whole seconds, and half of it has to leave time for a call.
+/// SQS counts in whole seconds, and half of the period must leave time for a call.
 const VISIBILITY_MIN: Duration = Duration::from_secs(2);
-/// Messages of a standard queue that may be invisible at a time.
+/// Messages of a standard queue that may be invisible at once.
 const MESSAGES_LIMIT: usize = 120_000;
 
 /// A queue of Amazon SQS, and how it is read.
@@ -16,32 +16,33 @@ const MESSAGES_LIMIT: usize = 120_000;
 pub struct SqsOptions {
     /// Its name, or its URL.
     pub queue: String,
-    /// Its region; by default the one in its URL, else what the AWS configuration says.
+    /// Its region; by default the one in its URL, else that of the AWS configuration.
     pub region: Option<String>,
-    /// Where SQS answers, as `http://127.0.0.1:9324`; by default AWS, or what `AWS_ENDPOINT_URL_SQS` says.
+    /// The URL of SQS, such as `http://127.0.0.1:9324`; by default `AWS_ENDPOINT_URL_SQS`, else AWS.
     pub endpoint: Option<String>,
-    /// Straight to a sink: the name of this process among the readers of the queue, which no other that runs may have.
-    /// By default the name of the host with a number that no other process of the host has.
+    /// Without a bridge: the name of this process among the readers of the queue, which no other running process may
+    /// have. By default the name of the host with a number that no other process of the host has.
     pub consumer: Option<String>,
-    /// How long a received message stays invisible to others unless that is extended, which happens at half of it.
-    /// Shorter: what a killed process held comes again sooner. Longer: fewer calls while the sink is slow. Whole seconds,
-    /// 2 s to 12 h; default 60 s.
+    /// How long a received message stays invisible to others; it is extended after half of this time. Shorter: messages
+    /// of a killed process come again sooner. Longer: fewer calls while the sink is slow. Whole seconds, 2 s to 12 h;
+    /// default 60 s.
     pub visibility: Duration,
-    /// For how long a message is kept invisible, counted from its receipt. After that others receive it again, and the
-    /// queue's redrive policy counts it. Default 11 h: SQS allows 12, and an outage of the sink is no message's fault.
+    /// How long a message is kept invisible, counted from its receipt. After that others receive it again, and the
+    /// queue's redrive policy counts it. Default 11 h: SQS allows 12 h, and an outage of the sink is no message's
+    /// fault.
     pub age_max: Duration,
-    /// Long polls at a time when there is a backlog; one without. Default 16: about 8,000 messages a second where an
-    /// answer takes 20 ms.
+    /// Concurrent long polls with a backlog; without one there is one poll. Default 16: about 8,000 messages a second
+    /// if an answer takes 20 ms.
     pub receivers_max: usize,
-    /// Messages received and not yet deleted, beyond which no more are received. Default 20,000: two batches.
+    /// Maximum messages received and not yet deleted. Default 20,000: two batches.
     pub messages_max: usize,
-    /// The same in bytes; the polls that are under way may still add to it. Default 64 MiB.
+    /// The same in bytes; running polls may exceed it. Default 64 MiB.
     pub bytes_max: usize,
-    /// Straight to a sink: whether it is accepted that messages are lost when the database comes back from an older
-    /// state (a backup, a failover to an asynchronous standby), because what was deleted from a queue cannot be read
-    /// again. Has to be `true` unless the database has a synchronous standby. Then reading goes on after such a return,
-    /// with an error in the log; else it halts, and a person decides. A process that starts after it sees no difference
-    /// and goes on in both cases.
+    /// Without a bridge: whether a loss of messages is accepted when the database returns to an older state (a backup,
+    /// a failover to an asynchronous standby), because messages deleted from a queue cannot be read again. It must be
+    /// `true` unless the database has a synchronous standby. If `true`, reading continues after such a return, with an
+    /// error in the log; otherwise it halts, and a person decides. A process that starts after the return sees no
+    /// difference and continues in both cases.
     pub accept_loss_on_restore: bool,
 }
 
@@ -62,7 +63,7 @@ impl SqsOptions {
         }
     }
 
-    /// Says which value cannot be.
+    /// The error names the invalid value.
     pub(super) fn check(&self) -> Result<(), Error> {
         let wrong = |what: &str| Err(Error::Options(what.to_owned()));
         if self.queue.is_empty() {
@@ -89,7 +90,7 @@ impl SqsOptions {
         Ok(())
     }
 
-    /// The region that a queue's URL names, if it is one of AWS.
+    /// The region in a queue's URL, if it is a URL of AWS.
     pub(super) fn region_in_url(&self) -> Option<&str> {
         let host = self.queue.strip_prefix("https://")?.split('/').next()?;
         let (region, domain) = host.strip_prefix("sqs.")?.split_once('.')?;

@@ -1,4 +1,4 @@
-//! How many receivers poll at a time: more while polls come back full, one while there is little.
+//! The number of concurrent receivers: more while polls come back full, one while there are few messages.
 
 use tokio::sync::watch;
 
@@ -19,12 +19,12 @@ impl Pace {
 
     /// Waits until the receiver with this number, counted from 0, may poll.
     pub(super) async fn turn(&self, number: usize) {
-        // The sender is our own, so that it cannot be gone.
+        // We hold the sender, so the channel cannot close.
         self.polling.subscribe().wait_for(|polling| *polling > number).await.ok();
     }
 
-    /// Learns from a poll. Every full one adds a receiver, so that they double with each round of polls; one that
-    /// brought next to nothing takes one away.
+    /// Learns from a poll. Every full poll adds a receiver, so that they double with each round of polls; a nearly
+    /// empty one removes one.
     pub(super) fn polled(&self, asked: usize, got: usize) {
         self.polling.send_if_modified(|polling| {
             let before = *polling;
@@ -37,7 +37,7 @@ impl Pace {
         });
     }
 
-    /// One receiver is enough to find out when the queue answers again.
+    /// After a failure one receiver is enough to learn when the queue answers again.
     pub(super) fn failed(&self) {
         self.polling.send_replace(1);
     }
@@ -57,7 +57,7 @@ mod tests {
         let pace = Pace::new(6);
         let mut seen = vec![pace.polling()];
         for _ in 0..4 {
-            // Each of those that poll comes back full.
+            // Every poll comes back full.
             (0..pace.polling()).for_each(|_| pace.polled(BATCH, BATCH));
             seen.push(pace.polling());
         }

@@ -1,4 +1,4 @@
-//! What the tasks that read a queue share.
+//! The state shared by the tasks that read a queue.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,20 +11,20 @@ use super::error::Error;
 use super::inbox::Inbox;
 use super::pace::Pace;
 
-/// Between two attempts: the first wait, and the longest, which bounds how late a queue is found to be back.
+/// First and longest wait before a retry; the longest bounds how late the return of a queue is noticed.
 pub(super) const RETRY_BASE: Duration = Duration::from_millis(200);
 pub(super) const RETRY_CAP: Duration = Duration::from_secs(20);
 
-/// A queue, what this process has of it, and how it answers.
+/// A queue, its messages in this process, and its last errors.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) inbox: Inbox,
     pub(super) counters: Arc<Counters>,
     pub(super) pace: Pace,
-    /// Why nothing is received, if that is so.
+    /// Why nothing is received, if receiving fails.
     trouble: Mutex<Option<Error>>,
-    /// Messages that wait in the queue, when that is known.
+    /// Messages that wait in the queue, if that is known.
     pub(super) waiting: watch::Sender<Option<u64>>,
     pub(super) revived: watch::Sender<u64>,
     /// Polls that are not answered yet.
@@ -46,7 +46,7 @@ impl Shared {
         }
     }
 
-    /// Notes a call that failed.
+    /// Counts and logs a failed call.
     pub(super) fn failed(&self, error: &Error, attempt: u32) {
         add(&self.counters.errors, 1);
         tracing::warn!(%error, attempt, "the queue does not answer as it should");

@@ -1,24 +1,24 @@
-//! Events in a stream before a measurement begins, put there by a process of its own.
+//! Fills a stream before a measurement begins, by a process of its own.
 
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, PipelineSource, SinkKind, StreamKind};
 
-/// What to put there: as many events as fit under both limits.
+/// What to append: as many events as fit under both limits.
 #[derive(Clone, Debug)]
 pub(super) struct Backlog {
     /// Good events.
     pub(super) events: u64,
     /// Bytes of keys and payloads, as they are accepted.
     pub(super) bytes: u64,
-    /// Beside a thousand good events, so many that the database refuses under [`REFUSING`].
+    /// Events that the database refuses under [`REFUSING`], per thousand good events.
     pub(super) bad_per_thousand: u32,
     pub(super) seed: u64,
     pub(super) start_ms: i64,
 }
 
-/// What is there.
+/// What was appended.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Appended {
     pub(super) events: u64,
@@ -26,13 +26,13 @@ pub(super) struct Appended {
     pub(super) bytes: u64,
 }
 
-/// Makes the database refuse what the generator plants: no decoder can foresee it.
+/// Makes the database refuse the planted events, which no decoder can foresee.
 pub(super) const REFUSING: &str = "ALTER TABLE millstream.objects ADD CONSTRAINT bench_poison CHECK (size < 4000000)";
-/// The size of good objects is below it.
+/// Good objects are smaller than this.
 pub(super) const GOOD_SIZE_MAX: u64 = 4_000_000;
 
 impl Backlog {
-    /// So many good events and nothing else.
+    /// Only this number of good events.
     pub(super) fn of(events: u64, seed: u64, start_ms: i64) -> Self {
         Backlog { events, bytes: u64::MAX, bad_per_thousand: 0, seed, start_ms }
     }

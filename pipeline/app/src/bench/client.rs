@@ -40,7 +40,7 @@ pub(crate) struct Args {
     seed: u64,
 }
 
-/// What the client saw.
+/// What the client measured.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Seen {
     pub(super) events: u64,
@@ -50,7 +50,7 @@ pub(super) struct Seen {
     pub(super) max_ms: f64,
 }
 
-/// Starts the client process and waits for what it saw.
+/// Starts the client process and waits for its result.
 pub(super) async fn start(
     address: SocketAddr,
     events: u64,
@@ -71,14 +71,14 @@ pub(super) async fn start(
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Posts, and prints what it saw as JSON.
+/// Posts, and prints the result as JSON.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let posts_each = (args.events / args.post / args.connections).max(1);
     let mut tasks = Vec::new();
     let mut bodies: Vec<Vec<Bytes>> = Vec::new();
     let mut generator = Generator::new(args.seed, millstream_engine::clock::now_ms() - 1000);
     for _ in 0..args.connections {
-        // Made before the clock starts when as fast as it goes; at a rate the time of the events must be now.
+        // At full speed posts are made before the clock starts; at a rate the time of the events must be now.
         let count = if args.rate == 0 { posts_each } else { 0 };
         bodies.push((0..count).map(|_| body(&mut generator, args.post)).collect());
     }

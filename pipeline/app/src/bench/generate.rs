@@ -19,12 +19,12 @@ use crate::config::Config;
 use crate::stream;
 use crate::time::utc;
 
-/// What form encoding leaves as it is.
+/// Characters that form encoding leaves as they are.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Buckets that events are spread over.
 pub const BUCKETS: u64 = 100;
-/// How far an event may be from its place.
+/// Maximum distance of an event from its place.
 const SHUFFLE: usize = 1_000;
 
 /// Options of the generator process.
@@ -106,7 +106,7 @@ impl Generator {
     }
 }
 
-/// A number that looks random but belongs to an object for good.
+/// A number that looks random but is fixed for each object.
 fn scramble(object: u64) -> u64 {
     let mut x = object.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x ^= x >> 32;
@@ -178,7 +178,7 @@ async fn appender(args: &Args) -> anyhow::Result<Arc<dyn Append>> {
 
 async fn fill(stream: &dyn Append, args: &Args) -> anyhow::Result<()> {
     let mut generator = Generator::new(args.seed, args.start_ms);
-    // A source of chance of its own: the good events are the same with and without bad ones between them.
+    // A random source of its own: the good events are the same with and without bad ones.
     let mut chance = SmallRng::seed_from_u64(!args.seed);
     let mut appended = Appended::default();
     while appended.events - appended.bad < args.events && appended.bytes < args.bytes {

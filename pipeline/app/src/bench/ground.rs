@@ -1,5 +1,5 @@
-//! A PostgreSQL that has some processors to itself, and this process on the others: the ground that shapes of writing
-//! are compared on.
+//! A PostgreSQL with processors of its own, and this process on the others: the common ground on which shapes of
+//! writing are compared.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,10 +14,10 @@ use super::{machine, pin};
 use crate::config::{Config, Pipeline, PipelineSource};
 use crate::node::Node;
 
-/// How long sessions of an earlier run may take to leave.
+/// How long sessions of an earlier run may take to end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(60);
 
-/// The server, kept while runs come and go.
+/// The server, which stays up between runs.
 pub(super) struct Ground {
     /// What every run begins with: no pipeline, a directory of its own.
     config: Config,
@@ -35,12 +35,11 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Starts a server with these settings on the first `cores` processors; this process moves to the others, if any are
-    /// left.
+    /// Starts a server with these settings on the first `cores` processors; this process moves to the others, if any.
     pub(super) async fn open(work_dir: &Path, settings: &[(&str, &str)], cores: usize) -> anyhow::Result<Ground> {
         let processors = pin::processors()?;
         let machine = machine::processor();
-        // Before a server is started for nothing.
+        // Checked before a server is started for nothing.
         split(&processors, cores)?;
         let (directory, mut config) = scratch(work_dir)?;
         config.pipeline.clear();
@@ -70,8 +69,8 @@ impl Ground {
         self.cores.len() < self.processors.len()
     }
 
-    /// Empties the database: waits for the sessions of the last run to go, drops its tables, and writes what is left, so
-    /// that no run pays for the one before it. Gives a configuration with a pipeline on a topic of its own.
+    /// Empties the database: waits for the sessions of the last run to end, drops its tables, and flushes what is left,
+    /// so that no run pays for the one before it. Returns a configuration with a pipeline on a topic of its own.
     pub(super) async fn fresh(&mut self) -> anyhow::Result<Config> {
         let mut connection = PgConnection::connect_with(&self.keep.connect).await?;
         ensure!(postmaster(&mut connection).await? == self.postmaster, "PostgreSQL was started again meanwhile");
@@ -97,7 +96,7 @@ impl Ground {
         let mut pipeline = Pipeline::objects();
         pipeline.source = PipelineSource::Stream { topic: topic.to_owned(), group: None };
         let mut config = Config { pipeline: vec![pipeline], ..self.config.clone() };
-        // What the controller would find out by itself on a machine where nobody is bound.
+        // The controller would find this number itself if no process were bound to processors.
         config.controller.processors = u32::try_from(self.cores.len()).ok();
         config
     }
@@ -107,7 +106,7 @@ impl Ground {
         machine::family_cpu_seconds_exact(self.postmaster)
     }
 
-    /// Where and on what this was measured, in one line.
+    /// The machine and the server of the measurement, in one line.
     pub(super) async fn describe(&self) -> anyhow::Result<String> {
         let mut connection = PgConnection::connect_with(&self.keep.connect).await?;
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await?;
@@ -122,7 +121,7 @@ impl Ground {
     }
 }
 
-/// The server's processors, and the others.
+/// Splits the processors into the server's and the others.
 fn split(processors: &[usize], cores: usize) -> anyhow::Result<(&[usize], &[usize])> {
     let there = processors.len();
     ensure!(there > 1, "one processor is not enough: the client needs one that the database does not use");

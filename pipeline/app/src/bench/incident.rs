@@ -33,9 +33,9 @@ mod report;
 use by_row::Shape;
 use course::{Course, Plan};
 
-/// Sessions that the server takes: what the functions want, and some for those who look.
+/// Sessions that the server allows in addition to those of the functions.
 const CONNECTIONS_BESIDE: usize = 50;
-/// What arrives while a backlog of hours is drained: the rate of the incident.
+/// Events per second that arrive while a backlog of hours is drained: the rate of the incident.
 const BACKLOG_RATE: f64 = 200.0;
 
 /// Options of `bench incident`.
@@ -93,10 +93,10 @@ struct Report {
     runs: Vec<Course>,
 }
 
-/// Runs every shape under every load, and prints and plots what it did.
+/// Runs every shape under every load, and prints and plots the results.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &args.plots {
-        // Before minutes of measuring, not after them.
+        // Fails before minutes of measuring, not after them.
         std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }
     let connections = args.invocations as usize + CONNECTIONS_BESIDE;
@@ -174,7 +174,7 @@ impl Contender {
     async fn run(self, ground: &mut Ground, plan: Plan, seed: u64) -> anyhow::Result<Course> {
         ensure!(plan.duration > Duration::ZERO, "nothing can be measured in no time");
         match self {
-            // Row by row a backlog of hours takes hours: a part of it tells how many.
+            // Row by row a backlog of hours takes hours: a part of it shows how many.
             Contender::ByRow(shape, duration) => {
                 let duration = if plan.load.backlog > 0 { plan.duration.min(duration) } else { plan.duration };
                 by_row::run(ground, shape, Plan { duration, ..plan }, seed).await

@@ -47,7 +47,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Sets what was asked for.
+    /// Applies these options to a configuration.
     pub(super) fn adjust(&self, config: &mut Config) {
         for pipeline in &mut config.pipeline {
             pipeline.batch_records_max = self.batch.unwrap_or(pipeline.batch_records_max);
@@ -154,7 +154,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Both passes together, the most expensive first.
+/// Prints the statements of both passes together, the most expensive first.
 async fn print_statements(connection: &mut PgConnection) -> anyhow::Result<()> {
     let rows: Vec<(f64, i64, i64, i64, String)> = sqlx::query_as(
         "SELECT total_exec_time, calls, rows, wal_bytes::bigint, query FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 12",

@@ -1,4 +1,4 @@
-//! What processes have used, as the kernel counts it. Source: proc(5).
+//! CPU and memory that processes have used, as the kernel counts it. Source: proc(5).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,8 +8,8 @@ pub(crate) fn own_cpu_seconds() -> f64 {
     stat("self").map_or(0.0, |stat| stat.own)
 }
 
-/// CPU seconds of a process and everything it has started and reaped or still has, one level deep: PostgreSQL's
-/// sessions are children of its first process.
+/// CPU seconds of a process and its children, running or ended, one level deep: PostgreSQL's sessions are children of
+/// its first process.
 pub(crate) fn family_cpu_seconds(parent: u32) -> f64 {
     let family = stat(&parent.to_string()).map_or(0.0, |stat| stat.own + stat.reaped);
     let Ok(entries) = std::fs::read_dir("/proc") else { return family };
@@ -17,15 +17,15 @@ pub(crate) fn family_cpu_seconds(parent: u32) -> f64 {
     family + children.filter(|stat| stat.parent == parent).map(|stat| stat.own + stat.reaped).sum::<f64>()
 }
 
-/// Processes that another one started and that have not ended.
+/// Children of a process that have not ended.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbered = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbered.filter(|id: &u32| stat(&id.to_string()).is_some_and(|stat| stat.parent == parent)).collect()
 }
 
-/// As [`family_cpu_seconds`], to the nanosecond for what still runs: a thousand sessions that live for milliseconds each
-/// round to nothing otherwise.
+/// As [`family_cpu_seconds`], but to the nanosecond for running processes: otherwise a thousand sessions that live for
+/// milliseconds each round to nothing.
 pub(crate) fn family_cpu_seconds_exact(parent: u32) -> f64 {
     let ran = |id: u32| {
         let text = std::fs::read_to_string(format!("/proc/{id}/schedstat")).ok()?;
@@ -36,18 +36,18 @@ pub(crate) fn family_cpu_seconds_exact(parent: u32) -> f64 {
     own + reaped + children(parent).into_iter().filter_map(ran).sum::<f64>()
 }
 
-/// What PostgreSQL's processes have used so far, each by itself.
+/// CPU seconds of PostgreSQL's processes so far, each by itself.
 #[derive(Debug)]
 pub(crate) struct Parts {
     /// Its first process alone.
     own: f64,
-    /// Those that have ended, which nobody can look at any more.
+    /// Those that have ended, which can no longer be told apart.
     ended: f64,
     /// By process id: the part that it is, and its seconds.
     children: BTreeMap<u32, (&'static str, f64)>,
 }
 
-/// Looks at the family of PostgreSQL's first process.
+/// Reads the family of PostgreSQL's first process.
 pub(crate) fn postgres_parts(parent: u32) -> Parts {
     let first = stat(&parent.to_string());
     let (own, ended) = first.map_or((0.0, 0.0), |stat| (stat.own, stat.reaped));
@@ -63,8 +63,8 @@ pub(crate) fn postgres_parts(parent: u32) -> Parts {
 }
 
 impl Parts {
-    /// CPU seconds since an earlier look, by part. Processes that have ended are one part, whatever they were:
-    /// autovacuum workers and short sessions.
+    /// CPU seconds since an earlier reading, by part. Ended processes are one part, whatever they were: autovacuum
+    /// workers and short sessions.
     pub(crate) fn since(&self, earlier: &Parts) -> BTreeMap<&'static str, f64> {
         let mut parts = BTreeMap::from([("first process", self.own - earlier.own)]);
         for (id, (part, seconds)) in &self.children {

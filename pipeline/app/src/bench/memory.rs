@@ -1,4 +1,4 @@
-//! `bench memory`: a backlog far larger than memory in the embedded stream, and what the process takes to drain it.
+//! `bench memory`: a backlog far larger than memory in the embedded stream, and the memory that draining it takes.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let backlog = Backlog { bytes: args.backlog, ..Backlog::of(u64::MAX, args.common.seed, start_ms) };
     let appended = backlog.append(&config).await?;
     let disk_bytes = bytes_under(&directory.path().join("stream"))?;
-    // Makes the tables, so that what is measured is the draining alone.
+    // Creates the tables, so that only the draining is measured.
     prepare(&config).await?;
     let idle_bytes = machine::resident_bytes();
     machine::reset_peak();
@@ -103,7 +103,7 @@ fn bytes_under(directory: &Path) -> anyhow::Result<u64> {
     Ok(bytes)
 }
 
-/// Reads a number of bytes with a unit.
+/// Parses a number of bytes with a unit.
 fn parse_bytes(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);

@@ -1,4 +1,4 @@
-//! Millstream as one of the things that are compared: with batch and concurrency fixed, or as it is.
+//! Millstream as one of the shapes compared: with fixed batch and concurrency, or with its defaults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,25 +15,25 @@ use super::incident::Load;
 use crate::config::{Concurrency, Config, SinkKind};
 use crate::node::Node;
 
-/// How often what has arrived is appended: often enough that it is not what makes rows late.
+/// Interval between appends of what has arrived: short enough not to make rows late.
 const APPEND_EVERY: Duration = Duration::from_millis(10);
-/// Records of one append: bounds memory where the stream is slower than what arrives.
+/// Maximum records of one append: bounds memory if the stream is slower than the arrivals.
 const APPEND_RECORDS_MAX: u64 = 5_000;
 
-/// Decisions that are shown of a run: more than any run should have.
+/// Maximum number of decisions shown of a run: more than any run should have.
 const DECISIONS_MAX: usize = 1_000;
 
 /// What decides on batch and concurrency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setting {
-    /// Held: so many records in a transaction, so many transactions at a time.
+    /// Held: this number of records per transaction, and of concurrent transactions.
     Fixed { records: usize, concurrency: usize },
-    /// As millstream is without a setting; with more transactions at a time allowed, where that is said.
+    /// Millstream without a setting, optionally with a higher maximum of concurrent transactions.
     Itself { concurrency_max: Option<usize> },
 }
 
 impl Setting {
-    /// Sets the pipelines of a configuration so.
+    /// Applies this to the pipelines of a configuration.
     pub(super) fn apply(self, config: &mut Config) {
         for pipeline in &mut config.pipeline {
             match self {
@@ -50,19 +50,19 @@ impl Setting {
     }
 }
 
-/// Where the controller stands at the end of a run, and how it came there.
+/// State of the controller at the end of a run, and its decisions.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Found {
-    /// Transactions at a time.
+    /// Number of concurrent transactions.
     pub(super) concurrency: usize,
     /// Records in a transaction.
     pub(super) records: usize,
-    /// What was decided, the first first.
+    /// The decisions, oldest first.
     pub(super) decisions: Vec<Decision>,
 }
 
 impl Found {
-    /// Asks a node that still runs.
+    /// Reads them from a running node.
     pub(super) fn of(node: &Node) -> Found {
         let pace = node.gate.look().pace;
         let latest = node.gate.decisions(DECISIONS_MAX);
@@ -93,7 +93,7 @@ pub(super) fn progress(node: &Node) -> anyhow::Result<Arc<Progress>> {
     Ok(Arc::clone(&node.pipeline_into(SinkKind::Metadata).context("no pipeline of objects")?.progress))
 }
 
-/// Appends what arrives to the stream of the one pipeline, for ever. The backlog is there already.
+/// Appends arriving events to the stream of the one pipeline, for ever. The backlog is there already.
 pub(super) async fn feed(stream: Arc<dyn Append>, load: Load, began: Instant, seed: u64) -> anyhow::Result<()> {
     let mut generator = Generator::new(seed, millstream_engine::clock::now_ms() - 1000);
     let mut appended = load.backlog;

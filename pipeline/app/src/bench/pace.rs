@@ -1,9 +1,9 @@
-//! `bench pace`: how close what millstream finds by itself comes to the best that a grid finds, and what a neighbour on
-//! the same server is left.
+//! `bench pace`: compares what millstream finds by itself with the best cell of a grid, and measures what a neighbour
+//! on the same server keeps.
 //!
-//! Every run drains the same backlog into empty tables. Cells of the grid are drained for some seconds each, in an order
-//! of chance, so that a machine that gets slower does not punish one corner. The best cell is then run for as long as
-//! millstream itself, before and after it, and compared over the same rows: a table that has grown is slower to write.
+//! Every run drains the same backlog into empty tables. Cells of the grid are drained for some seconds each, in random
+//! order, so that a machine that slows down does not punish one corner. The best cell is then run for as long as
+//! millstream itself, before and after it, and compared over the same rows: a larger table is slower to write.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,17 +32,17 @@ mod report;
 
 use curve::Curve;
 
-/// Memory for records: enough that it is not what limits the largest batches of the most transactions.
+/// Memory for records: enough not to limit the largest batches at the highest concurrency.
 const MEMORY_BYTES: usize = 1 << 30;
 /// The topic that every run reads.
 const TOPIC: &str = "pace";
-/// Of a cell, not measured: the first transactions load code and fill caches.
+/// Seconds at the start of a cell that are not measured: the first transactions load code and fill caches.
 const SETTLE: f64 = 1.5;
-/// Over so many seconds a rate is told: a few transactions of the largest batches.
+/// Seconds over which a rate is measured: a few transactions of the largest batches.
 const WINDOW: f64 = 4.0;
-/// What is drawn is the rate over so many seconds before and after.
+/// Plots show the rate over this number of seconds before and after.
 const AROUND: f64 = 1.0;
-/// What is as good as the best.
+/// Share of the best rate that counts as equally good.
 const CLOSE: f64 = 0.9;
 
 /// Options of `bench pace`.
@@ -94,7 +94,7 @@ struct Report {
     rounds: Vec<Round>,
 }
 
-/// Everything with so many processors.
+/// All results for one number of processors.
 #[derive(Debug, Serialize)]
 struct Round {
     cores: usize,
@@ -117,15 +117,15 @@ struct Cell {
 /// What millstream does without a setting, from a cold start.
 #[derive(Debug, Serialize)]
 struct Itself {
-    /// In the last third of its run.
+    /// Its rate in the last third of its run.
     events_per_second: f64,
-    /// The best cell over the same rows, before and after.
+    /// The rate of the best cell over the same rows, before and after.
     best_events_per_second: [f64; 2],
-    /// Its rate by that of the best cell.
+    /// Its rate divided by that of the best cell.
     ratio: f64,
-    /// From its start until it is within a tenth of the best, and stays so from there to its end; none if it never is.
+    /// Seconds until it is within a tenth of the best, and stays so on the whole to its end; `None` if it never is.
     seconds_until_close: Option<f64>,
-    /// Its rate by that of the best cell, from each second on.
+    /// Its rate divided by that of the best cell, from each second on.
     ratios: Vec<f64>,
     #[serde(flatten)]
     ended: drain::Ended,
@@ -137,10 +137,10 @@ struct Itself {
 /// Runs all rounds and prints them.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &args.plots {
-        // Before minutes of measuring, not after them.
+        // Fails before minutes of measuring, not after them.
         std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }
-    // Fewer than these can be had too.
+    // A round can also use fewer of these.
     let most = args.cores.iter().max().copied().context("name a number of cores")?;
     let mut ground = Ground::open(&args.common.work_dir, &[], most).await?;
     let start_ms = millstream_engine::clock::now_ms() - 3_600_000;
@@ -168,7 +168,7 @@ async fn round(args: &Args, ground: &mut Ground) -> anyhow::Result<Round> {
     let best = grid.iter().copied().max_by(|a, b| a.events_per_second.total_cmp(&b.events_per_second));
     let best = best.context("an empty grid")?;
     let fixed = Setting::Fixed { records: best.records, concurrency: best.concurrency };
-    // It may use what the grid may.
+    // It may use the same concurrency as the grid.
     let free = Setting::Itself { concurrency_max: args.concurrency.iter().max().copied() };
     let (before, _) = drain::run(ground, fixed, args.hold, args.events).await.context("the best cell")?;
     let (itself, ended) = drain::run(ground, free, args.hold, args.events).await.context("by itself")?;
@@ -179,7 +179,7 @@ async fn round(args: &Args, ground: &mut Ground) -> anyhow::Result<Round> {
         Duration::ZERO => None,
         stays => match neighbour::visit(ground, free, stays, args.clients, args.hold, args.events).await {
             Ok(visit) => Some(visit),
-            // Minutes were measured before it.
+            // Keeps what was measured for minutes before this failure.
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "what a neighbour keeps was not measured");
                 None
@@ -210,7 +210,7 @@ async fn grid(args: &Args, ground: &mut Ground) -> anyhow::Result<Vec<Cell>> {
     Ok(grid)
 }
 
-/// Holds a run against the best cell, over the same rows.
+/// Compares a run with the best cell, over the same rows.
 fn compare(itself: &Curve, best: [&Curve; 2], seconds: f64, ended: drain::Ended) -> Itself {
     let [before, after] = best;
     let steady = seconds * 2.0 / 3.0;
@@ -238,7 +238,7 @@ fn compare(itself: &Curve, best: [&Curve; 2], seconds: f64, ended: drain::Ended)
     }
 }
 
-/// The first of these from which on they are close, itself and on the whole: one stall later is not forgetting.
+/// The first ratio that is close and from which on the mean is close: one stall later does not count.
 fn close_from(ratios: &[f64]) -> Option<usize> {
     let is_close = |from: &usize| {
         let rest = ratios.get(*from..).unwrap_or_default();

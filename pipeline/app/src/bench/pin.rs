@@ -1,4 +1,4 @@
-//! Which processors processes may use, so that a database has one core and nobody else runs on it.
+//! Binds processes to processors, so that a database has one core and no other process runs on it.
 
 use anyhow::{Context as _, ensure};
 use rustix::process::Pid;
@@ -30,7 +30,7 @@ pub(crate) fn process(id: u32, processors: &[usize]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Binds a process and its children. First itself, so that no child is born unbound meanwhile.
+/// Binds a process and its children. The process first, so that no child is started unbound meanwhile.
 pub(crate) fn family(parent: u32, processors: &[usize]) -> anyhow::Result<()> {
     process(parent, processors)?;
     for child in super::machine::children(parent) {
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_bound_process_and_what_it_starts_stay_where_they_were_put() {
         let Some(last) = processors().unwrap().pop() else { panic!("no processor") };
-        // Reads a line, then tells where a child of its own may run.
+        // Reads a line, then prints where a child of its own may run.
         let mut shell = std::process::Command::new("sh")
             .args(["-c", "read go; sh -c 'grep Cpus_allowed_list /proc/self/status'"])
             .stdin(std::process::Stdio::piped())

@@ -10,25 +10,25 @@ const LEFT: f64 = 72.0;
 const RIGHT: f64 = 24.0;
 const ABOVE: f64 = 34.0;
 const BELOW: f64 = 50.0;
-/// The title and the legend above all panels.
+/// Height of the title and the legend above all panels.
 const HEAD: f64 = 88.0;
 const COLUMNS: usize = 3;
-/// Colours that people who see few of them can tell apart (Okabe and Ito), and that print.
+/// Colours that colour-blind people can tell apart (Okabe and Ito), and that print.
 const COLOURS: [&str; 6] = ["#d55e00", "#e69f00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9"];
-/// Beside the colour, for those who see none.
+/// Dashes in addition to colours, for readers who see none.
 const DASHES: [&str; 6] = ["", "7 3", "2 3", "", "9 3 2 3", "4 4"];
-/// A line that lies on another must not hide it.
+/// Widths of lines: a line that lies on another must not hide it.
 const WIDTHS: [f64; 6] = [2.0, 2.0, 2.4, 2.0, 2.0, 2.0];
 
-/// What is along one side.
+/// One axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     /// With its unit.
     pub(super) label: &'static str,
     pub(super) is_log: bool,
-    /// Where it begins; with `is_log` above 0, and what is below is drawn there.
+    /// Its lower end, above 0 with `is_log`; smaller values are drawn there.
     pub(super) floor: f64,
-    /// Where it ends: what is beyond is drawn there. Without it, the largest value decides.
+    /// Its upper end; larger values are drawn there. `None` takes the largest value.
     pub(super) ceiling: Option<f64>,
 }
 
@@ -85,7 +85,7 @@ impl Scale {
         Scale { axis, end: axis.floor + count * step, marks }
     }
 
-    /// Where a value is, 0 to 1.
+    /// The place of a value, 0 to 1.
     fn at(&self, value: f64) -> f64 {
         let place = if self.axis.is_log {
             let value = value.max(self.axis.floor);
@@ -98,7 +98,7 @@ impl Scale {
 }
 
 impl Figure {
-    /// The whole as a file.
+    /// The figure as a file.
     pub(super) fn svg(&self) -> String {
         let columns = self.panels.len().clamp(1, COLUMNS);
         let rows = self.panels.len().div_ceil(columns).max(1);

@@ -1,7 +1,7 @@
-//! `bench poison`: events that the database refuses among good ones, beside the same good ones alone.
+//! `bench poison`: events that the database refuses among good ones, compared with the same good ones alone.
 //!
-//! The bad ones can be decoded, so only PostgreSQL can tell them, and only by refusing the whole statement they are in:
-//! the bench adds a constraint for that. Good events must all land, which is checked table against table.
+//! The bad events can be decoded, so only PostgreSQL can detect them, and only by refusing the whole statement: the
+//! bench adds a constraint for that. All good events must be written, which is checked table against table.
 
 use std::process::ExitCode;
 
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     common: Common,
 }
 
-/// One run, and what its tables say.
+/// One run, and the contents of its tables.
 struct Run {
     pass: Pass,
     /// Rows and counters without their slots, as numbers to compare.

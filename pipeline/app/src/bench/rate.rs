@@ -1,4 +1,4 @@
-//! `bench ingest --rate R --for T`: events through HTTP at a rate; how fresh the tables are and what that costs.
+//! `bench ingest --rate R --for T`: events through HTTP at a rate; the tables' freshness, and what that costs.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

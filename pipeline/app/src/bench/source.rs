@@ -10,7 +10,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use crate::config::{self, Config, PipelineSource, StreamKind};
 use crate::stream;
 
-/// What a stand-in for AWS is asked with: no credentials of anybody.
+/// Environment for a stand-in of AWS: no real credentials.
 const STAND_IN: [(&str, &str); 4] = [
     ("AWS_ACCESS_KEY_ID", "000000000000"),
     ("AWS_SECRET_ACCESS_KEY", "bench"),
@@ -54,7 +54,7 @@ impl Kind {
     }
 }
 
-/// Options that say which stream.
+/// Options that select the stream.
 #[derive(Clone, Debug, ClapArgs)]
 #[group(skip)]
 pub(crate) struct Args {
@@ -67,17 +67,17 @@ pub(crate) struct Args {
     endpoint: Option<String>,
 }
 
-/// A service that is there for the benchmark. Ends with this, however this ends.
+/// A service that was started for the benchmark. It ends with this process, however this ends.
 #[derive(Debug)]
 struct Part {
     holder: Child,
-    /// Closed, it tells the holder to stop the service.
+    /// Closing it tells the holder to stop the service.
     lease: Option<ChildStdin>,
 }
 
 impl Args {
-    /// Where a service has to be started, starts it and runs this benchmark once more in a process of its own, which finds
-    /// the service and credentials for it in its environment. Gives how that ended.
+    /// If a service has to be started, starts it and runs this benchmark once more in a process of its own, which finds
+    /// the service and its credentials in the environment. Returns the exit code of that process.
     pub(super) async fn with_a_part(&self, work_dir: &Path) -> anyhow::Result<Option<ExitCode>> {
         let (Some(script), None) = (self.source.script(), &self.endpoint) else { return Ok(None) };
         let (part, endpoint) = Part::start(script, work_dir)?;
@@ -91,7 +91,7 @@ impl Args {
         Ok(Some(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
     }
 
-    /// Points the configuration at a topic, stream or queue of its own, which is made.
+    /// Creates a topic, stream or queue, and points the configuration at it.
     pub(super) async fn set_up(&self, config: &mut Config) -> anyhow::Result<()> {
         let name = format!("millstream-bench-{}", std::process::id());
         let endpoint = self.endpoint.clone();
@@ -151,7 +151,7 @@ async fn make_topic(_: &Config, _: &str) -> anyhow::Result<()> {
 }
 
 impl Part {
-    /// Starts a service by its script; gives its address.
+    /// Starts a service by its script; returns its address.
     fn start(script: &str, work_dir: &Path) -> anyhow::Result<(Self, String)> {
         use std::io::{BufRead as _, BufReader};
         let path = find(script)?;

@@ -18,20 +18,20 @@ use crate::data_dir;
 use crate::http::access::{Need, need};
 use crate::tokens::{self, Entry, Scope};
 
-/// Names the address of the process that runs on a data directory.
+/// File that holds the address of the process that runs on a data directory.
 const ADDRESS_FILE: &str = "address";
-/// What stands in its place, before a process id, once that process listens no more.
+/// Written in its place, before a process id, once that process no longer listens.
 const DRAINING: &str = "draining ";
-/// A process on this machine takes a connection at once or not at all.
+/// A process on this machine accepts a connection at once or not at all.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// The endpoint waits 30 s for a disk.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// It asks its database for readiness, and waits a second or two for it; the state it answers from memory.
+/// For readiness the process asks its database, which takes a second or two; the state it answers from memory.
 const READY_WITHIN: Duration = Duration::from_secs(5);
-/// No answer that a command asks for comes near it.
+/// No answer to a command is nearly as long.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// A process that took a connection.
+/// A process that accepted a connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(super) address: SocketAddr,
@@ -39,12 +39,12 @@ pub(crate) struct Client {
     connections: Connections<HttpConnector, Full<Bytes>>,
 }
 
-/// Leaves a note for [`Client::find`]; it is a hint, so failing to write it stops nothing.
+/// Writes the address for [`Client::find`]; it is a hint, so a failure to write it is ignored.
 pub(crate) fn note_address(data_dir: &Path, address: SocketAddr) {
     note(data_dir, format!("{address} {}", identity(data_dir)).trim_end());
 }
 
-/// Leaves a note for commands that come when nobody listens any more.
+/// Writes a note for commands that run when the process no longer listens.
 pub(super) fn note_draining(data_dir: &Path) {
     note(data_dir, &format!("{DRAINING}{}\n", std::process::id()));
 }
@@ -56,7 +56,7 @@ fn note(data_dir: &Path, text: &str) {
     }
 }
 
-/// Takes away the note of a process that was killed while it drained, whose number may be ours now.
+/// Removes the note of a process that was killed while it drained, whose id may be ours now.
 pub(super) fn forget_drain(data_dir: &Path) {
     let note = data_dir::noted(&data_dir.join(ADDRESS_FILE));
     let drains = draining(data_dir).is_some_and(|pid| pid != std::process::id());
@@ -65,20 +65,20 @@ pub(super) fn forget_drain(data_dir: &Path) {
     }
 }
 
-/// The process that drains on the data directory and listens no more.
+/// The process that drains on the data directory and no longer listens.
 pub(super) fn draining(data_dir: &Path) -> Option<u32> {
     let pid: i32 = data_dir::noted(&data_dir.join(ADDRESS_FILE))?.strip_prefix(DRAINING)?.trim().parse().ok()?;
     let lives = rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid)?);
-    // It may belong to somebody else, who does not let us signal it.
+    // The process may belong to another account, which we may not signal.
     (lives != Err(rustix::io::Errno::SRCH)).then_some(pid.unsigned_abs())
 }
 
-/// Takes the note away.
+/// Removes the address.
 pub(crate) fn forget_address(data_dir: &Path) {
     std::fs::remove_file(data_dir.join(ADDRESS_FILE)).ok();
 }
 
-/// The address that a process left there. A copy of a data directory is no place of the process that runs on the original.
+/// The address that a process left there. A copy of a data directory is ignored: the process runs on the original.
 pub(crate) fn noted_address(data_dir: &Path) -> Option<SocketAddr> {
     let note = crate::data_dir::noted(&data_dir.join(ADDRESS_FILE))?;
     let (address, of) = note.trim().split_once(' ').unwrap_or((note.trim(), ""));
@@ -86,7 +86,7 @@ pub(crate) fn noted_address(data_dir: &Path) -> Option<SocketAddr> {
     address.parse().ok().filter(|_| is_here)
 }
 
-/// What tells a directory from its copies: the number of its file system and that of its inode. Empty if it cannot be read.
+/// Distinguishes a directory from its copies: numbers of its file system and its inode. Empty if they cannot be read.
 fn identity(data_dir: &Path) -> String {
     std::fs::metadata(data_dir).map(|there| format!("{}:{}", there.dev(), there.ino())).unwrap_or_default()
 }
@@ -105,13 +105,13 @@ impl Client {
         Ok(None)
     }
 
-    /// The address of a process that ran on the data directory and does not listen any more, though it did not take
-    /// leave: one that ends in order takes its note away.
+    /// The address of a process that ran on the data directory and no longer listens, but left its note: a process that
+    /// ends in order removes it.
     pub(super) fn gone(config: &Config) -> Option<SocketAddr> {
         noted_address(&config.data_dir)
     }
 
-    /// The same as [`Client::find`], where nothing can be done without it.
+    /// As [`Client::find`], but it is an error if there is no process.
     pub(super) async fn expect(config: &Config) -> anyhow::Result<Client> {
         if let Some(pid) = draining(&config.data_dir) {
             bail!(
@@ -128,7 +128,7 @@ impl Client {
         })
     }
 
-    /// Asks, and gives status and body.
+    /// Sends a request, and returns status and body.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -157,7 +157,7 @@ impl Client {
             .with_context(|| format!("ask {}", self.address))
     }
 
-    /// Whether it is ready, as it says itself, part by part. Anything else may listen there, too: it is given up soon.
+    /// Its readiness, part by part. Another program may listen there, so the timeout is short.
     pub(super) async fn ready(&self) -> anyhow::Result<Bytes> {
         let answer = self.send(Method::GET, "/readyz?for=queries", &[], Bytes::new());
         let answered = tokio::time::timeout(READY_WITHIN, answer).await;
@@ -165,7 +165,7 @@ impl Client {
         Ok(body)
     }
 
-    /// How everything stands, as the process judges it. One that stands still takes the connection and says nothing.
+    /// The state, as the process judges it. A frozen process accepts the connection and never answers.
     pub(super) async fn state(&self) -> anyhow::Result<serde_json::Value> {
         let asked = tokio::time::timeout(READY_WITHIN, self.get("/v1/status")).await;
         asked.map_err(|_| self.is_silent())?
@@ -184,7 +184,7 @@ impl Client {
         self.json(Method::GET, path, Bytes::new()).await
     }
 
-    /// Asks with a JSON document, or with nothing, and reads one.
+    /// Sends a JSON document, or nothing, and reads one.
     pub(crate) async fn json(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<serde_json::Value> {
         let headers = [("content-type".to_owned(), "application/json".to_owned())];
         let headers: &[_] = if body.is_empty() { &[] } else { &headers };
@@ -196,7 +196,7 @@ impl Client {
     }
 }
 
-/// What a problem document says, for people.
+/// The text of a problem document, for people.
 pub(crate) fn problem(body: &[u8]) -> String {
     let Ok(document) = serde_json::from_slice::<serde_json::Value>(body) else { return String::new() };
     let text = |name: &str| document.get(name).and_then(|text| text.as_str()).map(super::screen::escape);
@@ -207,7 +207,7 @@ pub(crate) fn problem(body: &[u8]) -> String {
     }
 }
 
-/// An address that listens everywhere is reached here.
+/// The local address of a listener on all interfaces.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
@@ -216,8 +216,8 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 impl Client {
-    /// The token for a request: one for everything if there is one, else one that may ask. Whoever can read the file is
-    /// trusted with it. It is read each time, because it may change while a command watches.
+    /// The token for a request: one for everything if there is one, else one with the duty. A user who can read the
+    /// file may use it. It is read each time, because it may change while a command watches.
     fn token(&self, method: &Method, path: &str) -> anyhow::Result<Option<String>> {
         let Some(file) = &self.tokens_file else { return Ok(None) };
         let entries = tokens::read(file)?;
@@ -227,7 +227,7 @@ impl Client {
             Need::OneOf(duties) => duties.iter().any(|duty| entry.scope.duties.has(*duty)),
             Need::Everything => entry.scope == Scope::unlimited(),
         };
-        // These are of all stores; everything else has a part that a limited token may see.
+        // These concern all stores; everything else has a part that a limited token may see.
         let whole =
             path.starts_with("/v1/controller") || path.starts_with("/v1/pipelines/") && path.contains("/stream");
         let free = entries.iter().filter(may).find(|entry| !entry.scope.is_limited());
@@ -263,7 +263,7 @@ mod tests {
         note_address(&own, address);
         std::fs::copy(own.join(ADDRESS_FILE), copy.join(ADDRESS_FILE)).unwrap();
         assert_eq!((noted_address(&own), noted_address(&copy)), (Some(address), None));
-        // An earlier program does not say of which directory it speaks.
+        // An earlier version does not write which directory it runs on.
         note(&copy, "127.0.0.1:4321\n");
         assert_eq!(noted_address(&copy), Some(address));
     }

@@ -1,5 +1,5 @@
-//! `millstream consume`: shows the records of a topic, as they lie in the stream. Reads beside everybody else: joins no
-//! group, moves no position.
+//! `millstream consume`: shows the records of a topic, as stored in the stream. It joins no group and moves no
+//! position.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,7 +18,7 @@ mod shards;
 /// How long to wait when no partition has anything new.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// Options of `consume`; those of kcat have its letters.
+/// Options of `consume`; those that kcat has use its letters.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Topic (default: that of the first pipeline of objects).
@@ -104,7 +104,7 @@ async fn begin(visit: &Visit, partition: u32, text: &str) -> anyhow::Result<u64>
     }
 }
 
-/// In turns over the partitions, until the end or for as many records as asked for.
+/// Reads the partitions in turn, until the end or the requested number of records.
 async fn read(visit: &Visit, args: &Args, mut places: Vec<(u32, u64)>) -> anyhow::Result<()> {
     let mut left = args.count.unwrap_or(u64::MAX);
     loop {
@@ -150,7 +150,7 @@ fn shown_as_asked(args: &Args, partition: &str, record: &Record) -> String {
     if args.json { as_json(partition, record) } else { shown(&args.format, partition, record) }
 }
 
-/// A number where partitions have numbers.
+/// The record as JSON; the partition is a number if it has one.
 fn as_json(partition: &str, record: &Record) -> String {
     let partition = partition.parse::<u32>().map_or_else(|_| json!(partition), |number| json!(number));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -1,4 +1,4 @@
-//! `millstream counters`: the counts of objects held against the rows, and mended.
+//! `millstream counters`: compares the counters of objects with the rows, and repairs them.
 
 use std::process::ExitCode;
 
@@ -12,9 +12,9 @@ use super::screen;
 use crate::config::Config;
 use crate::time::utc;
 
-/// Differences that a table shows.
+/// Maximum number of differences shown in a table.
 const SHOWN_MAX: usize = 40;
-/// Differences that are listed for programs; the rest is counted, so that the report stays small however much is wrong.
+/// Maximum number of differences listed as JSON; the rest is counted, so that the report stays small.
 const LISTED_MAX: usize = 1_000;
 
 /// What to do with the counters.
@@ -149,7 +149,7 @@ fn report(found: &Found, config: &Config, mode: Mode, json: bool) -> anyhow::Res
     Ok(())
 }
 
-/// A difference for programs: numbers as numbers, since none of them is beyond 64 bits in any real table.
+/// A difference as JSON: numbers as numbers, since none of them is beyond 64 bits in any real table.
 fn listed((store, bucket, difference): &(String, String, Difference)) -> Value {
     let numbers = |numbers: [i128; 3]| -> Value {
         let number =

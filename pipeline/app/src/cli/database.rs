@@ -9,11 +9,11 @@ use sqlx::postgres::PgConnectOptions;
 use crate::config::Config;
 use crate::{data_dir, elsewhere, migrate, postgres};
 
-/// A database that is open. It is to be closed: a private server without another user stops then.
+/// An open database. It has to be closed: a private server without another user stops then.
 #[derive(Debug)]
 pub(super) struct Database {
     pub(super) connect: PgConnectOptions,
-    /// How to open a psql, as a line to paste.
+    /// Command line that opens psql, to paste.
     pub(super) psql_line: String,
     pub(super) cluster: Option<Cluster>,
 }
@@ -23,9 +23,9 @@ pub(super) struct Database {
 pub(super) enum Expect {
     /// The tables are there and up to date.
     Tables,
-    /// The database is there, whatever is in it: a newer millstream may have made the tables.
+    /// The server is there, whatever it holds: a newer millstream may have made the tables.
     Server,
-    /// Anything; a private cluster is made if there is none.
+    /// Nothing; a private cluster is created if there is none.
     Nothing,
 }
 
@@ -56,19 +56,19 @@ impl Database {
         Ok((Database { connect, psql_line, cluster }, connection))
     }
 
-    /// How writers reach it.
+    /// How writers connect to it.
     pub(super) fn connector(&self, config: &Config) -> Connector {
         if self.cluster.is_some() { self.connect.clone().into() } else { config.postgres.connector() }
     }
 
-    /// How its owner reaches it, with a session.
+    /// How its owner connects to it, with a session.
     pub(super) fn migrate_connector(&self, config: &Config) -> Connector {
         if self.cluster.is_some() { self.connect.clone().into() } else { config.postgres.migrate_connector() }
     }
 
-    /// Leaves it; a private server that nobody else uses stops.
+    /// Closes it; a private server that nobody else uses stops.
     pub(super) async fn close(self, connection: Connection) -> anyhow::Result<()> {
-        // How the farewell goes says nothing.
+        // The result of closing does not matter.
         connection.close().await.ok();
         if let Some(cluster) = self.cluster {
             cluster.close().await.context("leave the private PostgreSQL")?;
@@ -77,7 +77,7 @@ impl Database {
     }
 }
 
-/// Whether a private cluster was made here.
+/// Whether a private cluster was created here.
 pub(super) fn has_cluster(data_dir: &Path) -> bool {
     data_dir.join("postgres/data").exists()
 }

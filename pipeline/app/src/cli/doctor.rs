@@ -1,7 +1,6 @@
-//! `millstream doctor`: looks at the real parts, and says for each failure what mends it.
+//! `millstream doctor`: checks the real parts, and says how to repair each failure.
 //!
-//! It changes nothing: a private cluster that is not there yet is not made, and one that is not running is started for
-//! as long as it is looked at.
+//! It changes nothing: a missing private cluster is not created, and a stopped one runs only while it is checked.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,7 +23,7 @@ mod postgres;
 
 mod elsewhere;
 
-/// How long a look at a server may take, and at a private one that has to be started for it.
+/// Timeouts for the check of a server, and of a private one that has to be started for it.
 const POSTGRES_WITHIN: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
 
 /// Options of `doctor`.
@@ -35,16 +34,16 @@ pub struct Args {
     json: bool,
 }
 
-/// How a part is.
+/// State of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Good,
-    /// It works; someone should know all the same.
+    /// It works, but a person should know about it.
     Note,
     Bad,
 }
 
-/// One part that was looked at.
+/// The result for one part.
 #[derive(Debug)]
 struct Check {
     name: &'static str,
@@ -67,8 +66,8 @@ impl Check {
         Check { name, state: State::Bad, found: found.into(), mend: Some(mend.into()) }
     }
 
-    /// Makes the commands in it such as can be pasted anywhere. What the running process says of itself is that already,
-    /// and may be of another directory.
+    /// Completes the commands in it so that they can be pasted anywhere. Those that the running process gives are
+    /// complete already, and may be for another directory.
     fn localize(&mut self, config: &Config) {
         if ["state", "running process"].contains(&self.name) {
             return;
@@ -86,13 +85,13 @@ pub(super) async fn run(args: &Args, loaded: &Loaded) -> anyhow::Result<ExitCode
     match data_dir::check(&config.data_dir) {
         Ok(()) => {
             let running = Client::find(config).await?;
-            // First, for what it says of itself is what counts.
+            // First, because its own judgement is what counts.
             checks.extend(stream::look(config, running.as_ref()).await);
             checks.extend(machine::look(config));
             checks.extend(tokens::look(config));
             checks.extend(database(config, running.is_some()).await);
         }
-        // Nothing in it is looked at.
+        // Nothing in that directory is checked.
         Err(error) => {
             let message = format!("{error:#}");
             let (found, mend) = message.split_once(". ").unwrap_or((&message, "name another with --data-dir"));
@@ -119,7 +118,7 @@ pub(super) async fn run(args: &Args, loaded: &Loaded) -> anyhow::Result<ExitCode
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Asks the database, which may take connections and say nothing.
+/// Asks the database, which may accept connections and never answer.
 async fn database(config: &Config, runs: bool) -> Vec<Check> {
     let within = if config.postgres.is_embedded() && !runs { POSTGRES_WITHIN.1 } else { POSTGRES_WITHIN.0 };
     match tokio::time::timeout(within, postgres::look(config)).await {

@@ -20,7 +20,7 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let path = path.unwrap_or(Path::new(FILE_NAME));
-    // Created anew unless told otherwise, so that two that run at once cannot overwrite each other either.
+    // Must be a new file without --force, so that two commands at once cannot overwrite each other either.
     let opened = if args.force {
         OpenOptions::new().write(true).create(true).truncate(true).open(path)
     } else {

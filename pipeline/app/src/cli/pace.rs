@@ -1,4 +1,4 @@
-//! `millstream pace`: how the controller of the running process stands; what the operator allows it, while it runs.
+//! `millstream pace`: shows the controller of the running process, and bounds it while that runs.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::config::Config;
 
 const PATH: &str = "/v1/controller";
 
-/// Options of `pace`. Without any it only tells how the controller stands.
+/// Options of `pace`. Without any it only shows the controller.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Hold the number and the size of transactions where they are; the limits below still apply.
@@ -77,7 +77,7 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// How the controller stands, and what it did last.
+/// State of the controller, and its last decisions.
 pub(super) fn shown(controller: &Value) -> String {
     let count = |path: &str| found(controller, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
     let linger = found(controller, "linger_ms").and_then(Value::as_f64).unwrap_or_default();
@@ -118,7 +118,7 @@ pub(super) fn shown(controller: &Value) -> String {
     line + "\n"
 }
 
-/// What is the limit, in words.
+/// The limit in words.
 fn limit(name: &str) -> String {
     let known = match name {
         "application_limited" => "limited by what arrives",
@@ -150,7 +150,7 @@ fn figures(decision: &Value) -> String {
     if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
 }
 
-/// What the configuration says.
+/// The configured limits.
 fn limits(configured: &Value) -> String {
     let count = |path: &str| found(configured, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
     let frozen = found(configured, "frozen").and_then(Value::as_bool).unwrap_or_default();

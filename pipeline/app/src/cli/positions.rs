@@ -1,7 +1,7 @@
-//! `millstream positions`: where each pipeline stands in its stream, and how to move it.
+//! `millstream positions`: shows where each pipeline stands in its stream, and moves it.
 //!
-//! Moving back reads records again, which changes nothing in the tables; moving forward leaves records out, which is put
-//! on record as a gap. Either way whoever held the partition is fenced.
+//! Moving back reads records again, which changes nothing in the tables; moving forward skips records, which is
+//! recorded as a gap. Either way the earlier holder of the partition is fenced.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -57,7 +57,7 @@ pub struct Import {
     dry_run: bool,
 }
 
-/// Where to go.
+/// The new position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Earliest,
@@ -119,7 +119,7 @@ async fn reset_shards(_: &mut PgConnection, _: &Config, _: &Pipeline, _: &Reset)
     bail!("this build is without Kinesis: build it with `--features aws`, or take a release")
 }
 
-/// Takes over where another consumer of the group stopped.
+/// Takes over the positions where another consumer of the group stopped.
 async fn import(connection: &mut PgConnection, config: &Config, args: &Import) -> anyhow::Result<ExitCode> {
     let mut pipeline = pipeline(config, &args.pipeline)?.clone();
     if let (Some(from), PipelineSource::Stream { group, .. }) = (&args.group, &mut pipeline.source) {
@@ -133,7 +133,7 @@ async fn import(connection: &mut PgConnection, config: &Config, args: &Import) -
     go(connection, config, &pipeline, visit, &goals, args.dry_run).await
 }
 
-/// Moves partitions to new positions, and says what that means.
+/// Moves partitions to new positions, and prints the effect.
 async fn go(
     connection: &mut PgConnection,
     config: &Config,
@@ -189,7 +189,7 @@ async fn target(connection: &mut PgConnection, text: &str) -> anyhow::Result<Tar
     }
 }
 
-/// Seconds since 1970, or whatever PostgreSQL reads as a time.
+/// Parses seconds since 1970, or any time that PostgreSQL can read.
 pub(super) async fn time_ms(connection: &mut PgConnection, text: &str) -> anyhow::Result<i64> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Ok(seconds.saturating_mul(1000));

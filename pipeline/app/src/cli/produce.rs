@@ -1,6 +1,6 @@
-//! `millstream produce`: JSON documents to the running process, which answers once they are on disk.
+//! `millstream produce`: sends JSON documents to the running process, which answers once they are on disk.
 //!
-//! What is not answered is sent again: tables take every event once. What can never be taken is not sent again.
+//! A request without an answer is sent again: tables take every event once. One that can never be accepted is not.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -23,13 +23,13 @@ mod documents;
 
 use documents::{Documents, Next};
 
-/// Documents in a request: more gain nothing, since the endpoint syncs what arrives together anyway.
+/// Maximum documents in a request: more gain nothing, since the endpoint syncs concurrent requests together anyway.
 const BATCH_DOCUMENTS_MAX: usize = 1000;
-/// Bytes in a request: far below the usual limit of a body, many times what a sync costs.
+/// Maximum bytes in a request: far below the usual limit of a body, many times what a sync costs.
 const BATCH_BYTES_MAX: usize = 4 << 20;
-/// Attempts for one request while the process is busy or restarts: about two minutes.
+/// Maximum attempts for one request while the process is busy or restarts: about two minutes.
 const ATTEMPTS_MAX: u32 = 30;
-/// Refused events are named one by one up to this many.
+/// Maximum number of refused events named one by one.
 const NAMED_MAX: usize = 20;
 
 /// Options of `produce`.
@@ -49,7 +49,7 @@ pub struct Args {
     files: Vec<PathBuf>,
 }
 
-/// A header that a request can have.
+/// Parses a header.
 fn header(text: &str) -> Result<(String, String), String> {
     let Some((name, value)) = text.split_once('=') else { return Err("a header is written name=value".to_owned()) };
     let name = name.trim().to_ascii_lowercase();
@@ -62,7 +62,7 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name, value.to_owned()))
 }
 
-/// What the endpoint says of a request.
+/// The endpoint's answer to a request.
 #[derive(Debug, Default, Deserialize)]
 struct Answer {
     accepted: u64,
@@ -78,7 +78,7 @@ struct Refused {
     detail: String,
 }
 
-/// Documents on their way.
+/// Documents of one request.
 #[derive(Debug, Default)]
 struct Batch {
     body: Vec<u8>,
@@ -189,7 +189,7 @@ impl Producer {
                 Ok((status, answer)) => {
                     last = anyhow::anyhow!("{} answers {status}{}", self.client.address, problem(&answer));
                 }
-                // A request that cannot even be written down.
+                // The request cannot be built.
                 Err(error) if error.is::<hyper::http::Error>() => return Err(error),
                 Err(error) => last = error,
             }
@@ -236,7 +236,7 @@ impl Producer {
     }
 }
 
-/// Whether the same request will be answered so again: the mistake is the client's, and not one of time.
+/// Whether the same request will always be answered this way: the client's mistake, and not one of time.
 fn is_lasting(status: StatusCode) -> bool {
     !status.is_server_error() && !matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }

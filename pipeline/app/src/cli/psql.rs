@@ -40,7 +40,7 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
         }
     }
     psql.args(&args.arguments).kill_on_drop(true);
-    // Ctrl-C is for psql, which ends a statement with it; we only wait.
+    // Ctrl-C is for psql, which cancels a statement with it; this process only waits.
     let _interrupts = signal(SignalKind::interrupt())?;
     let status = psql.status().await.with_context(|| format!("start {}", program.display()));
     database.close(connection).await?;
@@ -62,7 +62,8 @@ async fn as_analyst(
         );
     }
     psql.env("PGUSER", "millstream_analyst").env_remove("PGPASSWORD");
-    // A private server's socket asks for no password; other servers do. This one is good for a minute, and only to log in.
+    // A private server's socket asks for no password; other servers do. This one is valid for a minute, and only to log
+    // in.
     let mut statement: Option<String> = None;
     if database.cluster.is_none() {
         let password = password();
@@ -81,7 +82,7 @@ async fn as_analyst(
     let_in.await.context("let the role millstream_analyst log in")
 }
 
-/// psql with all that it needs to know. The password is in its environment, where other users cannot read it.
+/// psql with its connection and environment. The password is in its environment, where other users cannot read it.
 fn command(program: &Path, database: &Database) -> Command {
     let connect = &database.connect;
     let host =

@@ -16,7 +16,7 @@ use super::screen;
 use crate::config::Config;
 use crate::domain::objects;
 
-/// Rows that stay are named one by one up to this many.
+/// Maximum number of remaining rows named one by one.
 const NAMED_MAX: usize = 20;
 
 /// What to do with the quarantine.

@@ -1,10 +1,10 @@
-//! `millstream replay`: reads a range of time once more into the tables, beside the pipeline and without moving it.
+//! `millstream replay`: reads a time range into the tables again, alongside the pipeline and without moving it.
 //!
-//! What the tables know already changes nothing, so a replay does no harm; it brings back what was lost with a restored
-//! database, and what a decoder could not read before. It has leases of its own, which are removed at the end.
+//! What the tables already hold changes nothing, so a replay does no harm; it brings back what a restored database
+//! lost, and what a decoder could not read before. It has leases of its own, which are removed at the end.
 //!
-//! A partition that cannot be read on holds up no other, and the replay fails at the end. Records that were set aside
-//! are passed, and told.
+//! If a partition cannot be read further, the others go on, and the replay fails at the end. Records that were set
+//! aside are skipped, and reported.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ use ranges::{Gone, Left, Ranges};
 mod watching;
 use watching::{telling, until_done};
 
-/// Partitions are named one by one up to this many.
+/// Maximum number of partitions named one by one.
 const NAMED_MAX: usize = 20;
 
 /// Options of `replay`.
@@ -47,15 +47,15 @@ pub struct Args {
     dry_run: bool,
 }
 
-/// What a replay came to.
+/// Result of a replay.
 #[derive(Debug)]
 struct Ended {
     counts: Snapshot,
-    /// Why lanes halted, if any did.
+    /// The reasons of lanes that halted.
     halted: Vec<String>,
     /// What was not read again.
     left: Vec<Left>,
-    /// What was set aside.
+    /// Records that were set aside.
     gone: BTreeSet<Gone>,
 }
 
@@ -108,7 +108,7 @@ async fn read_again(
     let connector = database.connector(config);
     let gate = pace::alone(config, &pipeline);
     let mut ready = domain::pipeline(config, &pipeline, Arc::clone(&source) as Arc<dyn Source>, &gate, &connector);
-    // A person reads how many events were bad; nobody could resume what paused here.
+    // A person reads the number of bad events; a pause here could not be resumed.
     ready.limits.flood.share_max = 1.0;
     ready.limits.flood.irrefusable = Irrefusable::Only(BTreeSet::new());
     let progress = Arc::clone(&ready.progress);
@@ -124,7 +124,7 @@ async fn read_again(
     Ok(Ended { counts, halted: summary.halted, left, gone })
 }
 
-/// Says what was read again and what was not.
+/// Prints what was read again and what was not.
 fn report(ended: &Ended) -> anyhow::Result<ExitCode> {
     let Ended { counts, halted, left, gone } = ended;
     screen::print(&format!(

@@ -1,5 +1,5 @@
-//! `millstream resume`: lets a pipeline of the running process go on, or a store of it, that too many bad events have
-//! paused.
+//! `millstream resume`: resumes a pipeline of the running process, or a store of it, that was paused because of too
+//! many bad events.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::client::Client;
 use super::screen::{self, found};
 use crate::config::Config;
 
-/// Between looks at how far the records of a store are written.
+/// Interval between checks of how many records of a store are left.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Options of `resume`.
@@ -58,7 +58,7 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says how many records are left, until none is.
+/// Prints how many records are left, until none is.
 async fn follow(client: &Client, config: &Config, pipeline: &str, store: &str) -> anyhow::Result<()> {
     let mut told = None;
     loop {
@@ -82,7 +82,7 @@ async fn follow(client: &Client, config: &Config, pipeline: &str, store: &str) -
     Ok(())
 }
 
-/// The stores of a pipeline that are put aside or being resumed, or the one that is named.
+/// The stores of a pipeline that are paused or being resumed, or only the named one.
 async fn paused(client: &Client, pipeline: &str, store: Option<&str>) -> anyhow::Result<Vec<Value>> {
     let status = client.get("/v1/status").await?;
     let pipelines = found(&status, "pipelines").and_then(Value::as_array);

@@ -1,4 +1,4 @@
-//! `millstream run`: everything until SIGTERM or Ctrl-C.
+//! `millstream run`: runs everything until SIGTERM or Ctrl-C.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,9 +13,9 @@ use crate::config::Config;
 use crate::http::{self, Server};
 use crate::node::Node;
 
-/// How long `/readyz` answers 503 before the listener closes, where nothing else is configured and nobody sits at a
-/// terminal. Balancers ask every second or two and take two or three refusals for an answer; of the 30 s that
-/// supervisors give a process, the drain needs the rest.
+/// How long `/readyz` answers 503 before the listener closes, unless configured otherwise or run on a terminal. Load
+/// balancers ask every second or two and react after two or three refusals; the drain needs the rest of the 30 s that
+/// supervisors give a process.
 const NOTICE: Duration = Duration::from_secs(5);
 
 /// Options of `run`.
@@ -30,7 +30,7 @@ pub struct Args {
 pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     client::forget_drain(&config.data_dir);
-    // A port that is taken, or tokens that cannot be read, are found before a cluster is made for nothing.
+    // If a port is taken, or tokens cannot be read, this fails before a cluster is made for nothing.
     let door = http::open(&config)?;
     let node = tokio::select! {
         node = Node::start(config) => Arc::new(node?),
@@ -42,7 +42,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let server = match http::serve(Arc::clone(&node), door).await {
         Ok(server) => server,
         Err(error) => {
-            // What has begun in the meantime is finished; the summary would only hide why.
+            // Finishes what has begun meanwhile; its summary would only hide the error.
             drop(node.drain().await);
             return Err(error);
         }
@@ -73,7 +73,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     Ok(if summary.drained && summary.halted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Lets balancers see that it leaves, takes no more requests, finishes what is in flight.
+/// Shows load balancers that it leaves, takes no more requests, finishes what is in flight.
 async fn drain(node: &Node, server: &Server, terminal: bool) -> Summary {
     let configured = node.config.http.drain_notice_seconds.map(Duration::from_secs);
     let notice = configured.unwrap_or(if terminal { Duration::ZERO } else { NOTICE });
@@ -81,7 +81,7 @@ async fn drain(node: &Node, server: &Server, terminal: bool) -> Summary {
     tracing::info!(notice_s = notice.as_secs(), "draining");
     tokio::time::sleep(notice).await;
     client::note_draining(&node.config.data_dir);
-    // Requests that take their time leave less of it to the pipelines: supervisors wait for both together.
+    // Set now: slow requests leave less time to the pipelines, since supervisors wait for both together.
     let deadline = node.drain_deadline();
     server.stop().await;
     node.drain_by(deadline).await

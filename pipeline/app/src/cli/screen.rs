@@ -1,4 +1,4 @@
-//! What people read: results on standard output, complaints on standard error, text of strangers made harmless.
+//! Output for people: results on standard output, errors on standard error, untrusted text made harmless.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ pub(crate) fn print(text: &str) {
     }
 }
 
-/// Prints a result; false if nobody reads any more.
+/// Prints a result; returns false if the reader is gone.
 pub(crate) fn is_read(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
     let line_end = if text.ends_with('\n') { "" } else { "\n" };
@@ -24,7 +24,7 @@ pub(super) fn print_part(text: &str) {
     std::io::stdout().write_all(text.as_bytes()).ok();
 }
 
-/// Prints what is wrong. Where even that cannot be written there is nobody to tell.
+/// Prints an error. If even that cannot be written, nobody can be told.
 pub(super) fn complain(text: &str) {
     writeln!(std::io::stderr(), "{text}").ok();
 }
@@ -62,12 +62,12 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Text of strangers for a terminal: nothing in it moves the cursor, changes colours, or turns the direction of reading.
+/// Escapes untrusted text for a terminal: it cannot move the cursor, change colours, or reverse the reading direction.
 pub(crate) fn escape(text: &str) -> String {
     escape_bytes(text.as_bytes())
 }
 
-/// The same for bytes that may be no text.
+/// The same for bytes that may not be text.
 pub(super) fn escape_bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -110,7 +110,7 @@ pub(super) fn grouped(number: u64) -> String {
     out
 }
 
-/// Seconds as a person says them.
+/// A duration as people write it.
 pub(super) fn seconds(seconds: f64) -> String {
     match seconds {
         seconds if seconds <= 0.0 => "0 s".to_owned(),
@@ -123,7 +123,7 @@ pub(super) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// For what is not known.
+/// The text for an unknown value.
 pub(super) fn dash() -> String {
     "-".to_owned()
 }

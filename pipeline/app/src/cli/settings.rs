@@ -21,7 +21,7 @@ pub struct ValidateArgs {
 pub enum Config {
     /// Prints settings and where each comes from; passwords and tokens are masked.
     Show {
-        /// Print every setting that has a value, including defaults (default: only what was set).
+        /// Print every setting that has a value, including defaults; without it, only what was set.
         #[arg(long)]
         effective: bool,
         /// Print JSON.
@@ -30,7 +30,7 @@ pub enum Config {
     },
 }
 
-/// Checks the file together with what the environment and the command line say.
+/// Checks the file together with the environment and the command line.
 pub(super) fn validate(args: ValidateArgs, layers: Layers) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         args.file.is_none() || layers.file.is_none(),

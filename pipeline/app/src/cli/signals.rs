@@ -1,8 +1,8 @@
-//! What signals ask of the processes that run until they are told to stop.
+//! What signals mean to processes that run until they are told to stop.
 //!
-//! None of them ends such a process on the spot, because its private PostgreSQL would be left running. SIGTERM, SIGINT
-//! and SIGQUIT ask for a drain, and once more for an end at once. SIGHUP has two meanings by custom: a terminal that is
-//! closed sends it to what runs there, and people send it to services to have them read their files again.
+//! No signal ends such a process on the spot, because its private PostgreSQL would be left running. SIGTERM, SIGINT and
+//! SIGQUIT ask for a drain; a second one asks for an end at once. SIGHUP has two meanings by custom: a closing terminal
+//! sends it to its processes, and people send it to services to have them reload their files.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) enum Ask {
     /// To finish what is in flight, and leave.
     Drain,
-    /// To read again what can be read again.
+    /// To reload files.
     Reload,
 }
 
@@ -25,16 +25,16 @@ pub(crate) struct Signals {
     interrupt: Signal,
     quit: Signal,
     hangup: Signal,
-    /// Nothing is meant by them here, and their default is to kill.
+    /// They mean nothing here, and would kill the process by default.
     users: [Signal; 2],
     terminal: bool,
 }
 
 impl Signals {
-    /// Begins to listen. Whether there is a terminal is asked now: later it may be gone.
+    /// Starts to listen. Checks now whether there is a terminal: later it may be gone.
     ///
     /// # Errors
-    /// Of the operating system.
+    /// Operating system errors.
     pub(crate) fn listen() -> std::io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
@@ -46,12 +46,12 @@ impl Signals {
         })
     }
 
-    /// Whether a person sits before it.
+    /// Whether the process runs on a terminal.
     pub(crate) fn on_terminal(&self) -> bool {
         self.terminal
     }
 
-    /// Waits for the next one. Cancel-safe.
+    /// Waits for the next signal. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Ask {
         let [user1, user2] = &mut self.users;
         loop {
@@ -66,8 +66,8 @@ impl Signals {
         }
     }
 
-    /// Waits for a person who asks for an end at once, while there is a drain. SIGHUP does not: a terminal that is closed
-    /// may send it twice, by the shell and by the kernel. Cancel-safe.
+    /// During a drain, waits for a signal that asks for an end at once. SIGHUP does not: a closing terminal may send it
+    /// twice, by the shell and by the kernel. Cancel-safe.
     pub(crate) async fn again(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -78,7 +78,7 @@ impl Signals {
 }
 
 /// Runs a command; a signal ends it as an error would, so that a private PostgreSQL that it started stops, too.
-/// `keeps_interrupts`: it has a use of its own for Ctrl-C.
+/// `keeps_interrupts`: the command handles Ctrl-C itself.
 ///
 /// # Errors
 /// Those of the command.
@@ -99,6 +99,6 @@ pub(super) async fn or_leave(
         ended = command => (Some(ended), 0),
         (kind, _, _) = futures::future::select_all(waits) => (None, kind.as_raw_value()),
     };
-    // As shells say it: 128 and the number of the signal.
+    // As shells report it: 128 plus the number of the signal.
     ended.unwrap_or_else(|| Ok(ExitCode::from(u8::try_from(128 + left).unwrap_or(u8::MAX))))
 }

@@ -1,5 +1,5 @@
-//! `millstream status`: how the running process stands, in a table or as the JSON it answers. Exits 1 if somebody has to
-//! do something.
+//! `millstream status`: shows the state of the running process, in a table or as its JSON answer. Exits 1 if a person
+//! has to act.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -14,9 +14,9 @@ use super::{pace, screen};
 use crate::config::Config;
 use crate::http::damage::Damaged;
 
-/// Between looks.
+/// Interval of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// Cursor home, and clear what is below.
+/// Moves the cursor home, and clears what is below.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Options of `status`.
@@ -105,17 +105,17 @@ fn shown(client: &Client, status: &Value, config: &Config) -> String {
     text
 }
 
-/// A command that means the process which was asked, as it says itself: it may run on another directory than the one
-/// that is meant here.
+/// A command with the options that the asked process itself gives: it may run on another directory than the one
+/// configured here.
 fn command(status: &Value, config: &Config, arguments: &str) -> String {
     match found(status, "command_options").and_then(Value::as_str) {
         Some(options) => format!("millstream {arguments} {}", screen::escape(options)).trim_end().to_owned(),
-        // A token may see too little for that.
+        // A limited token may not see them.
         None => config.command(arguments),
     }
 }
 
-/// The whole in words: the state, since when, why, and what to do next.
+/// The state in words: since when, why, and what to do next.
 fn state(status: &Value) -> String {
     let mut words = text(status, "state").replace('_', " ");
     if let Some(left) = found(status, "seconds_left").and_then(Value::as_f64) {
@@ -194,11 +194,11 @@ fn verdict(pipeline: &Value) -> String {
     }
 }
 
-/// What a person should know beside the numbers, with the command that helps, as `command` makes it of its arguments.
+/// Notes in addition to the numbers, with the command that helps, which `command` completes from its arguments.
 fn note(status: &Value, pipeline: &Value, command: &dyn Fn(&str) -> String) -> Vec<String> {
     let name = text(pipeline, "name");
     let mut notes = Vec::new();
-    // What is true of everything was said above.
+    // A reason of the whole process was printed above.
     if found(pipeline, "reason").is_some() && found(pipeline, "reason") != found(status, "reason") {
         notes.push(format!("{name}: {}", text(pipeline, "reason")));
         if found(pipeline, "next").is_some() {
@@ -212,7 +212,7 @@ fn note(status: &Value, pipeline: &Value, command: &dyn Fn(&str) -> String) -> V
         notes.push(format!("{name}: halted are partitions {}", halted.join(", ")));
     }
     let damages = found(pipeline, "damages").and_then(|damages| Vec::<Damaged>::deserialize(damages).ok());
-    // A halted one has said so above.
+    // A halt was printed above.
     let is_halted = |damage: &Damaged| found(pipeline, &format!("halted.{}", damage.partition)).is_some();
     for Damaged { partition, from, text, .. } in damages.unwrap_or_default().iter().filter(|damage| !is_halted(damage))
     {

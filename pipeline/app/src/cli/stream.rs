@@ -1,6 +1,6 @@
 //! `millstream stream`: records of the embedded stream that cannot be read, and how to go on after them.
 //!
-//! With a process that runs, it does the work there: producers and the other partitions notice nothing.
+//! If a process is running, it does the work: producers and the other partitions are not disturbed.
 
 use std::process::ExitCode;
 

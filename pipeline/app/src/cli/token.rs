@@ -1,4 +1,4 @@
-//! `millstream token`: the file of tokens, without an editor. A running process reads it again within a second.
+//! `millstream token`: edits the file of tokens. A running process rereads it within a second.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use super::screen;
 use crate::config::Config;
 use crate::tokens::{self, Duty, Entry};
 
-/// 62 to the 40th is more than 230 bits: nobody guesses it, and it is still one word.
+/// 62 to the 40th is more than 230 bits: it cannot be guessed, and is still one word.
 const TOKEN_CHARACTERS: usize = 40;
 
 /// What to do with tokens.
@@ -87,7 +87,7 @@ fn run_add(add: &Add, path: &Path) -> anyhow::Result<()> {
         line += &format!(" {option}={value}");
     }
     tokens::edit(path, |text| {
-        // A file that is wrong already stays as it is: it has to be mended by somebody who can read it.
+        // A file with a mistake stays as it is: a person who can read it has to correct it.
         if !text.trim().is_empty() {
             let entries = tokens::parse(text).with_context(|| format!("read {}", path.display()))?;
             if entries.iter().any(|entry| entry.name.as_deref() == Some(&*add.name)) {

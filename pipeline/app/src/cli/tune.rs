@@ -1,4 +1,4 @@
-//! `millstream tune`: looks into the controller of concurrency and batch size, without a database.
+//! `millstream tune`: simulates or replays the controller of concurrency and batch size, without a database.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -20,9 +20,9 @@ use crate::migrate;
 
 mod connect;
 
-/// 62 to the 28th is more than 160 bits: nobody guesses it, and it is still one word.
+/// 62 to the 28th is more than 160 bits: it cannot be guessed, and is still one word.
 const PASSWORD_CHARACTERS: usize = 28;
-/// Accounts are changed under locks that take no time: a longer wait has a cause that a person should know of.
+/// Accounts are changed under locks that are held only briefly: a longer wait has a cause that a person should know of.
 pub(super) const TURN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What to do with accounts.
@@ -144,8 +144,8 @@ fn check_name(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the role of analysts if it is not there, in the same transaction as the account. Gives the statements that would
-/// take from analysts what we may not take from them.
+/// Creates the role of analysts if missing, in the same transaction as the account. Returns the statements that would
+/// revoke from analysts what we may not revoke.
 async fn add(
     connector: &Connector,
     connection: &mut Connection,
@@ -161,7 +161,7 @@ async fn add(
     .await
 }
 
-/// Runs one statement about an account, in turn with others who change accounts or tables.
+/// Runs one statement about an account, taking turns with other changes of accounts or tables.
 async fn change(connector: &Connector, connection: &mut Connection, name: &str, statement: &str) -> anyhow::Result<()> {
     migrate::in_turn(connector, connection, TURN_WITHIN, async |connection| {
         let changed = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await;
@@ -177,7 +177,7 @@ async fn statements(connection: &mut PgConnection, name: &str, password: &str) -
     Ok(statements.fetch_one(connection).await?)
 }
 
-/// Prints what would be done, for somebody else to do.
+/// Prints the statements, for another person to run.
 fn script(statements: &str, password: Option<&str>, json: bool) -> anyhow::Result<()> {
     if json {
         return screen::print_json(&json!({ "done": false, "statements": statements, "password": password }));
@@ -190,15 +190,15 @@ fn script(statements: &str, password: Option<&str>, json: bool) -> anyhow::Resul
     Ok(())
 }
 
-/// Makes the role of analysts, or brings it up to date. Gives what analysts can write all the same, with the statement
-/// that takes it from them, which we may not run.
+/// Creates the role of analysts, or brings it up to date. Returns what analysts can still write, with the statement
+/// that revokes it, which we may not run.
 pub(super) async fn grant_analyst(connection: &mut PgConnection) -> anyhow::Result<Vec<(String, String)>> {
     let granted = sqlx::raw_sql(include_str!("sql/analyst_grant.sql")).execute(&mut *connection).await;
     granted.map_err(|error| explain(error, "millstream_analyst")).context("make the role millstream_analyst")?;
     Ok(sqlx::query_as(include_str!("sql/analyst_open.sql")).fetch_all(connection).await?)
 }
 
-/// An account that `add` made, as no other is touched.
+/// Finds an account created by `add`; no other is touched.
 async fn find(connection: &mut PgConnection, name: &str) -> anyhow::Result<()> {
     let rows = sqlx::query(include_str!("sql/analyst_list.sql")).fetch_all(connection).await?;
     for row in rows {
@@ -246,12 +246,12 @@ async fn list(connection: &mut PgConnection, config: &Config, json: bool) -> any
 }
 
 async fn remove(connector: &Connector, connection: &mut Connection, name: &str, json: bool) -> anyhow::Result<()> {
-    // Nobody comes in while those who are there are shown out. The name was checked: it needs no quotes.
+    // No new session begins while the present ones are ended. The name was checked: it needs no quotes.
     change(connector, connection, name, &format!("ALTER ROLE {name} NOLOGIN")).await?;
     let ended = sqlx::query_scalar(include_str!("sql/sessions_end.sql")).bind(name).fetch_one(&mut *connection).await;
     let ended: Option<i64> = match ended {
         Ok(ended) => Some(ended),
-        // An account that makes roles may not end the sessions of others everywhere.
+        // On some servers an account that creates roles may not end the sessions of others.
         Err(error) if code(&error).as_deref() == Some("42501") => None,
         Err(error) => return Err(error.into()),
     };

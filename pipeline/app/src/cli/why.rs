@@ -1,7 +1,7 @@
 //! `millstream why BUCKET KEY`: what became of one object.
 //!
-//! The tables are asked for its rows and for what is in quarantine of it; the stream for its events, through the process
-//! that has it open if there is one. What counts is the object that an event names, not the key of its record.
+//! Its rows and its quarantined records come from the tables; its events come from the stream, through the process that
+//! has it open if there is one. What counts is the object that an event names, not the key of its record.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -48,7 +48,7 @@ pub struct Args {
     json: bool,
 }
 
-/// The events of one pipeline's stream, or why they are not told.
+/// The events of one pipeline's stream, or why they are unknown.
 type Events = Result<(Scan, Vec<String>), String>;
 
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
@@ -135,7 +135,7 @@ async fn ask(client: &Client, args: &Args, pipeline: &Pipeline) -> anyhow::Resul
     serde_json::from_value(answer).with_context(|| format!("read what {} answers", client.address))
 }
 
-/// Opens the stream, which nobody else has open.
+/// Opens the stream, which no other process has open.
 fn read(args: &Args, config: &Config, pipeline: &Pipeline) -> anyhow::Result<Scan> {
     let (log, topic) = open_topic(config, pipeline)?;
     let scan =
@@ -192,7 +192,7 @@ fn print_rows(args: &Args, rows: &[PgRow]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the description is of this object, and not of one that it has replaced.
+/// Whether the description is of this object, and not of one that it replaced.
 fn is_described(row: &PgRow) -> Result<bool, sqlx::Error> {
     let description: (i64, i64) = (row.try_get("desc_time")?, row.try_get("desc_seq")?);
     Ok(description >= (row.try_get("order_time")?, row.try_get("order_seq")?))

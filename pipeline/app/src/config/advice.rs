@@ -1,4 +1,4 @@
-//! Commands to give next, as they can be pasted into a shell.
+//! Suggested commands, completed so that they can be pasted into a shell.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ use super::{Config, default_data_dir};
 const REACH: [&str; 4] = ["postgres.", "stream.", "pipeline", "http.tokens_file"];
 /// How a command of this program begins in a text for people; it ends at the next backtick.
 const QUOTED: &str = "`millstream ";
-/// What [`Config::options`] is made of: a command with one of them says already where it is meant for.
+/// The options that [`Config::options`] returns: a command with one of them already names its target.
 const OPTIONS: [&str; 3] = [" --data-dir ", " --config ", " --set "];
 
-/// What was said outside of the defaults, so that a command in another shell has to say it again.
+/// What was set outside of the defaults, so that a command in another shell has to repeat it.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
     /// The file that was read.
     file: Option<PathBuf>,
-    /// Settings of `--set` and of the environment, as `--set` takes them, with secrets masked. One of the environment with a
-    /// secret is left to the shell, where a mask would win over the right one.
+    /// Settings of `--set` and of the environment, as `--set` takes them, with secrets masked. A secret from the
+    /// environment is left to the shell: its mask in `--set` would override the right value.
     set: Vec<String>,
 }
 
 impl Said {
-    /// Of the file that was read, and of every setting with its value and where it was said.
+    /// Made from the file that was read, and from every setting with its value and its origin.
     pub(super) fn of(file: Option<PathBuf>, settings: Vec<(String, Value, Origin)>) -> Self {
         let settings = settings.into_iter().filter_map(|(name, value, origin)| {
             let names_file = name.ends_with("_file");
-            // What is looked for from where this process runs is not found from elsewhere, though the file says it.
+            // A relative path in the file cannot be found from another directory, so the setting is repeated.
             let is_near = names_file && value.as_str().is_some_and(|path| Path::new(path).is_relative());
             let has_secret = value.as_str().is_some_and(|text| text.contains(MASK));
             let is_said = match origin {
@@ -52,12 +52,12 @@ impl Said {
 }
 
 impl Config {
-    /// A command of this program that speaks to the same things as this process, to paste into any shell.
+    /// A command of this program with the options that reach the same things as this process, to paste into any shell.
     pub fn command(&self, arguments: &str) -> String {
         format!("millstream {arguments}{}", self.options())
     }
 
-    /// What stands behind the arguments of such a command, with a space before each; nothing where all is at its default.
+    /// The options of such a command, with a space before each; empty if everything is at its default.
     pub fn options(&self) -> String {
         let mut options = String::new();
         // The default of an ordinary account lies where the process runs.
@@ -73,8 +73,8 @@ impl Config {
         options
     }
 
-    /// A text for people with every `` `millstream ..` `` in it as [`Config::command`] gives it. Those who write the texts
-    /// know what to do, and not where; a command that says where stays as it is.
+    /// Completes every `` `millstream ..` `` in a text for people, as [`Config::command`] does. The authors of the
+    /// texts know what to do, but not where; a command that names its target stays as it is.
     pub fn localized<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let options = self.options();
         let mut told = String::new();
@@ -91,7 +91,7 @@ impl Config {
     }
 }
 
-/// A path as a shell reads it, wherever it runs.
+/// A path, absolute and quoted, for a shell in any directory.
 pub fn from_anywhere(path: &Path) -> String {
     quoted(&absolute(path).display().to_string())
 }
@@ -100,7 +100,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// An argument as a shell reads it.
+/// An argument quoted for a shell.
 pub fn quoted(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%=".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {
@@ -146,7 +146,7 @@ mod tests {
         let mut layers = Layers { environment, ..Layers::default() };
         let expected = "millstream doctor --data-dir /srv/m --set stream.partitions=4";
         assert_eq!(load(&layers).unwrap().config.command("doctor"), expected);
-        // What `--set` says wins there, too.
+        // `--set` wins there, too.
         layers.set = vec!["stream.partitions=5".to_owned()];
         let expected = "millstream doctor --data-dir /srv/m --set stream.partitions=5";
         assert_eq!(load(&layers).unwrap().config.command("doctor"), expected);
@@ -177,7 +177,7 @@ mod tests {
         let told = "a is put aside: `millstream resume p --store a --data-dir /srv/m`; \
                     b: `millstream quarantine ls --data-dir /srv/m`, `purge` makes room";
         assert_eq!(config.localized(text), told);
-        // Nothing is said twice, by this process or by another one.
+        // Options that are there already are not repeated, for this process or another one.
         let elsewhere = "run `millstream doctor --data-dir /other` or `millstream run --set stream.partitions=4`";
         for same in [told, elsewhere, "no `command` here", "`millstream` alone", "`millstream without an end", ""] {
             assert!(matches!(config.localized(same), Cow::Borrowed(text) if text == same), "{same}");

@@ -1,14 +1,14 @@
-//! Numbers and times of the command line of which none at all is a mistake: a limit of nothing shows an empty table, as if
-//! there were nothing.
+//! Numbers and times of the command line that must not be zero: a limit of zero shows an empty table, as if there were
+//! nothing.
 
 use std::time::Duration;
 
 use super::duration;
 
-/// A number from 1 on.
+/// Parses a number from 1 on.
 ///
 /// # Errors
-/// Says what was read.
+/// Names the text.
 pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..) => Ok(number),
@@ -16,10 +16,10 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A time that is longer than none.
+/// Parses a time longer than zero.
 ///
 /// # Errors
-/// Says what was read.
+/// Names the text.
 pub fn some_time(text: &str) -> Result<Duration, String> {
     let time = duration::parse(text)?;
     if time.is_zero() { Err(format!("`{text}` is no time at all: name a longer one, such as 1h")) } else { Ok(time) }

@@ -1,4 +1,4 @@
-//! What the types cannot say: ranges, and settings that do not go together. Looks at nothing but the configuration.
+//! Checks what types cannot express: ranges, and settings that conflict. Looks only at the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,9 +7,9 @@ use super::{Config, Controller, Http, Kafka, Limits, Pipeline, PipelineSource, S
 
 /// Each thread, connection and open file of a topic costs something; one machine gains nothing beyond a few dozen.
 const PARTITIONS_MAX: u32 = 1024;
-/// PostgreSQL takes 100 connections as it comes.
+/// PostgreSQL allows 100 connections by default.
 const CONCURRENCY_MAX: usize = 64;
-/// Kubernetes and systemd are told of longer times by those who need them, but nobody waits for ten minutes.
+/// Kubernetes and systemd can be set to longer times, but nobody waits for ten minutes.
 const DRAIN_NOTICE_SECONDS_MAX: u64 = 600;
 
 /// What is wrong, each with the setting to look at.
@@ -181,10 +181,12 @@ fn check_pipelines(pipelines: &[Pipeline], wrong: &mut Vec<(String, String)>) {
     }
 }
 
-/// What two of one configuration would read, so that each got a part of it.
+/// Finds what two parts of a configuration would read, so that each got only a part of it.
 fn check_shared(config: &Config, wrong: &mut Vec<(String, String)>) {
+    // Elsewhere a pipeline reads all of a topic, whatever its group.
+    let has_groups = config.stream.kind == StreamKind::Kafka;
     let mut groups = BTreeMap::new();
-    for pipeline in config.pipeline.iter().filter(|pipeline| pipeline.reads_stream()) {
+    for pipeline in config.pipeline.iter().filter(|pipeline| has_groups && pipeline.reads_stream()) {
         if let Some(other) = groups.insert((pipeline.topic(), pipeline.group()), &pipeline.name) {
             let setting = format!("pipeline.{}.source.group", pipeline.name);
             let why =
@@ -193,16 +195,17 @@ fn check_shared(config: &Config, wrong: &mut Vec<(String, String)>) {
         }
     }
     let straight = config.pipeline.iter().filter_map(|pipeline| match &pipeline.source {
-        PipelineSource::Sqs(queue) => Some((queue, format!("pipeline {}", pipeline.name))),
+        PipelineSource::Sqs(queue) => Some((queue, format!("pipeline.{}.source.queue", pipeline.name))),
         PipelineSource::Stream { .. } => None,
     });
-    let bridged = config.bridge.iter().map(|bridge| (&bridge.from, format!("the bridge to topic {}", bridge.topic)));
+    let bridges = config.bridge.iter().enumerate();
+    let bridged = bridges.map(|(index, bridge)| (&bridge.from, format!("bridge.{index}.from.queue")));
     let mut queues = BTreeMap::new();
-    for (queue, reader) in straight.chain(bridged) {
+    for (queue, setting) in straight.chain(bridged) {
         let place = (&queue.queue, &queue.region, &queue.endpoint);
-        if let Some(other) = queues.insert(place, reader.clone()) {
-            let why = format!("queue {} is read by {other} and by {reader}: each would get a part of it", queue.queue);
-            wrong.push(("pipeline".to_owned(), why));
+        if let Some(other) = queues.insert(place, setting.clone()) {
+            let why = format!("`{setting}` is {}, as `{other}` is: each would get a part of its messages", queue.queue);
+            wrong.push((setting, why));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The words of the TOML reader in words for the person who wrote the file.
+//! Translates the messages of the TOML reader for the person who wrote the file.
 
 use super::template;
 
@@ -7,9 +7,9 @@ const ALIKE_MIN: f64 = 0.78;
 /// Settings that had another name, or another shape, in an earlier version.
 const RENAMED: [(&str, &str); 1] = [("writers", "concurrency = { max = .. }")];
 
-/// What a message of the reader means for the setting that it speaks of.
+/// Explains a message of the reader about a setting.
 pub(super) fn explain(message: &str, setting: &str) -> String {
-    // The reader goes on after a line feed about where it was, which we say ourselves.
+    // After a line feed the reader names the place, which we report ourselves.
     let message = message.lines().next().unwrap_or_default();
     if let Some(rest) = message.strip_prefix("unknown field ") {
         return unknown("there is no setting", &quoted(rest), setting);
@@ -31,7 +31,7 @@ pub(super) fn explain(message: &str, setting: &str) -> String {
     if setting.is_empty() { message.to_owned() } else { format!("`{setting}`: {message}") }
 }
 
-/// The setting that a message of the reader misses in `place`, if it misses one.
+/// The setting that a message of the reader reports as missing in `place`, if any.
 pub(super) fn missing(message: &str, place: &str) -> Option<String> {
     let name = quoted(message.strip_prefix("missing field ")?).into_iter().next()?;
     Some(format!("{place}.{name}"))
@@ -44,7 +44,7 @@ pub(super) fn meant(explanation: &str, path: &str) -> Option<String> {
     Some(path.rsplit_once('.').map_or(name.clone(), |(section, _)| format!("{section}.{name}")))
 }
 
-/// A refused name with the one that was probably meant, or all that there are.
+/// Explains a refused name, with the one that was probably meant or with all that exist.
 fn unknown(refusal: &str, names: &[String], setting: &str) -> String {
     let Some((name, known)) = names.split_first() else { return refusal.to_owned() };
     let section = setting.rsplit_once('.').map(|(section, _)| section).unwrap_or_default();
@@ -64,7 +64,7 @@ fn unknown(refusal: &str, names: &[String], setting: &str) -> String {
     format!("{refusal} `{name}`{place}; known are {}", known.join(", "))
 }
 
-/// The name that is most like another, if any is like it at all.
+/// The most similar name, if any is similar enough.
 pub(super) fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let alike = known.map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
     let best = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));

@@ -1,4 +1,4 @@
-//! One file of settings: all that is wrong with it, with line and column, and where each value stands.
+//! Reads one file of settings: all its mistakes, with line and column, and where each value stands.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use super::{Config, MISTAKES_MAX, renamed};
 pub(super) struct Read {
     /// Its settings.
     pub(super) values: toml::Table,
-    /// Where each of them stands.
+    /// Where each of them is set.
     pub(super) origins: BTreeMap<String, Origin>,
     /// What is wrong.
     pub(super) problems: Vec<Problem>,
@@ -60,12 +60,12 @@ pub(super) fn read(path: &Path, text: &str) -> Read {
     let mut problems: Vec<Problem> =
         twice.into_iter().map(|twice| Problem { origin: origin(twice.at), message: twice.message }).collect();
     let mut removed: Vec<String> = Vec::new();
-    // The reader stops at the first mistake: it is taken out and the rest is read again.
+    // The reader stops at the first mistake, so that is removed and the rest is read again.
     while problems.len() < MISTAKES_MAX {
         let Err(mistake) = Config::deserialize(Deserializer::from(table.clone())) else { break };
         let found = locate(&places, mistake.span(), mistake.message());
         let path = found.map_or("", |place| &place.path);
-        // What is missing because it was taken out, or was written with a mistake, was told when that was found.
+        // A setting that is missing because it was removed here, or misspelt, was reported when that was found.
         if !missing(mistake.message(), path).is_some_and(|missing| removed.contains(&missing)) {
             let at = found.map_or(mistake.span().map_or(0, |span| span.start), |place| place.at(mistake.span()));
             let message = explain(mistake.message(), path);
@@ -86,7 +86,7 @@ pub(super) fn read(path: &Path, text: &str) -> Read {
 }
 
 impl Place {
-    /// Where to point: at the value if that is what is wrong, else at the key.
+    /// Where to point: at the value if that is wrong, else at the key.
     fn at(&self, span: Option<Range<usize>>) -> usize {
         if span.is_some_and(|span| span == self.value) { self.value.start } else { self.key.start }
     }
@@ -146,7 +146,7 @@ fn locate<'p>(places: &'p [Place], span: Option<Range<usize>>, message: &str) ->
     });
     let around = |place: &&Place| place.value.start <= span.start && span.end <= place.value.end;
     let place = exact.or_else(|| places.iter().filter(around).min_by_key(|place| place.value.len()))?;
-    // Inside of an enum the reader knows only the whole; the name in its message says more.
+    // Inside of an enum the reader knows only the whole; the name in its message is more precise.
     let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
     let named = |name: &str| {
         let path = format!("{}.{name}", place.path);
@@ -155,7 +155,7 @@ fn locate<'p>(places: &'p [Place], span: Option<Range<usize>>, message: &str) ->
     unknown.and_then(named).or(Some(place))
 }
 
-/// Takes a key out. False if there is none to take.
+/// Removes a key. Returns false if there is none to remove.
 fn remove(table: &mut DeTable<'_>, steps: &[Step]) -> bool {
     let Some((Step::Key(name), rest)) = steps.split_first() else { return false };
     let inner = rest.iter().any(|step| matches!(step, Step::Key(_)));

@@ -1,4 +1,4 @@
-//! `[http]`: the endpoint, and how long and how much it bears of a client.
+//! `[http]`: the endpoint, and its limits for clients.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,29 +13,29 @@ pub struct Http {
     pub listen: SocketAddr,
     /// A file of bearer tokens, one a line.
     pub tokens_file: Option<PathBuf>,
-    /// Bytes of a request body, compressed or not.
+    /// Maximum bytes of a request body, compressed or not.
     pub body_bytes_max: usize,
-    /// Requests that may append at the same time; more are answered 429.
+    /// Maximum number of concurrent appends; more are answered 429.
     pub appends_max: usize,
-    /// Open connections; when there are more, the idlest make room.
+    /// Maximum number of open connections; beyond it, the idlest make room.
     pub connections_max: usize,
-    /// Of those, the most of one peer address (of IPv6, a /64).
+    /// Maximum number of these from one peer address (of IPv6, a /64).
     pub connections_per_peer_max: usize,
-    /// Beyond those, for health probes alone.
+    /// Further connections, for health probes alone.
     pub connections_kept: usize,
-    /// Seconds for the head of a request, from its first byte, or from the start of the connection.
+    /// Maximum seconds for the head of a request, from its first byte or from the start of the connection.
     pub head_seconds_max: u64,
-    /// Seconds between two requests of a connection.
+    /// Maximum seconds between two requests of a connection.
     pub idle_seconds_max: u64,
-    /// Seconds without a byte of a body that is not complete.
+    /// Maximum seconds without a byte of an incomplete body.
     pub body_pause_seconds_max: u64,
-    /// Seconds for a whole body.
+    /// Maximum seconds for a whole body.
     pub body_seconds_max: u64,
-    /// Seconds in which a client takes hardly any of an answer that waits for it.
+    /// Maximum seconds in which a client takes hardly any of an answer that is ready.
     pub answer_seconds_max: u64,
-    /// Bytes that are thrown away after an early answer, so that the client reads it.
+    /// Maximum bytes discarded after an early answer, so that the client reads it.
     pub discard_bytes_max: usize,
-    /// Seconds of a shutdown in which `/readyz` answers 503 and requests are still taken; `None` is 0 on a terminal, else 5.
+    /// Seconds of a shutdown in which `/readyz` answers 503 but requests are taken; `None` is 0 on a terminal, else 5.
     pub drain_notice_seconds: Option<u64>,
 }
 

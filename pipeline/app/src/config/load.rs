@@ -1,4 +1,4 @@
-//! The layers: defaults < file < environment < `--set` < flags. Everything that is wrong is told at once.
+//! The layers: defaults < file < environment < `--set` < flags. All mistakes are reported at once.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use super::overrides::{self, Override};
 use super::problem::{Origin, Problem, Problems};
 use super::{Config, Said, check, file, template};
 
-/// The file that is read if it is there and no other is named.
+/// The file that is read if it exists and no other is named.
 pub const FILE_NAME: &str = "millstream.toml";
-/// A file of settings is a few kilobytes; what is longer is another file.
+/// A file of settings has a few kilobytes; a longer one is another file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where settings come from.
@@ -28,7 +28,7 @@ pub struct Layers {
     pub flags: Vec<(&'static str, &'static str, String)>,
 }
 
-/// A configuration, and where each part of it was said.
+/// A configuration, and where each part of it was set.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
@@ -42,7 +42,7 @@ pub struct Loaded {
 /// Reads all layers.
 ///
 /// # Errors
-/// All that is wrong.
+/// All mistakes.
 pub fn load(layers: &Layers) -> Result<Loaded, Problems> {
     let mut values = template::defaults();
     let mut origins = BTreeMap::new();
@@ -63,7 +63,7 @@ pub fn load(layers: &Layers) -> Result<Loaded, Problems> {
         text: text.clone(),
         origin: Origin::Flag(flag),
     }));
-    // What is wrong in the file was taken out of no table: the rest cannot be judged with it in.
+    // `values` still holds the mistakes of the file, so the other layers are checked against the defaults.
     if problems.iter().any(|problem| matches!(problem.origin, Origin::File { .. })) {
         values = template::defaults();
     }
@@ -79,7 +79,7 @@ pub fn load(layers: &Layers) -> Result<Loaded, Problems> {
     let config = Config::deserialize(values.clone()).map_err(|error| {
         Problems(vec![Problem { origin: Origin::Default, message: super::explain::explain(error.message(), "") }])
     })?;
-    // With the defaults of what a pipeline leaves out.
+    // Includes the defaults of what a pipeline leaves out.
     if let Ok(pipelines) = Value::try_from(&config.pipeline) {
         values.insert("pipeline".to_owned(), pipelines);
     }
@@ -93,7 +93,7 @@ pub fn load(layers: &Layers) -> Result<Loaded, Problems> {
     Err(Problems(wrong.into_iter().map(problem).collect()))
 }
 
-/// Reads the file that was named, or [`FILE_NAME`] if it is there; says which.
+/// Reads the file that was named, or [`FILE_NAME`] if it exists; returns which.
 fn read_file(
     named: Option<&Path>,
     values: &mut Table,
@@ -137,7 +137,7 @@ fn merge(values: &mut Table, over: Table) {
 }
 
 impl Loaded {
-    /// Where a setting was said: it itself, else a part of it, else what it is a part of.
+    /// The origin of a setting: its own, else that of a part of it, else that of what it is a part of.
     pub fn origin(&self, setting: &str) -> Origin {
         if let Some(origin) = self.origins.get(setting) {
             return origin.clone();
@@ -151,7 +151,7 @@ impl Loaded {
         part.map(|(_, origin)| origin).or_else(whole).cloned().unwrap_or(Origin::Default)
     }
 
-    /// Whether the file says something that is not to be shown.
+    /// Whether the file holds a secret.
     pub fn file_has_secrets(&self) -> bool {
         let mut settings = Vec::new();
         list("", &Value::Table(self.values.clone()), &mut settings);
@@ -160,7 +160,7 @@ impl Loaded {
         })
     }
 
-    /// Every setting that has a value, with the value and where it was said. Secrets are masked.
+    /// Every setting that has a value, with the value and its origin. Secrets are masked.
     pub fn settings(&self) -> Vec<(String, Value, Origin)> {
         let mut settings = Vec::new();
         list("", &Value::Table(self.values.clone()), &mut settings);

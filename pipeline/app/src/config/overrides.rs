@@ -10,7 +10,7 @@ use super::{Config, Pipeline, renamed, template};
 /// Variables with this prefix are settings; `MILLSTREAM_LOG` and `MILLSTREAM_PG_BIN` are not (see `millstream --help`).
 const PREFIX: &str = "MILLSTREAM__";
 
-/// One setting and where it was said.
+/// One setting and its origin.
 #[derive(Clone, Debug)]
 pub(super) struct Override {
     pub(super) path: Vec<String>,
@@ -18,7 +18,7 @@ pub(super) struct Override {
     pub(super) origin: Origin,
 }
 
-/// Those of the environment, in the order of their names.
+/// The settings of the environment, in the order of their names.
 pub(super) fn environment(variables: impl Iterator<Item = (String, String)>) -> Vec<Override> {
     let setting = |(name, text): (String, String)| {
         let path = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
@@ -31,8 +31,8 @@ pub(super) fn environment(variables: impl Iterator<Item = (String, String)>) -> 
     settings
 }
 
-/// Variables that were meant to be settings, and have one underscore where two belong. Only what a setting is called is
-/// refused: orchestrators put variables of their own beside ours (`MILLSTREAM_HTTP_PORT`).
+/// Variables that were meant to be settings but have one underscore instead of two. Only names of settings are refused:
+/// orchestrators set variables of their own that look similar (`MILLSTREAM_HTTP_PORT`).
 pub(super) fn misspelt(variables: impl Iterator<Item = (String, String)>) -> Vec<Problem> {
     let settings = template::settings();
     let problem = |(name, _): (String, String)| {
@@ -50,7 +50,7 @@ pub(super) fn misspelt(variables: impl Iterator<Item = (String, String)>) -> Vec
     problems
 }
 
-/// A setting as a variable names it, if that is what was said. Between `pipeline` and its key stands a name.
+/// The variable of a setting, if that was meant by what was said. Between `pipeline` and its key stands a name.
 fn meant(setting: &str, said: &str) -> Option<String> {
     if setting.replace('.', "_") == said {
         return Some(setting.replace('.', "__"));
@@ -72,7 +72,7 @@ pub(super) fn set(argument: &str) -> Result<Override, Problem> {
     Ok(Override { path, text: text.trim().to_owned(), origin })
 }
 
-/// Puts a setting into the values; says under which name.
+/// Puts a setting into the values; returns its name there.
 pub(super) fn apply(values: &mut Table, setting: &Override) -> Result<String, Problem> {
     let problem = |message| Problem { origin: setting.origin.clone(), message };
     let value = typed(setting).map_err(problem)?;
@@ -88,11 +88,11 @@ pub(super) fn apply(values: &mut Table, setting: &Override) -> Result<String, Pr
     Ok(setting.path.join("."))
 }
 
-/// The value that the text stands for: what TOML reads in it if the setting takes that, else the text itself.
+/// The value of the text: parsed as TOML if the setting takes that, else the text itself.
 fn typed(setting: &Override) -> Result<Value, String> {
     let read = |value: &Value| check(&setting.path, value.clone());
     let parsed: Option<Table> = toml::from_str(&format!("value = {}", setting.text)).ok();
-    // More than one: the text had a line of its own making.
+    // More than one key: the text contained a line break.
     let parsed = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
     let text = Value::String(setting.text.clone());
     match parsed {
@@ -122,7 +122,7 @@ fn check(path: &[String], value: Value) -> Result<(), String> {
     }
 }
 
-/// The pipeline of that name, in whatever case the environment wrote it.
+/// The pipeline of that name, whatever its letter case in the environment.
 fn pipeline<'v>(values: &'v mut Table, name: &str) -> Result<(String, &'v mut Table), String> {
     let pipelines = values.get_mut("pipeline").and_then(Value::as_array_mut);
     let mut known = Vec::new();

@@ -1,9 +1,9 @@
-//! What is wrong with the configuration, and where it was said.
+//! Mistakes in the configuration, and where each value was set.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value was said. Later ones win over earlier ones.
+/// Where a value was set. Later ones win over earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// Nowhere: it is the default.
@@ -37,19 +37,19 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing to mend.
+/// One mistake to correct.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was said.
+    /// Where it was set.
     pub origin: Origin,
-    /// What is wrong, and what to write instead where that can be told.
+    /// What is wrong, and what to write instead if that is known.
     pub message: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
-            // A default is never wrong by itself: it is a combination that is, or something that is missing.
+            // A default is never wrong by itself: a combination is wrong, or something is missing.
             Origin::Default => write!(formatter, "configuration: {}", self.message),
             origin => write!(formatter, "{origin}: {}", self.message),
         }

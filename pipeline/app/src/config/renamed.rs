@@ -15,7 +15,7 @@ pub(super) struct Twice {
     pub(super) message: String,
 }
 
-/// Gives the settings of a file their names of today. Of one that is given twice, the former name is taken out.
+/// Renames the settings of a file to their present names. If one is given twice, the former name is removed.
 pub(super) fn rename(table: &mut Spanned<DeTable<'_>>) -> Vec<Twice> {
     let mut twice = Vec::new();
     for (section, before, now) in RENAMED {
@@ -41,7 +41,7 @@ pub(super) fn rename_values(values: &mut Table) {
     }
 }
 
-/// The name of today of a single setting.
+/// Renames a single setting to its present name.
 pub(super) fn path(path: &mut [String]) {
     let renamed = |(section, before, _): &&(&str, &str, &str)| path.iter().eq([section, before]);
     if let Some((_, _, now)) = RENAMED.iter().find(renamed)

@@ -1,4 +1,4 @@
-//! What of a configuration is never shown.
+//! The parts of a configuration that are never shown.
 
 use toml::Value;
 
@@ -15,7 +15,7 @@ pub(super) fn masked(setting: &str, value: Value) -> Value {
     Value::String(mask_url(&text))
 }
 
-/// An address without its password. What looks like an address but cannot be taken apart is not shown at all.
+/// An address without its password. A text that looks like an address but cannot be parsed is not shown at all.
 fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

@@ -1,4 +1,4 @@
-//! The commented file that `init` writes. It is also where defaults are shown from.
+//! The commented file that `init` writes. It is also the source of the defaults.
 
 use toml::Table;
 
@@ -13,7 +13,7 @@ pub(super) fn defaults() -> Table {
     table
 }
 
-/// The names of all settings, those that are commented out too; a pipeline's without the pipeline's name.
+/// The names of all settings, including those that are commented out; a pipeline's without the pipeline's name.
 pub(super) fn settings() -> Vec<String> {
     let mut section = String::new();
     let mut settings = Vec::new();

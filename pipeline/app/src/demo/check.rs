@@ -11,7 +11,7 @@ use crate::node::Node;
 /// Differences shown before the rest is only counted.
 const SHOWN_MAX: usize = 10;
 
-/// Compares and says what differs; true if nothing does.
+/// Compares, and prints what differs; returns true if nothing does.
 pub(super) async fn compare(node: &Node, model: &Model, poison: u64) -> anyhow::Result<bool> {
     let mut connection = PgConnection::connect_with(&node.connect).await?;
     let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;

@@ -24,7 +24,7 @@ use crate::time::utc;
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Events in a post.
+/// Events per POST request.
 const POST: usize = 10;
 /// Events that wait to be sent out of order.
 const SHUFFLE: usize = 50;
@@ -32,8 +32,8 @@ const SHUFFLE: usize = 50;
 const KEPT: usize = 1_000;
 /// Seconds between bursts.
 const BURST_EVERY: u64 = 15;
-/// How long to wait before a post is made again, how often before it is said on the screen, and how often at most once
-/// the demo is to end.
+/// Pause before a post is repeated, number of repeats before the screen shows it, and their maximum number once the
+/// demo is to end.
 const WAIT: Duration = Duration::from_millis(100);
 const NOTED_AFTER: u32 = 20;
 const WAITS_MAX: u32 = 50;
@@ -100,8 +100,8 @@ pub(super) async fn emit(
     Ok(emitter.model)
 }
 
-/// Posts, and says whether the events were accepted. The endpoint may ask to wait: then again, until the demo ends and a
-/// while beyond that.
+/// Posts, and returns whether the events were accepted. If the endpoint asks to wait, the post is repeated, until the
+/// demo ends and a while beyond that.
 async fn send(
     poster: &mut Poster,
     shared: &Shared,
@@ -216,7 +216,7 @@ impl Emitter {
             Wish::KillPostgres => shared.note(kill_postgres(shared)),
             Wish::RowByRow => {
                 let shared = Arc::clone(shared);
-                // Its end is told on the screen.
+                // Its result is shown on the screen.
                 drop(millstream_engine::task::spawn("row by row", async move { row_by_row::show(&shared).await }));
             }
         }
@@ -224,12 +224,12 @@ impl Emitter {
     }
 }
 
-/// Kills the server, if it runs; what came of it.
+/// Kills the server, if it runs; returns what happened.
 fn kill_postgres(shared: &Shared) -> String {
     let Some(cluster) = &shared.node.cluster else {
         return "PostgreSQL is not ours to kill: it runs elsewhere".to_owned();
     };
-    // Whoever holds it is starting the server: waiting for that would hold up the events.
+    // The task that holds the lock is starting the server: waiting for that would hold up the events.
     let Ok(cluster) = cluster.try_lock() else { return "PostgreSQL is just being started again".to_owned() };
     let pid = cluster.as_ref().and_then(millstream_postgres::Cluster::server_pid);
     let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);

@@ -1,4 +1,4 @@
-//! What the tables must say: a plain map from the meaning of each event. It shares no code with the decoders or the
+//! What the tables must hold: a plain map from the meaning of each event. It shares no code with the decoders or the
 //! sink, and never sees the bytes.
 
 use std::collections::BTreeMap;

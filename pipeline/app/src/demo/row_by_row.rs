@@ -1,4 +1,4 @@
-//! The shape that failed in 2019, beside ours: one transaction per event.
+//! The shape that failed in 2019, compared with ours: one transaction per event.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,7 +13,7 @@ use crate::bench::machine::family_cpu_seconds;
 
 const SHOW: Duration = Duration::from_secs(10);
 
-/// Writes single rows for ten seconds into a table of the same shape, and says what a row costs PostgreSQL either way.
+/// Writes single rows for ten seconds into a table of the same shape, and shows what a row costs PostgreSQL either way.
 pub(super) async fn show(shared: &Arc<Shared>) {
     // Two at a time would measure each other.
     if shared.row_by_row.swap(true, Relaxed) {
@@ -27,7 +27,7 @@ pub(super) async fn show(shared: &Arc<Shared>) {
     shared.row_by_row.store(false, Relaxed);
 }
 
-/// What a person reads instead of the driver's words.
+/// The error for people, instead of the driver's words.
 fn failed(error: &anyhow::Error) -> String {
     let driver = error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>());
     if driver.is_some_and(|driver| matches!(verdict(driver), Verdict::SlowDown { reconnect: true })) {

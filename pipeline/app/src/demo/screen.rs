@@ -14,21 +14,21 @@ use super::Shared;
 use super::terminal::{Terminal, View};
 use crate::config::SinkKind;
 
-/// Between two frames, and between two lines where there is no terminal.
+/// Interval between two frames, and between two lines if there is no terminal.
 const FRAME_EVERY: Duration = Duration::from_millis(500);
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// A count that is older is not shown as the present one.
+/// An older count is not shown as the present one.
 const COUNT_AGE_MAX: Duration = Duration::from_secs(2);
-/// The database is asked for its count so long at most: a screen that waits for it would stand still.
+/// Timeout of the count query: a screen that waits for it would stand still.
 const COUNT_WITHIN: Duration = Duration::from_secs(5);
 
-/// One line to standard output; false once nobody reads it any more.
+/// Prints one line; returns false once its reader is gone.
 pub(super) fn say(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
 }
 
-/// Where things are, and two lines to paste.
+/// Addresses and directories, and two lines to paste.
 fn places(shared: &Shared) -> Vec<String> {
     let node = &shared.node;
     let address = shared.address;
@@ -50,8 +50,8 @@ fn title(duration: Option<Duration>) -> String {
     format!("millstream demo: uploads -> stream -> PostgreSQL; {ends}")
 }
 
-/// Shows the state until it is told to stop: a screen on a terminal, else a line now and then. Ends `gone` where nobody
-/// reads these lines any more.
+/// Shows the state until it is told to stop: a screen on a terminal, else a line now and then. Cancels `gone` once
+/// nobody reads these lines.
 pub(super) async fn show(
     shared: Arc<Shared>,
     duration: Option<Duration>,
@@ -124,7 +124,7 @@ fn line(view: &View) -> String {
     crate::cli::screen::escape(&figures.join("; "))
 }
 
-/// What the tables hold, as they were last asked.
+/// The last answer about what the tables hold.
 #[derive(Debug, Default)]
 struct Counted(Mutex<Option<(Instant, String)>>);
 
@@ -171,7 +171,7 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// The last lines.
+/// Prints the last lines.
 pub(super) fn summarize(shared: &Shared, summary: &Summary) {
     for pipeline in &shared.node.pipelines {
         let counts = pipeline.progress.snapshot();

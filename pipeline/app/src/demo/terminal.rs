@@ -1,8 +1,8 @@
 //! The terminal as a whole screen: never more rows than it has, never a row that is wider.
 //!
-//! A terminal counts rows, not lines: a line that is wider than the screen takes several, and whoever counts lines
-//! draws over the wrong ones. So each frame is laid out for the size that the terminal has at that moment, and each row
-//! is put where it belongs. The other screen of the terminal is used, so that the end leaves nothing of it behind.
+//! A terminal counts rows, not lines: a line that is wider than the screen takes several, and a program that counts
+//! lines draws over the wrong ones. So each frame is laid out for the present size of the terminal, and each row is put
+//! where it belongs. The alternate screen is used, so that nothing of it is left at the end.
 
 use std::io::Write as _;
 
@@ -10,15 +10,15 @@ use rustix::termios::tcgetwinsize;
 
 use crate::cli::screen::escape;
 
-/// Of a terminal that does not say.
+/// The size of a terminal that does not report one.
 const SIZE_UNKNOWN: Size = Size { columns: 80, rows: 24 };
 /// The width of the names of figures, where the terminal has room for them.
 const LABEL: usize = 14;
-/// Where keys go on in a second row: below the first of them.
+/// Indent of keys in a second row: below the first of them.
 const KEYS_INDENT: usize = 6;
 /// From this width on, values stand in a column of their own.
 const LABELS_FROM: usize = 40;
-/// Rows for one figure: a reason may be a long sentence with a command or two, and the others must stay in sight.
+/// Maximum rows of a figure: a reason may be a long sentence with a command or two, and the others must stay in sight.
 const FIGURE_ROWS_MAX: usize = 5;
 /// Rows that stay free for where things are, while notes take the rest.
 const PLACES_MIN: usize = 2;
@@ -30,7 +30,7 @@ struct Size {
     rows: usize,
 }
 
-/// What is to be seen.
+/// What is shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     pub(super) title: String,
@@ -49,7 +49,7 @@ pub(super) struct View {
 enum Piece {
     /// One row.
     Row(String),
-    /// One line over several rows, which the terminal itself wraps: who copies it gets one line.
+    /// One line over several rows, which the terminal itself wraps, so that a copy of it is one line.
     Line(String, usize),
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Leaves what is on the terminal alone, and begins with an empty screen beside it.
+    /// Leaves what is on the terminal alone, and starts with an empty alternate screen.
     pub(super) fn enter() -> Terminal {
         write("\x1b[?1049h\x1b[?25l");
         Terminal { shown: None }
@@ -84,7 +84,7 @@ impl Drop for Terminal {
     }
 }
 
-/// A terminal that went away takes the screen with it, not the demo.
+/// If the terminal is gone, the screen is lost, but the demo goes on.
 fn write(text: &str) {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
@@ -180,7 +180,7 @@ fn of_figure((name, value): &(&'static str, String), columns: usize) -> Vec<Stri
     rows
 }
 
-/// Rows of at most so many columns, broken between words; those after the first are indented.
+/// Rows of at most `columns` columns, broken between words; those after the first are indented.
 fn wrap(text: &str, columns: usize, indent: usize) -> Vec<String> {
     let columns = columns.max(1);
     let indent = " ".repeat(if indent + 1 < columns { indent } else { 0 });

@@ -1,7 +1,7 @@
-//! Who may do what: tokens, and what a browser may be talked into.
+//! Who may do what: tokens, and what a web page may make a browser do.
 //!
-//! What a route needs is in one table, [`need`]; what a token reaches is decided by [`Scope::allows`]. Outside of that the
-//! answer is 403 in the same words, whether the thing is there or not.
+//! What a route needs is in one table, [`need`]; what a token reaches is decided by [`Scope::allows`]. Everything else
+//! is answered 403 in the same words, whether the thing exists or not.
 //!
 //! Without tokens the endpoint listens on loopback only, where every local user is trusted but web pages are not: a
 //! page of another site must neither post events (`Origin`) nor read answers through a name that it points at this
@@ -28,21 +28,21 @@ pub(super) use known::{Standing, Tokens};
 mod reload;
 pub(super) use reload::keep_reading;
 
-/// Answered to anybody: they tell nothing that is in the tables or in the stream.
+/// Paths open to every client: they show nothing of the tables or the stream.
 const OPEN: [&str; 6] = ["/", "/page.js", "/page.css", "/healthz", "/readyz", "/openapi.json"];
 
-/// What a path asks of a token.
+/// What a path requires of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// Nothing.
     Nothing,
     /// One of these duties.
     OneOf(&'static [Duty]),
-    /// Everything: the path is in no row, so that a route that was forgotten here is shut.
+    /// Everything: the path is in no row, so that a route that was forgotten here is closed.
     Everything,
 }
 
-/// What a path asks of a token; for the client, which chooses its token by it, as well.
+/// What a path requires of a token; the command line client also chooses its token by it.
 pub(crate) fn need(method: &str, path: &str) -> Need {
     let path = path.split('?').next().unwrap_or_default();
     let is_below = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -67,7 +67,7 @@ pub(crate) fn need(method: &str, path: &str) -> Need {
 #[derive(Clone, Debug)]
 pub(super) struct Access {
     pub(super) scope: Scope,
-    /// Whether nobody knows who it is.
+    /// Whether the client is unknown.
     pub(super) is_anonymous: bool,
 }
 
@@ -76,7 +76,7 @@ impl Access {
         Access { scope: Scope::unlimited(), is_anonymous: false }
     }
 
-    /// Of a request to an open path, without a token.
+    /// For a request to an open path, without a token.
     fn anonymous() -> Self {
         Access { scope: Scope { duties: crate::tokens::Duties::default(), ..Scope::unlimited() }, is_anonymous: true }
     }
@@ -91,12 +91,12 @@ impl Access {
         if self.sees_everything() { Ok(()) } else { Err(forbidden()) }
     }
 
-    /// Refuses what is out of reach.
+    /// Refuses what the token does not reach.
     pub(super) fn check(&self, duty: Duty, thing: Thing<'_>) -> Result<(), Problem> {
         if self.scope.allows(duty, thing) { Ok(()) } else { Err(forbidden()) }
     }
 
-    /// The store that a request speaks of: the one it asks for if it may, the token's only one otherwise.
+    /// The store of a request: the one it asks for if allowed, else the token's only one.
     pub(super) fn store(&self, asked: Option<String>) -> Result<Option<String>, Problem> {
         let named = asked.as_deref().unwrap_or("a");
         if !is_store(named) {
@@ -110,7 +110,7 @@ impl Access {
         }
     }
 
-    /// The prefix of keys that a question may be answered for: the one it asks for, narrowed to the token's own.
+    /// The prefix of keys that a request is answered for: the one it asks for, narrowed to the token's own.
     pub(super) fn prefix(&self, store: &str, bucket: &str, asked: String) -> Result<String, Problem> {
         let own = self.scope.prefix.as_deref().unwrap_or_default();
         let prefix = if own.starts_with(&*asked) { own.to_owned() } else { asked };
@@ -119,7 +119,7 @@ impl Access {
     }
 }
 
-/// The one answer to what a token is not for.
+/// The one answer to everything that a token may not do.
 pub(super) fn forbidden() -> Problem {
     let detail = "its duties or its limits (store, bucket, prefix) leave this out, whether it is there or not; `millstream token ls` shows both";
     Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token is not for this", detail)
@@ -146,7 +146,7 @@ pub(super) async fn check(State(app): State<Shared>, mut request: Request, next:
     }
 }
 
-/// Who asks, if the token may ask at all.
+/// The client that asks, if its token may ask at all.
 fn known(tokens: &Tokens, request: &Request, need: Need) -> Result<Access, Problem> {
     let Some(shown) = Shown::of(request.headers()) else {
         return if need == Need::Nothing { Ok(Access::anonymous()) } else { Err(unauthorized()) };
@@ -154,7 +154,7 @@ fn known(tokens: &Tokens, request: &Request, need: Need) -> Result<Access, Probl
     let Some((name, scope)) = tokens.find(&shown) else {
         return if need == Need::Nothing { Ok(Access::anonymous()) } else { Err(unauthorized()) };
     };
-    // A browser sends what it was once given for Basic with every request, also one that another site makes it send.
+    // A browser sends stored Basic credentials with every request, even with one that another site causes.
     if shown.is_basic {
         same_site(request, need)?;
     }
@@ -189,8 +189,8 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     uri.authority().map(|authority| authority.as_str()).or(host)
 }
 
-/// Refuses what a page of another site makes a browser send: scripts and forms say so in `Origin`, pictures and the like
-/// only in `Sec-Fetch-Site`.
+/// Refuses what a page of another site makes a browser send: scripts and forms show it in `Origin`, pictures only in
+/// `Sec-Fetch-Site`.
 fn same_site(request: &Request, need: Need) -> Result<(), Problem> {
     let headers = request.headers();
     let host = host(request.uri(), headers).unwrap_or_default();
@@ -209,7 +209,7 @@ fn foreign(detail: &str) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "forbidden", "not from this machine", detail)
 }
 
-/// Whether an authority is an address or localhost, so that nobody else can make it point here.
+/// Whether an authority is an address or localhost, so that no other site can make it point here.
 fn is_local(authority: &str) -> bool {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,

@@ -1,15 +1,15 @@
-//! How the last append ended, for streams that say nothing of themselves.
+//! The result of the last append, for streams that do not report their state.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a failed append counts against a stream that cannot be asked: three probes of ten seconds. Then one post must
-/// try again, or a process that gets none would never be ready again.
+/// How long a failed append counts against a stream that does not report its state: three probes of ten seconds. Then a
+/// post must be able to try again, or a process that gets none would never be ready again.
 const FAILED_FOR: Duration = Duration::from_secs(30);
 
-/// The last word of a stream that says nothing of itself, Kafka or Kinesis: what an append that failed was told.
+/// The error of the last append, for streams that do not report their state: Kafka and Kinesis.
 #[derive(Debug, Default)]
 pub(super) struct Appends(Mutex<Option<(Instant, String)>>);
 

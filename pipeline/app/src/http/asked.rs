@@ -1,6 +1,6 @@
-//! What an address asks for: its path and its parameters, which are text or refused.
+//! The path and the parameters of a request, which must be text.
 //!
-//! Percent-encoded bytes that are no UTF-8 would become U+FFFD, and another question than the client's be answered.
+//! Percent-encoded bytes that are not UTF-8 would become U+FFFD, and answer another question than the client's.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, shortened};
 
-/// What the library says before the part that helps.
+/// The library's words before the part that helps.
 const PREFIX: &str = "Failed to deserialize query string: ";
 
 /// The parameters behind the `?`.
@@ -44,7 +44,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
     }
 }
 
-/// Refuses an address that is no text.
+/// Refuses an address that is not text.
 pub(super) fn check(uri: &Uri) -> Result<(), Problem> {
     let bad = |part: &str| percent_decode_str(part).decode_utf8().is_err();
     if bad(uri.path()) {

@@ -1,6 +1,6 @@
-//! Connections: a bounded number, none of which a client can hold without getting on, and of which no peer has all.
+//! Connections: a bounded number. No client can hold one without progress, and no peer can take all.
 //!
-//! Who is let in is decided in [`places`], before anything is read; how long a client is waited for in [`visit`].
+//! [`places`] decides who is let in, before anything is read; [`visit`] decides how long a client is waited for.
 
 pub(super) mod places;
 pub(super) mod visit;
@@ -33,21 +33,21 @@ use visit::{Patience, Peer};
 use watched::Watched;
 use wire::Wire;
 
-/// Larger heads are answered 431. The library's buffer has the same size, but is looked at between two reads, so that a
-/// head of up to twice as much passes it now and then. Bodies are read through the buffer: much less would cost more
-/// calls per body.
+/// Larger heads are answered 431. The library's buffer has the same size, but is checked between two reads, so that a
+/// head of up to twice the size passes now and then. Bodies are read through the buffer: a much smaller one would cost
+/// more calls per body.
 const HEAD_BYTES_MAX: usize = 128 << 10;
-/// After an error of `accept`, which as a rule means that descriptors have run out: some will be closed by then.
+/// Pause after an error of `accept`, which usually means that descriptors have run out: some will be closed by then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Between two looks at a connection while the process stops, which has a few seconds for it.
+/// Interval of checks of a connection while the process stops, which has a few seconds for it.
 const STOP_TICK: Duration = Duration::from_millis(200);
-/// What the kept places are for.
+/// The paths that the kept places are for.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// When connections are to end.
 #[derive(Clone, Debug)]
 pub(super) struct Ends {
-    /// After the request they are at.
+    /// After the present request.
     pub(super) stop: CancellationToken,
     /// At once.
     pub(super) abort: CancellationToken,
@@ -100,9 +100,9 @@ async fn serve(stream: TcpStream, guest: Guest, places: Arc<Places>, router: Rou
         async move { Ok::<_, Infallible>(answer(&guest, &router, request).await) }
     });
     let connection = http1::Builder::new()
-        // The visit knows both, and tells an idle connection from a slow head.
+        // The visit has both limits, and distinguishes an idle connection from a slow head.
         .header_read_timeout(None)
-        // A client may shut its sending side once it has asked: nothing says that it has lost interest.
+        // A client may shut its sending side once it has asked: this does not mean that it has lost interest.
         .half_close(true)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(wire), answer);
@@ -135,7 +135,7 @@ async fn serve(stream: TcpStream, guest: Guest, places: Arc<Places>, router: Rou
     }
 }
 
-/// Answers one request, as far as its place allows it and as long as somebody is there to read it.
+/// Answers one request, as far as its place allows it and as long as the client is there to read it.
 async fn answer(guest: &Guest, router: &TowerToHyperService<Router>, request: Request<Incoming>) -> Response {
     let visit = &guest.visit;
     visit.asked();
@@ -152,7 +152,7 @@ async fn answer(guest: &Guest, router: &TowerToHyperService<Router>, request: Re
         visit.answered();
         return closing(refusal.into_response());
     }
-    // What only reads ends with its client; what changes something is finished and told to whoever still listens.
+    // A request that only reads ends with its client; a change is finished, and reported if the client still listens.
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut request = request.map(|body| Watched::new(body, Arc::clone(visit)));
     request.extensions_mut().insert(Arc::clone(visit));
@@ -162,7 +162,7 @@ async fn answer(guest: &Guest, router: &TowerToHyperService<Router>, request: Re
         () = visit.gone(), if only_reads => gone().into_response(),
     };
     visit.answered();
-    // A connection ends behind a body that is not read: a client that is not told so would send its next request into it.
+    // A connection ends after a body that is not read: a client that is not told would send its next request into it.
     if is_placed && !visit.is_unread() { response } else { closing(response) }
 }
 

@@ -1,7 +1,6 @@
-//! `/v1/controller`: how the controller stands, and what the operator allows it while it runs.
+//! `/v1/controller`: shows the controller, and changes its limits while it runs.
 //!
-//! What is changed here holds at once and until the process ends, or until it is changed again; the configuration stays
-//! as it is.
+//! A change takes effect at once, until the process ends or the next change; the configuration stays as it is.
 
 use axum::Json;
 use axum::body::Body;
@@ -19,41 +18,41 @@ use super::judge;
 use super::problem::Problem;
 use super::shared::{App, Shared};
 
-/// As many decisions as one reads at a glance.
+/// Number of decisions in the answer: as many as one reads at a glance.
 const DECISIONS: usize = 5;
-/// No change of four numbers is longer.
+/// Maximum bytes of a change: four numbers take less.
 const BODY_BYTES_MAX: usize = 4 << 10;
 
-/// How the controller stands.
+/// State of the controller.
 #[derive(Debug, Serialize)]
 pub(super) struct Controller {
     /// What keeps the process from writing more.
     limited_by: Limit,
-    /// Transactions at a time.
+    /// Number of concurrent transactions.
     concurrency: usize,
-    /// The fewest and the most: this process's part, where processes share a bound.
+    /// Its minimum and maximum: this process's part, where processes share a bound.
     concurrency_min: usize,
     concurrency_max: usize,
-    /// That write to the database, this one with them.
+    /// Number of processes that write to the database, with this one.
     processes: usize,
-    /// What the database is believed to bear; null as long as nothing was decided about that.
+    /// The concurrency that the database is believed to bear; null until that is decided.
     ceiling: Option<usize>,
     in_flight: usize,
     /// Batches that are ready and wait for a turn.
     waiting: usize,
-    /// Records in a transaction, and the most.
+    /// Records in a transaction, and their maximum.
     records: usize,
     records_max: usize,
     linger_ms: f64,
-    /// Whether after a transaction nothing is begun for as long as it took.
+    /// Whether after each transaction the process rests for as long as it took.
     rests: bool,
     records_per_second_max: u64,
     frozen: bool,
-    /// What is set, for this process alone.
+    /// The limits in force, for this process alone.
     limits: Limits,
-    /// What the configuration says instead; null if it says the same.
+    /// The configured limits; null if they are the same.
     configured: Option<Limits>,
-    /// The latest first.
+    /// Latest first.
     decisions: Vec<Decision>,
 }
 
@@ -66,7 +65,7 @@ struct Limits {
     records_max: usize,
 }
 
-/// A merge patch (<https://www.rfc-editor.org/rfc/rfc7396>): what is left out stays, null is what the configuration says.
+/// A merge patch (<https://www.rfc-editor.org/rfc/rfc7396>): a missing member stays, null means as configured.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
@@ -80,7 +79,7 @@ struct Change {
     records_max: Option<Option<usize>>,
 }
 
-/// Tells null from what is left out.
+/// Distinguishes null from a missing member.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
@@ -104,7 +103,7 @@ enum Limit {
     State(judge::State),
 }
 
-/// Where something is wrong, that is the limit, whatever the controller sees; and who is behind has something to write.
+/// If something is wrong, that is the limit, whatever the controller sees; and a backlog means that there is work.
 fn limited_by(state: judge::State, standing: Standing) -> Limit {
     match (state, standing) {
         (judge::State::CatchingUp, Standing::ApplicationLimited) => Limit::Pace(Standing::PartitionLimited),
@@ -141,7 +140,7 @@ impl Controller {
 }
 
 impl Change {
-    /// What is allowed after it.
+    /// The settings after this change.
     fn of(&self, now: &Settings, configured: &Settings) -> Result<Settings, String> {
         let concurrency_max = chosen(self.concurrency_max, now.concurrency_max, configured.concurrency_max);
         let concurrency_min = chosen(self.concurrency_min, now.concurrency_min, configured.concurrency_min);
@@ -170,7 +169,7 @@ fn chosen<T>(change: Option<Option<T>>, now: T, configured: T) -> T {
     change.map_or(now, |value| value.unwrap_or(configured))
 }
 
-/// To look, and to change.
+/// Shows it, and changes it.
 pub(super) fn route() -> MethodRouter<Shared> {
     get(look).patch(change)
 }
@@ -187,7 +186,7 @@ async fn change(
     body: Body,
 ) -> Result<Json<Controller>, Problem> {
     access.every_store()?;
-    // What a web page may send without being asked about it is never JSON.
+    // A web page cannot send JSON without a preflight request.
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !(media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json")))

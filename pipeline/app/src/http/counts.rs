@@ -8,9 +8,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
-/// Stores that are counted each for itself. A client with a token for all may name any.
+/// Maximum number of stores that are counted separately: a client with a token for all may name any.
 const STORES_MAX: usize = 1000;
-/// From a read in memory to the longest that anything here may take.
+/// Bounds of the histogram, from a read in memory to the longest that anything here may take.
 const REQUEST_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// What is counted as it happens.
@@ -44,7 +44,7 @@ impl Counts {
         Counts { accepted, refused, body_bytes, stores: Mutex::default(), requests: Family::default(), seconds }
     }
 
-    /// Counts events of a store, for those who see no other.
+    /// Counts events of a store, for clients that see no other.
     pub(super) fn of_store(&self, store: &str, accepted: u64, refused: u64) {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         if !stores.contains_key(store) && stores.len() >= STORES_MAX {

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::shared::Shared;
 use super::topic::topic_of;
 
-/// Partitions that are checked at a time: a check reads everything, and goes on if the client leaves.
+/// Number of partitions checked at a time: a check reads everything, and goes on if the client leaves.
 static CHECKS: Semaphore = Semaphore::const_new(1);
 
 /// Records that cannot be read.
@@ -31,7 +31,7 @@ pub(crate) struct Damaged {
     pub(crate) from: u64,
     /// The offset after the last one.
     pub(crate) to: u64,
-    /// The file ends before them, as one does that was copied while it was written.
+    /// The file ends before them, like one that was copied while it was written.
     pub(crate) missing: bool,
     /// All this in words.
     pub(crate) text: String,
@@ -60,7 +60,7 @@ pub(crate) struct Aside {
     pub(crate) from: u64,
 }
 
-/// Reads a partition as a whole, and tells what of it cannot be read.
+/// Reads a whole partition, and returns what cannot be read.
 pub(super) async fn check(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
@@ -80,7 +80,7 @@ pub(super) async fn check(
     Ok(Json(found.iter().map(Damaged::from).collect()))
 }
 
-/// Gives damaged records up, so that reading goes on after them.
+/// Gives up damaged records, so that reading goes on after them.
 pub(super) async fn set_aside(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,

@@ -14,22 +14,22 @@ use super::problem::Problem;
 use super::shared::Shared;
 use crate::time::utc;
 
-/// More are not kept.
+/// Maximum limit: more decisions are not kept.
 const LIMIT_MAX: usize = 1_000;
 const LIMIT_DEFAULT: usize = 100;
 
-/// What the address says.
+/// Parameters of the query.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
     limit: Option<usize>,
 }
 
-/// The latest first.
+/// Latest first.
 #[derive(Debug, Serialize)]
 pub(super) struct Decisions {
     items: Vec<Decision>,
-    /// There is never more: older ones are not kept.
+    /// Always null: older ones are not kept.
     next: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl From<Entry> for Decision {
     }
 }
 
-/// Up to so many, the latest first.
+/// At most `limit` decisions, latest first.
 pub(super) fn latest(gate: &Gate, limit: usize) -> Vec<Decision> {
     gate.decisions(limit).into_iter().map(Decision::from).collect()
 }
@@ -76,7 +76,7 @@ pub(super) async fn decisions(
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!("limit: from 1 to {LIMIT_MAX}")));
     }
-    // Their figures are of all stores together.
+    // The figures are of all stores together.
     let items = if access.sees_everything() { latest(&app.node.gate, limit) } else { Vec::new() };
     Ok(Json(Decisions { items, next: None }))
 }

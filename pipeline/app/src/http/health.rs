@@ -1,7 +1,7 @@
 //! Whether the process lives, and whether it can do its work: one judge for probes, metrics and commands.
 //!
-//! Taking events needs the stream and nothing else, so `/readyz` never asks the database: whoever obeys it must not take
-//! away the part that was built to outlive the database. Whether questions can be answered is another question.
+//! Accepting events needs only the stream, so `/readyz` never asks the database: a load balancer that obeys it must not
+//! take away the part that was built to outlive the database. Whether queries can be answered is another question.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(super) enum Purpose {
     Queries,
 }
 
-/// What the address says.
+/// Parameters of the query.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Parameters {
@@ -40,10 +40,10 @@ pub(super) struct Health {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     r#for: Option<Purpose>,
-    /// How everything stands, in the word of `/v1/status`; it decides nothing here.
+    /// The state, in the word of `/v1/status`; it decides nothing here.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<judge::State>,
-    /// Whether nobody has to do anything, as there.
+    /// Whether no action is needed, as there.
     #[serde(skip_serializing_if = "Option::is_none")]
     well: Option<bool>,
     checks: BTreeMap<&'static str, Check>,
@@ -74,7 +74,7 @@ pub(super) async fn ready(
     }
     let mut health = checked(&app, purpose);
     if !access.sees_everything() {
-        // Names of servers, files and topics are not for everybody.
+        // Not every client may see names of servers, files and topics.
         for check in health.checks.values_mut() {
             check.detail = if check.ok { "ok" } else { "fails; `millstream status` says why" }.to_owned();
         }
@@ -83,7 +83,7 @@ pub(super) async fn ready(
     Ok((status, Json(health)))
 }
 
-/// Whether it is ready, from what is known without asking anybody.
+/// Whether it is ready, from what is known without a query.
 pub(super) fn is_ready(app: &App, purpose: Purpose) -> bool {
     checked(app, purpose).status == "ok"
 }

@@ -28,10 +28,10 @@ use crate::running::Running;
 pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};
 
-/// A sync of a healthy disk takes milliseconds; behind a full queue seconds.
+/// Timeout of an append: a sync of a healthy disk takes milliseconds; behind a full queue seconds.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the address says.
+/// Parameters of the query.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
@@ -43,7 +43,7 @@ pub(super) struct Parameters {
 struct Answer {
     accepted: usize,
     refused: Vec<Refused>,
-    /// Refused ones that are not listed, because there are too many.
+    /// Number of refused ones that are not listed, because there are too many.
     #[serde(skip_serializing_if = "is_zero")]
     refused_more: usize,
 }
@@ -53,7 +53,7 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// Takes events in.
+/// Accepts events.
 pub(super) async fn events(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
@@ -106,7 +106,7 @@ pub(super) async fn events(
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
-/// Returns once they are on disk.
+/// Appends records; returns once they are on disk.
 async fn append(app: &App, stream: &dyn Append, records: Vec<NewRecord>) -> Result<(), Problem> {
     let Ok(_permit) = app.appends.try_acquire() else {
         let detail =
@@ -119,7 +119,7 @@ async fn append(app: &App, stream: &dyn Append, records: Vec<NewRecord>) -> Resu
             Ok(())
         }
         Ok(Err(error)) => {
-            // A record that is refused says nothing of others.
+            // The refusal of a record does not concern others.
             if !matches!(error, AppendError::Refused(_)) {
                 app.appends_ended.ended(Some(&error.to_string()));
             }
@@ -165,12 +165,12 @@ fn too_slow() -> Problem {
 }
 
 fn not_stored(error: &AppendError) -> Problem {
-    // The log tells of a stream that is stopped, once for all requests.
+    // A stream that is stopped is logged elsewhere, once for all requests.
     tracing::debug!(%error, "an append failed");
     let again = "send all events again once it is mended: those that were stored already do no harm";
     match error {
         AppendError::Closed => draining(),
-        // The limits of a request are below those of the stream, so this is an oversight of ours if it ever happens.
+        // The limits of a request are below those of the stream, so this never happens unless we made a mistake.
         AppendError::Refused(reason) => Problem::too_large(reason.as_str()),
         AppendError::Full(reason) => {
             let detail =

@@ -1,7 +1,7 @@
-//! How everything stands, judged in one place: the state, since when, why, and what to do next.
+//! Judges the state of everything in one place: the state, since when, why, and what to do next.
 //!
-//! Status, page, metrics, `/readyz`, the log and the commands `status` and `doctor` show what is judged here, so no two
-//! screens differ. Only the pace is judged elsewhere, and it gives way to this one where something is wrong.
+//! Status, page, metrics, `/readyz`, the log and the commands `status` and `doctor` show this judgement, so that no two
+//! of them differ. Only the pace is judged elsewhere, and this judgement overrides it if something is wrong.
 
 mod known;
 mod state;
@@ -22,29 +22,29 @@ pub(super) use known::Known;
 pub(super) use state::State;
 pub(super) use tell::Teller;
 
-/// How long a database has to say nothing, while nothing is committed either, before it is away: a busy one may miss a
-/// probe.
+/// A database that has not answered for this long, while nothing was committed either, counts as away: a busy one may
+/// miss a probe.
 const AWAY_AFTER: Duration = Duration::from_millis(1500);
-/// With less room than this an append is not worth a try.
+/// Minimum free bytes with which an append is worth a try.
 const ROOM_BYTES_MIN: u64 = 1 << 20;
 
-/// What is judged of the whole process, or of one pipeline.
+/// The judgement of the whole process, or of one pipeline.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Judgement {
     /// In one word. A pipeline calls it `verdict`.
     pub(super) state: State,
-    /// Whether nobody has to do anything.
+    /// Whether no action is needed.
     pub(super) well: bool,
-    /// Since when it is so, as far as this process has seen.
+    /// Since when, as far as this process has seen.
     pub(super) since: String,
     pub(super) for_seconds: f64,
     /// Why, in words for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
-    /// The command to give next.
+    /// The command to run next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<String>,
-    /// Until a backlog is gone at the present rate, if that can be told.
+    /// Seconds until a backlog is gone at the present rate, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) seconds_left: Option<u64>,
 }
@@ -64,7 +64,7 @@ impl Found {
     }
 }
 
-/// The whole process.
+/// Judges the whole process.
 pub(super) fn whole(app: &App) -> Judgement {
     let found = of_process(app).unwrap_or_else(|| {
         let all = app.node.pipelines.iter().map(|running| {
@@ -77,14 +77,14 @@ pub(super) fn whole(app: &App) -> Judgement {
     judged(app, None, found)
 }
 
-/// One pipeline, of which there was a look a moment ago.
+/// Judges one pipeline, from a snapshot taken a moment ago.
 pub(super) fn pipeline(
     app: &App,
     index: usize,
     running: &Running,
     (now, lag_records, verdict): (&Snapshot, u64, Verdict),
 ) -> Judgement {
-    // One that reads a queue misses nothing while the stream takes no events.
+    // A pipeline that reads a queue misses nothing while the stream takes no events.
     let of_all = of_process(app).filter(|found| found.state != State::StreamStopped || running.stream.is_some());
     let found = of_all.unwrap_or_else(|| of_pipeline(app, running, now, lag_records, verdict));
     judged(app, Some(index), found)
@@ -98,7 +98,7 @@ fn judged(app: &App, pipeline: Option<usize>, found: Found) -> Judgement {
     Judgement { state, well: state.is_well(), since: utc(since_ms), for_seconds, reason, next, seconds_left }
 }
 
-/// What is true of everything here at once.
+/// A state that concerns the whole process, if there is one.
 fn of_process(app: &App) -> Option<Found> {
     let config = &app.node.config;
     if app.node.draining.is_cancelled() {
@@ -132,7 +132,7 @@ fn away(app: &App) -> Option<String> {
     unanswered(app, false)
 }
 
-/// Why a database that answers takes nothing from this account, if that is so.
+/// Why a database that answers accepts nothing from this account, if that is so.
 fn refused(app: &App) -> Option<String> {
     let lacking = || app.looks.database().lacking().map(|grant| format!("the account lacks a grant: {grant}"));
     unanswered(app, true).map(|error| format!("the database refuses: {error}")).or_else(lacking)
@@ -154,8 +154,8 @@ pub(super) struct Stopped {
     lacks_room: bool,
 }
 
-/// Whether the stream takes no events. One that stopped for lack of room is mended by the next append, so it counts as
-/// stopped only as long as there is no room or an append has just failed: else nobody would send one.
+/// Whether the stream takes no events. A stream that stopped for lack of room recovers with the next append, so it
+/// counts as stopped only while there is no room or an append has just failed: otherwise no client would send one.
 pub(super) fn stopped(app: &App) -> Option<Stopped> {
     let failing = app.appends_ended.failing();
     let Some(log) = app.node.stream.log() else {
@@ -194,7 +194,7 @@ fn of_pipeline(app: &App, running: &Running, now: &Snapshot, lag_records: u64, v
     Found { reason: Some(reason), ..Found::new(State::Frozen, None, Some(app.node.config.command("pace --thaw"))) }
 }
 
-/// The same, whether the operator holds the pace or not.
+/// The state of a pipeline, whether the operator holds the pace or not.
 fn undisturbed(app: &App, running: &Running, now: &Snapshot, lag_records: u64, verdict: Verdict) -> Found {
     let config = &app.node.config;
     if let Some(error) = refused(app)
@@ -230,8 +230,7 @@ fn undisturbed(app: &App, running: &Running, now: &Snapshot, lag_records: u64, v
     }
 }
 
-/// The stores of which the quarantine holds as much as it may, so that their posts are refused, in words with the
-/// commands that make room.
+/// The stores whose quarantine is full, so that their posts are refused, in words with the commands that make room.
 fn full(running: &Running) -> Option<String> {
     let standings = running.progress.standings();
     let full = standings.iter().filter(|standing| running.flood.is_full(standing)).map(|standing| {
@@ -247,7 +246,7 @@ fn full(running: &Running) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-/// The command that shows the bad events of a store that is put aside.
+/// The command that shows the bad events of a paused store.
 fn bad_events(reason: &str) -> String {
     let store = named(reason).and_then(|command| command.split_once(" --store "));
     store.map_or_else(|| "quarantine ls".to_owned(), |(_, store)| format!("quarantine ls --store {store}"))
@@ -274,7 +273,7 @@ fn decision(running: &Running, now: &Snapshot, reason: &str) -> String {
         Some((first, reason)) => {
             format!("positions reset --pipeline {name} --partition {first} --to {}", goes_on_at(reason))
         }
-        // What it waits for stands in its reason.
+        // The reason names what it waits for.
         None => named(reason).unwrap_or("doctor").to_owned(),
     }
 }

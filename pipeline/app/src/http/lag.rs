@@ -8,7 +8,7 @@ use super::shared::App;
 pub(super) fn lag_seconds(app: &App, index: usize, now: &Snapshot, lag_records: u64) -> Option<f64> {
     let age = |at_ms: i64| millstream_engine::clock::now_ms().saturating_sub(at_ms).max(0) as f64 / 1000.0;
     if lag_records == 0 {
-        // An alert must not fall silent because nobody can say how much waits.
+        // An alert must not fall silent because the lag is unknown.
         return Some(app.looks.blind_since_ms(index).map_or(0.0, age));
     }
     let oldest_ms = now.oldest_ms.into_iter().chain(app.looks.oldest_unwritten_ms(index)).min()?;

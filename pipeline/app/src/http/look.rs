@@ -1,5 +1,5 @@
-//! A look at everything once a second, kept for some seconds: so that rates have a past, and an answer about the state
-//! never waits for a database that is away.
+//! Takes a look at everything once a second, and keeps it for some seconds: rates need earlier values, and an answer
+//! about the state must not wait for a database that is away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::shared::App;
 use crate::running::Running;
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Looks kept for rates: long enough to smooth over batches, short enough that a figure follows what one sees happen.
+/// Looks kept for rates: enough to smooth over batches, few enough that a figure follows what one sees happen.
 const WINDOW_LOOKS: usize = 10;
 
-/// Looks until told to stop.
+/// Takes looks until told to stop.
 pub(super) async fn keep_looking(app: Arc<App>, stop: CancellationToken) {
     let mut teller = Teller::default();
     loop {
@@ -29,7 +29,7 @@ pub(super) async fn keep_looking(app: Arc<App>, stop: CancellationToken) {
                 pipeline.oldest_unwritten_ms = oldest_unwritten_ms;
                 let before = pipeline.snapshots.back().map(|before| before.records);
                 if lag_records == 0 || before != Some(snapshot.records) {
-                    // What waits now may have come since.
+                    // The records that wait now may be new ones.
                     pipeline.behind_since_ms = None;
                 }
                 if lag_records > 0 {
@@ -53,7 +53,7 @@ pub(super) async fn keep_looking(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-/// Has everything judged, so that it is known since when it stands so, and lets the log know of faults.
+/// Judges everything, so that it is known since when each state lasts, and logs faults.
 fn tell(app: &App, teller: &mut Teller) {
     let mut waiting = 0;
     let mut retries = 0;
@@ -64,31 +64,31 @@ fn tell(app: &App, teller: &mut Teller) {
         judge::pipeline(app, index, running, (&now, lag_records, verdict));
     }
     let whole = judge::whole(app);
-    // Until the tables are ready, who makes them ready says why they are not.
+    // Until the tables are ready, the task that prepares them logs why they are not.
     if app.node.tables.borrow().reason().is_none() {
         teller.look(&whole, waiting, retries);
     }
 }
 
-/// Whether nothing is written, and the stream does not tell of every partition whether something waits: one that nobody
-/// fetches from, or that the tables' position is not known of.
+/// Whether nothing is written and the lag of some partition is unknown: no lane fetches from it, or its stored position
+/// is unknown.
 fn is_blind(app: &App, running: &Running, snapshot: &Snapshot) -> bool {
     let is_unknown = |partition: &Partition| {
         let next = snapshot.positions.get(partition);
         next.is_none_or(|next| running.source.lag_records(partition, next).is_none())
     };
-    // The embedded stream knows what it has.
+    // The embedded stream knows its records.
     if running.topic.is_some() {
         return false;
     }
     let (_, _, verdict) = running.look();
     let is_held = matches!(verdict, Verdict::Braked { .. }) || !app.looks.database().reachable;
     let assigned = running.source.assignment().borrow().clone();
-    // Where a table divides the partitions, nobody has one as long as it cannot be read.
+    // If a table assigns the partitions, no process has one while that table cannot be read.
     is_held && (assigned.is_empty() || assigned.iter().any(is_unknown))
 }
 
-/// Lanes know the age of what they hold. Of partitions that nobody works on, the stream is asked.
+/// Lanes know the age of what they hold. For partitions that no lane works on, the stream is asked.
 async fn oldest_unwritten_ms(running: &Running, snapshot: &Snapshot) -> Option<i64> {
     if snapshot.oldest_ms.is_some() && snapshot.halted.is_empty() {
         return None;
@@ -96,7 +96,7 @@ async fn oldest_unwritten_ms(running: &Running, snapshot: &Snapshot) -> Option<i
     let topic = running.topic.clone()?;
     let assigned = running.source.assignment().borrow().clone();
     let behind = assigned.iter().filter_map(|partition| {
-        // Without a lease it is not known where the tables are, and the first record is the oldest that may be missing.
+        // Without a lease the stored position is unknown, and the first record is the oldest that may be missing.
         let next = snapshot.positions.get(partition).unwrap_or(&Position::Offset(0));
         let Position::Offset(from) = *next else { return None };
         let lag = running.source.lag_records(partition, next)?;

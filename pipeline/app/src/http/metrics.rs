@@ -1,8 +1,9 @@
 //! `/metrics` as OpenMetrics: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 //!
 //! Names are `millstream_<stage>_<noun>_<unit>[_total]`. Labels take few values: pipelines, partitions, reasons and
-//! outcomes of closed lists, the first names of filtered events, routes and statuses; never a key, a store or a client. Requests are counted as they
-//! happen; everything else is read from the pipelines when somebody asks, so that counting it costs nothing.
+//! outcomes of closed lists, the first names of filtered events, routes and statuses; never a key, a store or a client.
+//! Requests are counted as they happen; everything else is read from the pipelines at each scrape, so that counting
+//! costs nothing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub(super) async fn measure(State(app): State<Shared>, request: Request, next: N
     response
 }
 
-/// Everything, as text.
+/// All metrics, as text.
 pub(super) async fn metrics(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
@@ -135,7 +136,7 @@ impl Out<'_> {
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
     }
 
-    /// Readings of which so many units make one of what is exposed.
+    /// A histogram; `units` are the number of units of a reading in one exposed unit.
     fn histogram(&mut self, name: &str, help: &str, units: f64, readings: &[(String, Reading)]) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (pipeline, reading) in readings {

@@ -1,4 +1,4 @@
-//! What is asked about objects: lists, single ones, counts, and why one is as it is.
+//! Queries about objects: lists, single ones, counts, and why one is as it is.
 
 mod cursor;
 mod filter;

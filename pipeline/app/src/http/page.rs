@@ -1,4 +1,4 @@
-//! The live page and the description of the interface: files in the binary, which tell nothing about the data.
+//! The live page and the description of the interface: files in the binary, which show nothing of the data.
 
 use axum::http::{HeaderName, header};
 

@@ -1,7 +1,7 @@
-//! What the process itself asks the database: whether it answers, and how much is in it.
+//! What the process itself asks the database: whether it answers, and what it holds.
 //!
-//! The probe has a connection of its own, so that clients whose questions fill the pool make nothing look down, and so
-//! that the cause of a failed connection is the server's own word and not that of a pool that waited for it.
+//! The probe has a connection of its own: the database must not look down when clients fill the pool, and the cause of
+//! a failed connection must be the server's own word and not that of a pool that waited for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use super::query;
 use crate::grants;
 
-/// Load balancers ask every few seconds and give up after about one. The counters are a few rows for each bucket.
+/// Timeout: load balancers ask every few seconds and give up after about one. The counters are a few rows per bucket.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 /// Answers are shared for this long, so that many probes at a time ask the database once.
 const FRESH: Duration = Duration::from_millis(500);
-/// How often it is asked whether the account still has its grants: a person who revokes one, or forgets one, hears of it
-/// before the next event does, and the catalogue is asked for a few dozen privileges.
+/// Interval of the check that the account still has its grants: a person who revokes or forgets one is told before the
+/// next event fails. The check asks the catalogue for a few dozen privileges.
 const GRANTS_EVERY: Duration = Duration::from_secs(5);
 
 /// Objects, their known bytes, and how many have no known size.
@@ -52,9 +52,9 @@ pub(super) type Answer = Result<Counted, Failure>;
 /// Why there is no answer.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
-    /// In words for people.
+    /// For people.
     pub(super) said: String,
-    /// Whether the database answers, and refuses: the account may not ask, or the tables are not what they were.
+    /// Whether the database answers, and refuses: the account may not ask, or the tables have changed.
     pub(super) is_refusal: bool,
 }
 
@@ -71,17 +71,17 @@ impl Failure {
 #[derive(Debug)]
 pub(super) struct Probe {
     connector: Connector,
-    /// The account of a server elsewhere; the private one is ours.
+    /// The account for a server elsewhere; the private server needs no check.
     account: Option<String>,
     last: Mutex<Last>,
 }
 
 #[derive(Debug, Default)]
 struct Last {
-    /// Absent while it is asked: what is given up in the middle is not used again.
+    /// Absent during a query: a connection given up in the middle is not used again.
     connection: Option<PgConnection>,
     answered: Option<(Instant, Answer)>,
-    /// When the grants were looked at, and what was lacking.
+    /// The last check of the grants, and what was lacking.
     grants: Option<(Instant, Option<String>)>,
 }
 
@@ -96,8 +96,8 @@ impl Probe {
         }
     }
 
-    /// Asks the database, or repeats what it said a moment ago. Takes [`TIMEOUT`] at most, and as long again where
-    /// another question is under way.
+    /// Asks the database, or repeats its last answer if that is fresh. Takes at most [`TIMEOUT`], and as long again if
+    /// another query is under way.
     pub(super) async fn ask(&self) -> Answer {
         let mut last = self.last.lock().await;
         if let Some((at, answer)) = &last.answered
@@ -124,7 +124,7 @@ impl Probe {
         answer
     }
 
-    /// Counts, and now and then looks at the grants.
+    /// Counts, and from time to time checks the grants.
     async fn look(
         &self,
         open: Option<PgConnection>,
@@ -148,7 +148,7 @@ impl Probe {
             match count(&mut open).await {
                 Ok(counted) => return Ok((counted, open)),
                 Err(error) if error.as_database_error().is_some() => return Err(Failure::of(&error, cause(&error))),
-                // The server has restarted since, as a rule: a new connection tells whether it is back.
+                // The server has restarted since, as a rule: a new connection shows whether it is back.
                 Err(error) => tracing::debug!(%error, "the probe's connection is gone"),
             }
         }
@@ -171,7 +171,7 @@ async fn lacking(connection: &mut PgConnection, account: &str) -> Result<Option<
 
 async fn count(connection: &mut PgConnection) -> Result<Counted, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN READ ONLY").await?;
-    // A number of ours: SET takes no parameters.
+    // Our own number: SET takes no parameters.
     let set = format!("SET LOCAL statement_timeout = {}", TIMEOUT.as_millis());
     sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut *transaction).await?;
     let rows =
@@ -189,7 +189,7 @@ async fn count(connection: &mut PgConnection) -> Result<Counted, sqlx::Error> {
     Ok(counted)
 }
 
-/// Why there is no connection, once.
+/// The reason why there is no connection, without repetition.
 fn refused(error: &ConnectError) -> Failure {
     match error {
         ConnectError::Refused { why, source } => Failure::of(source, format!("{why}: {}", cause(source))),
@@ -197,7 +197,7 @@ fn refused(error: &ConnectError) -> Failure {
     }
 }
 
-/// What the server or the network said, without the driver's words around it.
+/// The error of the server or the network, without the driver's words around it.
 pub(super) fn cause(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(said) => match said.code() {

@@ -109,7 +109,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The end of what the HTTP library writes, if that is a refusal of its own, which has no body: how many bytes stand
+/// The end of what the HTTP library writes, if that is a refusal of its own, which has no body: the number of bytes
 /// before it, and the same refusal as a problem document. Answers of ours with these statuses have bodies.
 pub(super) fn bare(written: &[u8]) -> Option<(usize, Vec<u8>)> {
     const START: &[u8] = b"HTTP/1.";

@@ -1,11 +1,11 @@
-//! What this process uses, as Linux tells it: <https://man7.org/linux/man-pages/man5/proc.5.html>.
+//! What this process uses, as reported by Linux: <https://man7.org/linux/man-pages/man5/proc.5.html>.
 
 use serde::Serialize;
 
 /// The unit of times in `/proc/self/stat`: a constant of Linux on every architecture it runs on today.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Memory and processor time; null where the system does not say.
+/// Memory and processor time; null if the system does not report them.
 #[derive(Debug, Serialize)]
 pub(super) struct Usage {
     pub(super) resident_bytes: Option<u64>,

@@ -1,4 +1,4 @@
-//! Questions to the database: read-only, each with a time after which the database itself gives up.
+//! Queries of clients: read-only, each with a timeout after which the database itself gives up.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
 use super::problem::Problem;
 
-/// Longest that a question of a client may hold a connection and the disk. Pages and dashboards that need longer ask
-/// something that is no lookup; analysts have SQL for it.
+/// Maximum time that a query of a client may hold a connection and the disk. Pages and dashboards that need longer ask
+/// for more than a lookup; analysts have SQL for it.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// `query_canceled`: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 const CANCELLED: &str = "57014";
 
-/// A transaction that can only read, and only for so long a statement. Statements in it have no name (`persistent`),
-/// which a pooler would not bear.
+/// Begins a transaction that only reads, with a timeout for each statement. Its statements have no name (`persistent`),
+/// which a pooler could not handle.
 ///
-/// Begun by a task of its own: a BEGIN whose answer nobody waits for any more would go back to the pool with an open
-/// transaction that sqlx does not know of. What the task gives to nobody is rolled back.
+/// A task of its own begins it: if a client left during BEGIN, the connection would go back to the pool with an open
+/// transaction that sqlx does not know of. A transaction that no caller receives is rolled back.
 pub(super) async fn begin(pool: &PgPool, timeout: Duration) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let pool = pool.clone();
     let begun = task::spawn("begin a question", async move { pool.begin_with("BEGIN READ ONLY").await });
@@ -28,23 +28,23 @@ pub(super) async fn begin(pool: &PgPool, timeout: Duration) -> Result<Transactio
     Ok(transaction)
 }
 
-/// Sets how long the next statements may take, and that a date without a time zone is one of UTC.
+/// Sets the timeout of the next statements, and UTC as the time zone of dates without one.
 pub(super) async fn limit(
     transaction: &mut Transaction<'static, Postgres>,
     timeout: Duration,
 ) -> Result<(), sqlx::Error> {
-    // A number of ours: SET takes no parameters.
+    // Our own number: SET takes no parameters.
     let set = format!("SET LOCAL statement_timeout = {}; SET LOCAL timezone = 'UTC'", timeout.as_millis().max(1));
     sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut **transaction).await?;
     Ok(())
 }
 
-/// Whether the database gave up because of the time.
+/// Whether the database gave up because of the timeout.
 pub(super) fn took_too_long(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == CANCELLED)
 }
 
-/// What a client is told.
+/// The answer to a client.
 pub(super) fn failed(error: &sqlx::Error) -> Problem {
     if took_too_long(error) {
         let detail = format!(

@@ -1,4 +1,4 @@
-//! `/v1/pipelines/{pipeline}/resume`: goes on after a flood of bad events, for `millstream resume`.
+//! `/v1/pipelines/{pipeline}/resume`: resumes after a flood of bad events, for `millstream resume`.
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -14,27 +14,27 @@ use super::query;
 use super::shared::Shared;
 use crate::tokens::{Duty, Thing};
 
-/// What the address says.
+/// Parameters of the query.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
     store: Option<String>,
 }
 
-/// What it changed.
+/// The result.
 #[derive(Debug, Serialize)]
 pub(super) struct Resumed {
     pipeline: String,
     /// The store that was resumed, if one was named.
     store: Option<String>,
-    /// Whether it was paused, or put aside.
+    /// Whether it was paused.
     was_paused: bool,
-    /// Records of the store that were put aside and are written from now on.
+    /// Quarantined records of the store that are written from now on.
     rows: u64,
 }
 
-/// Lets a pipeline go on, and the flood that paused it pass; or a store that was put aside, whose records are then
-/// written. Doing so twice changes nothing more.
+/// Resumes a pipeline, and lets the flood that paused it pass; or resumes a paused store, whose quarantined records are
+/// then written. Doing so twice changes nothing more.
 pub(super) async fn resume(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
@@ -59,7 +59,7 @@ pub(super) async fn resume(
     let left = left(&app.node.pool, &pipeline, &store).await;
     running.progress.resume_share(&store, left);
     app.node.resumed.notify_one();
-    // Where it was the only one, it is the pipeline that waits.
+    // If it is the only store, the pipeline itself is paused.
     if running.progress.only_share().is_some_and(|only| only.as_str() == store) {
         was_paused |= running.progress.resume();
     }
@@ -83,8 +83,8 @@ async fn resume_share(pool: &PgPool, pipeline: &str, store: &str) -> Result<bool
     }
 }
 
-/// How many records of the store are put aside: commands beside this process may have written some. `None` where the
-/// database does not say; then what was last heard of it holds.
+/// The number of the store's quarantined records: commands beside this process may have written some. `None` if the
+/// database does not answer; then the last known number holds.
 async fn left(pool: &PgPool, pipeline: &str, store: &str) -> Option<u64> {
     let counted = async {
         let mut connection = pool.acquire().await?;

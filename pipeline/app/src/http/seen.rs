@@ -1,4 +1,4 @@
-//! What was seen by the last looks at everything.
+//! The results of the last looks at everything.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 use super::probe::{Answer, Counted, Totals};
 use crate::node::Node;
 
-/// Between two lines of the log about what was filtered, for each pipeline.
+/// Interval between two log lines about filtered events, for each pipeline.
 const FILTERED_EVERY: Duration = Duration::from_secs(60);
-/// Names in such a line.
+/// Maximum number of names in such a line.
 const FILTERED_SHOWN: usize = 10;
 
 /// When a probe began to fail, and what was committed then.
 type Failing = (Instant, u64);
 
-/// What was seen.
+/// The results.
 #[derive(Debug)]
 pub(super) struct Looks(Mutex<Seen>);
 
@@ -33,16 +33,16 @@ pub(super) struct Seen {
 pub(super) struct Pipeline {
     pub(super) snapshots: VecDeque<Arc<Snapshot>>,
     pub(super) oldest_unwritten_ms: Option<i64>,
-    /// Since when there is something that is not in the tables, for streams that do not tell the age of a record.
+    /// Since when a record is not in the tables, for streams that do not report the age of a record.
     pub(super) behind_since_ms: Option<i64>,
-    /// Since when nothing can be written and the stream does not tell whether something waits.
+    /// Since when nothing can be written and it is unknown whether something waits.
     pub(super) blind_since_ms: Option<i64>,
-    /// What was filtered when the log last said so, and when that was.
+    /// What was filtered at the last log line about it, and when that was.
     told: Option<(Instant, Arc<Named>)>,
 }
 
 impl Pipeline {
-    /// Says what was filtered by name since the last time, once a minute.
+    /// Logs what was filtered by name since the last time, once a minute.
     pub(super) fn tell(&mut self, pipeline: &str, named: &Arc<Named>) {
         let (at, before) = match &self.told {
             Some((at, before)) => (Some(*at), Arc::clone(before)),
@@ -67,11 +67,11 @@ impl Pipeline {
 /// The database, as it was a moment ago.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Database {
-    /// Whether it answered; not before it was asked.
+    /// Whether it answered; false before the first query.
     pub(super) reachable: bool,
-    /// What it, or the network, said instead.
+    /// The error of the database or the network.
     pub(super) error: Option<String>,
-    /// Whether it was the database that said so, and it is of this account: it is not away.
+    /// Whether the database itself refused this account: then it is not away.
     pub(super) refuses: bool,
     /// Since when it has not answered while nothing was committed either.
     pub(super) failing: Option<Failing>,
@@ -104,7 +104,7 @@ impl Looks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The oldest look at a pipeline that is still kept.
+    /// The oldest snapshot of a pipeline that is still kept.
     pub(super) fn earlier(&self, pipeline: usize) -> Option<Arc<Snapshot>> {
         self.lock().pipelines.get(pipeline)?.snapshots.front().cloned()
     }
@@ -116,7 +116,7 @@ impl Looks {
         pipeline.oldest_unwritten_ms.or(pipeline.behind_since_ms)
     }
 
-    /// Since when it is not known whether something waits, while nothing can be written: it may be as old.
+    /// Since when nothing can be written and it is unknown whether something waits: a record may be that old.
     pub(super) fn blind_since_ms(&self, pipeline: usize) -> Option<i64> {
         self.lock().pipelines.get(pipeline)?.blind_since_ms
     }
@@ -125,8 +125,8 @@ impl Looks {
         self.lock().database.clone()
     }
 
-    /// Keeps what the database answered; of a failure, beside what it counted before.
-    /// `transactions` are those committed so far.
+    /// Keeps the answer of the database; after a failure the earlier counts stay. `transactions` are those committed so
+    /// far.
     pub(super) fn heard(&self, answer: Answer, transactions: u64) {
         let database = &mut self.lock().database;
         match answer {

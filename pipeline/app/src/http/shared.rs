@@ -15,7 +15,7 @@ use super::subscriptions::Subscriptions;
 use crate::config::SinkKind;
 use crate::node::Node;
 
-/// How every handler has it.
+/// The form in which every handler has it.
 pub(super) type Shared = Arc<App>;
 
 /// What the handlers share.
@@ -24,17 +24,17 @@ pub(super) struct App {
     pub(super) node: Arc<Node>,
     /// `None`: every client is trusted, which is allowed on loopback only.
     pub(super) tokens: Option<Tokens>,
-    /// Appends that may be in flight.
+    /// Permits for appends in flight.
     pub(super) appends: Semaphore,
     /// How the last of them ended.
     pub(super) appends_ended: Appends,
-    /// Bytes of request bodies that may be held, compressed and not, and of the records that are made of them.
+    /// Bytes that request bodies may hold, compressed and not, with the records that are made of them.
     pub(super) body_bytes: Arc<Semaphore>,
     pub(super) counts: Counts,
     pub(super) places: Arc<Places>,
     pub(super) subscriptions: Subscriptions,
     pub(super) looks: Looks,
-    /// Since when everything stands as it does.
+    /// Since when each state lasts.
     pub(super) known: Known,
     pub(super) probe: Probe,
 }

@@ -1,4 +1,4 @@
-//! `/v1/status`: how everything stands, for people, the page and the command line.
+//! `/v1/status`: the state of everything, for people, the page and the command line.
 
 use std::collections::BTreeMap;
 
@@ -29,12 +29,12 @@ pub(super) use part::Part;
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
     version: &'static str,
-    /// How everything stands, in one word; with since when, why, and what to do next.
+    /// The state in one word; with since when, why, and what to do next.
     #[serde(flatten)]
     state: Judgement,
     draining: bool,
     data_dir: String,
-    /// What a command on this machine needs behind its arguments to mean this process, as a shell reads it.
+    /// Options that a command on this machine needs to reach this process, quoted for a shell.
     command_options: String,
     process: process::Usage,
     http: Http,
@@ -50,11 +50,11 @@ struct Http {
     refused_events: u64,
     appends_in_flight: usize,
     connections: usize,
-    /// By this side, by reason.
+    /// Connections ended by this side, by reason.
     connections_ended: BTreeMap<&'static str, u64>,
-    /// Of Amazon SNS, which wait for a person.
+    /// Subscriptions of Amazon SNS that wait for a person.
     subscriptions: Vec<Pending>,
-    /// Where there are tokens.
+    /// State of the file of tokens, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<Standing>,
 }
@@ -62,7 +62,7 @@ struct Http {
 #[derive(Debug, Serialize)]
 struct Postgres {
     reachable: bool,
-    /// What it, or the network, said.
+    /// The error of the database or the network.
     error: Option<String>,
     #[serde(flatten)]
     totals: Totals,
@@ -93,11 +93,11 @@ struct Pipeline {
     written: u64,
     filtered: BTreeMap<&'static str, u64>,
     filtered_total: u64,
-    /// What is filtered, by the names that its emitters give it: the first of them.
+    /// Filtered events, by the names that their emitters give: the first of them.
     filtered_names: Vec<FilteredName>,
     quarantined: u64,
     lag_records: u64,
-    /// Age of the oldest record that is not in the tables; null when it cannot be told.
+    /// Age of the oldest record that is not in the tables; null if unknown.
     lag_seconds: Option<f64>,
     transactions: u64,
     retries: u64,
@@ -107,7 +107,7 @@ struct Pipeline {
     freshness_ms: Quantiles,
     write_ms: Quantiles,
     freshness_goal_ms: u64,
-    /// The consumer group, where the stream has groups.
+    /// The consumer group, if the stream has groups.
     group: Option<String>,
     /// The partitions that this process reads.
     partitions: Vec<Partition>,
@@ -117,7 +117,7 @@ struct Pipeline {
     halted: BTreeMap<String, String>,
     /// Records of its embedded stream that are known to be unreadable.
     damages: Vec<Damaged>,
-    /// Stores that are put aside, or that were resumed and are being written.
+    /// Stores that are paused, or that were resumed and are being written.
     paused_stores: Vec<PausedStore>,
     /// Rows in quarantine, as far as is known.
     quarantine_rows: u64,
@@ -141,15 +141,15 @@ impl FilteredName {
 #[derive(Debug, Serialize)]
 struct PausedStore {
     store: String,
-    /// `paused`, or `resuming` while what was put aside is written.
+    /// `paused`, or `resuming` while its quarantined records are written.
     state: &'static str,
     since: String,
     reason: String,
-    /// Records that were put aside and are not written yet.
+    /// Quarantined records that are not written yet.
     rows: u64,
     /// All of its rows in quarantine.
     quarantine_rows: u64,
-    /// What a person runs next.
+    /// The command to run next.
     command: String,
 }
 
@@ -158,13 +158,13 @@ struct PausedStore {
 struct Partition {
     partition: String,
     next_position: Option<String>,
-    /// Null when the stream does not say.
+    /// Null if the stream does not report it.
     lag_records: Option<u64>,
-    /// Since the last record in the tables was accepted, if there are newer ones.
+    /// Seconds since the last record in the tables was accepted, if there are newer ones.
     lag_seconds: Option<f64>,
 }
 
-/// The last seconds.
+/// Rates of the last seconds.
 #[derive(Debug, Serialize)]
 struct Recent {
     window_seconds: f64,
@@ -175,7 +175,7 @@ struct Recent {
     freshness_ms: Quantiles,
 }
 
-/// Null where nothing was counted.
+/// Null if nothing was counted.
 #[derive(Debug, Serialize)]
 struct Quantiles {
     p50: Option<u64>,
@@ -225,7 +225,7 @@ fn everything(app: &App) -> Status {
     }
 }
 
-/// As it can be found from any directory.
+/// A path that can be found from any directory.
 fn data_dir(path: &std::path::Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }

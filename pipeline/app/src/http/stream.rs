@@ -1,4 +1,4 @@
-//! `/v1/pipelines/{pipeline}/stream`: the embedded stream as commands see it that cannot open a log that is open here:
+//! `/v1/pipelines/{pipeline}/stream`: the embedded stream for commands that cannot open a log that is open here:
 //! `positions`, `consume`, `replay`.
 
 use axum::Json;
@@ -17,15 +17,15 @@ use super::problem::Problem;
 use super::shared::Shared;
 use super::topic::{topic, topic_of};
 
-/// Bytes of records in an answer, before their encoding; one record larger than this still comes.
+/// Maximum bytes of records in an answer, before their encoding; a single larger record is still returned.
 const READ_BYTES: usize = 1 << 20;
-/// Reads at a time: each holds an answer in memory, and appends need the processor more.
+/// Number of concurrent reads: each holds an answer in memory, and appends need the processor more.
 static READS: Semaphore = Semaphore::const_new(2);
 
 /// A topic and its partitions.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Described {
-    /// Which stream this is.
+    /// The identity of the stream.
     pub(crate) incarnation: String,
     /// One for each partition, from 0.
     pub(crate) partitions: Vec<Extent>,
@@ -43,7 +43,7 @@ pub(crate) struct Extent {
     pub(crate) end: u64,
 }
 
-/// What is asked of a partition: one of these.
+/// The question about a partition: one of these.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
@@ -55,13 +55,13 @@ pub(crate) struct Asked {
     era_before: Option<u64>,
 }
 
-/// What a partition answers; only what was asked for is there.
+/// The answer for a partition; only what was asked for is there.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Answer {
     /// Records in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) records: Vec<Line>,
-    /// Where to go on behind them.
+    /// The offset after them.
     pub(crate) next: Option<u64>,
     /// The offset of a time.
     pub(crate) offset: Option<u64>,
@@ -80,7 +80,7 @@ pub(crate) struct Line {
     pub(crate) payload: String,
 }
 
-/// Which partitions a topic has, and what they hold.
+/// The partitions of a topic, and what they hold.
 pub(in crate::http) async fn describe(
     State(app): State<Shared>,
     Extension(access): Extension<Access>,
@@ -111,7 +111,7 @@ pub(in crate::http) async fn partition(
         return Err(Problem::too_many("other reads of the stream are under way; ask again"));
     };
     let answered = tokio::task::spawn_blocking(move || {
-        // It goes on when its client has left.
+        // The read goes on when its client has left.
         let _permit = permit;
         answer(&topic, partition, asked)
     })

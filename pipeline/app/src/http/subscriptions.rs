@@ -1,6 +1,6 @@
-//! Subscriptions of Amazon SNS that wait for a person: SNS sends nothing before somebody has opened an address of its.
+//! Subscriptions of Amazon SNS that wait for a person: SNS sends nothing until its confirmation address is opened.
 //!
-//! millstream opens none by itself: the address comes from whoever posts, and could be any.
+//! millstream itself never opens it: the address comes from the client, and could be any.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use crate::time::utc;
 
-/// Shown at a time; the oldest make room.
+/// Maximum number shown at a time; the oldest make room.
 const PENDING_MAX: usize = 16;
-/// SNS takes its address back after three days.
+/// SNS withdraws its address after three days.
 const PENDING_TIME: Duration = Duration::from_secs(3 * 86_400);
-/// Lines of the log a minute.
+/// Maximum number of log lines per minute.
 const LINES_MAX: u32 = 16;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Larger ones are no messages of SNS, which have at most 256 KiB.
@@ -23,7 +23,7 @@ const BYTES_MAX: usize = 256 << 10;
 /// A topic's name and an address together are far shorter.
 const TEXT_BYTES_MAX: usize = 2048;
 
-/// What waits.
+/// The subscriptions that wait.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions(Mutex<Inner>);
 
@@ -38,7 +38,7 @@ struct Inner {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Pending {
     topic: String,
-    /// To be opened once by whoever knows the topic.
+    /// To be opened once by a person who knows the topic.
     confirm_url: String,
     pub(super) store: String,
     asked_at: String,
@@ -64,7 +64,7 @@ impl Subscriptions {
                 || std::str::from_utf8(payload).is_ok_and(|text| text.contains(&format!("\"{kind}\"")))
         };
         let waits = !self.lock().pending.is_empty();
-        // Notifications matter only as long as one is waited for.
+        // Notifications matter only while a subscription waits.
         if payload.len() > BYTES_MAX || !(says("SubscriptionConfirmation") || waits && says("Notification")) {
             return;
         }
@@ -100,7 +100,7 @@ impl Subscriptions {
         inner.pending.push(Pending { topic, confirm_url, store: store.to_owned(), asked_at, asked: Instant::now() });
     }
 
-    /// What waits now.
+    /// The subscriptions that wait now.
     pub(super) fn pending(&self) -> Vec<Pending> {
         let mut inner = self.lock();
         inner.pending.retain(|pending| pending.asked.elapsed() < PENDING_TIME);

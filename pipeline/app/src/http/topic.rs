@@ -6,7 +6,7 @@ use millstream_log::Topic;
 use super::problem::{Problem, shortened};
 use super::shared::Shared;
 
-/// A pipeline's topic, which has this partition.
+/// A pipeline's topic, checked to have this partition.
 pub(super) fn topic_of(app: &Shared, pipeline: &str, partition: u32) -> Result<Topic, Problem> {
     let topic = topic(app, pipeline)?;
     if partition >= topic.partitions() {

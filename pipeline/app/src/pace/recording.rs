@@ -1,4 +1,4 @@
-//! The recording of what the controller was told and decided: JSON, one object a line, written beside the work.
+//! The recording of what the controller was told and decided: JSON, one object per line, written by a separate task.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

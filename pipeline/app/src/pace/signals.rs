@@ -76,7 +76,7 @@ impl Sampler {
         }
     }
 
-    /// Asks once, in one exchange: a statement without parameters needs no preparation, and is a transaction by itself also
+    /// Asks once, in one exchange: a statement without parameters needs no preparation, and is its own transaction even
     /// behind a pooler.
     pub(crate) async fn ask(&mut self) -> anyhow::Result<Signals> {
         // Taken out: a connection that is dropped half-way is not used again.

@@ -86,7 +86,7 @@ async fn a_message_that_comes_again_is_not_read_twice_and_its_new_handle_counts(
     inbox.forget(&first);
     inbox.forget(&second);
     tokio::time::timeout(SECOND, inbox.all_forgotten()).await.unwrap();
-    // And after that it is another record, which does no harm.
+    // After the deletion it is another record, which does no harm.
     assert_eq!(inbox.put(vec![message(0, 2)], Instant::now()), 0);
     assert_eq!(inbox.ends().end, 5);
 }
@@ -108,7 +108,7 @@ async fn only_what_fits_is_received() {
     assert!(inbox.size().1 > 5_000);
     assert!(more().await.is_err(), "too many bytes");
     inbox.commit(20);
-    // What is still to be deleted counts as messages, no longer as bytes.
+    // Messages that are still to be deleted count as messages, no longer as bytes.
     assert_eq!(inbox.size(), (0, 0));
     assert_eq!(more().await.unwrap().messages, 5);
     let taken = done(&inbox).await;
@@ -136,7 +136,7 @@ async fn messages_are_extended_at_half_of_their_time_until_they_are_too_old() {
     inbox.extended(&all[..1], Instant::now());
     assert_eq!(inbox.let_go(&all[1..2]), 1);
     assert_eq!(due(&inbox), (1, 0), "one is extended, one is lost");
-    // Received again meanwhile: what was said of the old handle is void, and its time begins anew.
+    // Received again meanwhile: results of the old handle are void, and its time begins anew.
     inbox.put(vec![message(2, 1), message(1, 1)], Instant::now());
     assert_eq!(inbox.let_go(&all[2..]), 0);
     assert_eq!(due(&inbox), (0, 0));
@@ -157,8 +157,8 @@ async fn messages_are_extended_at_half_of_their_time_until_they_are_too_old() {
 }
 
 proptest! {
-    /// Whatever is put, read, committed and put again, in whatever order: every message is read until it is committed,
-    /// in order, and each that is committed is deleted once.
+    /// In any order of put, read, commit and repeated put, every message is read until it is committed, in order, and
+    /// each committed message is deleted once.
     #[test]
     fn nothing_is_lost_and_nothing_deleted_early(steps in prop::collection::vec((0u8..4, 0u64..20), 1..60)) {
         let inbox = Inbox::new(1_000, 1 << 20);

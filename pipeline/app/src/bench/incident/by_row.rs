@@ -17,15 +17,15 @@ use super::row::{ON_CONFLICT, Row};
 use crate::bench::generate::{Event, Generator};
 use crate::bench::ground::Ground;
 
-/// When a message that failed comes back. A queue's visibility timeout is 30 s and more: this is kind.
+/// Delay until a failed message comes back. The visibility timeout of a real queue is 30 s or more.
 const COMES_BACK_AFTER: Duration = Duration::from_secs(1);
 
 /// How events are written.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shape {
-    /// A new connection and a handful of statements for each message, so many at once.
+    /// A new connection and a handful of statements for each message, with this number of invocations at once.
     Invocations(usize),
-    /// One statement and one transaction for each message over so many connections that are kept.
+    /// One statement and one transaction for each message, over this number of kept connections.
     Kept(usize),
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn run(ground: &mut Ground, shape: Shape, plan: Plan, seed: u64
         worker.abort();
     }
     for worker in workers {
-        // Aborted in the midst of its work, as it has to be.
+        // It was aborted in the middle of its work, so an error is expected.
         worker.await.ok();
     }
     Ok(course)

@@ -1,4 +1,4 @@
-//! What a run does, second by second, and what is made of it at the end.
+//! Samples of a run, second by second, and the evaluation at its end.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use super::Load;
 use crate::bench::ground::Ground;
 use crate::bench::ours::Found;
 
-/// Between two looks at how long the queue is. More often would only measure the looking.
+/// Interval between two checks of the queue. A shorter one would mostly measure itself.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Looks in a second: the rest is measured so often.
+/// Checks in a second: everything else is measured once per second.
 const LOOKS_PER_SAMPLE: u32 = 10;
-/// A queue that is older than this at the end is not kept up with. What batching and a busy machine take is below it.
+/// Age of the queue at the end, in seconds, beyond which a run has not kept up. Batching and a busy machine take less.
 const LATE: f64 = 2.0;
-/// Nor is one of which less than this share was done: at the limit it grows slowly. A batch more or less at the end is
-/// below a hundredth of twenty seconds.
+/// A run that did less than this share has not kept up either: at the limit the queue grows slowly. A batch more or
+/// less at the end is below a hundredth of twenty seconds.
 const KEPT_UP: f64 = 0.98;
 
-/// How long to look, at what.
+/// What to measure, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) load: Load,
@@ -42,13 +42,13 @@ pub(super) struct Counts {
 /// One second of a run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Sample {
-    /// Since the start, of its end.
+    /// The end of this second, since the start.
     pub(super) seconds: f64,
     pub(super) database_cpu_share: f64,
     pub(super) transactions_per_second: f64,
     pub(super) events_per_second: f64,
     pub(super) queue_delay_seconds: f64,
-    /// None where nothing was committed, and with a backlog.
+    /// `None` if nothing was committed, and with a backlog.
     pub(super) freshness_p50_ms: Option<u64>,
     pub(super) freshness_p99_ms: Option<u64>,
 }
@@ -72,7 +72,7 @@ pub(super) struct Course {
     pub(super) refused: u64,
     pub(super) verdict: Verdict,
     pub(super) samples: Vec<Sample>,
-    /// Where the controller stands, if there is one.
+    /// State of the controller, if there is one.
     pub(super) found: Option<Found>,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct Course {
 pub(super) enum Verdict {
     /// It stays short.
     KeepsUp,
-    /// It grows: no more than this is done.
+    /// It grows: this is the rate of the writer.
     FallsBehind { events_per_second: f64 },
     /// The backlog was gone after this time.
     Drained { seconds: f64 },
@@ -108,7 +108,7 @@ impl Verdict {
     }
 }
 
-/// Looks at a run until its time is over or its backlog is gone.
+/// Watches a run until its time is over or its backlog is gone.
 pub(super) async fn watch(
     ground: &Ground,
     shape: &'static str,
@@ -163,7 +163,7 @@ pub(super) async fn watch(
 fn sample(load: Load, cores: f64, from: &(f64, f64, Counts), to: &(f64, f64, Counts)) -> Sample {
     let seconds = (to.0 - from.0).max(1e-3);
     let per_second = |from: u64, to: u64| to.saturating_sub(from) as f64 / seconds;
-    // What was left lying was put there a moment ago, whatever its time should have been.
+    // A backlog was appended a moment ago, so its freshness would be wrong.
     let fresh = (load.backlog == 0).then(|| to.2.freshness.since(&from.2.freshness));
     let quantile = |share| fresh.as_ref()?.quantile_ms(share);
     Sample {
@@ -185,7 +185,7 @@ mod tests {
     fn a_verdict_says_what_becomes_of_the_queue() {
         let steady = Load { rate: 200.0, backlog: 0 };
         assert_eq!(Verdict::of(steady, 20.0, 3_990, 199.5), Verdict::KeepsUp);
-        // The queue is short, but only because little of it was looked at.
+        // The queue is short, but only because the run was short.
         assert_eq!(Verdict::of(steady, 2.0, 150, 75.0), Verdict::FallsBehind { events_per_second: 75.0 });
         assert_eq!(Verdict::of(steady, 20.0, 3_000, 150.0), Verdict::FallsBehind { events_per_second: 150.0 });
         let late = Load { rate: 200.0, backlog: 10_000 };

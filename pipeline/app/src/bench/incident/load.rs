@@ -1,4 +1,4 @@
-//! What arrives: at a rate, and what had come before at the same rate and was left lying.
+//! Arriving events: at a rate, with a backlog that arrived earlier at the same rate.
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ impl Load {
         (event as f64 - self.backlog as f64) / self.rate
     }
 
-    /// How many have arrived by then.
+    /// Number of events that have arrived by a time.
     pub(in crate::bench) fn arrived(self, seconds: f64) -> u64 {
         self.backlog + (seconds * self.rate) as u64
     }

@@ -147,7 +147,7 @@ fn verdict(verdict: Verdict) -> String {
     }
 }
 
-/// A time in the unit that a person would say it in.
+/// A time in the unit that a person would use.
 fn time(seconds: f64) -> String {
     match seconds {
         0.0..60.0 => format!("{seconds:.1} s"),

@@ -1,4 +1,4 @@
-//! How many records were written by when.
+//! Records written over time.
 
 /// Seconds since the start, and records committed by then; a point wherever the number changed.
 #[derive(Clone, Debug, Default)]
@@ -7,7 +7,7 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    /// Adds what was seen. Points come in the order of time.
+    /// Adds a point, later than those before it.
     pub(super) fn push(&mut self, seconds: f64, records: u64) {
         let records = records as f64;
         if self.points.last().is_none_or(|(_, last)| records > *last) {
@@ -15,8 +15,8 @@ impl Curve {
         }
     }
 
-    /// Records per second between two times: what was committed in between. From one commit to another would be more than
-    /// there is where several transactions end together, with a long time before and after.
+    /// Records per second between two times: what was committed in between. To measure from commit to commit would
+    /// yield too much where several transactions end together, with a long time before and after.
     pub(super) fn rate(&self, from: f64, to: f64) -> f64 {
         (self.records_at(to) - self.records_at(from)) / (to - from)
     }
@@ -28,19 +28,19 @@ impl Curve {
         seconds.map(|second| (second, self.rate(second - around, second + around))).collect()
     }
 
-    /// Records committed by then.
+    /// Records committed by a time.
     pub(super) fn records_at(&self, seconds: f64) -> f64 {
         let before = self.points.iter().take_while(|(at, _)| *at <= seconds);
         before.last().map_or(0.0, |(_, records)| *records)
     }
 
-    /// Records per second while these rows were written; beyond the end of the curve as fast as at its end.
+    /// Records per second while these rows were written; beyond the end of the curve, the rate at its end.
     pub(super) fn rate_over(&self, from: f64, to: f64) -> f64 {
         let time = |records: f64| interpolate(self.points.iter().map(|(at, records)| (*records, *at)), records);
         let end = self.points.last().map_or(0.0, |(at, _)| *at);
         let first = time(from);
         let last = time(to);
-        // Too few of these rows are in the curve to tell a rate.
+        // Too few of these rows are in the curve to measure a rate.
         if last - first < 1.0 || last > end {
             return self.rate(end * 2.0 / 3.0, end);
         }

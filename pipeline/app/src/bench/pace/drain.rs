@@ -13,10 +13,10 @@ use crate::bench::ground::Ground;
 use crate::bench::ours::{Found, Setting, progress};
 use crate::node::Node;
 
-/// Between two looks: well below what a transaction takes.
+/// Interval between two readings: well below what a transaction takes.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How a run stood at its end.
+/// State of a run at its end.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Ended {
     /// Transactions, and records in each of the last ones.
@@ -26,7 +26,7 @@ pub(super) struct Ended {
     pub(super) found: Found,
 }
 
-/// A run that goes on.
+/// A run in progress.
 pub(super) struct Draining {
     node: Node,
     progress: Arc<Progress>,
@@ -53,7 +53,7 @@ impl Draining {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Looks on until then, in seconds since the start.
+    /// Watches until a time, in seconds since the start.
     pub(super) async fn until(&mut self, seconds: f64) -> anyhow::Result<()> {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -81,7 +81,7 @@ impl Draining {
     }
 }
 
-/// Starts cold, looks on for a time, ends.
+/// Starts cold, watches for a time, ends.
 pub(super) async fn run(
     ground: &mut Ground,
     setting: Setting,

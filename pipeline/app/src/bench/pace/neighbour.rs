@@ -17,36 +17,36 @@ use crate::bench::ours::{Found, Setting};
 use crate::bench::plot::Series;
 
 const DATABASE: &str = "neighbour";
-/// 200,000 accounts. Few, so that the pages that a checkpoint makes dear are through before it is measured.
+/// 200,000 accounts: few, so that the costly page writes after a checkpoint are over before it is measured.
 const SCALE: &str = "2";
 /// A fifth of its transactions update, the others read one row.
 const MIX: [&str; 4] = ["--builtin=simple-update@1", "--builtin=select-only@4", "--no-vacuum", "--progress=1"];
 /// How long it runs alone.
 const ALONE: Duration = Duration::from_secs(20);
-/// Of each of its runs, not measured.
+/// Seconds at the start of each of its runs that are not measured.
 const SETTLE: usize = 5;
-/// How long after its leaving we look on.
+/// Seconds that we watch after it has left.
 const LOOK_ON: f64 = 60.0;
 
-/// What both had.
+/// The rates of both.
 #[derive(Debug, Serialize)]
 pub(super) struct Visit {
     clients: u32,
     /// The neighbour's transactions per second alone, and beside us.
     pub(super) alone_per_second: f64,
     pub(super) beside_per_second: f64,
-    /// What it keeps of its own.
+    /// The share of its own rate that it keeps.
     pub(super) kept: f64,
     /// Our events per second before it came, while it was there, and after it left.
     pub(super) before_per_second: f64,
     pub(super) during_per_second: f64,
     pub(super) after_per_second: f64,
-    /// By what we have over the same rows when nobody comes: a table that grows is slower to write.
+    /// Our rate divided by that over the same rows without a neighbour: a larger table is slower to write.
     pub(super) during: f64,
     pub(super) after: f64,
-    /// From its leaving until we have nine tenths of that; none if that took more than a minute.
+    /// Seconds from its leaving until we have nine tenths of that; `None` if that took more than a minute.
     pub(super) seconds_until_regained: Option<f64>,
-    /// What was decided meanwhile.
+    /// The decisions of the controller meanwhile.
     pub(super) found: Found,
     /// Per cent of what each has without the other, over time.
     #[serde(skip)]
@@ -85,7 +85,7 @@ pub(super) async fn visit(
         regained = is_back.then_some(now - WINDOW - leaves);
         now += 1.0;
     }
-    // Once it is back: what it has then.
+    // The rate after it has recovered.
     let after = draining.seconds();
     draining.until(after + 2.0 * WINDOW).await?;
     let after_per_second = draining.curve.rate(after, after + 2.0 * WINDOW);
@@ -129,7 +129,7 @@ struct Neighbour {
 }
 
 impl Neighbour {
-    /// Makes its database, once.
+    /// Creates its database, once.
     async fn move_in(ground: &Ground, clients: u32) -> anyhow::Result<Neighbour> {
         let connect = ground.keep.connect.clone();
         let mut connection = PgConnection::connect_with(&connect).await?;
@@ -167,7 +167,7 @@ impl Neighbour {
         command
     }
 
-    /// Runs it for a time; gives its transactions per second in each of them.
+    /// Runs it for a time; returns its transactions per second in each second.
     async fn run(&self, duration: Duration) -> anyhow::Result<Vec<f64>> {
         let seconds = duration.as_secs().max(SETTLE as u64 + 3).to_string();
         let clients = self.clients.to_string();
@@ -183,7 +183,7 @@ impl Neighbour {
     }
 }
 
-/// What one run has of another while it writes these rows.
+/// The rate of one run divided by that of another while these rows are written.
 fn share(curve: &Curve, undisturbed: &Curve, from: f64, to: f64) -> f64 {
     let alone = undisturbed.rate_over(curve.records_at(from), curve.records_at(to));
     if alone > 0.0 { curve.rate(from, to) / alone } else { 0.0 }
@@ -194,7 +194,7 @@ fn line(name: &str, shares: impl Iterator<Item = (f64, f64)>) -> Series {
     Series { name: name.to_owned(), points: shares.map(|(at, share)| (at, share * 100.0)).collect() }
 }
 
-/// Of all but the first seconds.
+/// The mean of all but the first seconds.
 fn mean(rates: &[f64]) -> f64 {
     let rates = rates.get(SETTLE..).unwrap_or_default();
     rates.iter().sum::<f64>() / rates.len().max(1) as f64

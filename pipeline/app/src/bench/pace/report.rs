@@ -1,4 +1,4 @@
-//! The grid as a heat map, and what is held against it.
+//! The grid as a heat map, and what is compared with it.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{Cell, Report, Round};
 use crate::bench::plot::{Axis, Figure, Panel, Series};
 
-/// From the emptiest to the fullest: what a cell has of the best.
+/// Shades by the share that a cell has of the best rate.
 const SHADES: [(f64, &str); 5] = [(0.95, "█"), (0.9, "▓"), (0.75, "▒"), (0.5, "░"), (0.0, " ")];
 
 /// Everything, as text.

@@ -65,7 +65,7 @@ fn wants(places: &BTreeMap<Partition, Position>) -> Vec<Want> {
     open.map(want).collect()
 }
 
-/// Whether every shard that may be read was, as far as is known.
+/// Whether every shard that may be read was read to its end, as far as is known.
 fn is_all_read(source: &Arc<KinesisSource>, places: &BTreeMap<Partition, Position>) -> bool {
     let assigned = source.assignment().borrow().clone();
     assigned.iter().all(|partition| {

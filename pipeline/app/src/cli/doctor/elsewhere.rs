@@ -1,4 +1,4 @@
-//! A PostgreSQL that is not ours: the way to it, what our account may do there, and what it sees.
+//! A PostgreSQL that is not ours: the connection to it, what our account may do there, and what it sees.
 
 use millstream_postgres::settings::Roles;
 use millstream_postgres::{Connection, Postgres, pooler};
@@ -8,7 +8,7 @@ use sqlx::postgres::PgSslMode;
 use super::Check;
 use crate::{elsewhere, grants};
 
-/// What can be said of a server elsewhere that says nothing of a private one.
+/// Checks that apply to a server elsewhere and not to a private one.
 pub(super) async fn look(postgres: &Postgres) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut connection = match postgres.connector().connect().await {
@@ -19,7 +19,7 @@ pub(super) async fn look(postgres: &Postgres) -> Vec<Check> {
         }
     };
     checks.extend(pooled(postgres).await);
-    // Behind a pooler nothing is asked outside of a transaction.
+    // Behind a pooler every query runs in a transaction.
     match ask(&mut connection).await {
         Ok((encrypted, signals)) => checks.extend([tls(postgres, encrypted), signals]),
         Err(error) => checks.push(Check::bad("writers", error.to_string(), "look at the server's log")),
@@ -32,7 +32,7 @@ pub(super) async fn look(postgres: &Postgres) -> Vec<Check> {
 async fn pooled(postgres: &Postgres) -> Option<Check> {
     let name = "pooler";
     if !postgres.pgbouncer {
-        // One that was not announced was refused before we came here.
+        // An undeclared pooler was refused before this.
         return None;
     }
     let options = postgres.connect_options().ok()?;
@@ -53,7 +53,7 @@ async fn ask(connection: &mut Connection) -> Result<(Option<String>, Check), sql
     let row = sqlx::query(include_str!("../sql/doctor_session.sql")).fetch_one(&mut *connection).await?;
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
     let role: String = row.try_get("role_name")?;
-    // Without the privilege other sessions look idle, which is not the same as not being seen.
+    // Null without the privilege: other sessions would look idle, although they are only not seen.
     let active: Option<i64> = row.try_get("active")?;
     let waiting: Option<i64> = row.try_get("waiting")?;
     let signals = match (active, waiting) {
@@ -100,7 +100,7 @@ async fn roles(postgres: &Postgres) -> Check {
     }
 }
 
-/// The grants that a person may have forgotten, for an account that may not even look at the tables.
+/// The grants that may be missing, for an account that may not even look at the tables.
 pub(super) fn script(postgres: &Postgres) -> Option<String> {
     postgres.connect_options().ok().map(|account| grants::script(&account))
 }

@@ -7,9 +7,9 @@ use rustix::process::{Resource, getrlimit};
 use super::Check;
 use crate::config::Config;
 
-/// The stream and PostgreSQL stop in good order when the disk is full, but they stop.
+/// Minimum of free bytes: when the disk is full, the stream and PostgreSQL stop in good order, but they stop.
 const FREE_BYTES_MIN: u64 = 1 << 30;
-/// Per partition a segment, a mark and a reader; connections of HTTP; the database, sockets and libraries beside them.
+/// Per partition a segment, a mark and a reader; besides them HTTP connections, the database, sockets and libraries.
 const FILES_PER_PARTITION: u64 = 4;
 const FILES_BESIDE: u64 = 256;
 
@@ -17,7 +17,7 @@ pub(super) fn look(config: &Config) -> Vec<Check> {
     vec![writable(&config.data_dir), space(&config.data_dir), files(config)]
 }
 
-/// The directory, or the innermost one above it that is there.
+/// The directory, or its nearest parent that exists.
 fn there(path: &Path) -> &Path {
     let mut path = path;
     while !path.exists() {
@@ -37,7 +37,7 @@ fn writable(data_dir: &Path) -> Check {
         return Check::bad(name, format!("{} is no directory", place.display()), "name another with --data-dir");
     }
     let state = if place == data_dir { "writable" } else { "will be made by `millstream run`" };
-    // Asked by writing: permissions alone say nothing of read-only mounts and quotas.
+    // Checked by writing: permissions alone do not show read-only mounts and quotas.
     match tempfile::tempfile_in(place) {
         Ok(_) => Check::good(name, format!("{shown}: {state}")),
         Err(error) => Check::bad(

@@ -13,11 +13,11 @@ use crate::cli::database::{Database, Expect, has_cluster};
 use crate::config::Config;
 use crate::migrate;
 
-/// What the SQL is written for and tested with.
+/// Versions that the SQL is written for and tested with.
 const VERSIONS: std::ops::RangeInclusive<i32> = 15..=18;
-/// Freshness is told by two clocks; an answer of the database takes less than this.
+/// Freshness is measured with two clocks; an answer of the database takes less than this.
 const SKEW_MS_MAX: i64 = 2_000;
-/// The pool, the controller, this command, and a person with psql.
+/// Connections of the pool, the controller, this command, and a person with psql.
 const CONNECTIONS_BESIDE: usize = 13;
 
 pub(super) async fn look(config: &Config) -> Vec<Check> {
@@ -70,10 +70,10 @@ fn mend_connection(config: &Config, error: &anyhow::Error) -> String {
     }
 }
 
-/// Without a cluster: whether one could be made.
+/// Without a cluster: whether one could be created.
 fn programs(config: &Config) -> Check {
     let name = "postgres";
-    // `run` opens the data directory itself to that account; what stands above it is not ours to open.
+    // `run` opens the data directory itself to that account; directories above it are not ours to open.
     let above = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     if let Err(error) = cluster::reaches(above.parent().unwrap_or(&above)) {
         return Check::bad(name, error.to_string(), "name another place with --data-dir, or run as a normal user");

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Check;
 use crate::config::Loaded;
 
-/// What everybody may do, and what members of the group may write: a group that reads is how services are given secrets.
+/// Permissions that are too open: any for others, and write for the group. Services get secrets by a group that reads.
 const LOOSE: u32 = 0o027;
 
 /// One line for each file that is open to others; one for all of them, if none is.
@@ -31,7 +31,7 @@ pub(super) fn look(loaded: &Loaded) -> Vec<Check> {
 
 fn loose(what: &str, file: &Path) -> Option<Check> {
     let shown = file.display();
-    // That one is missing is told by those who need it.
+    // A missing file is reported by the parts that need it.
     let mode = fs::metadata(file).ok()?.mode() & 0o777;
     if mode & LOOSE == 0 {
         return None;
@@ -41,7 +41,7 @@ fn loose(what: &str, file: &Path) -> Option<Check> {
         (true, false) => "read",
         (false, false) => "run",
     };
-    // The group keeps what it reads; nobody else does.
+    // The group keeps its read access; others lose theirs.
     let mend = format!("chmod {:o} {shown}", if mode & 0o040 != 0 && mode & 0o007 == 0 { 0o640 } else { 0o600 });
     Some(Check::note("secrets", format!("{what}: {shown} has mode {mode:04o}, so other accounts can {may} it"), mend))
 }

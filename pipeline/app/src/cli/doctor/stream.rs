@@ -20,7 +20,7 @@ pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check
             let is_judged = checks.iter().any(|check| check.name == "state");
             let answers = ask(client, is_judged).await;
             if answers.iter().any(|check| check.state == State::Bad) && !is_judged {
-                // That says why nothing is known of it, too.
+                // The failures explain why the state is unknown, too.
                 checks.clear();
             }
             checks.extend(answers);
@@ -51,12 +51,12 @@ pub(super) async fn look(config: &Config, running: Option<&Client>) -> Vec<Check
     }
 }
 
-/// How the process judges itself; and whether it is the one that was meant.
+/// The state as the process judges it, and whether it is the intended process.
 async fn state(config: &Config, client: &Client) -> Vec<Check> {
     let name = "running process";
     let status = match client.state().await {
         Ok(status) => status,
-        // A token that may not ask, or no millstream: the next question tells.
+        // The token may not ask, or this is no millstream: the next query shows which.
         Err(error) => {
             let mend = config.command("status");
             return vec![Check::note(name, format!("its state is not known: {error:#}"), mend)];
@@ -75,7 +75,7 @@ async fn state(config: &Config, client: &Client) -> Vec<Check> {
     let said = [text("state").replace('_', " "), text("reason")];
     let said = said.iter().filter(|text| !text.is_empty()).map(String::as_str).collect::<Vec<_>>().join(": ");
     let next = match text("next") {
-        // This one.
+        // The process names this command itself.
         next if next.is_empty() || next.starts_with("millstream doctor") => "see what fails below".to_owned(),
         next => next,
     };
@@ -93,7 +93,7 @@ fn is_same(theirs: &Path, ours: &Path) -> bool {
     matches!((real(theirs), real(ours)), (Ok(theirs), Ok(ours)) if theirs == ours)
 }
 
-/// What the process says of its parts; and how it stands as a whole, if that is not known.
+/// The parts as the process reports them; and its state as a whole, if that is unknown so far.
 async fn ask(client: &Client, is_judged: bool) -> Vec<Check> {
     let name = "running process";
     let mend = "look at what it logs; is it another program? choose an address with --listen";
@@ -163,7 +163,7 @@ async fn damages_there(config: &Config, client: &Client) -> Vec<Check> {
     for pipeline in config.pipeline.iter().filter(|pipeline| pipeline.reads_stream()) {
         let described = client.get(&format!("/v1/pipelines/{}/stream", pipeline.name)).await;
         let described = described.and_then(|answer| Ok(serde_json::from_value::<Described>(answer)?));
-        // Another configuration than that of the process, or an earlier version: other checks tell.
+        // The process has another configuration, or an earlier version: other checks report that.
         let Ok(described) = described else { continue };
         checks.extend(described.damages.iter().map(|damage| damaged(config, pipeline.topic(), damage)));
     }

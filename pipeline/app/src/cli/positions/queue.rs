@@ -1,4 +1,4 @@
-//! Positions of consumers that read a queue of SQS straight into the tables: running numbers of their own, which a
+//! Positions of consumers that read a queue of SQS straight into the tables: sequence numbers of their own, which a
 //! person can only give up. The consumer then goes on with what it receives next.
 
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ pub(super) async fn reset(
     pipeline: &Pipeline,
     args: &Reset,
 ) -> anyhow::Result<ExitCode> {
-    // The oldest that is left of a queue is what comes next of it.
+    // The oldest message left in a queue is the one received next.
     if !["earliest", "latest"].contains(&&*args.to) {
         bail!(
             "--to {}: what was deleted from a queue cannot be read again, so a consumer can only go on with what comes next: write earliest or latest",

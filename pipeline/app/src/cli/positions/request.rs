@@ -1,4 +1,4 @@
-//! A reset as it is asked for, and what every kind of it begins and ends with.
+//! A reset as requested, and what all kinds of reset share.
 
 use sqlx::{PgConnection, Row as _};
 
@@ -22,7 +22,7 @@ pub struct Reset {
     pub(super) dry_run: bool,
 }
 
-/// The end of a reset.
+/// The last line of a reset.
 pub(super) fn goes_on(config: &Config, positions: usize) -> String {
     let run = config.command("run");
     format!("{positions} positions set; `{run}` goes on from there, within seconds if it runs")

@@ -1,4 +1,4 @@
-//! Positions in the shards of a stream of Kinesis, which are no numbers: they can go back to the oldest record.
+//! Positions in the shards of a Kinesis stream, which are not numbers: they can go back to the oldest record.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ pub(super) async fn reset(
     let source = KinesisSource::open(KinesisOptions::new(kinesis_address(config, pipeline.topic()))).await?;
     let of_stream = stored(connection, &pipeline.name).await?.into_iter().filter(|one| one.0 == source.incarnation());
     let mut moves: BTreeMap<String, Option<String>> = of_stream.map(|(_, shard, next)| (shard, next)).collect();
-    // Nothing of a stream that was made anew was read yet: it begins with the shards that have no parents.
+    // Nothing of a recreated stream was read yet: it begins with the shards that have no parents.
     for shard in &*source.assignment().borrow() {
         moves.entry(shard.as_str().to_owned()).or_default();
     }

@@ -1,7 +1,7 @@
 //! JSON documents of a file: one a line, several on a line, or each over many lines.
 //!
-//! A document that never ends holds up no other: its first line is given as it is, to be refused by name, and reading goes
-//! on with the next line. A document has at most as many bytes as fit into a request, so no file takes more memory.
+//! A document that never ends delays no other: its first line is sent as it is, to be refused by name, and reading goes
+//! on with the next line. A document has at most the bytes of a request, so no file takes more memory.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,7 +17,7 @@ const GZIP: &[u8] = b"\x1f\x8b";
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// A document on one line, or what is no document, and the number of the line where it began.
+    /// A document on one line, or a line that is no document, with the number of the line where it began.
     Document(u64, Vec<u8>),
     /// A line that is longer than a request; it was passed over.
     TooLong(u64),
@@ -158,7 +158,7 @@ impl Documents {
         }
     }
 
-    /// Gives the first line of what is open as it is, and has the others looked at again.
+    /// Returns the first line of the open document as it is, and reads the others again.
     fn give_up(&mut self, last: Option<Numbered>) {
         let mut lines = std::mem::take(&mut self.open).into_iter().chain(last);
         self.whole.extend(lines.next());
@@ -172,7 +172,7 @@ impl Documents {
 enum End {
     /// Before this byte.
     At(usize),
-    /// On a later line; so many brackets are open.
+    /// On a later line; this number of brackets is open.
     Later(usize),
     /// Nowhere: a line ends within a text.
     Never,

@@ -22,14 +22,14 @@ pub(super) struct Ranges {
     incarnation: String,
     /// The pipeline whose stream it is.
     pipeline: String,
-    /// What stands behind the arguments of a command that is to be given next.
+    /// Options to append to suggested commands.
     options: String,
     is_dense: bool,
     ranges: Vec<(u64, u64)>,
     gone: Mutex<BTreeSet<Gone>>,
 }
 
-/// Offsets that were passed because they were set aside: the first, and the one after the last.
+/// Offsets that were skipped because they were set aside: the first, and the one after the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Gone {
     pub(super) partition: u32,
@@ -42,7 +42,7 @@ pub(super) struct Gone {
 pub(super) struct Left {
     pub(super) partition: Partition,
     pub(super) from: u64,
-    /// Where it goes on.
+    /// The offset where it goes on.
     pub(super) next: u64,
     pub(super) to: u64,
 }
@@ -60,7 +60,7 @@ impl Ranges {
         }
     }
 
-    /// How many offsets there are in all of them.
+    /// Number of offsets in all ranges.
     pub(super) fn records(&self) -> u64 {
         self.ranges.iter().map(|(from, to)| to.saturating_sub(*from)).sum()
     }
@@ -78,7 +78,7 @@ impl Ranges {
         self.ranges.iter().enumerate().filter_map(left).collect()
     }
 
-    /// What was passed because it was set aside.
+    /// Offsets that were skipped because they were set aside.
     pub(super) async fn gone(&self) -> BTreeSet<Gone> {
         self.gone.lock().await.clone()
     }
@@ -93,7 +93,7 @@ impl Ranges {
         Some((number, *from, *to))
     }
 
-    /// Records of a partition from an offset on, and where to go on behind them.
+    /// Records of a partition from an offset on, and the offset after them.
     async fn read(&self, partition: u32, from: u64) -> Result<(Vec<Record>, u64), SourceError> {
         let visit = self.visit.lock().await;
         match visit.read(partition, from).await {
@@ -102,7 +102,7 @@ impl Ranges {
         }
     }
 
-    /// Why they cannot be read. What no waiting mends halts the partition, and says what does mend it.
+    /// Why they cannot be read. If waiting does not help, the partition halts, and the reason says what helps.
     async fn unreadable(&self, visit: &Visit, partition: u32, from: u64, error: anyhow::Error) -> SourceError {
         let met = match error.downcast_ref::<ReadError>() {
             Some(ReadError::Damaged(damage)) => Some(Damaged::from(&**damage)),
@@ -110,7 +110,7 @@ impl Ranges {
         };
         let damage = match met {
             Some(damage) => Some(damage),
-            // A process that reads for us tells it in words only, and remembers it.
+            // A process that reads for us reports this only in words, and remembers it.
             None => visit.damage_at(partition, from).await.ok().flatten(),
         };
         let name = Partition::new(partition.to_string());
@@ -135,7 +135,7 @@ impl Ranges {
         }
     }
 
-    /// Notes the offsets that a read has passed without giving a record.
+    /// Notes the offsets that a read has skipped.
     async fn note_gone(&self, partition: u32, from: u64, records: &[Record], next: u64) {
         let behind = match records.last().map(|last| &last.position) {
             Some(Position::Offset(last)) => last.saturating_add(1),
@@ -166,7 +166,7 @@ impl Source for Ranges {
 
     fn revive(&self) {}
 
-    /// Reads there once, so that a partition that cannot go on is halted, and those beside it are not.
+    /// Reads there once, so that a partition that cannot go on is halted, and the others are not.
     async fn start(
         &self,
         partition: &Partition,

@@ -1,4 +1,4 @@
-//! A replay watched: it says how far it is and what it waits for, and ends where nothing more can be read.
+//! Watches a replay: shows how far it is and what it waits for, and ends it when nothing more can be read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use super::ranges::Ranges;
 use crate::cli::screen;
 use crate::domain::Ready;
 
-/// Between two looks at the progress.
+/// Interval between two readings of the progress.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often progress is told where no bar shows it.
+/// Interval of progress lines if no bar shows progress.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-/// How often a standstill is told, the first time after as long.
+/// Interval of messages about a standstill, the first one after the same time.
 const STILL: Duration = Duration::from_secs(5);
-/// Where something is halted, a standstill of the rest is the end after this: longer than a transaction may take.
+/// If a partition is halted, a standstill of the rest for this long is the end: longer than a transaction may take.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
-/// Runs it, and stops it where every range is at its end, or cannot go on.
+/// Runs it, and stops it once every range is at its end or cannot go on.
 pub(super) async fn until_done(ready: Ready, source: &Ranges) -> anyhow::Result<Summary> {
     let progress = Arc::clone(&ready.progress);
     let stop = CancellationToken::new();
@@ -46,7 +46,7 @@ pub(super) async fn until_done(ready: Ready, source: &Ranges) -> anyhow::Result<
     Ok(summary)
 }
 
-/// Does what may have to wait for others, and says so if it does.
+/// Does work that may have to wait for others, and reports it if it waits.
 pub(super) async fn telling<T>(work: impl Future<Output = T>, waits_for: &str) -> T {
     let mut work = std::pin::pin!(work);
     loop {
@@ -57,12 +57,12 @@ pub(super) async fn telling<T>(work: impl Future<Output = T>, waits_for: &str) -
     }
 }
 
-/// What was seen and said so far.
+/// What was seen and printed so far.
 #[derive(Debug)]
 struct Watch<'s> {
     source: &'s Ranges,
     bar: ProgressBar,
-    /// The most that was passed, and since when.
+    /// The furthest progress, and since when.
     passed: u64,
     moved: Instant,
     told: Instant,
@@ -83,14 +83,14 @@ impl<'s> Watch<'s> {
         let behind: u64 = left.iter().map(|left| left.to - left.next).sum();
         let passed = self.source.records().saturating_sub(behind);
         self.bar.set_position(passed);
-        // Leases that another takes move positions back.
+        // If another process takes a lease, positions move back.
         if passed > self.passed {
             (self.passed, self.moved) = (passed, Instant::now());
         }
         if left.iter().all(|left| snapshot.halted.contains_key(&left.partition)) {
             return true;
         }
-        // There is no freshness goal here: only what is halted, and what the database says, matters of the verdict.
+        // There is no freshness goal here: of the verdict, only halts and the answers of the database matter.
         let verdict = snapshot.verdict(snapshot, 0, Duration::MAX, 0);
         let is_halted = matches!(verdict, Verdict::Halted { .. });
         if is_halted && (snapshot.halted.is_empty() || self.moved.elapsed() >= GIVE_UP) {
@@ -133,7 +133,7 @@ impl<'s> Watch<'s> {
         self.say(&format!("{passed} of {total} records are read again{how}"));
     }
 
-    /// Says something without tearing the bar apart.
+    /// Prints a line without tearing the bar apart.
     fn say(&self, text: &str) {
         self.bar.suspend(|| screen::complain(text));
     }

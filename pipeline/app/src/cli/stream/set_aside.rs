@@ -1,7 +1,7 @@
 //! `millstream stream set-aside`: goes on after records that cannot be read.
 //!
-//! The loss is put on record for every pipeline that reads the topic, and a pipeline that stands in the range is moved
-//! behind it, before the stream is told. A crash in between leaves the damage as it was, to be set aside again.
+//! Before the stream is changed, the loss is recorded for every pipeline that reads the topic, and a pipeline that
+//! stands in the range is moved behind it. A crash in between leaves the damage as it was, to be set aside again.
 
 use std::process::ExitCode;
 
@@ -40,7 +40,7 @@ pub struct Args {
     json: bool,
 }
 
-/// How a pipeline stands to the damaged range.
+/// How a pipeline is affected by the damaged range.
 #[derive(Debug)]
 struct Reader<'c> {
     pipeline: &'c Pipeline,
@@ -54,7 +54,7 @@ impl Reader<'_> {
         damage.to.saturating_sub(self.next.max(damage.from))
     }
 
-    /// It stands in the range, and is moved behind it. One before it reads on up to there.
+    /// Whether it stands in the range, and is moved behind it. A pipeline before the range reads on up to it.
     fn moves(&self, damage: &Damaged) -> bool {
         (damage.from..damage.to).contains(&self.next)
     }
@@ -177,7 +177,7 @@ async fn decide(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where a pipeline goes on in a partition; at the beginning if it has read nothing.
+/// The next position of a pipeline in a partition; the beginning if it has read nothing.
 async fn stored(
     connection: &mut PgConnection,
     pipeline: &str,

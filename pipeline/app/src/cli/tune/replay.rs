@@ -1,5 +1,5 @@
-//! `tune --replay FILE`: the recorded events, played to a new controller. The same controller decides the same; another
-//! version shows where it would have gone another way.
+//! `tune --replay FILE`: feeds the recorded events to a new controller. The same version decides the same; another one
+//! shows where it would have decided otherwise.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::super::screen;
 
-/// A line of ours has a few hundred.
+/// Maximum bytes of a line; ours have a few hundred.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
 /// One decision of the recording, of the replay, or of both.
@@ -26,7 +26,7 @@ struct Compared {
     replayed: Option<What>,
 }
 
-/// Exits 1 where the two differ.
+/// Exits 1 if the two differ.
 pub(super) fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     let (compared, events) = compare(lines(BufReader::new(file)))?;
@@ -64,12 +64,12 @@ fn lines(mut file: impl std::io::BufRead) -> impl Iterator<Item = anyhow::Result
     })
 }
 
-/// Plays the lines; what was decided at the same event stands together.
+/// Plays the lines, and pairs decisions that were made at the same event.
 fn compare(lines: impl Iterator<Item = anyhow::Result<Line>>) -> anyhow::Result<(Vec<Compared>, u64)> {
     let mut controller: Option<Controller> = None;
     let mut compared = Vec::new();
     let mut events = 0;
-    // What the line before made the controller decide, as long as the recording does not say the same.
+    // Decisions that the line before caused and that the recording has not confirmed yet.
     let mut replayed = VecDeque::new();
     let mut at = Duration::ZERO;
     for line in lines {

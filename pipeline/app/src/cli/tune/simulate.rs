@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One plant after another on each processor, and tells which is done.
+/// Simulates one plant after another on each processor, and reports each that is done.
 fn simulate(plants: &[Plant], seeds: &[u64]) -> Vec<PlantReport> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
@@ -40,7 +40,7 @@ fn simulate(plants: &[Plant], seeds: &[u64]) -> Vec<PlantReport> {
         {
             let begun = Instant::now();
             let report = report(plant, seeds);
-            // Whoever else has failed while holding it ends the command.
+            // If another thread has panicked while holding it, that ends the command.
             if let Ok(mut done) = done.lock() {
                 done.push((at, report));
                 let count = done.len();

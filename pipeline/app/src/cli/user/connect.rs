@@ -8,8 +8,8 @@ use crate::cli::database::Database;
 use crate::cli::screen;
 use crate::config::Config;
 
-/// Prints the password, which is shown nowhere else, and how to connect. `open`: what the account can write all the same,
-/// each with the statement that ends it.
+/// Prints the password, which is shown nowhere else, and how to connect. `open`: what the account can still write, each
+/// with the statement that revokes it.
 pub(super) fn print(
     config: &Config,
     database: &Database,

@@ -1,4 +1,4 @@
-//! What is in quarantine of one object: rows are kept for records, so each is decoded to see which objects it names.
+//! The quarantined records of one object: rows are kept for records, so each is decoded to see which objects it names.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::stream::Wanted;
 
-/// Rows that are looked through: those kept under the object's own key first, then the latest. A flood would have
+/// Maximum number of rows searched: those kept under the object's own key first, then the latest. A flood would have
 /// millions.
 const ROWS_MAX: u32 = 10_000;
 
@@ -27,7 +27,7 @@ pub(super) struct Quarantined {
     pub(super) detail: String,
 }
 
-/// The rows, and whether there are more than were looked through.
+/// The rows, and whether there are more than were searched.
 pub(super) async fn find(
     connection: &mut PgConnection,
     wanted: &Wanted<'_>,

@@ -1,6 +1,6 @@
 //! The events of one object in the stream, from a time on.
 //!
-//! A record may hold events of several objects, and its producer chooses its key, so that no partition and no key may be
+//! A record may hold events of several objects, and its producer chooses its key. So no partition and no key may be
 //! left out: every record is decoded, and what counts is the object that each event names.
 
 use std::time::{Duration, Instant};
@@ -12,27 +12,27 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of one read: some hundred records.
 const READ_BYTES: usize = 1 << 20;
-/// How long to look; whoever asks does not wait for ever.
+/// Maximum time of a search; the client does not wait for ever.
 const SCAN_TIME_MAX: Duration = Duration::from_secs(20);
-/// Events of one object that are told; the latest ones.
+/// Maximum number of events returned for one object; the latest ones.
 const SEEN_MAX: usize = 1_000;
 
-/// What the stream was found to hold of an object.
+/// What was found in the stream about an object.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Scan {
-    /// Which stream this is.
+    /// The identity of the stream.
     pub(crate) incarnation: String,
-    /// The ranges that were looked at.
+    /// The ranges that were searched.
     pub(crate) ranges: Vec<Looked>,
-    /// Seconds before now from which on records were looked at.
+    /// Seconds before now at which the search began.
     pub(crate) since_seconds: u64,
     /// Whether time was up before the end of the stream.
     pub(crate) cut: bool,
-    /// Whether the stream holds records before that.
+    /// Whether the stream holds records from before that time.
     pub(crate) starts_later: bool,
     /// In the order in which they were stored.
     pub(crate) seen: Vec<Seen>,
-    /// Earlier ones that are not told.
+    /// Number of earlier events that are left out.
     pub(crate) more: u64,
     /// Partitions that could not be read to the end, each with the reason.
     pub(crate) unreadable: Vec<String>,
@@ -58,15 +58,15 @@ pub(crate) struct Seen {
     pub(crate) event: Event,
 }
 
-/// What it says.
+/// The meaning of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "is", rename_all = "lowercase")]
 pub(crate) enum Event {
     /// Something about a version, or about the whole key.
     Fact(Fact),
-    /// None of ours.
+    /// An event that is filtered.
     Filtered { reason: String, name: String },
-    /// Not to be understood.
+    /// An event that cannot be decoded.
     Refused { reason: String, detail: String },
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Fact {
     pub(crate) size: Option<i64>,
 }
 
-/// Whose events are looked for.
+/// What to search for.
 pub(crate) struct Wanted<'a> {
     pub(crate) bucket: &'a str,
     pub(crate) key: &'a str,
@@ -90,7 +90,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) store_default: &'a str,
     /// How far back to look.
     pub(crate) since: Duration,
-    /// Whether anybody still waits for it.
+    /// Returns false once nobody waits for the result.
     pub(crate) is_wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -108,8 +108,8 @@ impl Wanted<'_> {
         key
     }
 
-    /// True for an outcome about the object. One that names none is told of the object for which its record is kept,
-    /// as long as the record says nothing else.
+    /// True for an outcome about the object. An outcome that names no object counts for the object of its record's key,
+    /// if it is the only outcome of the record.
     pub(crate) fn is_about(&self, entity: &Entity<'_>, record_key: &[u8], outcomes: usize) -> bool {
         if entity.is_unknown() {
             return outcomes == 1 && record_key == self.record_key();
@@ -121,7 +121,7 @@ impl Wanted<'_> {
 /// Reads the stream, beginning with the partition where the object's own records are. Blocks.
 ///
 /// # Errors
-/// None of today; what cannot be read is named in the answer.
+/// None at present; what cannot be read is named in the answer.
 pub(crate) fn scan(topic: &Topic, wanted: &Wanted<'_>, record_bytes_max: usize) -> Result<Scan, ReadError> {
     let limits = Limits { record_bytes_max, ..Limits::default() };
     let since_ms = i64::try_from(wanted.since.as_millis()).unwrap_or(i64::MAX);

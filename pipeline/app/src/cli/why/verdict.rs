@@ -20,7 +20,7 @@ pub(super) struct Tables {
     pub(super) rows: BTreeMap<(String, String), Row>,
     /// Quarantine rows of the stream: partition, position and event (-1 for all of the record) to reason.
     pub(super) quarantined: BTreeMap<(u32, u64, i64), String>,
-    /// Where the pipeline goes on in each partition that it has read.
+    /// The next position of the pipeline in each partition that it has read.
     pub(super) next: BTreeMap<u32, u64>,
 }
 
@@ -106,7 +106,7 @@ fn is_beside(fact: &Fact, other: &Fact) -> bool {
     other.version_id == fact.version_id && (other.kind == 0) == (fact.kind == 0)
 }
 
-/// Where another event stands, seen from one.
+/// The place of another event, seen from one.
 fn place(one: &Seen, other: &Seen) -> String {
     if other.partition == one.partition {
         return other.position.to_string();
@@ -114,7 +114,7 @@ fn place(one: &Seen, other: &Seen) -> String {
     format!("{} of partition {}", other.position, other.partition)
 }
 
-/// What facts are compared by; of descriptions, the first two.
+/// The order by which facts are compared; of descriptions, only the first two parts.
 fn order(fact: &Fact) -> (i64, i64, i16, &str) {
     match fact.kind {
         0 => (fact.order_time, fact.order_seq, 0, ""),

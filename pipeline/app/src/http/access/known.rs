@@ -1,4 +1,4 @@
-//! The tokens that are accepted now: the file is read again when it changes, and one that is wrong changes nothing.
+//! The tokens accepted now: the file is reread when it changes, and a file with mistakes changes nothing.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -41,19 +41,19 @@ struct Known {
     scope: Scope,
 }
 
-/// What changes with the file.
+/// Metadata that changes with the file.
 type Stamp = (u64, u64, u64, i64, i64, i64, i64);
 
-/// How the file stands, for people.
+/// State of the file, for people.
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct Standing {
     file: String,
     accepted: usize,
-    /// Why the file as it is now is not used; those before it are.
+    /// Why the present file is not used; the tokens from before it are.
     error: Option<String>,
 }
 
-/// What a request shows.
+/// The credentials of a request.
 #[derive(Debug)]
 pub(super) struct Shown {
     digest: [u8; 32],
@@ -105,7 +105,7 @@ impl Tokens {
         Standing { file: self.path.display().to_string(), accepted: now.known.len(), error: now.error.clone() }
     }
 
-    /// Reads the file again if it is another one.
+    /// Reads the file again if it has changed.
     pub(super) fn look(&self) {
         let stamp = stamp(&self.path);
         if stamp == self.now.read().unwrap_or_else(PoisonError::into_inner).stamp {
@@ -129,7 +129,7 @@ impl Tokens {
     }
 }
 
-/// What tells one content from another without reading it; none while there is no file.
+/// Distinguishes contents without reading them; `None` while there is no file.
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = std::fs::metadata(path).ok()?;
     let changed = (metadata.ctime(), metadata.ctime_nsec());
@@ -202,7 +202,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         tokens.look();
         assert!(bearer(A) && tokens.standing().error.is_some());
-        // Of the same length as before: not told by its size.
+        // Of the same length as before: its size does not show the change.
         std::fs::write(&path, format!("b:{B}\n")).unwrap();
         tokens.look();
         assert!(bearer(B) && !bearer(A) && tokens.standing().error.is_none());

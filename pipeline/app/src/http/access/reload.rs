@@ -1,4 +1,4 @@
-//! Has the file of tokens read again when it changes.
+//! Rereads the file of tokens when it changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::super::shared::App;
 use super::known::Tokens;
 
-/// Between two looks at the file: what is taken out of it works for so long, and a look costs one system call.
+/// Interval of the check of the file: a removed token works for this long, and a check costs one system call.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Looks at the file until told to stop.
+/// Checks the file until told to stop.
 pub(in crate::http) async fn keep_reading(app: Arc<App>, stop: CancellationToken) {
     let mut reloads = app.node.reloads.subscribe();
     loop {

@@ -1,7 +1,7 @@
 //! Places for connections: a bounded number, of which no peer can take all.
 //!
 //! When places are short, the peer with the most connections gives up the idlest of them, those that never showed a
-//! token first. A newcomer for whom nobody can make room gets one of a few places that are kept for health probes.
+//! token first. If no connection can make room, a newcomer gets one of a few places that are kept for health probes.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use super::visit::{End, Peer, Visit};
 use crate::config::Http;
 
-/// Connections that were told to leave and still have a file descriptor. Newcomers wait while there are more.
+/// Maximum number of connections that were told to leave and still have a file descriptor. Beyond it newcomers wait.
 const LEAVING_MAX: usize = 64;
-/// Between two lines of the log about places that are short.
+/// Interval between two log lines about places that are short.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// All places.
@@ -26,7 +26,7 @@ pub(in crate::http) struct Places {
     per_peer_max: usize,
     kept_max: usize,
     table: Mutex<Table>,
-    /// Told when a connection has ended.
+    /// Notified when a connection has ended.
     left: Notify,
     ended: [AtomicU64; End::ALL.len()],
 }
@@ -35,13 +35,13 @@ pub(in crate::http) struct Places {
 struct Table {
     next: u64,
     open: HashMap<u64, Arc<Visit>>,
-    /// Of those that have a usual place.
+    /// Connections of each peer that have a usual place.
     peers: HashMap<Peer, usize>,
     placed: usize,
     kept: usize,
     leaving: usize,
     logged: Option<Instant>,
-    /// Since the last line of the log.
+    /// Connections ended to make room, since the last line of the log.
     displaced: u64,
     refused: u64,
 }
@@ -70,12 +70,12 @@ impl Places {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a place, if need be that of another. `None`: there is none, not even a kept one.
+    /// Gives a place, if need be that of another connection. `None` if there is none, not even a kept one.
     pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Guest> {
         let mut table = self.table();
         let own = table.peers.get(&peer).copied().unwrap_or_default();
         let is_short = table.placed >= self.connections_max || own >= self.per_peer_max;
-        // A peer that has its share makes room by itself.
+        // A peer at its maximum makes room with a connection of its own.
         let makes_room = |other: Peer, count: usize| {
             if own >= self.per_peer_max { other == peer } else { count > own || other == peer }
         };
@@ -103,14 +103,14 @@ impl Places {
         Some(Guest { places: Arc::clone(self), number, visit })
     }
 
-    /// Makes room where the system has none.
+    /// Ends a connection when the system has no more descriptors.
     pub(super) fn give_one_up(&self) {
         let mut table = self.table();
         table.displace(&|_, _| true);
         table.log(self.connections_max);
     }
 
-    /// Waits until most of those that were told to leave have done so.
+    /// Waits until most of the connections that were told to leave have ended.
     pub(super) async fn settle(&self) {
         loop {
             let mut left = std::pin::pin!(self.left.notified());
@@ -128,7 +128,7 @@ impl Places {
         }
     }
 
-    /// How many were ended by this side, by reason.
+    /// Connections ended by this side, by reason.
     pub(in crate::http) fn ended(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         End::ALL.into_iter().zip(&self.ended).map(|(end, count)| (end.as_str(), count.load(Relaxed)))
     }
@@ -140,7 +140,7 @@ impl Places {
 }
 
 impl Table {
-    /// Tells the idlest of the largest peer that may make room to leave; says whether there was one.
+    /// Tells the idlest connection of the largest peer that may make room to leave; returns whether there was one.
     fn displace(&mut self, may: &dyn Fn(Peer, usize) -> bool) -> bool {
         let candidates = self.open.values().filter_map(|visit| {
             let count = self.peers.get(&visit.peer).copied().unwrap_or_default();
@@ -181,7 +181,7 @@ impl Table {
         }
     }
 
-    /// Says that places are short, at most once a minute.
+    /// Logs that places are short, at most once a minute.
     fn log(&mut self, connections_max: usize) {
         if self.logged.is_some_and(|at| at.elapsed() < LOG_EVERY) {
             return;
@@ -201,7 +201,7 @@ impl Table {
 }
 
 impl Guest {
-    /// Whether it may ask anything: a kept place lets it only while no usual one is free.
+    /// Whether it may ask anything: with a kept place only once a usual one is free, which it then takes.
     pub(super) fn is_placed(&self) -> bool {
         if !self.visit.is_kept() {
             return true;

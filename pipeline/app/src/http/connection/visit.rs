@@ -1,7 +1,7 @@
-//! One connection as the door sees it: whom it waits for, and since when.
+//! One connection as the server sees it: which side it waits for, and since when.
 //!
-//! Time counts against a client only while the client is waited for, and only progress stops it: a byte now and then of
-//! a head, a body or an answer is none.
+//! Time counts against a client only while the client is waited for, and only progress resets it: a byte now and then
+//! of a head, a body or an answer is none.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
 
-/// Progress of a body or an answer: as much as a slow mobile network carries in a second or two.
+/// Bytes that count as progress of a body or an answer: as much as a slow mobile network carries in a second or two.
 const STEP_BYTES: usize = 16 << 10;
-/// How long a question goes on once its client has shut its sending side: one that half-closes still gets usual answers,
-/// one that is gone costs no more than this.
+/// How long a query goes on once its client has shut its sending side: a client that half-closes still gets usual
+/// answers, and one that is gone costs no more than this.
 const GONE_GRACE: Duration = Duration::from_secs(1);
-/// Looks at limits of seconds may come late by this much at most.
+/// Maximum delay with which limits of seconds are checked.
 const TICK_MAX: Duration = Duration::from_secs(5);
 const TICK_MIN: Duration = Duration::from_millis(50);
 
@@ -40,9 +40,9 @@ impl Peer {
 pub(in crate::http) enum End {
     /// The idlest, when places were short.
     Displaced,
-    /// There was no place, and nobody who could have made room.
+    /// There was no place, and no connection that could make room.
     Refused,
-    /// No whole head in time.
+    /// No complete head in time.
     Head,
     /// No next request in time.
     Idle,
@@ -85,7 +85,7 @@ impl Patience {
         Patience {
             head: seconds(http.head_seconds_max),
             idle: seconds(http.idle_seconds_max),
-            // The handler, which knows how much is missing, has the first word.
+            // The limit of the handler comes first, because the handler knows how much is missing.
             body: seconds(http.body_seconds_max) * 2,
             answer: seconds(http.answer_seconds_max),
             discard: seconds(http.body_pause_seconds_max),
@@ -93,14 +93,14 @@ impl Patience {
         }
     }
 
-    /// Between two looks at the clock.
+    /// Interval between two checks of the limits.
     pub(super) fn tick(&self) -> Duration {
         let shortest = self.head.min(self.idle).min(self.answer).min(self.discard);
         (shortest / 4).clamp(TICK_MIN, TICK_MAX)
     }
 }
 
-/// Where a connection stands.
+/// State of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Between requests.
@@ -109,11 +109,11 @@ enum Phase {
     Head,
     /// In its body.
     Body,
-    /// This side works.
+    /// The server works.
     Busy,
     /// The answer is being written.
     Answer,
-    /// Answered; what the client still sends is thrown away, so that it reads the answer.
+    /// Answered; what the client still sends is discarded, so that it reads the answer.
     Discard,
 }
 
@@ -167,7 +167,7 @@ impl Visit {
         self.moment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes came.
+    /// Bytes were received.
     pub(super) fn read(&self, bytes: usize) {
         let mut moment = self.moment();
         match moment.phase {
@@ -182,7 +182,7 @@ impl Visit {
         }
     }
 
-    /// A head is whole, and so what came before it was read.
+    /// A head is complete, so what came before it was read.
     pub(super) fn asked(&self) {
         let mut moment = self.moment();
         moment.unread = false;
@@ -207,7 +207,7 @@ impl Visit {
         self.moment().unread
     }
 
-    /// Nobody waits for what an answered client still sends.
+    /// Told when the server will not wait for what an answered client still sends.
     pub(super) fn stops(&self) {
         self.moment().unread = false;
     }
@@ -239,7 +239,7 @@ impl Visit {
         }
     }
 
-    /// Only what is thrown away comes from now on; says whether there may be any.
+    /// Only bytes to discard come from now on; returns whether there may be any.
     pub(super) fn discards(&self) -> bool {
         let mut moment = self.moment();
         if moment.phase != Phase::Discard {
@@ -248,7 +248,7 @@ impl Visit {
         moment.unread && moment.shut.is_none()
     }
 
-    /// Whether the service works, so that a client that leaves would not be noticed otherwise.
+    /// Whether the server works, so that a leaving client would not be noticed otherwise.
     pub(super) fn is_busy(&self) -> bool {
         let moment = self.moment();
         moment.phase == Phase::Busy && moment.shut.is_none()
@@ -265,7 +265,7 @@ impl Visit {
         self.news.notify_waiters();
     }
 
-    /// Waits until nobody is there to read an answer, as far as that can be told.
+    /// Waits until the client is gone and reads no answer, as far as that can be known.
     pub(in crate::http) async fn gone(&self) {
         loop {
             let mut news = std::pin::pin!(self.news.notified());
@@ -295,21 +295,21 @@ impl Visit {
         self.moment().kept = false;
     }
 
-    /// Who goes first when places are short, the smallest first; none as long as the client is not waited for.
+    /// Rank by which connections go when places are short, smallest first; `None` while the client is not waited for.
     pub(super) fn idleness(&self) -> Option<(bool, Instant)> {
         let moment = self.moment();
         let since = moment.stuck.or((moment.phase != Phase::Busy).then_some(moment.since))?;
         Some((moment.known, since))
     }
 
-    /// Whether nothing is lost when it ends now, while the process stops: there is no request, or nobody reads its answer.
+    /// Whether nothing is lost if it ends now, while the process stops: it has no request, or its answer no reader.
     pub(super) fn may_end(&self) -> bool {
         let moment = self.moment();
         let is_unread = moment.stuck.is_some_and(|since| since.elapsed() >= GONE_GRACE);
         is_unread || matches!(moment.phase, Phase::Idle | Phase::Head | Phase::Discard)
     }
 
-    /// Why the connection is to be ended now, if it is.
+    /// Why the connection has to be ended now, if it has.
     pub(super) fn overdue(&self, patience: &Patience) -> Option<End> {
         let moment = self.moment();
         if moment.stuck.is_some_and(|since| since.elapsed() >= patience.answer) {

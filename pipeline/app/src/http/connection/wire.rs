@@ -1,6 +1,6 @@
-//! The socket below the HTTP library: what passes is told to the [`Visit`], the library's own bare refusals become
-//! problem documents, and what a client still sends when it has its answer is thrown away, so that it reads the answer
-//! (RFC 9112, section 9.6).
+//! The socket below the HTTP library: it tells the [`Visit`] what passes, turns the library's own bare refusals into
+//! problem documents, and discards what a client still sends when it has its answer, so that the client reads the
+//! answer (RFC 9112, section 9.6).
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::super::problem::bare;
 use super::visit::Visit;
 
-/// Thrown away at a time.
+/// Bytes discarded at a time.
 const SCRATCH_BYTES: usize = 16 << 10;
 
 /// A socket of one visit.
@@ -22,7 +22,7 @@ const SCRATCH_BYTES: usize = 16 << 10;
 pub(super) struct Wire {
     stream: TcpStream,
     visit: Arc<Visit>,
-    /// In place of what the library has written.
+    /// Written in place of the library's bytes.
     own: BytesMut,
     is_shut: bool,
     is_at_end: bool,
@@ -51,7 +51,7 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the client leaves while this side works: nobody reads then, and so nobody would notice.
+    /// Checks whether the client leaves while the server works: nothing is read then, so it would go unnoticed.
     fn look_for_end(&self, cx: &mut Context<'_>) {
         if !self.visit.is_busy() {
             return;

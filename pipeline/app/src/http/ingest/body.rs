@@ -17,11 +17,11 @@ use super::super::problem::{Problem, shortened};
 use super::super::shared::App;
 use crate::config::Http;
 
-/// Events of one kind compress 10 to 50 times; gzip reaches 1,030 with a bomb.
+/// Maximum ratio of compression: events of one kind compress 10 to 50 times; a bomb of gzip reaches 1,030.
 const RATIO_MAX: usize = 200;
-/// Below this no ratio is harmful.
+/// Bytes below which no ratio is harmful.
 const RATIO_FREE_BYTES: usize = 1 << 20;
-/// Decompressed per step: each is checked against the limits before the next.
+/// Bytes decompressed per step: each step is checked against the limits before the next.
 const STEP_BYTES: usize = 64 << 10;
 
 /// A body, and the memory it was given.

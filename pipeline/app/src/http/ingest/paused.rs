@@ -1,14 +1,14 @@
-//! Stores whose events are not taken: those that are put aside, and those whose quarantine is full.
+//! Refuses events of stores that are paused, and of those whose quarantine is full.
 
 use axum::http::StatusCode;
 
 use super::super::problem::Problem;
 use crate::running::Running;
 
-/// A person must look first, which takes minutes; more often only costs requests.
+/// Delay before a retry: a person must act first, which takes minutes; earlier retries only cost requests.
 const RETRY_AFTER_SECONDS: u16 = 60;
 
-/// Refuses events of a store that is put aside, or of which the quarantine holds as much as it may.
+/// Refuses events of a store that is paused or whose quarantine is full.
 pub(super) fn refuse(running: &Running, store: Option<&str>) -> Result<(), Problem> {
     let store = store.unwrap_or(&running.config.store);
     let Some(standing) = running.progress.standing(store) else { return Ok(()) };

@@ -1,7 +1,7 @@
-//! A body into records of the stream: slices of the body, keyed by entity.
+//! Splits a body into records of the stream: slices of the body, keyed by entity.
 //!
-//! Whatever a body holds, memory stays within the share that the request is given: records are counted against it as
-//! they are made, and of refused parts only the first are kept.
+//! Whatever a body holds, memory stays within the share granted to the request: records are counted against it as they
+//! are made, and of refused parts only the first are kept.
 
 use std::ops::Range;
 
@@ -17,15 +17,15 @@ use super::super::problem::{Problem, shortened};
 use super::body::{Memory, Received};
 use crate::tokens::{Duty, Scope, Thing};
 
-/// Above this a body takes about a millisecond to split, so that another thread does it while requests go on.
+/// Larger bodies take about a millisecond to split, so another thread splits them while requests go on.
 const INLINE_BYTES_MAX: usize = 512 << 10;
-/// Refused parts that are listed: a body of 16 MiB can hold millions.
+/// Maximum number of refused parts listed: a body of 16 MiB can hold millions.
 const REFUSED_MAX: usize = 1000;
-/// What a record takes beside its bytes in the body: itself, its header, its place in vectors that grow by doubling.
+/// Memory of a record besides its bytes in the body: itself, its header, its place in vectors that grow by doubling.
 const RECORD_BYTES: usize = 256;
-/// Records that memory is asked for at a time: one question for a usual post.
+/// Number of records that memory is requested for at a time: one request for a usual post.
 const RECORDS_GRANTED: usize = 64;
-/// Attributes of an event in binary mode, together. The stream leaves 64 KiB for them and the key beside a payload.
+/// Maximum bytes of all attributes of an event in binary mode. The stream leaves 64 KiB for them and the key.
 const ATTRIBUTE_BYTES_MAX: usize = 32 << 10;
 
 /// What the head of a request says about its body.
@@ -36,7 +36,7 @@ pub(super) struct Request {
     attributes: Vec<(String, Bytes)>,
     store: Option<Bytes>,
     limits: Limits,
-    /// What the token is held to, and the store, where events may be outside of it.
+    /// The limits of the token, and the store, if events may be outside of them.
     held_to: Option<(Scope, String)>,
 }
 
@@ -113,8 +113,8 @@ impl Request {
         !self.attributes.is_empty() || media_type.eq_ignore_ascii_case("application/cloudevents+json")
     }
 
-    /// Looks at what each record will be decoded to, so that nothing means one thing here and another in the pipeline.
-    /// An event that is refused or filtered is held to it, too, where it names an object: it is kept, or counted.
+    /// Decodes each record as the pipeline will, so that nothing means one thing here and another there. A refused or
+    /// filtered event that names an object is checked, too: it is kept, or counted.
     fn check(&self, records: &[NewRecord]) -> Result<(), Problem> {
         let Some((scope, store)) = &self.held_to else { return Ok(()) };
         let published_at_ms = millstream_engine::clock::now_ms();
@@ -175,7 +175,7 @@ fn split_now(request: &Request, received: Received) -> Result<Taken, Problem> {
     let attributes: Vec<(&str, &[u8])> =
         request.attributes.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
     split_binary(&attributes, &body, &request.content_type, &request.limits, &mut |piece| match piece {
-        // The whole body is refused already, and reads to its end only because it is not asked whether to go on.
+        // The whole body is refused already; the rest is read only because splitting cannot be stopped.
         _ if problem.is_some() => {}
         Piece::Record { payload, entity, .. } => {
             if records.len() >= granted {

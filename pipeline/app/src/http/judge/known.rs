@@ -1,4 +1,4 @@
-//! Since when something stands as it does.
+//! Since when each state lasts.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use super::state::State;
 pub(in crate::http) struct Known(Mutex<Vec<Option<(State, i64)>>>);
 
 impl Known {
-    /// When a state was first seen that is seen now; of a pipeline by its number, or of everything.
+    /// When the present state was first seen; of a pipeline by its number, or of the process.
     pub(super) fn since_ms(&self, pipeline: Option<usize>, state: State) -> i64 {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = pipeline.map_or(0, |pipeline| pipeline + 1);

@@ -1,12 +1,12 @@
-//! How something can stand, in one word.
+//! The states, in one word each.
 
 use serde::Serialize;
 
-/// How something stands, from the worst to the best.
+/// A state, from the worst to the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::http) enum State {
-    /// It ends: nothing new is taken, and what is in flight is written.
+    /// The process ends: it takes nothing new, and writes what is in flight.
     Draining,
     /// The stream takes no events.
     StreamStopped,
@@ -20,7 +20,7 @@ pub(in crate::http) enum State {
     Stalled,
     /// Too many bad events of one store: it is put aside, or its quarantine is full, and the others go on.
     Flooding,
-    /// The operator holds the pace, which is all that is to say.
+    /// The operator holds the pace, and nothing else is to report.
     Frozen,
     /// There is a backlog, and it shrinks.
     CatchingUp,
@@ -42,7 +42,7 @@ impl State {
         State::KeepingUp,
     ];
 
-    /// As programs read it.
+    /// The name for programs.
     pub(in crate::http) fn as_str(self) -> &'static str {
         match self {
             State::Draining => "draining",
@@ -58,7 +58,7 @@ impl State {
         }
     }
 
-    /// Whether nobody has to do anything: `status` and `doctor` exit with 0.
+    /// Whether no action is needed: `status` and `doctor` exit with 0.
     pub(in crate::http) fn is_well(self) -> bool {
         matches!(self, State::Draining | State::Frozen | State::CatchingUp | State::KeepingUp)
     }

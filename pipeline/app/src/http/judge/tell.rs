@@ -1,4 +1,4 @@
-//! The log says a fault once, then once a minute, and says when it is over and how long it took.
+//! The log reports a fault once, then once a minute, and reports its end and how long it took.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use tokio::time::Instant;
 use super::Judgement;
 use super::state::State;
 
-/// Between two lines about the same fault.
+/// Interval between two lines about the same fault.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Looks in a row at something wrong, each at something else, until the log is told all the same.
+/// Number of looks in a row, each at another fault, after which one is logged all the same.
 const LOOKS_UNSETTLED_MAX: u32 = 5;
 
-/// What the log was told of, and what of it is not over.
+/// The faults that were logged and have not ended.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Teller {
-    /// Seen and not told: one look is no fault yet.
+    /// Seen and not logged: one look is no fault yet.
     seen: Option<State>,
-    /// Looks in a row that found something wrong of which the log was not told.
+    /// Number of looks in a row at a fault that was not logged.
     unwell: u32,
-    /// Faults that last, each worse than the one before it.
+    /// Logged faults that last, each worse than the one before it.
     told: Vec<Told>,
 }
 
@@ -33,14 +33,14 @@ struct Told {
 /// A line of the log.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
-    /// It is so now.
+    /// The fault is present.
     Fault,
-    /// It is so no more, and was for this long.
+    /// The fault is over, and lasted this long.
     Over(State, Duration),
 }
 
 impl Teller {
-    /// Takes note of a look, once a second; `waiting` are the records that are not in the tables.
+    /// Processes a look, once a second; `waiting` are the records that are not in the tables.
     pub(in crate::http) fn look(&mut self, now: &Judgement, waiting: u64, retries: u64) {
         let lasts = Duration::try_from_secs_f64(now.for_seconds).unwrap_or_default();
         for line in self.step(now.state, lasts, Instant::now()) {
@@ -54,9 +54,9 @@ impl Teller {
         }
     }
 
-    /// The lines for a state that has lasted so long.
+    /// The lines for a state that has lasted for `lasts`.
     fn step(&mut self, state: State, lasts: Duration, at: Instant) -> Vec<Line> {
-        // Nothing ends by that.
+        // A drain ends no fault.
         if state == State::Draining {
             return Vec::new();
         }
@@ -78,7 +78,7 @@ impl Teller {
             return lines;
         }
         let worst = self.told.last().filter(|told| told.state < state);
-        // What is left of a fault while it ends, as waits between tries, is no news unless it stays.
+        // The rest of a fault that is ending, such as waits between tries, is not logged unless it stays.
         let is_news = worst.is_none_or(|told| at.saturating_duration_since(told.last) >= AGAIN_AFTER);
         if !is_news || !(again || self.unwell >= LOOKS_UNSETTLED_MAX) {
             return Vec::new();
@@ -89,7 +89,7 @@ impl Teller {
         lines
     }
 
-    /// Forgets faults, and says that they are over.
+    /// Removes faults, and returns the lines that they are over.
     fn over(&mut self, at: Instant, is_over: impl Fn(&Told) -> bool) -> Vec<Line> {
         let over = self.told.extract_if(.., |told| is_over(told));
         over.map(|told| Line::Over(told.state, at.saturating_duration_since(told.began))).collect()

@@ -1,4 +1,4 @@
-//! How many objects: from the counters that the writing transactions keep, where the question allows it, or counted.
+//! The number of objects: from the counters that the writing transactions keep, if these can answer, else counted.
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -16,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::shared::Shared;
 
-/// Buckets in an answer.
+/// Maximum number of buckets in an answer.
 const BUCKETS_MAX: i64 = 1000;
 
 /// A count, and where it comes from.
@@ -135,7 +135,7 @@ pub(super) async fn buckets(
     let prefix_end = prefix.and_then(prefix_end);
     let select = async {
         let mut transaction = query::begin(&app.node.pool, query::TIMEOUT).await?;
-        // The counters of a bucket would tell of more than its prefix.
+        // The counters of a bucket cover more than its prefix.
         let sql = if prefix.is_some() {
             include_str!("sql/buckets_prefix_select.sql")
         } else {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::problem::Problem;
 
-/// Keys and versions have at most 1,024 bytes each, which JSON may write six times as long.
+/// Maximum bytes: keys and versions have at most 1,024 bytes each, which JSON may write six times as long.
 const BYTES_MAX: usize = 32 << 10;
 
 /// The row after which to go on.
@@ -22,7 +22,7 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// As text that an address can hold. Opaque: clients give it back as it is.
+    /// As text for an address. Opaque: clients give it back as it is.
     pub(super) fn write(&self) -> Option<String> {
         Some(URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).ok()?))
     }

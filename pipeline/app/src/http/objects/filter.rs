@@ -1,4 +1,4 @@
-//! Which objects a request speaks of, checked before the database is asked.
+//! Which objects a request selects, checked before the database is asked.
 
 use millstream_schemas::objects::Order;
 use serde::Deserialize;
@@ -8,10 +8,10 @@ use crate::http::access::Access;
 use crate::http::problem::Problem;
 use crate::time::utc_of_order;
 
-/// What `metadata` may have: a containment test looks up each name and value in the index.
+/// Maximum bytes of `metadata`: a containment test looks up each name and value in the index.
 const METADATA_BYTES_MAX: usize = 8 << 10;
 
-/// The part of the address that says which objects. Names and meaning are those of the documentation.
+/// The parameters that select objects. Names and meaning are those of the documentation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Parameters {
@@ -33,7 +33,7 @@ pub(super) struct Filter {
     pub(super) store: String,
     pub(super) bucket: String,
     pub(super) prefix: String,
-    /// The first key after all that have the prefix; none when every later key has it.
+    /// The first key after all that have the prefix; `None` if every later key has it.
     pub(super) prefix_end: Option<String>,
     pub(super) metadata: Option<String>,
     pub(super) size_min: Option<i64>,
@@ -73,7 +73,7 @@ impl Filter {
         Ok(filter)
     }
 
-    /// Whether every object of the bucket, or of the prefix, is meant.
+    /// Whether every object of the bucket, or of the prefix, is selected.
     pub(super) fn is_everything(&self) -> bool {
         let conditions = [&self.metadata, &self.modified_after, &self.modified_before];
         conditions.iter().all(|condition| condition.is_none()) && self.size_min.is_none() && self.size_max.is_none()
@@ -102,7 +102,7 @@ fn check_metadata(text: &str) -> Result<(), Problem> {
     }
 }
 
-/// Only what begins like a date: the database would take `yesterday`, too, and mean its own time zone by it.
+/// Accepts only what begins like a date: the database would also take `yesterday`, in its own time zone.
 fn check_time(name: &str, text: &str) -> Result<(), Problem> {
     let date = text.as_bytes().get(..10).unwrap_or_default();
     let is_date = date.len() == 10
@@ -120,8 +120,8 @@ fn check_time(name: &str, text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A bound as exact as the times that are shown, rounded as they are: so the time that an event had, with all its digits,
-/// is on the same side as the one that is shown. What is no time of an object is left to the database.
+/// Rounds a bound as shown times are rounded: so the exact time of an event is on the same side as the shown one. A
+/// text that is no time of an object is left to the database.
 fn rounded(time: String) -> String {
     let placed = Order::place(Some(&time), None, i64::MAX).ok().and_then(|order| utc_of_order(order.time_key()));
     placed.unwrap_or(time)

@@ -22,12 +22,12 @@ use crate::http::shared::{App, Shared};
 use crate::tokens::{Duty, Thing};
 
 const LIMIT_DEFAULT: i64 = 100;
-/// An object may have 128 KiB of metadata and tags; usual ones have less than one.
+/// Maximum number of objects in a list: one may have 128 KiB of metadata and tags; usual ones have less than one.
 const LIMIT_MAX: i64 = 1000;
-/// A list also ends at so much text, so that the largest answer stays small beside the memory for bodies.
+/// A list also ends at this size, so that the largest answer stays small beside the memory for bodies.
 const ITEM_BYTES_MAX: usize = 8 << 20;
-/// How long a search may look by the index of metadata before it walks along the keys instead: a value that so many
-/// objects have that this is not enough is met soon on the way.
+/// How long a search may use the index of metadata before it walks along the keys instead: a value so common that this
+/// time is too short is soon met on the way.
 const SEARCH_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Some of the objects, and where the others begin.
@@ -49,14 +49,14 @@ pub(super) struct Object {
     content_type: Option<String>,
     metadata: Option<Box<RawValue>>,
     tags: Option<Box<RawValue>>,
-    /// None when no event told a time.
+    /// `None` if no event gave a time.
     modified_at: Option<String>,
     order_class: &'static str,
     current: bool,
     delete_marker: bool,
 }
 
-/// The address of an object.
+/// The parameters of one object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct One {
@@ -132,7 +132,7 @@ struct Page {
     more: bool,
 }
 
-/// Asks along the keys, or, for metadata, first by its index.
+/// Searches along the keys, or, for metadata, first by its index.
 async fn find(
     app: &App,
     filter: &Filter,
@@ -200,7 +200,7 @@ fn bind<'a>(
         .bind(filter.modified_after.as_deref())
         .bind(filter.modified_before.as_deref())
         .bind(versions)
-        // One more than asked for tells whether there are more.
+        // One more than requested shows whether there are more.
         .bind(limit + 1)
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/why`: the events of one object in the stream, for `millstream why`, which cannot open a stream that is open here.
+//! `/v1/why`: the events of one object in the stream. `millstream why` cannot open a stream that is open here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::tokens::{Duty, Thing};
 
 /// One at a time: a scan keeps a processor busy, and appends need it more.
 static SCANS: Semaphore = Semaphore::const_new(1);
-/// Two days tell everything about an object whose events go wrong today.
+/// Maximum time to look back: two days show everything about an object whose events go wrong today.
 const SINCE_MAX: Duration = Duration::from_secs(2 * 86_400);
 
-/// What the address says.
+/// Parameters of the query.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Parameters {

@@ -1,6 +1,6 @@
 //! What a limited token sees of the state: its store's figures, and how each pipeline that takes its events keeps up.
 //!
-//! Totals, errors, paths and addresses are of all stores together, and so of none of them alone.
+//! Totals, errors, paths and addresses concern all stores together, and so a limited token does not see them.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::super::shared::App;
 use super::super::subscriptions::Pending;
 use crate::tokens::Thing;
 
-/// The state, as far as it is the token's.
+/// The part of the state that the token may see.
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct Part {
     version: &'static str,
@@ -45,7 +45,7 @@ pub(in crate::http) struct Http {
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct Postgres {
     reachable: bool,
-    /// Of the store, unless the token is for a part of it.
+    /// Totals of the store, unless the token is for a part of it.
     #[serde(flatten)]
     pub(in crate::http) totals: Option<Totals>,
 }

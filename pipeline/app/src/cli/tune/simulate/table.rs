@@ -6,19 +6,19 @@ use millstream_engine::testing::simulator::report::{PlantReport, Report, Score};
 
 use crate::cli::screen;
 
-/// At least this part of the oracle's goodput.
+/// Minimum share of the oracle's goodput.
 const GOODPUT_LEAST: f64 = 0.95;
-/// At most this many times the oracle's concurrency.
+/// Maximum multiple of the oracle's concurrency.
 const CONCURRENCY_MOST: f64 = 1.3;
-/// Never behind any competitor by more than this part.
+/// Maximum share by which it may be behind any competitor.
 const BEHIND_MOST: f64 = 0.02;
 
-/// After a change, at 90 % of the new best within so many seconds.
+/// Maximum seconds after a change until it reaches 90 % of the new best.
 const BACK_MOST: f64 = 60.0;
-/// Where less comes than can be written, fewer changes of concurrency a minute than this.
+/// Maximum changes of concurrency per minute if less arrives than can be written.
 const CHANGES_MOST: f64 = 2.0;
 
-/// A row for each plant, and what follows from them.
+/// A row for each plant, and the conclusions.
 pub(super) fn table(report: &Report, seeds: usize) -> String {
     let competitors: Vec<&str> = report.plants.iter().flat_map(|plant| plant.competitors.keys().copied()).collect();
     let mut names: Vec<&str> = Vec::new();
