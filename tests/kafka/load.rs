@@ -53,6 +53,8 @@ async fn produce(fleet: Arc<Fleet>, mut generator: Generator, ahead: i64, stop: 
 pub(super) fn producer(fleet: &Fleet) -> FutureProducer {
     let mut config = fleet.topics.client();
     config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.timeout.ms", "120000");
+    // What a broker that stood still owes an answer to is sent again, before the tests lose their patience.
+    config.set("socket.timeout.ms", "10000").set("request.timeout.ms", "8000");
     config.create().unwrap()
 }
 
