@@ -219,7 +219,8 @@ impl Calm {
     }
 
     fn silent(&mut self) {
-        (self.since, self.last) = (None, None);
+        self.since = None;
+        self.last = None;
     }
 }
 

@@ -134,7 +134,8 @@ impl Source for Unwrapped {
         for record in batches.iter_mut().flat_map(|batch| &mut batch.records) {
             let text = String::from_utf8(record.payload.to_vec()).unwrap();
             let mut parts = text.split('.');
-            (record.key, record.payload) = (bytes(parts.next().unwrap()), bytes(parts.next().unwrap()));
+            record.key = bytes(parts.next().unwrap());
+            record.payload = bytes(parts.next().unwrap());
             let headers = parts.map(|part| part.split_once('=').unwrap());
             record.headers = headers.map(|(name, value)| (name.into(), bytes(value))).collect();
         }

@@ -92,7 +92,8 @@ impl Event {
     pub fn then(&self, kind: Kind, at_ns: u64) -> Self {
         let mut event = Event { kind, at_ns, ..self.clone() };
         if kind != Kind::Create {
-            (event.size, event.etag) = (None, String::new());
+            event.size = None;
+            event.etag = String::new();
             event.description = event.description.filter(|_| kind == Kind::Describe);
         }
         if kind == Kind::Describe {

@@ -136,7 +136,8 @@ impl Model {
             let removed = removed.map(|order| (stored(order.time), stored(order.number), order.class)).max();
             let name = (store, bucket, key, String::new());
             let head = rows.entry(name.clone()).or_insert_with(|| folded(&name, &[]));
-            (head.versioned, head.removed) = (true, removed);
+            head.versioned = true;
+            head.removed = removed;
         }
         for name in current(&rows) {
             rows.get_mut(&name).expect("one of them").current = true;

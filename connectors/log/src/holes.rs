@@ -74,7 +74,8 @@ impl Holes {
         self.0.retain(|(other_from, other_to)| {
             let apart = *other_to < from || *other_from > to;
             if !apart {
-                (from, to) = (from.min(*other_from), to.max(*other_to));
+                from = from.min(*other_from);
+                to = to.max(*other_to);
             }
             apart
         });

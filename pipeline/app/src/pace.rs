@@ -71,9 +71,12 @@ mod tests {
     fn pipelines_of_one_database_share_what_they_may() {
         let mut one = Pipeline::objects();
         let mut other = Pipeline::objects();
-        (one.concurrency.max, other.concurrency.max, other.concurrency.min) = (4, 3, 2);
+        one.concurrency.max = 4;
+        other.concurrency.max = 3;
+        other.concurrency.min = 2;
         other.freshness = Duration::from_millis(100);
-        (one.rows_per_second_max, other.freeze) = (1_000, true);
+        one.rows_per_second_max = 1_000;
+        other.freeze = true;
         let both = settings(&Config::default(), &[one.clone(), other.clone()]);
         assert_eq!((both.concurrency_min, both.concurrency_max, both.freeze), (2, 7, true));
         assert_eq!((both.freshness, both.records_per_second_max), (Duration::from_millis(100), 0));

@@ -66,7 +66,9 @@ impl Spread {
         match seen.wide {
             Some(_) if full > 0 => seen.wide = Some(now),
             Some(at) if now.saturating_duration_since(at) >= seen.calm => {
-                (seen.wide, seen.narrowed, seen.looks) = (None, Some(now), 0);
+                seen.wide = None;
+                seen.narrowed = Some(now);
+                seen.looks = 0;
             }
             Some(_) => {}
             None => {

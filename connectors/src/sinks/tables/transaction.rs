@@ -70,7 +70,8 @@ impl<R: Rows> Writer<R> {
             outcome.isolating_tries = self.verdicts.tries.into();
         }
         let quarantined = quarantine::write(connection, &self.options, batch, &self.verdicts.refused).await?;
-        (outcome.quarantined, outcome.bad) = (quarantined.events, quarantined.bad);
+        outcome.quarantined = quarantined.events;
+        outcome.bad = quarantined.bad;
 
         self.rows.finish(connection, left).await?;
 

@@ -102,7 +102,9 @@ impl Buffers {
         match buffer.judge(offset) {
             Judged::Next => {
                 buffer.next = Some(offset.saturating_add(1));
-                (buffer.fresh, buffer.seen, buffer.probe) = (false, None, None);
+                buffer.fresh = false;
+                buffer.seen = None;
+                buffer.probe = None;
                 buffer.epochs.note(offset, epoch);
                 buffer.bytes += cost;
                 self.bytes += cost;
@@ -129,7 +131,8 @@ impl Buffers {
             let Some(buffer) = self.partitions.get_mut(&partition) else { continue };
             let quiet = buffer.end == Some(end) && buffer.records.is_empty() && !buffer.seek && !buffer.paused;
             if quiet && buffer.probe.is_none() && buffer.next.is_some_and(|next| next < end) {
-                (buffer.probe, buffer.seek) = (Some(end), true);
+                buffer.probe = Some(end);
+                buffer.seek = true;
             }
             buffer.end = Some(end);
         }
@@ -169,7 +172,9 @@ impl Buffers {
     /// The client was assigned anew at [`Buffers::positions`].
     pub(super) fn begun_again(&mut self) {
         for buffer in self.partitions.values_mut() {
-            (buffer.seek, buffer.fresh, buffer.paused) = (false, true, buffer.next.is_none());
+            buffer.seek = false;
+            buffer.fresh = true;
+            buffer.paused = buffer.next.is_none();
             buffer.probe = None;
         }
     }
@@ -179,7 +184,9 @@ impl Buffers {
         if let Some(buffer) = self.partitions.get_mut(&partition)
             && buffer.next == Some(offset)
         {
-            (buffer.seek, buffer.fresh, buffer.paused) = (false, true, false);
+            buffer.seek = false;
+            buffer.fresh = true;
+            buffer.paused = false;
         }
     }
 
@@ -219,7 +226,9 @@ impl Buffer {
     fn take(&mut self, from: u64, bytes_max: usize) -> Taken {
         if !self.goes_on_at(from) {
             self.stop();
-            (self.begin, self.next, self.seek) = (from, Some(from), true);
+            self.begin = from;
+            self.next = Some(from);
+            self.seek = true;
             return Taken::Nothing;
         }
         let mut records = Vec::new();
@@ -266,7 +275,8 @@ impl Buffer {
         }
         let believed = offset == next || self.seen == Some(offset) || (!self.fresh && self.holes >= HOLES_ASKED_ABOUT);
         if !believed {
-            (self.seen, self.seek) = (Some(offset), true);
+            self.seen = Some(offset);
+            self.seek = true;
             return Judged::Ahead;
         }
         if offset > next {

@@ -192,7 +192,9 @@ impl Shard {
         if let Some(reading) = state.reading.take() {
             reading.abort();
         }
-        (state.cursor, state.outcome, state.tip) = (None, None, None);
+        state.cursor = None;
+        state.outcome = None;
+        state.tip = None;
     }
 
     /// The estimated number of records left, if the last answer shows it: 0 only if none were left.

@@ -181,7 +181,8 @@ impl Inbox {
                     let first = state.first;
                     if let Some(held) = state.held.get_mut(number.wrapping_sub(first) as usize) {
                         held.message.handle = message.handle;
-                        (held.received, held.visible_from) = (asked, asked);
+                        held.received = asked;
+                        held.visible_from = asked;
                         if held.care == Care::LetGo {
                             held.care = Care::Keep;
                         }

@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use millstream_schemas::Limits;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use sqlx::postgres::PgRow;
@@ -18,6 +17,7 @@ use super::client::Client;
 use super::database::{Database, Expect};
 use super::screen;
 use crate::config::{Config, Pipeline};
+use crate::domain::objects;
 use crate::stream::open_topic;
 use crate::time::{utc, utc_of_order};
 
@@ -67,7 +67,7 @@ async fn tell(connection: &mut PgConnection, args: &Args, config: &Config) -> an
         .bind(&args.store)
         .fetch_all(&mut *connection)
         .await?;
-    let limits = Limits { record_bytes_max: config.limits.record_bytes_max, ..Limits::default() };
+    let limits = objects::limits(config);
     let (quarantine, quarantine_cut) = quarantine::find(connection, &wanted(args, ""), &limits).await?;
     let mut events = Vec::new();
     for pipeline in &config.pipeline {

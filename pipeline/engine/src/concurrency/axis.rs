@@ -93,7 +93,9 @@ impl Axis {
 
     /// The next trial is due now, and the ones after it soon.
     pub(super) fn hurry(&mut self, now: f64) {
-        (self.rest, self.due, self.fewer_due) = (REST_MIN, now, now);
+        self.rest = REST_MIN;
+        self.due = now;
+        self.fewer_due = now;
     }
 
     /// Makes the next trial one of more, or one of fewer.

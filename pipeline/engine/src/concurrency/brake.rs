@@ -106,7 +106,8 @@ impl Brakes {
         if self.contention <= CONTENTION_MAX || self.answered(began) {
             return false;
         }
-        (self.lowered, self.contention) = (Some(now), 0.0);
+        self.lowered = Some(now);
+        self.contention = 0.0;
         true
     }
 
@@ -115,7 +116,8 @@ impl Brakes {
         if !cost.is_slow() || self.answered(began) || now - self.slow_at < SLOW_EVERY {
             return false;
         }
-        (self.lowered, self.slow_at) = (Some(now), now);
+        self.lowered = Some(now);
+        self.slow_at = now;
         true
     }
 

@@ -113,7 +113,9 @@ impl Ceiling {
 
     /// Removes the ceiling: what lowered it had another cause.
     pub(super) fn lift(&mut self, now: f64) {
-        (self.limit, self.changed, self.raise_every) = (None, now, RAISE_EVERY);
+        self.limit = None;
+        self.changed = now;
+        self.raise_every = RAISE_EVERY;
         self.rests = false;
     }
 

@@ -175,7 +175,8 @@ impl Evidence {
         for rung in bottom..=top {
             let worth = self.worth(rung);
             if worth > best_worth + 1e-9 {
-                (best, best_worth) = (rung, worth);
+                best = rung;
+                best_worth = worth;
             }
         }
         if best == here || best_worth - self.worth(here) < self.margin {

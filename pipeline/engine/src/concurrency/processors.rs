@@ -72,7 +72,8 @@ impl Processors {
 
     /// Forgets our use: from now on, what fewer of our sessions use is measured.
     pub(super) fn fewer(&mut self) {
-        (self.running, self.ours) = (RUNNING_BESIDE_OTHERS, 0.0);
+        self.running = RUNNING_BESIDE_OTHERS;
+        self.ours = 0.0;
     }
 
     /// Forgets the use: from now on, what more of our sessions use is measured.

@@ -159,7 +159,8 @@ impl Search {
     /// Restarts at these numbers: something other than the search changed one, or time has jumped.
     pub(super) fn restart(&mut self, now: f64, concurrency: usize, records: usize, cost: &Cost) {
         self.phase = Phase::Watch;
-        (self.closed, self.moved_from) = (None, None);
+        self.closed = None;
+        self.moved_from = None;
         self.forget_usual();
         self.open(now, (concurrency, records), cost, true);
     }
@@ -374,7 +375,8 @@ impl Search {
     }
 
     pub(super) fn forget_usual(&mut self) {
-        (self.usual, self.off) = (None, 0);
+        self.usual = None;
+        self.off = 0;
     }
 
     /// Checks whether goodput at the same concurrency is still what it was.
@@ -387,13 +389,15 @@ impl Search {
         };
         let off = level - usual;
         if off.abs() < SHIFT.max(3.0 * reading.variance.sqrt()) {
-            (self.off, self.usual) = (0, Some(usual + 0.2 * off));
+            self.off = 0;
+            self.usual = Some(usual + 0.2 * off);
             return;
         }
         let sign = if off > 0.0 { 1 } else { -1 };
         self.off = if self.off * sign < 0 { sign } else { self.off + sign };
         if self.off.abs() >= 2 {
-            (self.off, self.usual) = (0, Some(level));
+            self.off = 0;
+            self.usual = Some(level);
             let trust = if off.abs() > SHIFT_LARGE { SHIFTED } else { 1.0 };
             self.concurrency.turn(off > 0.0);
             self.shaken(now, trust);

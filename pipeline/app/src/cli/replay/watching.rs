@@ -85,7 +85,8 @@ impl<'s> Watch<'s> {
         self.bar.set_position(passed);
         // If another process takes a lease, positions move back.
         if passed > self.passed {
-            (self.passed, self.moved) = (passed, Instant::now());
+            self.passed = passed;
+            self.moved = Instant::now();
         }
         if left.iter().all(|left| snapshot.halted.contains_key(&left.partition)) {
             return true;

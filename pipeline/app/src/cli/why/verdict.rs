@@ -140,7 +140,8 @@ mod tests {
 
     fn of_version(mut seen: Seen, version: &str, kind: i16) -> Seen {
         if let Event::Fact(fact) = &mut seen.event {
-            (fact.version_id, fact.kind) = (version.to_owned(), kind);
+            fact.version_id = version.to_owned();
+            fact.kind = kind;
         }
         seen
     }

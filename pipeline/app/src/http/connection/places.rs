@@ -196,7 +196,8 @@ impl Table {
             connections_of_peer = largest.map(|(_, count)| *count),
             "connections are short (http.connections_max, http.connections_per_peer_max); the idlest of the peer with the most make room"
         );
-        (self.displaced, self.refused) = (0, 0);
+        self.displaced = 0;
+        self.refused = 0;
     }
 }
 

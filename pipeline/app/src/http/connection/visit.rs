@@ -175,7 +175,8 @@ impl Visit {
             Phase::Body | Phase::Busy => {
                 moment.read_bytes += bytes;
                 if moment.read_bytes >= STEP_BYTES {
-                    (moment.since, moment.read_bytes) = (Instant::now(), 0);
+                    moment.since = Instant::now();
+                    moment.read_bytes = 0;
                 }
             }
             _ => {}
@@ -226,7 +227,8 @@ impl Visit {
     pub(super) fn stuck(&self) {
         let mut moment = self.moment();
         if moment.stuck.is_none() || moment.written_bytes >= STEP_BYTES {
-            (moment.stuck, moment.written_bytes) = (Some(Instant::now()), 0);
+            moment.stuck = Some(Instant::now());
+            moment.written_bytes = 0;
         }
     }
 
@@ -328,7 +330,9 @@ impl Visit {
 
 impl Moment {
     fn enter(&mut self, phase: Phase) {
-        (self.phase, self.since, self.read_bytes) = (phase, Instant::now(), 0);
+        self.phase = phase;
+        self.since = Instant::now();
+        self.read_bytes = 0;
     }
 }
 

@@ -69,7 +69,8 @@ fn a_trial_that_is_clearly_better_stays() {
 #[test]
 fn where_no_trial_can_tell_larger_transactions_are_believed_in() {
     let mut bench = Bench::new(settings());
-    (bench.processors, bench.uneven) = (2, &[0.2, 1.9, 0.4, 2.4, 0.1, 1.6, 0.9, 0.5]);
+    bench.processors = 2;
+    bench.uneven = &[0.2, 1.9, 0.4, 2.4, 0.1, 1.6, 0.9, 0.5];
     bench.run(120, Ending::Committed);
     let sizes: Vec<_> = bench.decisions.iter().filter(|decision| decision.knob == Knob::Records).collect();
     let [began, ended, ..] = sizes[..] else { panic!("{sizes:?}") };

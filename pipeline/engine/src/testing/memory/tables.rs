@@ -151,7 +151,8 @@ impl Sink {
                 }
             }
             if let Some(lease) = tables.leases.get_mut(&range.partition) {
-                (lease.next, lease.era) = (Some(range.next.clone()), range.era);
+                lease.next = Some(range.next.clone());
+                lease.era = range.era;
             }
         }
         self.pending = Some((batch.ranges().to_vec(), outcome.clone()));

@@ -80,7 +80,10 @@ impl Limiter for Arc {
             self.past = Some((length, (1.0 - ALPHA) * (variance + difference * increment)));
         }
         self.next = sample.now + length;
-        (self.sum, self.count, self.refused, self.reached) = (0.0, 0, false, false);
+        self.sum = 0.0;
+        self.count = 0;
+        self.refused = false;
+        self.reached = false;
     }
 
     fn limit(&self) -> usize {

@@ -79,7 +79,9 @@ impl Limiter for Gradient2 {
         if self.count >= WINDOW_SAMPLES {
             self.update(self.sum / self.count as f64, self.inflight);
         }
-        (self.sum, self.count, self.inflight) = (0.0, 0, 0);
+        self.sum = 0.0;
+        self.count = 0;
+        self.inflight = 0;
     }
 
     fn limit(&self) -> usize {

@@ -209,7 +209,9 @@ impl Limiter for SuiAdaptive {
         let passed = sample.now - self.began;
         if passed >= self.length && self.commits > 0 {
             self.interval(sample.now, self.commits as f64 / passed);
-            (self.began, self.commits, self.peak) = (sample.now, 0, 0);
+            self.began = sample.now;
+            self.commits = 0;
+            self.peak = 0;
             self.rtts.clear();
             self.length = INTERVAL * self.random.between(0.9, 1.1);
         }
