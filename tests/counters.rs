@@ -113,10 +113,10 @@ async fn two_writers_that_insert_one_key_at_the_same_time() {
     let database = database().await;
     let mut one = Writer::new("one", database.options(), &["0"]).await;
     let mut other = Writer::new("other", database.options(), &["0"]).await;
-    // Their hours must be there to be locked.
-    let before = Event::create("uploads", "before", DAY_NS, 1);
-    one.put(std::slice::from_ref(&before)).await;
-    other.put(std::slice::from_ref(&before)).await;
+    // Each has written an hour of its own, so that whoever inserts first waits for its row before it commits.
+    let before = [("one", 1), ("other", 2)].map(|(key, size)| Event::create("uploads", key, DAY_NS, size));
+    one.put(&before[..1]).await;
+    other.put(&before[1..]).await;
 
     let event = |second: u64, size| Event::create("uploads", "in/key", DAY_NS + second * 1_000_000_000, size);
     let first = event(1, 10);
@@ -128,7 +128,7 @@ async fn two_writers_that_insert_one_key_at_the_same_time() {
         sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
     };
     tokio::join!(one.put(std::slice::from_ref(&first)), other.put(std::slice::from_ref(&second)), release);
-    compare(&database, &Model::of([&before, &first, &second])).await;
+    compare(&database, &Model::of([&before[0], &before[1], &first, &second])).await;
 }
 
 /// A key gets its first version while another writer waits for its row: `current` moves once.
