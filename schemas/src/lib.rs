@@ -1,8 +1,8 @@
-//! Decodes the bytes of a record into zero or more events of a domain (so far: objects), from any dialect.
+//! Decodes the bytes of a record into zero or more events of a domain (objects or tasks), from any dialect.
 //!
 //! Pure: no input or output, no clock, no threads. Nothing that a producer sends makes this crate panic, allocate
 //! beyond [`Limits`], or lose an event silently: each ends as one [`objects::Decoded`].
-//! A domain is a directory (`objects/`) over a shared base: the reading of JSON, envelopes, times and limits.
+//! A domain is a directory (`objects/`, `tasks/`) over a shared base: the reading of JSON, envelopes, times and limits.
 
 mod json;
 mod slot;
@@ -21,6 +21,8 @@ pub use input::{Input, STORE_HEADER};
 mod envelope;
 
 pub mod objects;
+
+pub mod tasks;
 
 pub mod ingest;
 pub use ingest::{Piece, is_structured, split, split_binary};
