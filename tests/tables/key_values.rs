@@ -38,6 +38,10 @@ impl Columns for Pairs {
     fn events(&self) -> usize {
         self.pairs.len() + self.settled.events() as usize
     }
+
+    fn unpacked_bytes(&self) -> usize {
+        self.pairs.iter().map(|(_, key, _)| key.len() + size_of::<(u32, String, i64)>()).sum()
+    }
 }
 
 impl Events for Pairs {

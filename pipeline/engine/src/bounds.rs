@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use crate::cap::Cap;
-use crate::gate::Gate;
+use crate::gate::Member;
 use crate::limits::Limits;
+use crate::memory::Memory;
 use crate::spread::Spread;
 
-/// The limits, the gate, the cap and the spread that all lanes of a pipeline use.
+/// The limits, the place at the gate, the memory, the cap and the spread that all lanes of a pipeline use.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     pub(crate) limits: Limits,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Member,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) cap: Cap,
     pub(crate) spread: Spread,
 }

@@ -3,7 +3,8 @@
 //! A pure state machine: no clock, no runtime, no randomness of its own. The caller tells it what happened and when, as
 //! time since an origin of the caller's choice. It answers with [`Decision`]s; between them [`Controller::pace`]
 //! returns the numbers in force. The same code runs against a database and in the simulator. One instance per database,
-//! shared by all pipelines of a process that write to it.
+//! shared by all pipelines of a process that write to it: concurrency, brakes and ceiling are the database's; what a
+//! transaction costs and how much it holds are each pipeline's.
 //!
 //! It seeks the smallest concurrency and the smallest transactions that give nearly all the goodput there is, by
 //! comparing them with others again and again. Brakes and a ceiling act where a comparison would come too late.
@@ -21,6 +22,7 @@ mod evidence;
 mod ladder;
 mod linger;
 mod meter;
+mod part;
 mod processors;
 mod reading;
 mod search;
@@ -75,17 +77,45 @@ pub enum Event {
     Signals(Signals),
     /// Time has passed. Sent a few times a second, whatever other events there are.
     Tick,
+    /// A pipeline begins to write, or may put something else into a transaction from now on.
+    Joined {
+        /// Its number: one that there is already, or the next one. The first is 0, and is there from the beginning.
+        pipeline: usize,
+        /// Whether nothing that was learnt under this number is its own.
+        anew: bool,
+        /// What it may put into a transaction.
+        allowance: Allowance,
+    },
 }
 
 /// What a transaction holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Work {
+    /// The number of the pipeline that writes it.
+    pub pipeline: usize,
     /// Records.
     pub records: usize,
     /// Bytes of records.
     pub bytes: usize,
     /// Whether more records were ready than it could hold: there is a backlog.
     pub full: bool,
+}
+
+/// What one pipeline may put into a transaction, within what is allowed to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// The most records.
+    pub records_max: usize,
+    /// The most bytes of records.
+    pub bytes_max: usize,
+    /// How old an event of this pipeline may become before it is committed; `None` for the goal of all.
+    pub freshness: Option<Duration>,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Allowance { records_max: usize::MAX, bytes_max: usize::MAX, freshness: None }
+    }
 }
 
 /// How a transaction ended. Only committed transactions are measured for cost.
@@ -141,12 +171,12 @@ impl Signals {
     }
 }
 
-/// The numbers in force.
+/// The numbers in force for one pipeline.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// Transactions at a time. 0 during a stall: no transaction ends, so none may begin.
+    /// Transactions at a time, of all pipelines together. 0 during a stall: no transaction ends, so none may begin.
     pub concurrency: usize,
-    /// Records in a transaction.
+    /// Records in a transaction of this pipeline.
     pub records: usize,
     /// How long the oldest record waits for others when there is no backlog.
     pub linger: Duration,

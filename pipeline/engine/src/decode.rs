@@ -24,4 +24,8 @@ pub trait Decode: Send + Sync {
 pub trait Columns: Send + Sync {
     /// How many events the records held, however they ended. The receipt must account for each.
     fn events(&self) -> usize;
+
+    /// About how many bytes the columns take in memory, with the bytes of the records that they only refer to. A batch
+    /// counts as this many, or as the bytes of its records if those are more.
+    fn unpacked_bytes(&self) -> usize;
 }

@@ -17,19 +17,26 @@ pub(crate) async fn flow<C: Columns>(
         return leave;
     }
     loop {
+        if lane.progress.paused().borrow().is_some() {
+            intake.stuck();
+        }
         if let Err(leave) = lane.go_ahead(intake, decoder).await {
             return leave;
         }
-        let (taken, work) = match lane.gather(intake).await {
+        let (taken, mut work) = match lane.gather(intake).await {
             Ok(gathered) => gathered,
             Err(leave) => return leave,
         };
         lane.state.beat();
 
         let batch = Batch::decode(taken, decoder, &lane.progress.aside());
+        let unpacked = batch.columns().unpacked_bytes();
+        intake.writing(work.bytes, unpacked);
+        work.bytes = work.bytes.max(unpacked);
 
         let began = Instant::now();
         let written = lane.write(&batch, work, intake).await;
+        intake.wrote();
         // The time spent waiting for a turn is no part of the cost.
         let took = began.elapsed().saturating_sub(lane.waited);
         let receipt = match written {

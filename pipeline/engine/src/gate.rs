@@ -2,9 +2,16 @@
 //! writes.
 //!
 //! It holds the [`Controller`] and tells it what happens, so that the controller needs to know nothing of tasks and
-//! clocks. Promises: no more turns at a time than the controller allows; the oldest waiting record first, and still no
-//! batch is passed by for ever; a turn, or a place in the queue, that is dropped at any moment is given back; while no
-//! transaction is under way one turn can always be had, so no batch waits for ever for what can no longer happen.
+//! clocks. Each pipeline joins under a number of its own, with its own cost, batch size and freshness goal; how many
+//! transactions there are at a time is decided for the database. Promises: no more turns at a time than the controller
+//! allows; the record that is due first is next, a backlog of one pipeline does not hold up the fresh records of another
+//! for longer than a transaction, and no batch is passed by for ever (the rules are those of `queue`); a turn, or a
+//! place in the queue, that is dropped at any moment is given back; while no transaction is under way one turn can
+//! always be had, so no batch waits for ever for what can no longer happen.
+
+mod slot;
+
+mod member;
 
 mod queue;
 
@@ -18,18 +25,19 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub use journal::{Entry, Tally};
+pub use member::{Member, Turn};
 pub use standing::Standing;
 
 use crate::clock::now_ms;
-use crate::concurrency::{Controller, Decision, Ending, Event, Knob, Pace, Reason, Settings, Signals, Work};
+use crate::concurrency::{Controller, Decision, Event, Knob, Pace, Reason, Settings, Signals};
 use crate::limits::Limits;
 use journal::Journal;
 use queue::Queue;
 use record::Recorder;
+use slot::Slot;
 use standing::Recent;
 
 /// How often the controller is told that time has passed. Longer: a stall is found later.
@@ -48,7 +56,10 @@ struct Inner {
     settings: Settings,
     /// The settings that it was opened with.
     configured: Settings,
+    /// The numbers in force for the first pipeline. Only the size and the wait of others differ.
     pace: Pace,
+    /// The pipelines by number.
+    slots: Vec<Slot>,
     /// The last ceiling that was decided.
     ceiling: Option<usize>,
     in_flight: usize,
@@ -70,8 +81,10 @@ struct Inner {
 pub struct Look {
     /// What limits the process just now.
     pub standing: Standing,
-    /// The numbers in force.
+    /// The numbers in force. The size and the wait are those of the first pipeline.
     pub pace: Pace,
+    /// The pipelines that have joined.
+    pub pipelines: Vec<Joined>,
     /// The most transactions at a time that the database is believed to bear, if that was ever decided.
     pub ceiling: Option<usize>,
     /// Transactions under way.
@@ -90,6 +103,17 @@ pub struct Look {
     pub processes: usize,
 }
 
+/// The state of one pipeline at the gate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Joined {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The numbers in force for it.
+    pub pace: Pace,
+    /// Its batches that are ready and wait for a turn.
+    pub waiting: usize,
+}
+
 impl Gate {
     /// A gate with these limits, open as far as the controller begins.
     pub fn new(settings: Settings) -> Arc<Gate> {
@@ -100,7 +124,8 @@ impl Gate {
     pub fn recorded(settings: Settings, recorder: Option<Recorder>) -> Arc<Gate> {
         let controller = Controller::new(settings.clone(), Duration::ZERO);
         let mut inner = Inner {
-            pace: controller.pace(),
+            pace: controller.pace(0),
+            slots: vec![Slot::first()],
             controller,
             configured: settings.clone(),
             settings,
@@ -130,7 +155,7 @@ impl Gate {
             concurrency_max_together: 0,
             records_max: limits.batch.records_max,
             bytes_max: limits.batch_bytes(),
-            freshness: limits.batch.linger * 10 / 7,
+            freshness: limits.batch.freshness(),
             transaction_max: limits.transaction_max,
             records_per_second_max: limits.records_per_second_max,
             freeze: false,
@@ -140,56 +165,6 @@ impl Gate {
     /// The numbers in force.
     pub fn pace(&self) -> Pace {
         self.lock().pace
-    }
-
-    /// How long the oldest record of a lane waits for others; `own` is the lane's share of its own freshness goal. The
-    /// controller's goal is that of the pipeline in the greatest hurry: what it takes off that pipeline's share for the
-    /// time of transactions is taken off `own`, too.
-    pub(crate) fn linger(&self, own: Duration) -> Duration {
-        let inner = self.lock();
-        let whole = inner.settings.freshness * 7 / 10;
-        own.saturating_sub(whole.saturating_sub(inner.pace.linger))
-    }
-
-    /// Waits for a turn to write a batch whose oldest record was accepted at `oldest_ms`.
-    pub async fn enter(self: &Arc<Self>, oldest_ms: i64, work: Work) -> Turn {
-        let (mut place, granted) = {
-            let (mut inner, now) = self.now();
-            if inner.queue.is_empty() && inner.in_flight < inner.open() {
-                inner.in_flight += 1;
-                (Place { gate: self, number: Some(queue::NOBODY) }, None)
-            } else {
-                let (grant, granted) = oneshot::channel();
-                let number = inner.queue.join(oldest_ms, grant);
-                let waiting = Event::Waiting(inner.queue.len());
-                let decided = inner.tell(now, &waiting);
-                drop(inner);
-                self.log(&decided);
-                (Place { gate: self, number: Some(number) }, Some(granted))
-            }
-        };
-        if let Some(granted) = granted {
-            // The gate outlives every lane that waits at it, and drops no grant.
-            granted.await.ok();
-        }
-        if let Some(rest) = self.rest() {
-            tokio::time::sleep(rest).await;
-        }
-        place.number = None;
-        let mut turn = Turn { gate: Arc::clone(self), began: Duration::ZERO, work, ending: Ending::Other };
-        let (mut inner, now) = self.now();
-        turn.began = now;
-        inner.begun += 1;
-        let decided = inner.tell(now, &Event::Begun(work));
-        drop(inner);
-        self.log(&decided);
-        turn
-    }
-
-    /// How long no transaction may begin, for the sake of other programs.
-    fn rest(&self) -> Option<Duration> {
-        let (inner, now) = self.now();
-        inner.rested.checked_sub(now).filter(|rest| inner.pace.rests && !rest.is_zero())
     }
 
     /// Tells the controller what the database reports about itself.
@@ -242,7 +217,7 @@ impl Gate {
         inner.settings = settings.clone();
         let mut decided = inner.controller.set(now, settings.clone());
         inner.decided(now, &decided);
-        decided.extend(inner.grant(now));
+        decided.extend(inner.grant(now, now_ms()));
         drop(inner);
         self.log(&decided);
         Ok(Some(settings))
@@ -255,6 +230,7 @@ impl Gate {
         Look {
             standing: inner.recent.standing(inner.settings.freeze, braked, now),
             pace: inner.pace,
+            pipelines: inner.pipelines(),
             ceiling: inner.ceiling,
             in_flight: inner.in_flight,
             waiting: inner.queue.len(),
@@ -304,21 +280,44 @@ impl Gate {
     /// backlog.
     fn log(&self, decided: &[Decision]) {
         for decision in decided {
-            let Decision { knob, from, to, reason, .. } = decision;
+            let Decision { knob, pipeline, from, to, reason, .. } = decision;
+            let pipeline = pipeline.and_then(|pipeline| self.lock().name(pipeline));
+            let pipeline = pipeline.as_deref();
             let knob = journal::name(knob);
             let is_trial = *reason == Reason::Trial;
             let reason = journal::name(reason);
             let figures = journal::figures(decision);
             if is_trial {
-                tracing::debug!(knob, from, to, reason, figures, "the pace is changed");
+                tracing::debug!(knob, pipeline, from, to, reason, figures, "the pace is changed");
             } else {
-                tracing::info!(knob, from, to, reason, figures, "the pace is changed");
+                tracing::info!(knob, pipeline, from, to, reason, figures, "the pace is changed");
             }
         }
     }
 }
 
 impl Inner {
+    /// The name of a pipeline that has joined.
+    fn name(&self, pipeline: usize) -> Option<Arc<str>> {
+        let slot = self.slots.get(pipeline).filter(|slot| !slot.name.is_empty())?;
+        Some(Arc::clone(&slot.name))
+    }
+
+    /// The numbers in force for a pipeline.
+    fn pace_of(&self, pipeline: usize) -> Pace {
+        Pace { concurrency: self.pace.concurrency, ..self.controller.pace(pipeline) }
+    }
+
+    fn pipelines(&self) -> Vec<Joined> {
+        let taken = self.slots.iter().enumerate().filter(|(_, slot)| slot.taken);
+        let joined = |(pipeline, slot): (usize, &Slot)| Joined {
+            name: Arc::clone(&slot.name),
+            pace: self.pace_of(pipeline),
+            waiting: self.queue.waiting(pipeline),
+        };
+        taken.map(joined).collect()
+    }
+
     /// How many turns may be out. At least one while none is out: otherwise nothing could end and open the gate again.
     fn open(&self) -> usize {
         if self.in_flight == 0 { self.pace.concurrency.max(1) } else { self.pace.concurrency }
@@ -327,13 +326,19 @@ impl Inner {
     /// Tells the controller what happened, and grants the turns that are free because of it.
     fn tell(&mut self, now: Duration, event: &Event) -> Vec<Decision> {
         let mut decided = self.hear(now, event);
-        decided.extend(self.grant(now));
+        decided.extend(self.grant(now, now_ms()));
         decided
     }
 
     fn hear(&mut self, now: Duration, event: &Event) -> Vec<Decision> {
         if let Some(recorder) = &mut self.recorder {
-            recorder.event(now, event);
+            match event {
+                Event::Joined { pipeline, anew, allowance } => {
+                    let name = self.slots.get(*pipeline).map(|slot| &*slot.name).unwrap_or_default();
+                    recorder.joined(now, name, *pipeline, *anew, allowance);
+                }
+                event => recorder.event(now, event),
+            }
         }
         let decided = self.controller.on_event(now, event);
         self.decided(now, &decided);
@@ -341,7 +346,7 @@ impl Inner {
     }
 
     fn decided(&mut self, now: Duration, decided: &[Decision]) {
-        self.pace = self.controller.pace();
+        self.pace = self.controller.pace(0);
         #[cfg(test)]
         if let Some(width) = self.held {
             self.pace.concurrency = width;
@@ -353,15 +358,17 @@ impl Inner {
             if let Some(recorder) = &mut self.recorder {
                 recorder.decision(now, decision);
             }
-            self.journal.add(now_ms(), now, decision.clone());
+            let name = decision.pipeline.and_then(|pipeline| self.name(pipeline));
+            self.journal.add(now_ms(), now, name, decision.clone());
         }
     }
 
-    fn grant(&mut self, now: Duration) -> Vec<Decision> {
+    /// Gives the turns that are free. `time_ms` is the time of day.
+    fn grant(&mut self, now: Duration, time_ms: i64) -> Vec<Decision> {
         let mut decided = Vec::new();
         loop {
             let mut granted = false;
-            while self.in_flight < self.open() && self.queue.grant() {
+            while self.in_flight < self.open() && self.queue.grant(time_ms) {
                 self.in_flight += 1;
                 granted = true;
             }
@@ -371,60 +378,6 @@ impl Inner {
             let waiting = Event::Waiting(self.queue.len());
             decided.extend(self.hear(now, &waiting));
         }
-    }
-}
-
-/// A place in the queue. Dropping it leaves the queue.
-struct Place<'a> {
-    gate: &'a Gate,
-    /// `None` once the waiting lane has its turn.
-    number: Option<u64>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let Some(number) = self.number else { return };
-        let (mut inner, now) = self.gate.now();
-        let decided = if inner.queue.leave(number) {
-            let waiting = Event::Waiting(inner.queue.len());
-            inner.tell(now, &waiting)
-        } else {
-            // It was granted and nobody came: the next one may have it.
-            inner.in_flight = inner.in_flight.saturating_sub(1);
-            inner.grant(now)
-        };
-        drop(inner);
-        self.gate.log(&decided);
-    }
-}
-
-/// Permission to write one batch, once. Dropped without an ending it ends as [`Ending::Other`].
-#[must_use = "dropping it gives the turn back"]
-#[derive(Debug)]
-pub struct Turn {
-    gate: Arc<Gate>,
-    began: Duration,
-    work: Work,
-    ending: Ending,
-}
-
-impl Turn {
-    /// Reports how the attempt ended, and gives the turn back.
-    pub fn end(mut self, ending: Ending) {
-        self.ending = ending;
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let (mut inner, now) = self.gate.now();
-        inner.in_flight = inner.in_flight.saturating_sub(1);
-        if inner.pace.rests {
-            inner.rested = now + now.saturating_sub(self.began).min(inner.settings.transaction_max);
-        }
-        let decided = inner.tell(now, &Event::Ended { began: self.began, work: self.work, ending: self.ending });
-        drop(inner);
-        self.gate.log(&decided);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stage 1b: bounded queues between the source and the batch, one per partition of a lane.
 //!
 //! Turns between partitions are by deficit round robin in bytes (Shreedhar and Varghese, 1995), so that one hot
-//! partition cannot starve the others. The queues hold at most the lane's share of the memory budget. Clearing them
+//! partition cannot starve the others. The queues hold at most the lane's share of the memory budget ([`crate::memory`]). Clearing them
 //! loses nothing: the next fetch begins at the stored position again.
 //!
 //! A batch that the sink could not write in one piece is given back and taken again in parts, each of one partition;
@@ -15,6 +15,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::batch::{Range, Taken};
+use crate::limits::Limits;
+use crate::memory::LaneMemory;
 use crate::position::{Partition, Position};
 use crate::retry::Backoff;
 use crate::source::{Record, RecordBatch, Want};
@@ -27,6 +29,8 @@ pub struct Intake {
     /// The queue whose turn it is.
     turn: usize,
     budget_bytes: usize,
+    /// Replaces `budget_bytes`, in a pipeline.
+    memory: Option<LaneMemory>,
     /// Whether the last turn took a part: then the next turn is for partitions that are not divided.
     part_taken: bool,
 }
@@ -61,37 +65,93 @@ impl Intake {
             deficit_bytes: 0,
             parts: None,
         });
-        Intake { queues: queues.collect(), turn: 0, budget_bytes, part_taken: false }
+        Intake { queues: queues.collect(), turn: 0, budget_bytes, memory: None, part_taken: false }
+    }
+
+    /// No queues yet, with this memory for those to come.
+    pub(crate) fn within(memory: LaneMemory) -> Self {
+        Intake { memory: Some(memory), ..Intake::new(Vec::new(), 0) }
+    }
+
+    /// Bytes that the queues may hold now.
+    fn budget_bytes(&self) -> usize {
+        self.memory.as_ref().map_or(self.budget_bytes, LaneMemory::queue_bytes)
+    }
+
+    /// Bytes of records that the next batch may hold.
+    pub(crate) fn batch_bytes(&self, limits: &Limits) -> usize {
+        self.memory.as_ref().map_or_else(|| limits.batch_bytes(), |memory| memory.batch_bytes(limits.batch.bytes_max))
+    }
+
+    /// A batch of this many bytes of records is written, which are `unpacked` bytes when they are decoded.
+    pub(crate) fn writing(&mut self, bytes: usize, unpacked: usize) {
+        if let Some(memory) = &mut self.memory {
+            memory.writing(bytes, unpacked);
+        }
+    }
+
+    /// The batch is written, or is no longer to be.
+    pub(crate) fn wrote(&mut self) {
+        if let Some(memory) = &mut self.memory {
+            memory.wrote();
+        }
+    }
+
+    /// Nothing can be written for now: gives back what the queues hold beyond the pipeline's own part of the memory. It
+    /// is read again.
+    pub(crate) fn stuck(&mut self) {
+        let Some(memory) = &mut self.memory else { return };
+        memory.stuck(true);
+        let share = memory.queue_bytes() / self.queues.len().max(1);
+        self.queues.iter_mut().for_each(|queue| queue.shorten(share));
+        self.hold();
+    }
+
+    /// Something was written: the queues may hold what others do not use.
+    pub(crate) fn moves(&mut self) {
+        if let Some(memory) = &mut self.memory {
+            memory.stuck(false);
+        }
+    }
+
+    /// Reports what the queues hold.
+    fn hold(&mut self) {
+        if let Some(memory) = &mut self.memory {
+            memory.queued(self.queues.iter().map(|queue| queue.bytes).sum());
+        }
     }
 
     /// Begins anew at the given positions. A partition whose position has not moved keeps its fetched records.
     pub(crate) fn restart(&mut self, partitions: Vec<(Partition, Position)>) {
         let before = std::mem::take(&mut self.queues);
-        *self = Intake::new(partitions, self.budget_bytes);
+        let memory = self.memory.take();
+        *self = Intake { memory, ..Intake::new(partitions, self.budget_bytes) };
         for queue in before {
             let same = |own: &&mut Queue| own.partition == queue.partition && own.written == queue.written;
             if let Some(own) = self.queues.iter_mut().find(same) {
                 *own = queue;
             }
         }
+        self.wrote();
+        self.hold();
     }
 
     /// What to fetch: every partition whose queue holds less than half of its share of the budget.
     pub fn wants(&self) -> Vec<Want> {
-        let share = self.budget_bytes / self.queues.len().max(1);
+        let share = self.budget_bytes() / self.queues.len().max(1);
         let hungry = self.queues.iter().filter(|queue| queue.bytes <= share / 2);
         hungry
             .map(|queue| Want {
                 partition: queue.partition.clone(),
                 from: queue.fetched.clone(),
-                bytes_max: share - queue.bytes,
+                bytes_max: share.saturating_sub(queue.bytes),
             })
             .collect()
     }
 
     /// What to fetch beyond the records in hand: every partition, from the position up to which this lane has read.
     pub(crate) fn beyond(&self) -> Vec<Want> {
-        let bytes_max = self.budget_bytes / self.queues.len().max(1);
+        let bytes_max = self.budget_bytes() / self.queues.len().max(1);
         let want = |queue: &Queue| Want { partition: queue.partition.clone(), from: queue.fetched.clone(), bytes_max };
         self.queues.iter().map(want).collect()
     }
@@ -110,6 +170,7 @@ impl Intake {
             queue.records.extend(batch.records);
             queue.fetched = batch.next;
         }
+        self.hold();
     }
 
     /// Records that wait for a batch of many partitions.
@@ -155,6 +216,7 @@ impl Intake {
         if self.part_taken
             && let Some(part) = self.take_part()
         {
+            self.hold();
             return vec![part];
         }
         self.part_taken = false;
@@ -187,7 +249,9 @@ impl Intake {
             }
         }
         let undivided = self.queues.iter_mut().zip(taken).filter(|(queue, _)| queue.parts.is_none());
-        undivided.filter_map(|(queue, records)| queue.hand_over(records)).collect()
+        let handed_over = undivided.filter_map(|(queue, records)| queue.hand_over(records)).collect();
+        self.hold();
+        handed_over
     }
 
     /// The part that has been due for the longest time.
@@ -223,6 +287,8 @@ impl Intake {
             part.records.into_iter().rev().for_each(|record| queue.records.push_front(record));
             queue.written = part.from;
         }
+        self.wrote();
+        self.hold();
     }
 
     /// Notes that a batch is written; returns the partitions that are no longer divided.
@@ -240,6 +306,17 @@ impl Intake {
 }
 
 impl Queue {
+    /// Drops the last records until it holds `bytes_max` bytes, or one record: they are read again.
+    fn shorten(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max
+            && self.records.len() > 1
+            && let Some(last) = self.records.pop_back()
+        {
+            self.bytes = self.bytes.saturating_sub(last.cost_bytes());
+            self.fetched = last.position;
+        }
+    }
+
     /// Pairs the taken records with the positions they cover.
     fn hand_over(&mut self, records: Vec<Record>) -> Option<Taken> {
         let next = match self.records.front() {
@@ -260,6 +337,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::memory::Budget;
 
     fn record(offset: u64, size: usize) -> Record {
         Record {
@@ -299,6 +377,38 @@ mod tests {
         let taken = intake.take(10, 1000);
         assert_eq!((taken[0].from.clone(), taken[0].next.clone()), (Position::Offset(0), Position::Offset(7)));
         assert!(intake.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_pipelines_part_of_the_memory_is_read_into_and_given_back() {
+        let budget = Budget::new(8_000_000);
+        let pipelines = [budget.join(), budget.join()];
+        let begun = |memory: LaneMemory| {
+            let mut intake = Intake::within(memory);
+            intake.restart(vec![(Partition::new("a"), Position::Offset(0))]);
+            intake
+        };
+        let [mut busy, idle] = [begun(pipelines[0].lane(1)), begun(pipelines[1].lane(1))];
+        let asks = |intake: &Intake| intake.wants().first().map_or(0, |want| want.bytes_max);
+        assert_eq!(asks(&busy), 1_750_000, "a quarter of all but the reserve of the other");
+        busy.accept(vec![batch("a", 0..1_500, 1_000)]);
+        busy.writing(800_000, 3_000_000);
+        assert_eq!((busy.wants().len(), asks(&idle)), (0, 250_000), "the reserve can always be had");
+
+        // The first cannot write: it keeps its part, and reads the rest again when it can.
+        busy.wrote();
+        busy.stuck();
+        assert!(busy.bytes() <= 1_000_000, "{}", busy.bytes());
+        let kept = u64::try_from(busy.records()).unwrap();
+        assert_eq!(busy.beyond()[0].from, Position::Offset(kept));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(asks(&idle) >= 1_000_000, "half of it, and more");
+        busy.moves();
+        busy.accept(vec![batch("a", kept..1_500, 1_000)]);
+        let taken = busy.take(10_000, 1 << 30);
+        assert_eq!(taken[0].records.len(), 1_500, "none is lost, none comes twice");
+        drop(idle);
+        assert_eq!(asks(&busy), 1_750_000);
     }
 
     proptest! {

@@ -33,12 +33,12 @@ pub(crate) async fn keep<C: Columns>(
 ) -> Leave {
     let limits = &bounds.limits;
     let Some(state) = progress.lane(index) else { return Leave::Drained };
-    let mut intake = Intake::new(Vec::new(), limits.queue_bytes());
+    let mut intake = Intake::within(bounds.memory.lane(limits.writers));
     loop {
         let partitions = share.borrow_and_update().clone();
         if partitions.is_empty() {
             state.set(LaneState::Resting);
-            if rest(index, &mut share, &mut *sink, &progress, &shutdown).await {
+            if rest(index, &mut intake, &mut share, &mut *sink, &progress, &shutdown).await {
                 continue;
             }
             state.set(LaneState::Ended);
@@ -57,10 +57,9 @@ pub(crate) async fn keep<C: Columns>(
             state,
             shutdown: &shutdown,
         };
-        let has_lag = || has_lag(&*source, &progress, &partitions);
         let left = tokio::select! {
             left = flow(lane, &mut intake, &*decoder) => left,
-            () = watchdog::stalled(state, has_lag, limits.stall) => {
+            () = watchdog::stalled(state, || has_lag(&*source, &progress, &partitions), limits.stall) => {
                 progress.stalled();
                 // The verdict of the pipeline alerts people, once for all lanes; the same holds for a halt.
                 tracing::info!(stall_s = limits.stall.as_secs(), "no progress although there is work: the lane is restarted");
@@ -79,6 +78,7 @@ pub(crate) async fn keep<C: Columns>(
                 if state.halt(&reason) {
                     tracing::info!(%reason, "the lane is halted");
                 }
+                intake.stuck();
                 // A person may have decided how to go on.
                 if !changes(&mut share, DECISION_LOOK, &shutdown).await {
                     return Leave::Halted(reason);
@@ -98,11 +98,14 @@ pub(crate) async fn keep<C: Columns>(
 /// processes read the stream. The first lane is the last to rest, and one connection is enough.
 async fn rest<C: Columns>(
     index: usize,
+    intake: &mut Intake,
     share: &mut watch::Receiver<Vec<Partition>>,
     sink: &mut dyn Sink<Columns = C>,
     progress: &Progress,
     shutdown: &CancellationToken,
 ) -> bool {
+    // Others may use the memory of the records in hand: the lane that has their partitions now reads them again.
+    intake.restart(Vec::new());
     let wait = if index == 0 { SHARES_EVERY } else { Duration::MAX };
     let goes_on = changes(share, wait, shutdown).await;
     if goes_on && index == 0 {

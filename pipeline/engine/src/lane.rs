@@ -164,6 +164,7 @@ impl<C: Columns> Lane<'_, C> {
 
     /// Notes in the progress, the queues and the lane's state that a batch is in the sink.
     pub(crate) fn landed(&self, intake: &mut Intake, receipt: &Receipt, took: Duration) {
+        intake.moves();
         self.progress.wrote(receipt, took, now_ms());
         for partition in intake.written(receipt.ranges()) {
             tracing::info!(%partition, "divided batch written");

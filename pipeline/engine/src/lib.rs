@@ -15,6 +15,8 @@ pub mod source;
 
 mod assign;
 
+pub mod memory;
+
 pub mod intake;
 
 pub mod decode;
@@ -67,6 +69,7 @@ pub use flood::{FloodLimits, Irrefusable};
 pub use gap::{Gap, goes_on_at};
 pub use gate::Gate;
 pub use limits::{BatchLimits, Limits};
+pub use memory::Budget;
 pub use named::Named;
 pub use position::{Partition, Position};
 pub use progress::{Progress, Snapshot, Verdict};

@@ -1,8 +1,10 @@
 //! Every limit of the engine in one place, each with its reason.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flood::FloodLimits;
+use crate::memory::Budget;
 
 /// What one transaction may hold, and how long a record may wait for others.
 #[derive(Clone, Debug)]
@@ -14,6 +16,14 @@ pub struct BatchLimits {
     pub bytes_max: usize,
     /// How long the first record waits for others at most: the part of the freshness goal that batching may spend.
     pub linger: Duration,
+}
+
+impl BatchLimits {
+    /// The freshness goal that `linger` is seven tenths of; the rest is for the transaction.
+    #[must_use]
+    pub fn freshness(&self) -> Duration {
+        self.linger * 10 / 7
+    }
 }
 
 impl Default for BatchLimits {
@@ -35,8 +45,11 @@ pub struct Limits {
     pub transaction_max: Duration,
     /// Records per second that may be written; 0 for no cap.
     pub records_per_second_max: u64,
-    /// Memory for records from reading to commit, over all lanes: those that wait and those that are being written.
+    /// Memory for records from reading to commit, over all lanes: those that wait and those that are being written. It
+    /// does not count with a `budget`.
     pub memory_bytes: usize,
+    /// The memory that this pipeline shares with others; `None` if it has its own.
+    pub budget: Option<Arc<Budget>>,
     /// The longest wait between attempts while the database is away. Longer: slower to come back.
     pub retry_cap: Duration,
     /// The first wait between attempts.
@@ -56,6 +69,7 @@ impl Default for Limits {
             transaction_max: Duration::from_secs(2),
             records_per_second_max: 0,
             memory_bytes: 256 << 20,
+            budget: None,
             retry_cap: Duration::from_secs(10),
             retry_base: Duration::from_millis(100),
             stall: Duration::from_secs(30),
@@ -65,16 +79,16 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Bytes that may wait in one lane: a quarter of the memory over all of them.
+    /// The budget that this pipeline's records count in: the shared one, or one of its own.
     #[must_use]
-    pub fn queue_bytes(&self) -> usize {
-        self.memory_bytes / 4 / self.writers.max(1)
+    pub fn budget(&self) -> Arc<Budget> {
+        self.budget.clone().unwrap_or_else(|| Budget::new(self.memory_bytes))
     }
 
-    /// Bytes of records in a batch. While a batch is written it is in memory about three times: as records, as columns
-    /// and as what is sent. So an eighth of the memory over all lanes leaves a quarter of it for the process itself.
+    /// The most bytes of records in a batch, if no other pipeline uses the memory.
     #[must_use]
     pub fn batch_bytes(&self) -> usize {
-        self.batch.bytes_max.min(self.memory_bytes / 8 / self.writers.max(1))
+        let memory = self.budget.as_ref().map_or(self.memory_bytes, |budget| budget.bytes());
+        self.batch.bytes_max.min(memory / 8 / self.writers.max(1))
     }
 }

@@ -13,7 +13,7 @@ use crate::decode::{Columns, Decode};
 use crate::gate::Gate;
 use crate::keep::keep;
 use crate::lane::{Leave, chain};
-use crate::limits::Limits;
+use crate::limits::{BatchLimits, Limits};
 use crate::progress::Progress;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -54,10 +54,12 @@ pub struct Summary {
 /// Runs a pipeline until `shutdown`, then finishes the batches in flight.
 pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: CancellationToken) -> Summary {
     let Pipeline { source, decoder, sinks, limits, gate, progress } = pipeline;
+    let batch = BatchLimits { bytes_max: limits.batch_bytes(), ..limits.batch.clone() };
     let bounds = Arc::new(Bounds {
         spread: Spread::new(sinks.len(), limits.writers_min),
         cap: Cap::new(limits.records_per_second_max),
-        gate,
+        gate: gate.join(&progress.pipeline, limits.batch.freshness(), &batch),
+        memory: limits.budget().join(),
         limits,
     });
     let shares = Shares::new(sinks.len());
@@ -80,7 +82,7 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
     };
     let ended = tokio::select! {
         ended = ended => ended,
-        never = bounds.gate.keep_time() => match never {},
+        never = bounds.gate.gate().keep_time() => match never {},
     };
     let mut summary = Summary { drained: true, halted: Vec::new() };
     for ended in ended {

@@ -89,6 +89,10 @@ impl Columns for Count {
     fn events(&self) -> usize {
         self.0
     }
+
+    fn unpacked_bytes(&self) -> usize {
+        0
+    }
 }
 
 struct One;

@@ -105,6 +105,10 @@ impl EngineColumns for Columns {
     fn events(&self) -> usize {
         self.rows.len() + self.settled.events() as usize
     }
+
+    fn unpacked_bytes(&self) -> usize {
+        self.arena.size() + self.rows.len() * size_of::<Row>()
+    }
 }
 
 impl Events for Columns {

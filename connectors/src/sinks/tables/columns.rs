@@ -43,6 +43,11 @@ impl Arena {
         }
     }
 
+    /// Bytes of all texts.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// The bytes of a span, which must be of this arena.
     pub fn bytes(&self, span: Span) -> &[u8] {
         let start = span.start as usize;

@@ -35,6 +35,8 @@ pub(super) struct Axis {
     /// No trial of fewer begins before this time: it costs goodput, and a trial of more does not.
     fewer_due: f64,
     more_next: bool,
+    /// The concurrency at which another number was last tried.
+    pub(super) tried_at: usize,
     /// The number found before a limit moved it, and the number it was moved to.
     moved: Option<(usize, usize)>,
 }
@@ -42,7 +44,18 @@ pub(super) struct Axis {
 impl Axis {
     pub(super) fn new(knob: Knob, evidence: Evidence, steps: (f64, f64), rest_max: f64, now: f64) -> Self {
         let fewer_due = if knob == Knob::Concurrency { now + FEWER_FIRST } else { now };
-        Self { knob, evidence, steps, rest: REST_MIN, rest_max, due: now, fewer_due, more_next: true, moved: None }
+        Self {
+            knob,
+            evidence,
+            steps,
+            rest: REST_MIN,
+            rest_max,
+            due: now,
+            fewer_due,
+            more_next: true,
+            tried_at: 0,
+            moved: None,
+        }
     }
 
     /// Applies other limits and returns the number within them. A number that a limit had moved returns to the one
@@ -106,13 +119,15 @@ impl Axis {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cost::Cost;
+    use super::super::part::Mix;
     use super::*;
 
     /// Eight transactions at a time, of at most 64.
-    fn around(cost: &Cost) -> Around<'_> {
+    fn around() -> Around<'static> {
         Around {
-            cost,
+            parts: &[],
+            mix: Mix::default(),
+            sizing: 0,
             concurrency: 8,
             records: 1_000,
             concurrency_most: 64,
@@ -159,7 +174,7 @@ mod tests {
     fn who_shares_the_database_tries_no_number_far_off() {
         let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
         let axis = Axis::new(Knob::Concurrency, evidence, (1.3, 0.83), 25.0, 0.0);
-        let tried = |alone| axis.clone().next_trial(0.0, &around(&Cost::default()), alone);
+        let tried = |alone| axis.clone().next_trial(0.0, &around(), alone);
         assert_eq!((tried(true), tried(false)), (Some(13), Some(10)), "of eight");
     }
 
@@ -168,11 +183,10 @@ mod tests {
         let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
         let mut axis = Axis::new(Knob::Concurrency, evidence, (1.3, 0.83), 25.0, 0.0);
         axis.hurry(0.0);
-        let cost = Cost::default();
         let fewer = |least| {
             let mut axis = axis.clone();
             axis.turn(false);
-            axis.next_trial(0.0, &Around { concurrency_least: least, ..around(&cost) }, true)
+            axis.next_trial(0.0, &Around { concurrency_least: least, ..around() }, true)
         };
         assert_eq!([1, 6, 7, 8].map(fewer), [Some(6), Some(6), Some(7), Some(13)], "of eight");
     }
@@ -181,8 +195,7 @@ mod tests {
     fn fewer_are_tried_again_when_what_they_cost_has_paid_off_and_more_at_any_time() {
         let evidence = Evidence::new(1, 64, 1.12, (0.11, 0.005), (0.0, 0.0));
         let mut axis = Axis::new(Knob::Concurrency, evidence, (1.5, 0.7), 25.0, 0.0);
-        let cost = Cost::default();
-        let around = around(&cost);
+        let around = around();
         let next = |now: f64, axis: &mut Axis| axis.next_trial(now, &around, true).unwrap() > 8;
         axis.turn(false);
         assert!(next(0.0, &mut axis), "it has just begun");

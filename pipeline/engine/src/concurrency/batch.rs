@@ -23,13 +23,28 @@ const SMALL_EVERY: u64 = 8;
 #[derive(Clone, Debug)]
 pub(super) struct Batch {
     begun: u64,
-    /// The part of the latest transactions that were full.
-    full: f64,
+    full: Full,
+}
+
+/// How many of the latest transactions were full.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Full(f64);
+
+impl Full {
+    /// A transaction was begun.
+    pub(super) fn begun(&mut self, full: bool) {
+        self.0 += 0.1 * (f64::from(u8::from(full)) - self.0);
+    }
+
+    /// Whether most of the latest transactions left records behind.
+    pub(super) fn mostly(self) -> bool {
+        self.0 > 0.5
+    }
 }
 
 impl Batch {
     pub(super) fn new() -> Self {
-        Self { begun: 0, full: 0.0 }
+        Self { begun: 0, full: Full::default() }
     }
 
     /// The first size, in records. An operator who freezes from the start gets the largest size allowed.
@@ -41,12 +56,12 @@ impl Batch {
     /// A transaction was begun.
     pub(super) fn begun(&mut self, full: bool) {
         self.begun = self.begun.wrapping_add(1);
-        self.full += 0.1 * (f64::from(u8::from(full)) - self.full);
+        self.full.begun(full);
     }
 
     /// Whether most of the latest transactions left records behind.
     pub(super) fn mostly_full(&self) -> bool {
-        self.full > 0.5
+        self.full.mostly()
     }
 
     /// The most records of the next transaction: `records`, or half as many when a small one is due.
@@ -92,9 +107,9 @@ mod tests {
             records_per_second_max: 0,
             freeze: true,
         };
-        let held = Controller::new(settings.clone(), Duration::ZERO).pace();
+        let held = Controller::new(settings.clone(), Duration::ZERO).pace(0);
         assert_eq!((held.concurrency, held.records), (3, 7_000));
-        let free = Controller::new(Settings { freeze: false, ..settings }, Duration::ZERO).pace();
+        let free = Controller::new(Settings { freeze: false, ..settings }, Duration::ZERO).pace(0);
         assert!(free.records < 7_000, "who does not begins with less: {free:?}");
     }
 }

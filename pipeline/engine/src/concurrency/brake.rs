@@ -121,9 +121,9 @@ impl Brakes {
         true
     }
 
-    /// Whether no transaction has ended for so long that none may begin.
-    pub(super) fn stalls(&mut self, now: f64, inflight: usize, cost: &Cost) -> bool {
-        let patience = (STALL_FLIGHTS * cost.long_seconds()).max(STALL_SECONDS);
+    /// Whether no transaction has ended for so long that none may begin. `long_seconds`: all but a few take less.
+    pub(super) fn stalls(&mut self, now: f64, inflight: usize, long_seconds: f64) -> bool {
+        let patience = (STALL_FLIGHTS * long_seconds).max(STALL_SECONDS);
         if self.stalled || inflight == 0 || now - self.progress < patience {
             return false;
         }

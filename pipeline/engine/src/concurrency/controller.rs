@@ -1,21 +1,24 @@
 //! The state machine: what each event means, and which part gets it.
 //!
-//! [`Search`] finds the numbers, [`Brakes`] and [`Ceiling`] act where a comparison would come too late, [`Cost`] and
-//! [`Batch`] say how large a transaction may be.
+//! [`Search`] finds the numbers, [`Brakes`] and [`Ceiling`] act where a comparison would come too late, [`Cost`](super::cost::Cost) and
+//! [`Batch`](super::batch::Batch) say how large a transaction may be. Those two are of each pipeline, in its [`Part`];
+//! everything else is of the database.
 
 mod limits;
 
+mod sizes;
+
 use std::time::Duration;
 
-use super::allowed::{limits, sizes};
-use super::batch::Batch;
+use super::allowed::limits;
+use super::batch::Full;
 use super::brake::{Brakes, MILD, OVERLOAD, Overload};
 use super::ceiling::Ceiling;
-use super::cost::Cost;
+use super::part::{self, Mix, Part};
 use super::reading::Around;
 use super::search::Search;
 use super::step::Step;
-use super::{Decision, Ending, Event, Knob, Pace, Reason, Settings, Signals, Work, ladder, linger};
+use super::{Allowance, Decision, Ending, Event, Knob, Pace, Reason, Settings, Signals, Work, ladder, linger};
 
 /// What keeps more from being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +42,6 @@ const JUMP: f64 = 5.0;
 /// If more than this part of the open transactions wait for locks, smaller transactions are tried before larger ones.
 const LOCKED: f64 = 0.25;
 
-/// The assumed error of the cost model, as a part of what it predicts for a larger transaction.
-const MODEL_ERROR: f64 = 0.3;
-
 /// The cost is fitted, and the size of transactions checked, at most once in this many seconds.
 const FIT_EVERY: f64 = 1.0;
 
@@ -51,13 +51,14 @@ pub struct Controller {
     settings: Settings,
     now: Duration,
     concurrency: usize,
-    records: usize,
     inflight: usize,
     /// Whether many sessions waited for locks in the last signals.
     locked: bool,
     waiting: usize,
-    cost: Cost,
-    batch: Batch,
+    /// The pipelines, by number: one at least.
+    parts: Vec<Part>,
+    /// How many of the latest transactions of all pipelines were full.
+    full: Full,
     brakes: Brakes,
     ceiling: Ceiling,
     search: Search,
@@ -65,30 +66,29 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that knows nothing yet and begins with little.
+    /// A controller that knows nothing yet and begins with little, for one pipeline.
     pub fn new(settings: Settings, now: Duration) -> Self {
         let limits = limits(&settings, 1);
         let seconds = now.as_secs_f64();
-        let mut search = Search::new(limits, sizes(&settings), seconds);
+        let mut search = Search::new(limits, seconds);
         let concurrency = CONCURRENCY_START.clamp(limits.0, limits.1);
-        let records = search.evidence(Knob::Records).rung_below(Batch::start(&settings));
-        let cost = Cost::default();
-        search.restart(seconds, concurrency, records, &cost);
-        Self {
+        search.restart(seconds, concurrency, Mix::default());
+        let mut controller = Self {
             concurrency,
-            records,
             now,
             inflight: 0,
             locked: false,
             waiting: 0,
-            cost,
-            batch: Batch::new(),
+            parts: Vec::new(),
+            full: Full::default(),
             brakes: Brakes::new(seconds),
             ceiling: Ceiling::new(),
             search,
             fitted: seconds,
             settings,
-        }
+        };
+        controller.add(0, Allowance::default());
+        controller
     }
 
     /// Tells it what happened. Returns the changes made because of that, mostly none.
@@ -104,19 +104,27 @@ impl Controller {
             Event::Waiting(batches) => self.waiting = *batches,
             Event::Signals(signals) => self.signals(signals, &mut decisions),
             Event::Tick => self.tick(&mut decisions),
+            Event::Joined { pipeline, anew, allowance } => {
+                self.joined(*pipeline, *anew, *allowance, &mut decisions);
+            }
         }
         decisions
     }
 
-    /// The numbers in force. The size differs from one transaction to the next: now and then a small one is asked for,
+    /// The numbers in force for a pipeline. The size differs from one transaction to the next: now and then a small one is asked for,
     /// because transactions of equal size teach nothing.
-    pub fn pace(&self) -> Pace {
-        Pace {
+    pub fn pace(&self, pipeline: usize) -> Pace {
+        let mut pace = Pace {
             concurrency: if self.brakes.stalled { 0 } else { self.concurrency },
-            records: if self.settings.freeze { self.records } else { self.batch.next(self.records, &self.cost) },
-            linger: linger::linger(&self.settings, &self.cost),
+            records: 1,
+            linger: self.settings.freshness / 2,
             rests: self.rests(),
+        };
+        if let Some(Part { records, cost, batch, allowance, .. }) = self.parts.get(self.index(pipeline)) {
+            pace.records = if self.settings.freeze { *records } else { batch.next(*records, cost) };
+            pace.linger = linger::linger(&allowance.within(&self.settings), cost);
         }
+        pace
     }
 
     /// How many processes are known to write to this database, including this one.
@@ -135,10 +143,10 @@ impl Controller {
             let more = self.concurrency >= max && self.search.wants_more(self.concurrency);
             return if more { Limited::Limit } else { Limited::Database };
         }
-        if self.rests() && self.batch.mostly_full() {
+        if self.rests() && self.full.mostly() {
             return Limited::Database;
         }
-        let partitions = self.waiting == 0 && self.inflight > 0 && self.batch.mostly_full();
+        let partitions = self.waiting == 0 && self.inflight > 0 && self.full.mostly();
         if partitions { Limited::Partitions } else { Limited::Application }
     }
 
@@ -160,7 +168,7 @@ impl Controller {
 
     /// Whether all turns are taken and more is ready to write.
     fn is_busy(&self) -> bool {
-        let all_lanes = self.concurrency >= self.limits().1 && self.batch.mostly_full();
+        let all_lanes = self.concurrency >= self.limits().1 && self.full.mostly();
         self.inflight >= self.concurrency && (self.waiting > 0 || all_lanes)
     }
 
@@ -169,29 +177,37 @@ impl Controller {
             self.brakes.begin(self.seconds());
         }
         self.inflight = self.inflight.saturating_add(1);
-        self.batch.begun(work.full);
+        self.full.begun(work.full);
+        let pipeline = self.index(work.pipeline);
+        if let Some(part) = self.parts.get_mut(pipeline) {
+            part.batch.begun(work.full);
+        }
     }
 
     fn ended(&mut self, began: Duration, work: &Work, ending: Ending, decisions: &mut Vec<Decision>) {
         self.inflight = self.inflight.saturating_sub(1);
         let began = began.min(self.now);
         let now = self.now;
+        let pipeline = self.index(work.pipeline);
         let committed = ending == Ending::Committed;
         self.brakes.ended(self.seconds(), ending == Ending::Contention, committed);
         if committed {
-            self.search.meter.committed(began, now, work.records);
-            self.cost.committed(now.saturating_sub(began), work.records, work.bytes, self.concurrency);
+            self.search.meter.committed(began, now, pipeline, work.records);
+            part::committed(&mut self.parts, pipeline);
+            if let Some(part) = self.parts.get_mut(pipeline) {
+                part.cost.committed(now.saturating_sub(began), work.records, work.bytes, self.concurrency);
+            }
         }
         if self.brakes.stalled && (committed || self.inflight == 0) {
             self.resume(decisions);
         }
         if !self.settings.freeze {
-            self.brake(began.as_secs_f64(), ending, decisions);
+            self.brake(began.as_secs_f64(), pipeline, ending, decisions);
         }
     }
 
-    /// Brakes on the end of a transaction, if that cannot wait for a comparison.
-    fn brake(&mut self, began: f64, ending: Ending, decisions: &mut Vec<Decision>) {
+    /// Brakes on the end of a transaction of this pipeline, if that cannot wait for a comparison.
+    fn brake(&mut self, began: f64, pipeline: usize, ending: Ending, decisions: &mut Vec<Decision>) {
         let now = self.seconds();
         match ending {
             Ending::Overload => {
@@ -216,11 +232,14 @@ impl Controller {
                     self.search.braked();
                     self.restart();
                 }
-                if self.brakes.slow(now, began, &self.cost) {
-                    let figures = vec![("transaction_milliseconds", self.cost.recent_seconds() * 1000.0)];
+                let Some(part) = self.parts.get_mut(pipeline) else { return };
+                if self.brakes.slow(now, began, &part.cost) {
+                    let figures = vec![("transaction_milliseconds", part.cost.recent_seconds() * 1000.0)];
                     self.lower(MILD, Reason::Slow, figures, decisions);
-                    self.cost.fade(0.2);
-                    self.cost.forget_slow();
+                    if let Some(part) = self.parts.get_mut(pipeline) {
+                        part.cost.fade(0.2);
+                        part.cost.forget_slow();
+                    }
                     self.search.shaken(now, 0.4);
                 }
             }
@@ -248,7 +267,7 @@ impl Controller {
         }
         let locked = signals.sessions_locked.is_some_and(|locked| locked > LOCKED * self.inflight as f64);
         // Once is not enough: all who write to a new bucket wait for the first of them.
-        if locked && self.locked && self.search.locked(self.seconds(), self.records) {
+        if locked && self.locked && self.search.locked(self.seconds(), self.records()) {
             self.come_home(decisions);
         }
         self.locked = locked;
@@ -283,31 +302,35 @@ impl Controller {
         let now = self.seconds();
         if now - self.fitted >= FIT_EVERY {
             self.fitted = now;
-            self.cost.fit();
-            self.fit_size(decisions);
+            (0..self.parts.len()).for_each(|pipeline| self.fit_size(pipeline, decisions));
         }
         if self.settings.freeze {
             return;
         }
         self.relax(now, decisions);
-        if self.brakes.stalls(now, self.inflight, &self.cost) {
+        let mix = part::mix(&self.parts);
+        if self.brakes.stalls(now, self.inflight, mix.long_seconds) {
             self.come_home(decisions);
-            let figures = vec![("long_transaction_milliseconds", self.cost.long_seconds() * 1000.0)];
+            let figures = vec![("long_transaction_milliseconds", mix.long_seconds * 1000.0)];
             decisions.push(self.decision(Knob::Concurrency, self.concurrency, 0, Reason::Stall, figures));
         }
         if self.brakes.stalled {
             return;
         }
+        self.look_at_next();
         let cap = self.settings.records_per_second_max;
+        let Some(sized) = self.parts.get(self.search.sizing) else { return };
         let around = Around {
-            cost: &self.cost,
+            parts: &self.parts,
+            mix,
+            sizing: self.search.sizing,
             concurrency: self.concurrency,
-            records: self.records,
+            records: sized.records,
             concurrency_most: self.ceiling.within(self.limits().1),
             concurrency_least: self.limits().0.max(self.ceiling.floor(self.processes())),
-            records_most: self.batch.most(self.records, &self.cost, &self.settings),
+            records_most: sized.most(&self.settings),
             capped_at: if cap == 0 { f64::INFINITY } else { cap as f64 },
-            full: self.batch.mostly_full(),
+            full: sized.batch.mostly_full(),
         };
         if let Some(Step { knob, from, to, reason, figures }) = self.search.tick(now, &around) {
             if to == around.of(knob).0 {
@@ -317,28 +340,6 @@ impl Controller {
                 self.change(knob, to, reason, figures, decisions);
             }
         }
-    }
-
-    /// Applies the cost to the size: at once when transactions take too long, otherwise as one more piece of evidence.
-    fn fit_size(&mut self, decisions: &mut Vec<Decision>) {
-        let from = (self.records / 4).max(1);
-        let to = self.records;
-        let ratio = |transaction: f64| ((1.0 + transaction / from as f64) / (1.0 + transaction / to as f64)).ln();
-        let known = self.cost.transaction_records();
-        if known > 0.0 {
-            let wrong = ratio(known + self.cost.error_records()) - ratio(known);
-            let error = wrong.max(MODEL_ERROR * ratio(known));
-            self.search.evidence(Knob::Records).foretell(from, to, ratio(known), error * error + 0.0002);
-        }
-        let most = self.batch.most(self.records, &self.cost, &self.settings);
-        if self.settings.freeze || self.records <= most {
-            return;
-        }
-        self.come_home(decisions);
-        let figures = vec![("transaction_milliseconds", self.cost.recent_seconds() * 1000.0)];
-        let to = self.search.evidence(Knob::Records).rung_below(most);
-        self.change(Knob::Records, to, Reason::Cost, figures, decisions);
-        self.restart();
     }
 
     /// Raises the ceiling when it is time.
@@ -409,7 +410,12 @@ impl Controller {
     }
 
     fn restart(&mut self) {
-        self.search.restart(self.seconds(), self.concurrency, self.records, &self.cost);
+        self.search.restart(self.seconds(), self.concurrency, part::mix(&self.parts));
+    }
+
+    /// The size of transactions of the pipeline whose size is looked at.
+    fn records(&self) -> usize {
+        self.parts.get(self.search.sizing).map_or(1, |part| part.records)
     }
 
     fn change(
@@ -420,15 +426,22 @@ impl Controller {
         figures: Vec<(&'static str, f64)>,
         decisions: &mut Vec<Decision>,
     ) {
-        let ((min, max), now) = match knob {
-            Knob::Records => ((1, self.settings.records_max.max(1)), &mut self.records),
-            _ => (self.limits(), &mut self.concurrency),
+        let (min, max) = self.limits();
+        let (from, to) = match self.parts.get_mut(self.search.sizing) {
+            Some(part) if knob == Knob::Records => {
+                let to = to.clamp(1, part.within(&self.settings).records_max.max(1));
+                (std::mem::replace(&mut part.records, to), to)
+            }
+            _ => {
+                let to = to.clamp(min, max);
+                (std::mem::replace(&mut self.concurrency, to), to)
+            }
         };
-        let to = to.clamp(min, max);
-        let from = std::mem::replace(now, to);
         if from != to {
-            if knob == Knob::Records {
-                self.cost.resized(from, to);
+            if knob == Knob::Records
+                && let Some(part) = self.parts.get_mut(self.search.sizing)
+            {
+                part.cost.resized(from, to);
             }
             decisions.push(self.decision(knob, from, to, reason, figures));
         }
@@ -442,7 +455,8 @@ impl Controller {
         reason: Reason,
         figures: Vec<(&'static str, f64)>,
     ) -> Decision {
-        Decision { at: self.now, knob, from, to, reason, figures }
+        let pipeline = (knob == Knob::Records).then_some(self.search.sizing);
+        Decision { at: self.now, knob, pipeline, from, to, reason, figures }
     }
 
     fn seconds(&self) -> f64 {

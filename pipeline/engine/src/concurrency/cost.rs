@@ -163,6 +163,11 @@ impl Cost {
         self.model.map_or(0.0, |model| model.transaction / model.record)
     }
 
+    /// What a record costs, in seconds, if that is known.
+    pub(super) fn record_seconds(&self) -> Option<f64> {
+        self.model.map(|model| model.record)
+    }
+
     /// Standard deviation of `transaction_records`.
     pub(super) fn error_records(&self) -> f64 {
         self.error_records

@@ -12,6 +12,9 @@ pub struct Decision {
     pub at: Duration,
     /// What was changed.
     pub knob: Knob,
+    /// The number of the pipeline that it concerns; `None` if it concerns all that write to the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<usize>,
     /// The number before.
     pub from: usize,
     /// The number after.

@@ -6,9 +6,9 @@
 //! free nothing is learnt and nothing is changed.
 
 use super::axis::Axis;
-use super::cost::Cost;
 use super::evidence::Evidence;
 use super::meter::Meter;
+use super::part::Mix;
 use super::reading::{Around, BUSY, Reading};
 use super::step::{self, Step, figures};
 use super::{Knob, Reason};
@@ -94,30 +94,33 @@ pub(super) struct Search {
     /// Processes known to write to the database, including this one.
     pub(super) processes: usize,
     pub(super) concurrency: Axis,
-    pub(super) records: Axis,
+    /// Of each pipeline.
+    pub(super) sizes: Vec<Axis>,
+    /// The pipeline whose size is looked at: one at a time. It changes only while nothing is being compared.
+    pub(super) sizing: usize,
+    /// Something was measured since `sizing` changed.
+    pub(super) looked: bool,
     pub(super) phase: Phase,
     open: u64,
     closes: f64,
     /// A window that is over, and when all transactions in flight at its end have most likely ended.
     closed: Option<(u64, f64)>,
-    /// The last window before a change of a number.
-    moved_from: Option<(Knob, Reading)>,
+    /// The last window before a change of a number, and the number.
+    moved_from: Option<(Knob, usize, Reading)>,
     /// Concurrency has only grown so far.
     starting: bool,
     /// Far from the best number, or it is not known how far: windows are short.
     pub(super) hurried: bool,
     /// Many sessions waited for locks lately.
     locked: bool,
-    /// The concurrency at which another size was last tried.
-    pub(super) sized_at: usize,
     /// The usual level, and how many windows in a row were off it: positive if above, negative if below.
     usual: Option<f64>,
     off: i32,
 }
 
 impl Search {
-    /// A search within these ranges of concurrency and of size.
-    pub(super) fn new(concurrency: (usize, usize), records: (usize, usize), now: f64) -> Self {
+    /// A search within this range of concurrency. It has no pipeline yet.
+    pub(super) fn new(concurrency: (usize, usize), now: f64) -> Self {
         let numbers = Evidence::new(
             concurrency.0,
             concurrency.1,
@@ -125,15 +128,15 @@ impl Search {
             (CONCURRENCY_PRICE, CONCURRENCY_MARGIN),
             (SHARP, 0.0),
         );
-        let sizes =
-            Evidence::new(records.0, records.1, RECORDS_FACTOR, (RECORDS_PRICE, RECORDS_MARGIN), (SOFT, LOSSLESS));
         let mut meter = Meter::default();
-        let open = meter.open(now, 0.0, 0, 0);
+        let open = meter.open(now, 0.0);
         Self {
             meter,
             processes: 1,
             concurrency: Axis::new(Knob::Concurrency, numbers, CONCURRENCY_STEPS, CONCURRENCY_REST, now),
-            records: Axis::new(Knob::Records, sizes, RECORDS_STEPS, RECORDS_REST, now),
+            sizes: Vec::new(),
+            sizing: 0,
+            looked: false,
             phase: Phase::Watch,
             open,
             closes: now + SECONDS_MIN,
@@ -142,10 +145,21 @@ impl Search {
             starting: true,
             hurried: true,
             locked: false,
-            sized_at: 0,
             usual: None,
             off: 0,
         }
+    }
+
+    /// Begins to look for the size of one more pipeline, or anew for that of one, within this range.
+    pub(super) fn size_within(&mut self, pipeline: usize, (min, max): (usize, usize), now: f64) -> &mut Axis {
+        let sizes = Evidence::new(min, max, RECORDS_FACTOR, (RECORDS_PRICE, RECORDS_MARGIN), (SOFT, LOSSLESS));
+        let size = Axis::new(Knob::Records, sizes, RECORDS_STEPS, RECORDS_REST, now);
+        match self.sizes.get_mut(pipeline) {
+            Some(own) => *own = size,
+            None => self.sizes.push(size),
+        }
+        let last = self.sizes.len().saturating_sub(1);
+        self.sizes.get_mut(pipeline.min(last)).unwrap_or(&mut self.concurrency)
     }
 
     pub(super) fn evidence(&mut self, knob: Knob) -> &mut Evidence {
@@ -153,16 +167,29 @@ impl Search {
     }
 
     pub(super) fn axis(&mut self, knob: Knob) -> &mut Axis {
-        if knob == Knob::Records { &mut self.records } else { &mut self.concurrency }
+        match self.sizes.get_mut(self.sizing) {
+            Some(size) if knob == Knob::Records => size,
+            _ => &mut self.concurrency,
+        }
     }
 
-    /// Restarts at these numbers: something other than the search changed one, or time has jumped.
-    pub(super) fn restart(&mut self, now: f64, concurrency: usize, records: usize, cost: &Cost) {
+    /// The size that is looked at.
+    pub(super) fn size(&self) -> &Axis {
+        self.sizes.get(self.sizing).unwrap_or(&self.concurrency)
+    }
+
+    /// Whether nothing is being compared, so that the size of another pipeline may be looked at.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Watch) && self.moved_from.is_none()
+    }
+
+    /// Restarts at this concurrency: something other than the search changed a number, or time has jumped.
+    pub(super) fn restart(&mut self, now: f64, concurrency: usize, mix: Mix) {
         self.phase = Phase::Watch;
         self.closed = None;
         self.moved_from = None;
         self.forget_usual();
-        self.open(now, (concurrency, records), cost, true);
+        self.open(now, concurrency, mix, true);
     }
 
     /// The database has changed: evidence is trusted only to this part, and trials are due.
@@ -175,12 +202,12 @@ impl Search {
     /// Many sessions wait for locks, which are held to the end of a transaction: smaller ones may be better. Returns
     /// whether a trial of larger ones is to end.
     pub(super) fn locked(&mut self, now: f64, records: usize) -> bool {
-        self.records.turn(false);
+        self.sizes.iter_mut().for_each(|size| size.turn(false));
         self.concurrency.turn(false);
         self.locked = true;
         let ends = self.home().is_some_and(|(knob, home)| knob == Knob::Records && records > home);
         if ends {
-            self.records.tried(now, false, 0.0, 0.0);
+            self.axis(Knob::Records).tried(now, false, 0.0, 0.0);
         }
         ends
     }
@@ -226,60 +253,59 @@ impl Search {
     /// Whether the open window says too little and goes on, while it is busy.
     fn drawn_out(&self, now: f64, around: &Around<'_>) -> bool {
         let Some(window) = self.meter.window(self.open) else { return false };
-        let flights = FLIGHTS * around.cost.recent_seconds();
+        let flights = FLIGHTS * around.mix.recent_seconds;
         let enough = window.transactions() >= TRANSACTIONS_MIN && window.seconds(now) >= flights.min(SECONDS_MAX);
         !enough && window.busy_share(now) >= BUSY && window.seconds(now) < SECONDS_MAX
     }
 
     /// Ends the open window and opens the next.
     fn roll(&mut self, now: f64, around: &Around<'_>) -> Option<Step> {
-        let cost = around.cost;
+        let mix = around.mix;
         let busy = self.meter.window(self.open).is_some_and(|window| window.busy_share(now) >= BUSY);
-        let here = (around.concurrency, around.records);
-        let home = |knob, from| if knob == Knob::Records { (here.0, from) } else { (from, here.1) };
+        let here = around.concurrency;
+        let home = |knob, from| if knob == Knob::Records { here } else { from };
         match self.phase {
             Phase::Try { knob, from, .. } if !busy => {
-                let (concurrency, records) = home(knob, from);
-                self.restart(now, concurrency, records, cost);
+                self.restart(now, home(knob, from), mix);
                 self.axis(knob).postpone(now);
                 Some(step::home(knob, around.of(knob).0, from, Vec::new()))
             }
             Phase::Try { knob, from, before, first: None } => {
                 self.phase = Phase::Try { knob, from, before, first: Some(self.open) };
-                self.close(now, cost);
-                self.open(now, here, cost, false);
+                self.close(now, mix);
+                self.open(now, here, mix, false);
                 None
             }
             Phase::Try { knob, from, before, first: Some(first) } => {
                 let tried = around.of(knob).0;
                 self.phase = Phase::Back { knob, tried, windows: [before, first, self.open] };
-                self.open(now, home(knob, from), cost, true);
+                self.open(now, home(knob, from), mix, true);
                 Some(step::home(knob, around.of(knob).0, from, Vec::new()))
             }
             Phase::Watch | Phase::Back { .. } => {
                 if self.closed.is_none() {
-                    self.close(now, cost);
+                    self.close(now, mix);
                 }
-                self.open(now, here, cost, false);
+                self.open(now, here, mix, false);
                 None
             }
         }
     }
 
     /// Closes the open window; it is read when what is in flight has most likely ended.
-    fn close(&mut self, now: f64, cost: &Cost) {
-        self.closed = Some((self.open, now + cost.recent_seconds().min(SECONDS_MAX / 2.0)));
+    fn close(&mut self, now: f64, mix: Mix) {
+        self.closed = Some((self.open, now + mix.recent_seconds.min(SECONDS_MAX / 2.0)));
     }
 
     /// Opens a window; after a change, only when what was in flight has most likely ended.
-    fn open(&mut self, now: f64, (concurrency, records): (usize, usize), cost: &Cost, changed: bool) {
-        let each = cost.recent_seconds();
+    fn open(&mut self, now: f64, concurrency: usize, mix: Mix, changed: bool) {
+        let each = mix.recent_seconds;
         let after = if changed { each.min(SECONDS_MAX / 2.0) } else { 0.0 };
         let short = self.hurried || matches!(self.phase, Phase::Try { first: None, .. });
         let (part, variance) = if short { (0.5, VARIANCE_HURRIED) } else { (1.0, VARIANCE) };
-        let transactions = TRANSACTIONS.max(cost.noise() / variance);
+        let transactions = TRANSACTIONS.max(mix.noise / variance);
         let length = (each * FLIGHTS).max(each * transactions / concurrency.max(1) as f64) * part;
-        self.open = self.meter.open(now, after, concurrency, records);
+        self.open = self.meter.open(now, after);
         self.closes = now + after + length.clamp(SECONDS_MIN, SECONDS_MAX);
     }
 
@@ -291,20 +317,22 @@ impl Search {
     fn watched(&mut self, now: f64, around: &Around<'_>, id: u64) -> Option<Step> {
         // After a change the comparison waits for the next window that says something.
         let reading = self.reading(id, now, around)?;
+        self.looked = true;
         self.worked(reading.seconds);
-        if let Some((knob, before)) = self.moved_from.take() {
+        if let Some((knob, from, before)) = self.moved_from.take_if(|(knob, ..)| reading.is_of(*knob)) {
             let apart = (now - before.ended - reading.seconds).clamp(0.0, 100.0);
-            let variance = before.variance + reading.variance + DRIFT * (1.0 + apart);
+            let variance = before.variance(knob) + reading.variance(knob) + DRIFT * (1.0 + apart);
             let ratio = reading.level(knob) - before.level(knob);
-            if self.learn(knob, before.at(knob), reading.at(knob), ratio, variance) {
+            if self.learn(knob, from, around.of(knob).0, ratio, variance) {
                 self.axis(knob).hurry(now);
             }
         }
         self.heed_level(now, &reading);
-        let elsewhere = self.sized_at != around.concurrency;
-        if std::mem::take(&mut self.locked) && (self.records.due <= now || elsewhere) && around.full {
+        let elsewhere = self.size().tried_at != around.concurrency;
+        if std::mem::take(&mut self.locked) && (self.size().due <= now || elsewhere) && around.full {
             // How many wait for each other depends on how long transactions take, and on how many there are.
-            self.records.due = now.min(self.concurrency.due);
+            let due = now.min(self.concurrency.due);
+            self.axis(Knob::Records).due = due;
             return self.start_trial(now, around, &reading, id).or_else(|| self.go(now, around, &reading));
         }
         self.go(now, around, &reading).or_else(|| self.start_trial(now, around, &reading, id))
@@ -346,7 +374,7 @@ impl Search {
         if self.starting {
             step.reason = Reason::Startup;
         }
-        self.moved_from = Some((step.knob, *reading));
+        self.moved_from = reading.is_of(step.knob).then_some((step.knob, around.of(step.knob).0, *reading));
         self.forget_usual();
         self.open_with(now, around, &step);
         Some(step)
@@ -354,7 +382,7 @@ impl Search {
 
     /// The step to the better number, if there is one.
     pub(super) fn better(&self, knob: Knob, around: &Around<'_>, reading: &Reading) -> Option<Step> {
-        let axis = if knob == Knob::Records { &self.records } else { &self.concurrency };
+        let axis = if knob == Knob::Records { self.size() } else { &self.concurrency };
         let (here, most) = around.of(knob);
         let to = axis.evidence.better(here, (around.least(knob), most)).filter(|to| *to != here)?;
         let reason = if to > here { Reason::MoreIsFaster } else { Reason::FewerAreEnough };
@@ -362,16 +390,13 @@ impl Search {
     }
 
     pub(super) fn open_with(&mut self, now: f64, around: &Around<'_>, step: &Step) {
-        let numbers = match step.knob {
-            Knob::Records => (around.concurrency, step.to),
-            _ => (step.to, around.records),
-        };
-        self.open(now, numbers, around.cost, true);
+        let concurrency = if step.knob == Knob::Records { around.concurrency } else { step.to };
+        self.open(now, concurrency, around.mix, true);
     }
 
     pub(super) fn worked(&mut self, seconds: f64) {
         self.concurrency.evidence.worked(seconds);
-        self.records.evidence.worked(seconds);
+        self.sizes.iter_mut().for_each(|size| size.evidence.worked(seconds));
     }
 
     pub(super) fn forget_usual(&mut self) {
@@ -381,14 +406,13 @@ impl Search {
 
     /// Checks whether goodput at the same concurrency is still what it was.
     fn heed_level(&mut self, now: f64, reading: &Reading) {
-        // In records, because a transaction's own cost in records is fitted anew all the time.
-        let level = reading.level(Knob::Records);
+        let level = reading.usual();
         let Some(usual) = self.usual else {
             self.usual = Some(level);
             return;
         };
         let off = level - usual;
-        if off.abs() < SHIFT.max(3.0 * reading.variance.sqrt()) {
+        if off.abs() < SHIFT.max(3.0 * reading.variance(Knob::Concurrency).sqrt()) {
             self.off = 0;
             self.usual = Some(usual + 0.2 * off);
             return;

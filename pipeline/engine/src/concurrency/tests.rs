@@ -1,6 +1,7 @@
 //! How the controller behaves: each rule for itself, and properties of all.
 
 mod ceiling;
+mod pipelines;
 mod properties;
 mod rules;
 
@@ -54,7 +55,7 @@ impl Bench {
     }
 
     fn work(records: usize, full: bool) -> Work {
-        Work { records, bytes: records * 100, full }
+        Work { pipeline: 0, records, bytes: records * 100, full }
     }
 
     /// Runs for this many seconds in steps of ten milliseconds; every transaction ends with `ending`.
@@ -78,7 +79,7 @@ impl Bench {
     /// Begins as many transactions as are allowed; without a backlog one at a time is enough.
     fn begin(&mut self) {
         loop {
-            let pace = self.controller.pace();
+            let pace = self.controller.pace(0);
             let may = if self.backlog { pace.concurrency } else { pace.concurrency.min(1) };
             if self.open.len() >= may {
                 break;

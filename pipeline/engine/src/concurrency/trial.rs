@@ -20,13 +20,13 @@ impl Search {
         reading: &Reading,
         before: u64,
     ) -> Option<Step> {
-        if !around.cost.is_known() {
+        if !around.mix.is_known {
             // It is not known yet how long a trial must be, and the cost of a transaction may call for a larger step.
             return None;
         }
         let alone = self.processes == 1;
-        let size = around.full && self.records.due <= now && self.records.due <= self.concurrency.due;
-        let axis = if size { &mut self.records } else { &mut self.concurrency };
+        let size = around.full && self.size().due <= now && self.size().due <= self.concurrency.due;
+        let axis = self.axis(if size { Knob::Records } else { Knob::Concurrency });
         if axis.due > now {
             return None;
         }
@@ -38,7 +38,7 @@ impl Search {
         };
         let figures = figures(axis, from, to, reading);
         if knob == Knob::Records {
-            self.sized_at = around.concurrency;
+            axis.tried_at = around.concurrency;
         }
         self.phase = Phase::Try { knob, from, before, first: None };
         let step = Step { knob, from, to, reason: Reason::Trial, figures };
@@ -55,11 +55,11 @@ impl Search {
         (knob, from): (Knob, usize),
         [before, first]: [u64; 2],
     ) -> Option<Step> {
-        let before = self.reading(before, now, around)?;
-        let first = self.reading(first, now, around)?;
+        let before = self.reading(before, now, around).filter(|reading| reading.is_of(knob))?;
+        let first = self.reading(first, now, around).filter(|reading| reading.is_of(knob))?;
         let tried = around.of(knob).0;
         // A drift is not cancelled here by a window after the trial.
-        let variance = before.variance + first.variance + 2.0 * DRIFT;
+        let variance = before.variance(knob) + first.variance(knob) + 2.0 * DRIFT;
         let (ratio, variance) = self.gained(knob, from, tried, first.level(knob) - before.level(knob), variance);
         let evidence = self.evidence(knob);
         let worth = evidence.worth_of(from, tried, ratio);
@@ -114,7 +114,8 @@ impl Search {
         (knob, tried): (Knob, usize),
         windows: [u64; 4],
     ) -> Option<Step> {
-        let [before, first, second, after] = windows.map(|id| self.reading(id, now, around));
+        let [before, first, second, after] =
+            windows.map(|id| self.reading(id, now, around).filter(|reading| reading.is_of(knob)));
         self.axis(knob).postpone(now);
         let before = before?;
         let first = first?;
@@ -122,14 +123,14 @@ impl Search {
         let after = after?;
         self.worked(first.seconds + second.seconds + after.seconds);
         let one = first.level(knob) - before.level(knob);
-        let one_variance = before.variance + first.variance;
+        let one_variance = before.variance(knob) + first.variance(knob);
         let other = second.level(knob) - after.level(knob);
-        let other_variance = second.variance + after.variance;
+        let other_variance = second.variance(knob) + after.variance(knob);
         // Each half is weighed by its precision; if the halves disagree by more than their error, that is the error.
         let part = other_variance / (one_variance + other_variance);
         let ratio = part * one + (1.0 - part) * other;
         let variance = (part * one_variance).max(part * (1.0 - part) * (one - other) * (one - other));
-        let surprised = self.learn(knob, after.at(knob), tried, ratio, variance);
+        let surprised = self.learn(knob, around.of(knob).0, tried, ratio, variance);
         let lasted = first.seconds + second.seconds;
         let lost_seconds = (1.0 - ratio.exp()).max(0.0) * lasted;
         let step = self.go(now, around, &after);

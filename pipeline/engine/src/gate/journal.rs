@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::concurrency::{Decision, Reason};
@@ -19,6 +20,8 @@ pub struct Entry {
     pub number: u64,
     /// In milliseconds since 1970.
     pub at_ms: i64,
+    /// The name of the pipeline whose size of transactions it is, if it is of one.
+    pub pipeline: Option<Arc<str>>,
     /// What was decided.
     pub decision: Decision,
 }
@@ -32,13 +35,13 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn add(&mut self, at_ms: i64, now: Duration, decision: Decision) {
+    pub(super) fn add(&mut self, at_ms: i64, now: Duration, pipeline: Option<Arc<str>>, decision: Decision) {
         self.made += 1;
         *self.tally.entry((name(&decision.knob), name(&decision.reason))).or_default() += 1;
         if matches!(decision.reason, Reason::Overload | Reason::Contention | Reason::Slow | Reason::Stall) {
             self.braked = Some(now);
         }
-        self.entries.push_back(Entry { number: self.made, at_ms, decision });
+        self.entries.push_back(Entry { number: self.made, at_ms, pipeline, decision });
         if self.entries.len() > KEPT {
             self.entries.pop_front();
         }
@@ -103,8 +106,8 @@ mod tests {
         for to in 1..=KEPT + 5 {
             let knob = Knob::Records;
             let reason = Reason::MoreIsFaster;
-            let decision = Decision { at: Duration::ZERO, knob, from: 0, to, reason, figures: vec![] };
-            journal.add(7, Duration::ZERO, decision);
+            let decision = Decision { at: Duration::ZERO, knob, pipeline: None, from: 0, to, reason, figures: vec![] };
+            journal.add(7, Duration::ZERO, None, decision);
         }
         let latest: Vec<usize> = journal.latest(2).iter().map(|entry| entry.decision.to).collect();
         assert_eq!((latest, journal.latest(usize::MAX).len()), (vec![KEPT + 5, KEPT + 4], KEPT));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::concurrency::{Decision, Ending, Event, Settings, Signals, Work};
+use crate::concurrency::{Allowance, Decision, Ending, Event, Settings, Signals, Work};
 
 /// Lines between the gate and their writer. Fewer: a short pause of the disk ends a recording. About 200 bytes each.
 const QUEUE_LINES: usize = 10_000;
@@ -47,8 +47,27 @@ pub enum What {
     Signals(Told),
     /// Time has passed.
     Tick,
+    /// A pipeline begins to write.
+    Joined {
+        /// Its name, for the reader.
+        name: String,
+        /// Its number.
+        pipeline: usize,
+        /// Whether nothing that was learnt under this number is its own.
+        anew: bool,
+        /// The most records in a transaction of it.
+        records_max: usize,
+        /// The most bytes of records in a transaction of it.
+        bytes_max: usize,
+        /// How old an event of it may become, in nanoseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        freshness_ns: Option<u64>,
+    },
     /// What was decided because of the line before.
     Decision {
+        /// The number of the pipeline that it concerns; 0 also if it concerns all of them.
+        #[serde(default, skip_serializing_if = "is_first")]
+        pipeline: usize,
         /// The knob.
         knob: String,
         /// The number before.
@@ -82,9 +101,17 @@ pub struct Allowed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the members are those of Work")]
 pub struct Held {
+    /// A recording of an older version has one pipeline, and does not say which.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub pipeline: usize,
     pub records: usize,
     pub bytes: usize,
     pub full: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_first(pipeline: &usize) -> bool {
+    *pipeline == 0
 }
 
 /// [`Ending`] in written form.
@@ -144,7 +171,10 @@ impl Line {
 
     /// What the line means for a controller.
     pub fn play(&self) -> Play {
-        let work = |held: &Held| Work { records: held.records, bytes: held.bytes, full: held.full };
+        let work = |held: &Held| {
+            let Held { pipeline, records, bytes, full } = *held;
+            Work { pipeline, records, bytes, full }
+        };
         match &self.what {
             What::Settings(allowed) => Play::Settings(allowed.into()),
             What::Begun(held) => Play::Event(Event::Begun(work(held))),
@@ -160,6 +190,11 @@ impl Line {
             What::Waiting(waiting) => Play::Event(Event::Waiting(*waiting)),
             What::Signals(told) => Play::Event(Event::Signals(told.into())),
             What::Tick => Play::Event(Event::Tick),
+            What::Joined { pipeline, anew, records_max, bytes_max, freshness_ns, .. } => {
+                let freshness = freshness_ns.map(Duration::from_nanos);
+                let allowance = Allowance { records_max: *records_max, bytes_max: *bytes_max, freshness };
+                Play::Event(Event::Joined { pipeline: *pipeline, anew: *anew, allowance })
+            }
             What::Decision { .. } => Play::Decided,
             What::Cut => Play::End,
         }
@@ -171,11 +206,19 @@ impl What {
     pub fn decided(decision: &Decision) -> What {
         let knob = super::journal::name(&decision.knob);
         let reason = super::journal::name(&decision.reason);
-        What::Decision { knob, from: decision.from, to: decision.to, reason }
+        What::Decision { pipeline: decision.pipeline.unwrap_or(0), knob, from: decision.from, to: decision.to, reason }
+    }
+
+    fn joined(name: &str, pipeline: usize, anew: bool, allowance: &Allowance) -> What {
+        let Allowance { records_max, bytes_max, freshness } = *allowance;
+        What::Joined { name: name.to_owned(), pipeline, anew, records_max, bytes_max, freshness_ns: freshness.map(ns) }
     }
 
     fn event(event: &Event) -> What {
-        let held = |work: &Work| Held { records: work.records, bytes: work.bytes, full: work.full };
+        let held = |work: &Work| {
+            let Work { pipeline, records, bytes, full } = *work;
+            Held { pipeline, records, bytes, full }
+        };
         match event {
             Event::Begun(work) => What::Begun(held(work)),
             Event::Ended { began, work, ending } => {
@@ -190,6 +233,7 @@ impl What {
             Event::Waiting(waiting) => What::Waiting(*waiting),
             Event::Signals(signals) => What::Signals(signals.into()),
             Event::Tick => What::Tick,
+            Event::Joined { pipeline, anew, allowance } => What::joined("", *pipeline, *anew, allowance),
         }
     }
 }
@@ -283,6 +327,10 @@ impl Recorder {
 
     pub(super) fn event(&mut self, now: Duration, event: &Event) {
         self.put(now, What::event(event));
+    }
+
+    pub(super) fn joined(&mut self, now: Duration, name: &str, pipeline: usize, anew: bool, allowance: &Allowance) {
+        self.put(now, What::joined(name, pipeline, anew, allowance));
     }
 
     pub(super) fn decision(&mut self, now: Duration, decision: &Decision) {

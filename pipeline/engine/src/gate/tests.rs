@@ -3,12 +3,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use futures::FutureExt as _;
 
 use super::*;
+use crate::concurrency::{Ending, Work};
 use crate::gate::record::{Line, What};
 use crate::task;
 
 /// Longer than anything that a test waits for. Time is paused, so a turn that is never given back fails at once.
 const PATIENCE: Duration = Duration::from_secs(3600);
-const WORK: Work = Work { records: 10, bytes: 1_000, full: true };
+const WORK: Work = Work { pipeline: 0, records: 10, bytes: 1_000, full: true };
 
 fn settings(concurrency_max: usize) -> Settings {
     Settings {
@@ -38,7 +39,7 @@ fn widen(gate: &Gate, width: usize) {
 
 /// Waits for a turn, and fails if none is ever given.
 async fn entered(gate: &Arc<Gate>, oldest_ms: i64) -> Turn {
-    tokio::time::timeout(PATIENCE, gate.enter(oldest_ms, WORK)).await.expect("a turn that is given back")
+    tokio::time::timeout(PATIENCE, gate.enter(0, oldest_ms, WORK)).await.expect("a turn that is given back")
 }
 
 /// Joins the queue and stays in it.
@@ -180,7 +181,7 @@ async fn a_recording_tells_what_the_controller_heard_in_its_order() {
             What::Waiting(1) => "one waits",
             What::Waiting(_) => "none waits",
             What::Signals(_) => "signals",
-            What::Tick | What::Cut => "other",
+            What::Tick | What::Cut | What::Joined { .. } => "other",
             What::Decision { .. } => continue,
         };
         heard.push((at_ns, name));
@@ -258,4 +259,137 @@ async fn what_is_allowed_changes_at_once_and_what_is_refused_changes_nothing() {
     assert_eq!((look.pace.concurrency, look.limits, look.in_flight), (2, (1, 2), 4), "who is in stays");
     assert_eq!(look.configured, settings(8));
     drop(turns);
+}
+
+/// Runs a pipeline of `lanes` lanes: each takes records of this age, and its transactions take `took`. Returns the
+/// longest time that a batch waited, and the time of all transactions.
+async fn writes(
+    member: Arc<Member>,
+    lanes: usize,
+    age_ms: i64,
+    [every, took]: [Duration; 2],
+    until: Instant,
+) -> (Duration, Duration) {
+    let lane = |_| async {
+        let mut waited = Duration::ZERO;
+        let mut worked = Duration::ZERO;
+        while Instant::now() < until {
+            tokio::time::sleep(every).await;
+            let began = Instant::now();
+            let turn = member.enter(now_ms() - age_ms, WORK).await;
+            waited = waited.max(began.elapsed());
+            tokio::time::sleep(took).await;
+            worked += took;
+            turn.end(Ending::Committed);
+        }
+        (waited, worked)
+    };
+    let each = futures::future::join_all((0..lanes).map(lane)).await;
+    each.into_iter()
+        .fold((Duration::ZERO, Duration::ZERO), |(most, sum), (waited, worked)| (most.max(waited), sum + worked))
+}
+
+#[tokio::test(start_paused = true)]
+async fn fresh_records_wait_for_one_transaction_of_an_hour_old_backlog() {
+    let gate = gate(1);
+    let batch = crate::BatchLimits::default();
+    let old = Arc::new(gate.join("backlog", Duration::from_millis(250), &batch));
+    let fresh = Arc::new(gate.join("fresh", Duration::from_millis(10), &batch));
+    let ms = Duration::from_millis;
+    let until = Instant::now() + Duration::from_secs(60);
+    // A paused clock does not move the time of day: the fresh records are just late.
+    let backlog = writes(old, 4, 3_600_000, [Duration::ZERO, ms(100)], until);
+    let stream = writes(fresh, 1, 20, [ms(40), ms(5)], until);
+    let ((_, worked), (waited, _)) = tokio::join!(backlog, stream);
+    assert!(waited <= ms(100), "{waited:?}");
+    assert!(worked >= Duration::from_secs(50), "the backlog has all the time that is left: {worked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_pipeline_has_a_size_of_its_own() {
+    let gate = Gate::new(settings(4));
+    let batch = |records_max| crate::BatchLimits { records_max, ..crate::BatchLimits::default() };
+    let large = gate.join("large", Duration::from_secs(1), &batch(10_000));
+    let small = gate.join("small", Duration::from_millis(10), &batch(100));
+    assert_eq!((large.pace().records, small.pace().records), (5_478, 100));
+    assert!(small.pace().linger < Duration::from_millis(10) && large.pace().linger > Duration::from_millis(100));
+    let names: Vec<Arc<str>> = gate.look().pipelines.into_iter().map(|joined| joined.name).collect();
+    assert_eq!(names, [Arc::from("large"), Arc::from("small")]);
+
+    // A limit that one of them reaches is decided for that one, and says for which.
+    gate.allow(|now, _| Ok::<_, ()>(Settings { records_max: 50, ..now.clone() })).unwrap();
+    let decided = gate.decisions(10);
+    let sizes = decided.iter().filter(|entry| entry.decision.knob == Knob::Records);
+    let sizes: Vec<_> = sizes.map(|entry| (entry.pipeline.as_deref(), entry.decision.to)).collect();
+    assert_eq!(sizes, [(Some("small"), 50), (Some("large"), 50)]);
+
+    // Who comes back has the place and what was learnt; another name gets a place of its own.
+    drop(large);
+    let other = gate.join("other", Duration::from_secs(1), &batch(7));
+    assert_eq!((other.pace().records, gate.look().pipelines.len()), (7, 2));
+    let again = gate.join("large", Duration::from_secs(1), &batch(20));
+    assert_eq!((again.pace().records, small.pace().records, other.pace().records), (20, 50, 7));
+}
+
+/// A number or a truth value, as it is in a line of a recording.
+#[derive(Clone, Copy)]
+enum Value {
+    Number(u64),
+    Truth(bool),
+}
+
+impl<'de> serde::Deserializer<'de> for Value {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_any<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self {
+            Value::Number(number) => visitor.visit_u64(number),
+            Value::Truth(truth) => visitor.visit_bool(truth),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl serde::de::IntoDeserializer<'_> for Value {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+#[test]
+fn a_line_without_a_pipeline_belongs_to_the_only_one() {
+    use serde::Deserialize as _;
+    let members = [("records", Value::Number(10)), ("bytes", Value::Number(1_000)), ("full", Value::Truth(true))];
+    let held = record::Held::deserialize(serde::de::value::MapDeserializer::new(members.into_iter())).unwrap();
+    let line = Line { at_ns: 7, what: What::Begun(held) };
+    assert_eq!(line.play(), record::Play::Event(Event::Begun(WORK)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recording_of_several_pipelines_is_replayed_to_the_same_numbers() {
+    let (recorder, mut lines) = Recorder::new();
+    let gate = Gate::recorded(settings(1), Some(recorder));
+    let batch = crate::BatchLimits::default();
+    let members = ["one", "two"].map(|name| gate.join(name, Duration::from_millis(10), &batch));
+    drop(members[1].enter(1, WORK).await);
+    let mut controller: Option<Controller> = None;
+    let mut begun = Vec::new();
+    while let Ok(line) = lines.try_recv() {
+        match (line.play(), &mut controller) {
+            (record::Play::Settings(settings), _) => controller = Some(Controller::new(settings, line.at())),
+            (record::Play::Event(event), Some(controller)) => {
+                controller.on_event(line.at(), &event);
+                begun.extend(matches!(event, Event::Begun(_)).then_some(event));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(begun, [Event::Begun(Work { pipeline: 1, ..WORK })]);
+    assert_eq!(controller.unwrap().pace(1), members[1].pace());
 }

@@ -27,7 +27,7 @@ impl<C: Columns> Lane<'_, C> {
             self.look_around(intake, &mut confirmed).await?;
             let wants = intake.wants();
             let records_max = self.records_max();
-            let bytes_max = self.limits.batch_bytes();
+            let bytes_max = intake.batch_bytes(self.limits);
             let full = intake.records() >= records_max || intake.bytes() >= bytes_max || wants.is_empty();
             let rest = intake.part_due().map(|due| due.saturating_duration_since(Instant::now()));
             let stopping = self.shutdown.is_cancelled();
@@ -114,7 +114,7 @@ impl<C: Columns> Lane<'_, C> {
     /// Takes a batch, and describes it for the spread and the controller.
     fn take(&mut self, intake: &mut Intake, records_max: usize) -> (Vec<Taken>, Work) {
         self.is_last = self.shutdown.is_cancelled();
-        let mut taken = intake.take(records_max, self.limits.batch_bytes());
+        let mut taken = intake.take(records_max, intake.batch_bytes(self.limits));
         for part in &mut taken {
             part.era = self.source.era(&part.partition, &part.next);
         }
@@ -125,7 +125,7 @@ impl<C: Columns> Lane<'_, C> {
         let is_limited = records >= records_max || intake.records() > 0;
         let full = is_limited && intake.records().saturating_add(self.lag_records(intake)).saturating_mul(2) >= records;
         self.bounds.spread.taken(full);
-        (taken, Work { records, bytes, full })
+        (taken, Work { pipeline: 0, records, bytes, full })
     }
 
     /// Records of the lane's partitions that are in the stream and not in its hands, as far as is known.

@@ -74,7 +74,10 @@ impl<C: Columns> Lane<'_, C> {
                     self.state.set(LaneState::Working);
                     return Ok(Written::TooSlow { reason: chain(&error) });
                 }
-                error => self.wait_out("write a batch", &error, &mut backoff).await?,
+                error => {
+                    intake.stuck();
+                    self.wait_out("write a batch", &error, &mut backoff).await?;
+                }
             }
         }
     }
@@ -84,7 +87,7 @@ impl<C: Columns> Lane<'_, C> {
         let Bounds { gate, cap, .. } = self.bounds;
         let began = Instant::now();
         self.state.waits();
-        cap.pass(work.records, || gate.capped()).await;
+        cap.pass(work.records, || gate.gate().capped()).await;
         // A range without records counts as accepted now.
         let oldest_ms = batch.records().iter().map(|record| record.published_at_ms).min().unwrap_or_else(now_ms);
         let turn = gate.enter(oldest_ms, work).await;

@@ -103,7 +103,7 @@ fn compare(lines: impl Iterator<Item = anyhow::Result<Line>>) -> anyhow::Result<
 
 fn row(one: &Compared) -> Vec<String> {
     let said = |what: &Option<What>| match what {
-        Some(What::Decision { knob, from, to, reason }) => {
+        Some(What::Decision { knob, from, to, reason, .. }) => {
             format!("{} {from} -> {to}, {}", screen::escape(knob), screen::escape(reason))
         }
         _ => "-".to_owned(),

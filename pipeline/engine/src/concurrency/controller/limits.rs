@@ -36,16 +36,23 @@ impl Controller {
     }
 
     /// Applies changed limits.
-    fn limit(&mut self, decisions: &mut Vec<Decision>) {
+    pub(super) fn limit(&mut self, decisions: &mut Vec<Decision>) {
         let numbers = self.limits();
-        let sizes = sizes(&self.settings);
         // No more than the database has meanwhile been seen to bear.
-        let borne = (self.ceiling.within(numbers.1), self.batch.most(self.records, &self.cost, &self.settings));
-        let most = |most| (!self.settings.freeze).then_some(most);
-        let concurrency = self.search.concurrency.limit(self.concurrency, numbers, most(borne.0));
-        let records = self.search.records.limit(self.records, sizes, most(borne.1));
+        let borne = self.ceiling.within(numbers.1);
+        let most = (!self.settings.freeze).then_some(borne);
+        let concurrency = self.search.concurrency.limit(self.concurrency, numbers, most);
         self.change(Knob::Concurrency, concurrency, Reason::Limit, Vec::new(), decisions);
-        self.change(Knob::Records, records, Reason::Limit, Vec::new(), decisions);
+        let sizing = self.search.sizing;
+        for pipeline in 0..self.parts.len() {
+            let Some(part) = self.parts.get(pipeline) else { continue };
+            let Some(size) = self.search.sizes.get_mut(pipeline) else { continue };
+            let most = (!self.settings.freeze).then_some(part.most(&self.settings));
+            let records = size.limit(part.records, sizes(&part.within(&self.settings)), most);
+            self.search.sizing = pipeline;
+            self.change(Knob::Records, records, Reason::Limit, Vec::new(), decisions);
+        }
+        self.search.sizing = sizing;
         self.restart();
     }
 

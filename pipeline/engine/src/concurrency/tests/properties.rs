@@ -76,7 +76,7 @@ proptest! {
             let mut lowered = 0;
             let decisions = match step {
                 Move::Begin(records, full) => {
-                    let work = Work { records, bytes: records * 7, full };
+                    let work = Work { pipeline: 0, records, bytes: records * 7, full };
                     open.push((now, work));
                     controller.on_event(now, &Event::Begun(work))
                 }
@@ -109,7 +109,7 @@ proptest! {
             lowered += decisions.iter().filter(|decision| decision.reason == Reason::Overload && decision.knob == Knob::Concurrency).count();
             prop_assert!(lowered <= 1);
             prop_assert!(finite(&decisions), "{decisions:?}");
-            let pace = controller.pace();
+            let pace = controller.pace(0);
             let min = limits.concurrency_min.max(1);
             prop_assert!(pace.concurrency == 0 || (min..=limits.concurrency_max.max(min)).contains(&pace.concurrency), "{pace:?}");
             prop_assert!(pace.concurrency > 0 || !open.is_empty() , "nothing is awaited");
@@ -122,7 +122,7 @@ proptest! {
     fn of_one_flight_only_the_first_failure_counts(flight in 1usize..40, again in 0usize..3) {
         let mut controller = Controller::new(Settings { concurrency_min: 20, ..settings() }, Duration::ZERO);
         controller.set(Duration::ZERO, settings());
-        let work = Work { records: 10, bytes: 10, full: true };
+        let work = Work { pipeline: 0, records: 10, bytes: 10, full: true };
         for _ in 0..flight {
             controller.on_event(Duration::from_millis(10), &Event::Begun(work));
         }

@@ -6,10 +6,10 @@ use super::*;
 fn finds_the_knee_from_a_cold_start_within_twenty_seconds_and_stays() {
     let mut bench = Bench::new(settings());
     bench.run(20, Ending::Committed);
-    let early = bench.controller.pace().concurrency;
+    let early = bench.controller.pace(0).concurrency;
     assert!((7..=16).contains(&early), "{early}");
     bench.run(100, Ending::Committed);
-    let late = bench.controller.pace().concurrency;
+    let late = bench.controller.pace(0).concurrency;
     assert!((7..=13).contains(&late), "{late}");
     assert_eq!(bench.decisions.first().map(|decision| decision.reason), Some(Reason::Startup));
     assert!(bench.decisions.iter().all(|decision| decision.from != decision.to));
@@ -56,7 +56,7 @@ fn a_trial_ends_once_what_it_says_is_clear() {
 fn a_trial_that_is_clearly_better_stays() {
     let mut bench = Bench::new(settings());
     bench.run(60, Ending::Committed);
-    let before = bench.controller.pace().concurrency;
+    let before = bench.controller.pace(0).concurrency;
     bench.processors = 24;
     bench.decisions.clear();
     bench.run(60, Ending::Committed);
@@ -96,7 +96,7 @@ fn where_many_wait_for_locks_smaller_transactions_are_tried_first() {
 #[test]
 fn a_trial_of_larger_transactions_ends_where_many_wait_for_locks() {
     let mut bench = Bench::new(settings());
-    while bench.controller.pace().records < 10_000 && bench.now < Duration::from_secs(60) {
+    while bench.controller.pace(0).records < 10_000 && bench.now < Duration::from_secs(60) {
         bench.run(1, Ending::Committed);
     }
     let before = bench.decisions.len();
@@ -168,7 +168,7 @@ fn follows_when_the_database_gets_three_times_the_processors() {
     bench.run(60, Ending::Committed);
     bench.processors = 24;
     bench.run(60, Ending::Committed);
-    assert!(bench.controller.pace().concurrency >= 20, "{:?}", bench.controller.pace());
+    assert!(bench.controller.pace(0).concurrency >= 20, "{:?}", bench.controller.pace(0));
 }
 
 #[test]
@@ -177,14 +177,14 @@ fn without_a_backlog_nothing_grows_and_nothing_changes() {
     bench.run(300, Ending::Committed);
     assert_eq!(bench.decisions, []);
     assert_eq!(bench.controller.limited(), Limited::Application);
-    assert!(bench.controller.pace().linger >= Duration::from_millis(400), "waits for company");
+    assert!(bench.controller.pace(0).linger >= Duration::from_millis(400), "waits for company");
 }
 
 #[test]
 fn what_the_operators_cap_holds_back_is_no_sign_of_the_database() {
     let mut bench = Bench::new(Settings { records_per_second_max: 100, ..settings() });
     bench.run(60, Ending::Committed);
-    assert_eq!(bench.controller.pace().concurrency, 2);
+    assert_eq!(bench.controller.pace(0).concurrency, 2);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn overload_takes_three_tenths_once_per_flight() {
     let lowered = bench.decisions.iter().filter(|decision| decision.knob == Knob::Concurrency).collect::<Vec<_>>();
     assert_eq!(lowered.len(), 1, "{lowered:?}");
     assert!(lowered.iter().all(|decision| decision.reason == Reason::Overload && decision.from == 20));
-    assert!((12..=14).contains(&bench.controller.pace().concurrency));
+    assert!((12..=14).contains(&bench.controller.pace(0).concurrency));
     assert!(bench.decisions.iter().any(|decision| decision.knob == Knob::Ceiling && decision.to == 17));
 }
 
@@ -209,9 +209,9 @@ fn overload_takes_three_tenths_once_per_flight() {
 fn an_outage_ends_at_the_fewest_and_does_not_leave_a_ceiling() {
     let mut bench = Bench::new(settings());
     bench.run(60, Ending::Committed);
-    let before = bench.controller.pace().concurrency;
+    let before = bench.controller.pace(0).concurrency;
     bench.run(20, Ending::Overload);
-    assert_eq!(bench.controller.pace().concurrency, 1);
+    assert_eq!(bench.controller.pace(0).concurrency, 1);
     let decisions = bench.decisions.len();
     bench.run(2, Ending::Committed);
     // With the first commit, concurrency returns to what one overload leaves.
@@ -219,7 +219,7 @@ fn an_outage_ends_at_the_fewest_and_does_not_leave_a_ceiling() {
     assert_eq!((back.knob, back.from, back.reason), (Knob::Concurrency, 1, Reason::Recovery), "{back:?}");
     assert!(back.to * 10 >= before * 6 && back.to < before, "{before} before, {back:?}");
     bench.run(28, Ending::Committed);
-    let after = bench.controller.pace().concurrency;
+    let after = bench.controller.pace(0).concurrency;
     assert!(after * 10 >= before * 7, "{before} before, {after} after");
 }
 
@@ -246,15 +246,15 @@ fn a_stall_stops_all_until_something_ends_and_goes_on_with_a_little_less() {
     let mut bench = Bench::new(Settings { concurrency_min: 20, ..settings() });
     bench.run(5, Ending::Committed);
     bench.controller.set(bench.now, settings());
-    let before = bench.controller.pace().concurrency;
+    let before = bench.controller.pace(0).concurrency;
     for _ in 0..80 {
         bench.now += Duration::from_millis(250);
         bench.tell(Event::Tick);
     }
-    assert_eq!(bench.controller.pace().concurrency, 0);
+    assert_eq!(bench.controller.pace(0).concurrency, 0);
     let (began, _, records) = bench.open.pop().unwrap();
     bench.tell(Event::Ended { began, work: Bench::work(records, true), ending: Ending::Committed });
-    assert_eq!(bench.controller.pace().concurrency, before * 85 / 100);
+    assert_eq!(bench.controller.pace(0).concurrency, before * 85 / 100);
     assert!(bench.reasons().contains(&Reason::Stall));
 }
 
@@ -266,11 +266,11 @@ fn a_stall_in_which_all_fails_does_not_stop_for_ever() {
         bench.now += Duration::from_millis(250);
         bench.tell(Event::Tick);
     }
-    assert_eq!(bench.controller.pace().concurrency, 0);
+    assert_eq!(bench.controller.pace(0).concurrency, 0);
     for (began, _, records) in std::mem::take(&mut bench.open) {
         bench.tell(Event::Ended { began, work: Bench::work(records, true), ending: Ending::Other });
     }
-    assert!(bench.controller.pace().concurrency >= 1);
+    assert!(bench.controller.pace(0).concurrency >= 1);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn fewer_than_keep_the_processors_busy_are_not_tried() {
             }
         }
         let tried = bench.decisions.iter().filter(|one| one.knob == Knob::Concurrency).map(|one| one.to);
-        (tried.min(), bench.controller.pace().concurrency)
+        (tried.min(), bench.controller.pace(0).concurrency)
     };
     let (told, found) = lowest(true);
     assert!(told.is_none_or(|lowest| lowest >= 8) && found >= 8, "{told:?}, {found}");
@@ -311,7 +311,7 @@ fn frozen_it_changes_nothing_whatever_happens() {
     bench.run(20, Ending::Overload);
     bench.tell(Event::Signals(Signals { processors_used: Some(1.0), ..Signals::default() }));
     assert_eq!(bench.decisions, []);
-    assert_eq!(bench.controller.pace().concurrency, 2);
+    assert_eq!(bench.controller.pace(0).concurrency, 2);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn the_operators_limits_hold_at_once() {
     assert!(decisions.iter().any(|decision| decision.knob == Knob::Concurrency && decision.to == 3));
     assert!(decisions.iter().any(|decision| decision.knob == Knob::Records && decision.to == 500));
     bench.run(40, Ending::Committed);
-    assert!(bench.controller.pace().concurrency <= 3 && bench.controller.pace().records <= 500);
+    assert!(bench.controller.pace(0).concurrency <= 3 && bench.controller.pace(0).records <= 500);
     assert_eq!(bench.controller.limited(), Limited::Limit, "eight processors could do more");
     let back = bench.controller.set(bench.now, settings());
     let to = |knob| back.iter().find(|decision| decision.knob == knob).map(|decision| decision.to);
@@ -336,11 +336,11 @@ fn the_operators_limits_hold_at_once() {
 fn a_limit_that_is_lifted_gives_no_more_than_the_database_bears_meanwhile() {
     let mut bench = Bench::new(settings());
     bench.run(40, Ending::Committed);
-    let found = bench.controller.pace().concurrency;
+    let found = bench.controller.pace(0).concurrency;
     bench.controller.set(bench.now, Settings { concurrency_max: 3, ..settings() });
     bench.tell(Event::Signals(Signals { sessions_running: Some(2.0), processors: Some(1.0), ..Signals::default() }));
     bench.controller.set(bench.now, settings());
-    assert!(found > 3 && bench.controller.pace().concurrency == 3, "{found}: it has one processor now");
+    assert!(found > 3 && bench.controller.pace(0).concurrency == 3, "{found}: it has one processor now");
 
     let mut bench = Bench::new(settings());
     bench.run(40, Ending::Committed);
@@ -349,7 +349,7 @@ fn a_limit_that_is_lifted_gives_no_more_than_the_database_bears_meanwhile() {
     bench.run(10, Ending::Committed);
     // Nor does it return at once to a size that would take too long.
     bench.controller.set(bench.now, Settings { transaction_max: Duration::from_millis(100), ..settings() });
-    let pace = bench.controller.pace();
+    let pace = bench.controller.pace(0);
     assert!(found >= 4_000 && pace.records < found / 2, "{found} before, {pace:?}");
 }
 
@@ -365,9 +365,9 @@ fn who_shared_with_others_for_a_while_has_what_he_had_found_also_out_of_a_trial(
     });
     let home = home.expect("a trial of more");
     bench.tell(others(16));
-    assert_eq!(bench.controller.pace().concurrency, 2);
+    assert_eq!(bench.controller.pace(0).concurrency, 2);
     bench.tell(others(1));
-    assert_eq!(bench.controller.pace().concurrency, home, "{:?}", bench.decisions);
+    assert_eq!(bench.controller.pace(0).concurrency, home, "{:?}", bench.decisions);
 }
 
 #[test]
@@ -375,13 +375,13 @@ fn processes_divide_what_they_may_have_together_frozen_or_not() {
     for freeze in [false, true] {
         let all = Settings { concurrency_min: 6, concurrency_max_together: 16, freeze, ..settings() };
         let mut controller = Controller::new(all, Duration::ZERO);
-        assert_eq!((controller.pace().concurrency, controller.limits()), (6, (6, 16)));
+        assert_eq!((controller.pace(0).concurrency, controller.limits()), (6, (6, 16)));
         let others = |processes| Event::Signals(Signals { processes: Some(processes), ..Signals::default() });
         let decisions = controller.on_event(Duration::from_secs(1), &others(4));
         assert!(decisions.iter().all(|decision| decision.reason == Reason::Limit), "{decisions:?}");
-        assert_eq!((controller.pace().concurrency, controller.limits()), (4, (4, 4)));
+        assert_eq!((controller.pace(0).concurrency, controller.limits()), (4, (4, 4)));
         controller.on_event(Duration::from_secs(2), &others(100));
-        assert_eq!((controller.pace().concurrency, controller.limits()), (1, (1, 1)), "each has one");
+        assert_eq!((controller.pace(0).concurrency, controller.limits()), (1, (1, 1)), "each has one");
         controller.on_event(Duration::from_secs(3), &others(0));
         assert_eq!(controller.limits(), (6, 16));
     }
@@ -391,7 +391,7 @@ fn processes_divide_what_they_may_have_together_frozen_or_not() {
 fn transactions_that_take_too_long_get_smaller() {
     let mut bench = Bench::new(Settings { transaction_max: Duration::from_millis(100), ..settings() });
     bench.run(60, Ending::Committed);
-    assert!(bench.controller.pace().records <= 1400, "{:?}", bench.controller.pace());
+    assert!(bench.controller.pace(0).records <= 1400, "{:?}", bench.controller.pace(0));
     assert!(bench.reasons().contains(&Reason::Cost));
 }
 

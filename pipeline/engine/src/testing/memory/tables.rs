@@ -26,6 +26,10 @@ impl Columns for Words {
     fn events(&self) -> usize {
         self.words.len()
     }
+
+    fn unpacked_bytes(&self) -> usize {
+        self.words.iter().map(Bytes::len).sum()
+    }
 }
 
 /// Makes a word of each record.

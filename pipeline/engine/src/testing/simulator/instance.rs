@@ -81,7 +81,7 @@ impl Instance {
             }
             let groups = self.records.take(pace.records as u64, now);
             let records = groups.iter().map(|group| usize::try_from(group.1).unwrap_or(usize::MAX)).sum();
-            let work = Work { records, bytes: records * RECORD_BYTES, full: self.records.records() > 0 };
+            let work = Work { pipeline: 0, records, bytes: records * RECORD_BYTES, full: self.records.records() > 0 };
             self.meter.opened(now, self.open);
             self.open += 1;
             database.begin(now, self.number, groups, agenda);
@@ -107,7 +107,7 @@ impl Instance {
             self.failed += 1;
             self.failures += 1;
         }
-        let work = Work { records, bytes: records * RECORD_BYTES, full: self.records.records() > 0 };
+        let work = Work { pipeline: 0, records, bytes: records * RECORD_BYTES, full: self.records.records() > 0 };
         self.tell(now, &Event::Ended { began: Duration::from_secs_f64(ended.began), work, ending });
     }
 

@@ -28,7 +28,7 @@ impl Policy for Controller {
     }
 
     fn pace(&self) -> Pace {
-        Self::pace(self)
+        Self::pace(self, 0)
     }
 }
 
@@ -57,7 +57,7 @@ impl Policy for Ours {
     }
 
     fn pace(&self) -> Pace {
-        self.controller.pace()
+        self.controller.pace(0)
     }
 
     // Single transactions are smaller or larger on purpose: only decisions count.
