@@ -10,5 +10,6 @@ mod kinesis;
 mod kept;
 mod key_values;
 mod metadata;
+mod routing;
 
 mod sqs;

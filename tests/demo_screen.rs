@@ -11,9 +11,10 @@ use crate::config::millstream;
 const WITHIN: Duration = Duration::from_secs(90);
 /// A resize, a frame, and a machine that is busy.
 const SOON: Duration = Duration::from_secs(15);
-const FIGURES: [&str; 7] = ["verdict", "events", "batch", "lag", "freshness", "counted", "so far"];
+const FIGURES: [&str; 10] =
+    ["verdict", "events", "batch", "lag", "freshness", "counted", "tasks", "route", "requests", "so far"];
 /// Lines that may be wider than the screen: they are there to be copied.
-const PASTED: [&str; 4] = ["data ", "page ", "psql ", "post "];
+const PASTED: [&str; 5] = ["data ", "page ", "model ", "psql ", "post "];
 
 fn start(columns: usize, rows: usize, data_dir: &Path) -> Option<Tmux> {
     let program = program();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail their test")]
 #![expect(clippy::print_stdout, reason = "seeds and figures belong to a test's output")]
 
+mod aliases;
 mod analytics;
 mod assignment;
 mod bench;
@@ -17,6 +18,8 @@ mod durability;
 mod exactly_once;
 mod fencing;
 mod flood;
+mod follower;
+mod gateway_kills;
 mod handbook;
 mod http_door;
 mod http_ingest;
@@ -38,17 +41,22 @@ mod privacy;
 mod produce;
 mod readiness;
 mod restored;
+mod routes_http;
 mod search;
 mod secrets;
 mod seeded;
+mod serving;
 mod shutdown;
 mod signals;
 mod sqs_bridge;
 mod sqs_process;
 mod sqs_straight;
 mod tables;
+mod task_events;
 mod tidy;
 mod tokens;
 mod tune;
+mod turn;
 mod upgrades;
 mod versions;
+mod who;

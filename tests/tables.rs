@@ -1,11 +1,12 @@
-//! What the writer of tables promises whatever its rows are: each check runs over objects, and over a table of plain keys
-//! and values that knows nothing of them.
+//! What the writer of tables promises whatever its rows are: each check runs over objects, over tasks, and over a table
+//! of plain keys and values that knows nothing of them.
 //!
 //! A new domain gets a [`domain::Domain`] and a line below.
 
 mod domain;
 pub(crate) mod key_values;
 mod objects;
+pub(crate) mod tasks;
 
 mod errors;
 mod exactly_once;
@@ -65,4 +66,5 @@ macro_rules! suite {
 }
 
 suite!(of_objects, crate::tables::objects::Objects);
+suite!(of_tasks, crate::tables::tasks::Tasks);
 suite!(of_key_values, crate::tables::key_values::KeyValues);

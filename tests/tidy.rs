@@ -156,7 +156,7 @@ fn dependencies_go_one_way() {
         ("connectors/log", &[]),
         ("connectors/postgres", &[]),
         ("pipeline/engine", &["schemas"]),
-        ("pipeline/gateway", &["schemas"]),
+        ("pipeline/gateway", &["schemas", "engine", "postgres"]),
         ("connectors", &["schemas", "engine", "kafka", "log", "postgres"]),
         ("pipeline/app", &["schemas", "engine", "log", "postgres", "connectors", "gateway"]),
     ];

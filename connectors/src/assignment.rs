@@ -16,6 +16,7 @@ mod options;
 mod plan;
 mod table;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ struct Shared {
     options: Options,
     members: watch::Sender<Vec<Member>>,
     assignment: watch::Sender<Vec<Partition>>,
+    numbers: watch::Sender<BTreeMap<Partition, i64>>,
     /// The number of looks requested, and the last of them that was answered.
     asked: watch::Sender<u64>,
     answered: watch::Sender<u64>,
@@ -67,6 +69,7 @@ impl Assigner {
             options,
             members: watch::Sender::new(members),
             assignment: watch::Sender::default(),
+            numbers: watch::Sender::default(),
             asked: watch::Sender::default(),
             answered: watch::Sender::default(),
             stopping: watch::Sender::default(),
@@ -78,6 +81,12 @@ impl Assigner {
     /// The partitions of this process, as they come and go: sorted, each once.
     pub fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
         self.shared.assignment.subscribe()
+    }
+
+    /// The same, each with the number of the decision by which this process has it: a later decision about a partition
+    /// has a larger number, whoever it is for.
+    pub fn numbers(&self) -> watch::Receiver<BTreeMap<Partition, i64>> {
+        self.shared.numbers.subscribe()
     }
 
     /// Sets the partitions that the stream has now.
@@ -173,14 +182,20 @@ async fn run(shared: Arc<Shared>) {
             _ = stopping.changed() => {}
         }
     }
-    assign(&shared, Vec::new());
+    assign(&shared, BTreeMap::new());
     let left = tokio::time::timeout(expiry / 2, table.leave()).await.unwrap_or(Err(Error::Late(expiry / 2)));
     if let Err(error) = left {
         tracing::warn!(%error, "the partitions were not given back: others take them when they have waited for us");
     }
 }
 
-fn assign(shared: &Shared, own: Vec<Partition>) {
+fn assign(shared: &Shared, numbers: BTreeMap<Partition, i64>) {
+    let own: Vec<Partition> = numbers.keys().cloned().collect();
+    shared.numbers.send_if_modified(|told| {
+        let is_new = *told != numbers;
+        *told = numbers;
+        is_new
+    });
     shared.assignment.send_if_modified(|told| {
         let is_new = *told != own;
         if is_new {

@@ -3,6 +3,9 @@
 #[cfg(feature = "metadata")]
 pub mod metadata;
 
+#[cfg(feature = "routing")]
+pub mod routing;
+
 pub mod stream;
 
 #[cfg(feature = "tables")]

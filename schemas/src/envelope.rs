@@ -2,10 +2,12 @@
 //!
 //! The dialects share names (`Records`, `time`, `object`) and never use one name for two things at the same place
 //! that we read, so one pass can fill one structure. To accept one more dialect: add its members here (those of its
-//! records in `objects/record.rs`), its mark to [`Envelope::shape`], and a file under `objects/` that decodes it.
+//! records in `objects/record.rs`), its mark to [`Envelope::shape`], and a file under its domain that decodes it. Of the
+//! documents of schedulers only the marks are read here: `tasks/` reads their members from the text.
 
 pub(crate) mod carried;
 pub(crate) mod cloudevents;
+pub(crate) mod domain;
 
 use crate::json::{Fault, Kind, Reader};
 use crate::limits::Limits;
@@ -32,6 +34,14 @@ pub(crate) enum Shape {
     Message,
     /// A message that Pub/Sub pushes.
     PubSub,
+    /// A task of ECS by itself, as DescribeTasks lists it.
+    EcsTask,
+    /// The answer of DescribeTasks.
+    EcsTasks,
+    /// An object of Kubernetes, or a list of them.
+    Kubernetes,
+    /// A frame of a watch of Kubernetes.
+    Watch,
 }
 
 /// The members of all dialects that are read of a document, side by side.
@@ -59,8 +69,21 @@ pub(crate) struct Envelope<'a> {
     /// `detail` of EventBridge, `data` of CloudEvents.
     pub(crate) inner: Option<Box<Envelope<'a>>>,
     pub(crate) inner_bad: Option<RefusalReason>,
+    /// `kind` of Kubernetes.
+    pub(crate) kind: Slot<'a>,
+    scheduler: SchedulerMarks,
     /// This is the `detail` or `data` of another document: its own members of these names are ignored.
     is_inner: bool,
+}
+
+/// Members that only documents of schedulers have.
+#[derive(Debug, Default)]
+struct SchedulerMarks {
+    has_task_arn: bool,
+    has_last_status: bool,
+    has_tasks: bool,
+    has_api_version: bool,
+    has_object: bool,
 }
 
 impl<'a> Envelope<'a> {
@@ -115,7 +138,34 @@ impl<'a> Envelope<'a> {
         } else if self.pubsub_data.is_present() {
             Some(Shape::PubSub)
         } else {
+            self.shape_of_scheduler()
+        }
+    }
+
+    fn shape_of_scheduler(&self) -> Option<Shape> {
+        let marks = &self.scheduler;
+        let is_frame =
+            matches!(self.event_type.as_text(), Some("ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR"));
+        if marks.has_task_arn && marks.has_last_status {
+            Some(Shape::EcsTask)
+        } else if marks.has_tasks {
+            Some(Shape::EcsTasks)
+        } else if self.kind.is_present() && marks.has_api_version {
+            Some(Shape::Kubernetes)
+        } else if is_frame && marks.has_object {
+            Some(Shape::Watch)
+        } else {
             None
+        }
+    }
+
+    /// The name by which a document of a scheduler is counted where it is filtered.
+    pub(crate) fn scheduler_name(&self) -> &str {
+        match self.shape_of_scheduler() {
+            Some(Shape::EcsTask) => "task",
+            Some(Shape::EcsTasks) => "tasks",
+            Some(Shape::Kubernetes) => self.kind.as_text().unwrap_or("kubernetes"),
+            _ => self.event_type.as_text().unwrap_or_default(),
         }
     }
 
@@ -137,6 +187,12 @@ impl<'a> Envelope<'a> {
                 "data" => self.pubsub_data.read(reader),
                 _ => reader.skip(),
             }),
+            "kind" => self.kind.read(reader),
+            "taskArn" | "lastStatus" | "tasks" | "apiVersion" => self.scheduler.member(reader, name),
+            "object" => {
+                self.scheduler.has_object |= reader.kind()? == Kind::Object;
+                self.record.member(reader, name)
+            }
             _ => self.record.member(reader, name),
         }
     }
@@ -171,6 +227,19 @@ impl<'a> Envelope<'a> {
             }
             Kind::Null => {}
             _ => self.inner_bad = Some(RefusalReason::WrongType),
+        }
+        reader.skip()
+    }
+}
+
+impl SchedulerMarks {
+    fn member(&mut self, reader: &mut Reader<'_, '_>, name: &str) -> Result<(), Fault> {
+        let kind = reader.kind()?;
+        match name {
+            "taskArn" => self.has_task_arn |= kind == Kind::Text,
+            "lastStatus" => self.has_last_status |= kind == Kind::Text,
+            "tasks" => self.has_tasks |= kind == Kind::Array,
+            _ => self.has_api_version |= kind == Kind::Text,
         }
         reader.skip()
     }

@@ -1,4 +1,5 @@
-//! Splits bodies of HTTP requests into records, one per event, each with the bucket and key that decide its partition.
+//! Splits bodies of HTTP requests into records, one per event, each with the object or task that decides its domain and
+//! its partition.
 //!
 //! It refuses only a part that can never be a record: not JSON, of no accepted shape, over a limit. Everything else is
 //! a record, even if [`objects::decode`](crate::objects::decode()) will filter or refuse it later: by then it is stored
@@ -7,6 +8,7 @@
 
 mod documents;
 mod entity;
+pub use entity::Subject;
 
 use std::borrow::Cow;
 
@@ -14,9 +16,11 @@ use crate::envelope::cloudevents::{self, Attributes};
 use crate::envelope::{Envelope, Shape};
 use crate::json::{Fault, Kind, Reader};
 use crate::limits::Limits;
+use crate::objects::notification;
 use crate::objects::record::Record;
-use crate::objects::{Entity, notification};
 use crate::refusal::{Refusal, RefusalReason};
+use crate::tasks::entity::of_element;
+use crate::tasks::list::{self, Element};
 
 /// One part of a body. Its index counts the parts of the body from zero, refused ones too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +31,8 @@ pub enum Piece<'a> {
         index: usize,
         /// The bytes to store, as a rule a slice of the body.
         payload: Cow<'a, [u8]>,
-        /// The object that decides its partition, unknown when it cannot be read.
-        entity: Entity<'a>,
+        /// The object or task that decides its domain and its partition.
+        subject: Subject<'a>,
     },
     /// A part that can never be a record.
     Refused {
@@ -42,7 +46,8 @@ pub enum Piece<'a> {
 }
 
 /// Splits a body: one JSON document, an array of them (a batch of CloudEvents too), or documents one behind the other,
-/// a line for each or not. A notification with several records becomes several pieces, and so does a batch of messages.
+/// a line for each or not. A notification with several records becomes several pieces, and so does a batch of messages,
+/// an answer of DescribeTasks, and a list of Kubernetes.
 ///
 /// `content_type` matters for NDJSON only; all else is recognised by its shape. `emit` is called at least once. A body
 /// with more parts than [`Limits::parts_per_body_max`] ends in one that is refused as `too_many_parts`: the caller must
@@ -87,8 +92,8 @@ pub fn split_binary<'a>(
     };
     let part = attributes.and_then(|attributes| {
         let data = Envelope::open(body, limits)?;
-        let entity = entity::of_binary(&data, &attributes, limits);
-        Ok(Part { payload: Cow::Borrowed(body), entity })
+        let subject = entity::of_binary(&data, &attributes, limits);
+        Ok(Part { payload: Cow::Borrowed(body), subject })
     });
     Numbered { next: 0, parts_max: limits.parts_per_body_max, is_over: false, emit }.emit(part);
 }
@@ -101,7 +106,7 @@ pub fn is_structured(content_type: &str) -> bool {
 
 struct Part<'a> {
     payload: Cow<'a, [u8]>,
-    entity: Entity<'a>,
+    subject: Subject<'a>,
 }
 
 struct Numbered<'e, 'a> {
@@ -122,7 +127,7 @@ impl<'a> Numbered<'_, 'a> {
         self.is_over = index >= self.parts_max;
         let part = if self.is_over { Err(too_many(self.parts_max)) } else { part };
         (self.emit)(match part {
-            Ok(Part { payload, entity }) => Piece::Record { index, payload, entity },
+            Ok(Part { payload, subject }) => Piece::Record { index, payload, subject },
             Err(Refusal { reason, detail }) => Piece::Refused { index, reason, detail },
         });
     }
@@ -232,8 +237,22 @@ fn separate<'e, 'a>(envelope: &'e Envelope<'a>) -> Option<&'e [Record<'a>]> {
     (!must_stay && envelope.shape() == Some(Shape::Notification)).then_some(records)
 }
 
+/// The text of a document, if it is a list that is split into its elements.
+fn list_of<'a>(envelope: &Envelope<'a>) -> Option<&'a str> {
+    let is_list = match envelope.shape()? {
+        Shape::EcsTasks => true,
+        Shape::Kubernetes => list::is_list(envelope.kind.as_text().unwrap_or_default()),
+        _ => false,
+    };
+    // One without elements, or that cannot be read as a list, stays whole: decoding says what it is.
+    Some(envelope.record.text).filter(|text| is_list && list::count(text) > 0)
+}
+
 fn count_parts(envelope: &Envelope<'_>) -> usize {
-    separate(envelope).map_or(1, <[_]>::len)
+    match list_of(envelope) {
+        Some(list) => list::count(list),
+        None => separate(envelope).map_or(1, <[_]>::len),
+    }
 }
 
 fn emit_parts<'a>(envelope: Envelope<'a>, limits: &Limits, numbered: &mut Numbered<'_, 'a>) {
@@ -242,15 +261,40 @@ fn emit_parts<'a>(envelope: Envelope<'a>, limits: &Limits, numbered: &mut Number
             .iter()
             .for_each(|record| numbered.emit(part(record.text, entity::of_record(record, 0, limits), limits)));
     }
+    if let Some(list) = list_of(&envelope) {
+        let read = list::each(list, &mut |element| {
+            if !numbered.is_over {
+                numbered.emit(element_part(element, limits));
+            }
+        });
+        debug_assert!(read.is_ok(), "the elements were counted before");
+        return;
+    }
     numbered.emit(match envelope.shape() {
         Some(shape) => part(envelope.record.text, entity::of_document(&envelope, shape, 0, limits), limits),
         None => Err(Refusal::new(RefusalReason::UnknownShape, "none of the accepted dialects")),
     });
 }
 
-fn part<'a>(text: &'a str, entity: Entity<'a>, limits: &Limits) -> Result<Part<'a>, Refusal> {
+/// The part that is an element of a list, by itself or in a list of its own.
+fn element_part<'a>(element: Element<'a>, limits: &Limits) -> Result<Part<'a>, Refusal> {
+    let document = element.document();
+    if document.len() > limits.record_bytes_max {
+        return Err(too_large(document.len(), limits));
+    }
+    if Envelope::open(document.as_bytes(), limits)?.shape().is_none() {
+        return Err(Refusal::new(RefusalReason::UnknownShape, "none of the accepted dialects"));
+    }
+    let payload = match document {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    };
+    Ok(Part { payload, subject: Subject::Task(of_element(element)) })
+}
+
+fn part<'a>(text: &'a str, subject: Subject<'a>, limits: &Limits) -> Result<Part<'a>, Refusal> {
     if text.len() > limits.record_bytes_max {
         return Err(too_large(text.len(), limits));
     }
-    Ok(Part { payload: Cow::Borrowed(text.as_bytes()), entity })
+    Ok(Part { payload: Cow::Borrowed(text.as_bytes()), subject })
 }

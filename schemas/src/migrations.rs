@@ -55,6 +55,8 @@ pub const MIGRATIONS: &[Migration] = &[
     // An older program would write records of a share that is put aside.
     step(11, "shares", 11, include_str!("../migrations/0011_shares.sql")),
     step(12, "metadata_statistics", 11, include_str!("../migrations/0012_metadata_statistics.sql")),
+    // New tables only: an older program has no pipeline of tasks.
+    step(13, "tasks", 11, include_str!("../migrations/0013_tasks.sql")),
 ];
 
 /// The newest step that this program knows.

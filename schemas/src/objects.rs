@@ -17,7 +17,7 @@ pub use order::{Order, OrderClass};
 mod filter;
 pub use filter::FilterReason;
 
-mod cloudevents;
+pub(crate) mod cloudevents;
 pub(crate) mod eventbridge;
 mod message;
 pub(crate) mod notification;

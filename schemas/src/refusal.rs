@@ -79,6 +79,22 @@ refusal_reasons! {
     UnsupportedVersion = "unsupported_version",
     /// `data_base64` of CloudEvents or `message.data` of Pub/Sub is not base64.
     BadBase64 = "bad_base64",
+    /// The record names no configured source of task events.
+    UnknownSource = "unknown_source",
+    /// The source does not list the cluster of the event, or the event is of another kind of scheduler.
+    ForeignCluster = "foreign_cluster",
+    /// The source may not send facts of this kind.
+    NotAllowed = "not_allowed",
+    /// The version by which events of one entity are ordered is absent, or is no whole number below 2^63.
+    NoVersion = "no_version",
+    /// A name or an id that is too long or has characters that such a name may not have.
+    BadName = "bad_name",
+    /// An address that is no IP address, or a port that is no port.
+    BadAddress = "bad_address",
+    /// A number outside of the range that its field has.
+    BadNumber = "bad_number",
+    /// More containers, ports, addresses or pods in one event than a scheduler writes.
+    TooManyItems = "too_many_items",
 }
 
 impl fmt::Display for RefusalReason {

@@ -11,7 +11,7 @@ use millstream_connectors::sinks::metadata::columns::Columns;
 use millstream_connectors::sinks::stream::kinesis::KinesisProducer;
 use millstream_connectors::sinks::stream::{Append as _, NewRecord};
 use millstream_connectors::sources::kinesis::{KinesisOptions, KinesisSource, Sharing};
-use millstream_engine::{Batch, Gap, Held, Limits, Partition, Receipt, Sink, SinkError, Source};
+use millstream_engine::{Batch, Gap, Held, Limits, Partition, Position, Receipt, Sink, SinkError, Source};
 use millstream_tests::generator::DAY_NS;
 use millstream_tests::kinesis::Shards;
 use millstream_tests::parts::KinesisLocal;
@@ -52,6 +52,10 @@ impl Sink for Noted {
 
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         self.sink.record_gap(gap).await
+    }
+
+    async fn go_on(&mut self, gap: &Gap, to: &Position, era: Option<i64>) -> Result<(), SinkError> {
+        self.sink.go_on(gap, to, era).await
     }
 }
 

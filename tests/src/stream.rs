@@ -162,6 +162,7 @@ pub fn options(pipeline: &str, incarnation: &str, connect: PgConnectOptions) -> 
         connect: connect.into(),
         set_local: String::new(),
         lease_lock_max: LEASE_LOCK_MAX,
+        quarantine_max: None,
     }
 }
 

@@ -101,6 +101,10 @@ impl Rows for KeyValues {
         Ok(())
     }
 
+    async fn enter(&mut self, _: &mut Connection, _: &Pairs) -> Result<(), Fault> {
+        Ok(())
+    }
+
     async fn apply(
         &mut self,
         connection: &mut Connection,

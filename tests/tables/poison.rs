@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millstream_connectors::sinks::tables::redrive::Redrive;
+use millstream_connectors::sinks::tables::redrive::{Redrive, Rewriter as _};
 use millstream_postgres::Connector;
 use millstream_tests::{Generator, Proxy, Run, Stream, until};
 use rand::Rng as _;

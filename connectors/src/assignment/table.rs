@@ -1,5 +1,7 @@
 //! The tables `member` and `assignment`: one short transaction for each look.
 
+use std::collections::BTreeMap;
+
 use millstream_engine::Partition;
 use millstream_postgres::Connection;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -24,14 +26,16 @@ impl Table {
         self.connection = None;
     }
 
-    /// Renews our row, takes our share, and returns our partitions.
-    pub(super) async fn look(&mut self, members: &[Member], calm: bool) -> Result<Vec<Partition>, Error> {
+    /// Renews our row, takes our share, and returns our partitions, each with the number of the decision about it.
+    pub(super) async fn look(&mut self, members: &[Member], calm: bool) -> Result<BTreeMap<Partition, i64>, Error> {
         let mut connection = self.begin().await?;
         self.renew(&mut connection).await?;
         let view = self.view(&mut connection).await?;
         // The generator belongs to this thread: not kept over an await.
         let Plan { keep, take, forget } = plan(members, &view, &self.options.owner, calm, &mut rand::rng());
-        let mut own = keep;
+        let number = |partition: &Partition| view.owners.get(partition).map_or(0, |(_, number)| *number);
+        let mut own: BTreeMap<Partition, i64> =
+            keep.into_iter().map(|partition| (partition.clone(), number(&partition))).collect();
         if !take.is_empty() {
             own.extend(self.take(&mut connection, &take).await?);
         }
@@ -45,7 +49,6 @@ impl Table {
                 .await?;
         }
         self.commit(connection).await?;
-        own.sort();
         Ok(own)
     }
 
@@ -121,7 +124,11 @@ impl Table {
     }
 
     /// Takes the partitions whose owner has not changed.
-    async fn take(&self, connection: &mut Connection, take: &[(Partition, i64)]) -> Result<Vec<Partition>, Error> {
+    async fn take(
+        &self,
+        connection: &mut Connection,
+        take: &[(Partition, i64)],
+    ) -> Result<Vec<(Partition, i64)>, Error> {
         let rows = sqlx::query(include_str!("sql/assignment_take.sql"))
             .bind(&self.options.pipeline)
             .bind(&self.options.incarnation)
@@ -130,8 +137,8 @@ impl Table {
             .bind(take.iter().map(|(_, number)| *number).collect::<Vec<_>>())
             .fetch_all(connection)
             .await?;
-        let taken: Result<Vec<Partition>, sqlx::Error> =
-            rows.iter().map(|row| Ok(Partition::new(row.try_get::<String, _>(0)?))).collect();
+        let taken: Result<_, sqlx::Error> =
+            rows.iter().map(|row| Ok((Partition::new(row.try_get::<String, _>(0)?), row.try_get(1)?))).collect();
         Ok(taken?)
     }
 }

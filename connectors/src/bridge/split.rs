@@ -26,9 +26,9 @@ impl Splitter {
         let mut is_refused = false;
         let mut is_whole = true;
         split(&body, "application/json", &self.limits, &mut |piece| match piece {
-            Piece::Record { payload, entity, .. } => {
-                let mut key = Vec::with_capacity(entity.bucket.len() + 1 + entity.key.len());
-                entity.append_key(&mut key);
+            Piece::Record { payload, subject, .. } => {
+                let mut key = Vec::new();
+                subject.append_key(&mut key);
                 let payload = match payload {
                     Cow::Borrowed(slice) => body.slice_ref(slice),
                     Cow::Owned(bytes) => bytes.into(),

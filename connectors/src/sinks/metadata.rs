@@ -107,6 +107,10 @@ impl Rows for Objects {
         Ok(())
     }
 
+    async fn enter(&mut self, _: &mut Connection, _: &Columns) -> Result<(), Fault> {
+        Ok(())
+    }
+
     async fn apply(
         &mut self,
         connection: &mut Connection,

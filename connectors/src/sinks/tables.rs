@@ -28,12 +28,12 @@ pub mod shares;
 
 use async_trait::async_trait;
 use millstream_engine::{
-    Batch, Gap, Held, Outcome, Partition, Range, Receipt, Recovery, Share, Sink, SinkError, Standing,
+    Batch, Gap, Held, Outcome, Partition, Position, Range, Receipt, Recovery, Share, Sink, SinkError, Standing,
 };
 use millstream_postgres::Connection;
 
 pub use columns::Events;
-pub use options::Options;
+pub use options::{Bound, Options};
 pub use rows::Rows;
 
 use isolate::Verdicts;
@@ -132,6 +132,14 @@ impl<R: Rows> Sink for Writer<R> {
         let pooled = connection.is_pooled();
         self.put_back(connection, recorded.as_ref().err(), pooled).await;
         recorded
+    }
+
+    async fn go_on(&mut self, gap: &Gap, to: &Position, era: Option<i64>) -> Result<(), SinkError> {
+        let mut connection = self.connect().await?;
+        let went = self.leases.go_on(&mut connection, &self.options, gap, to, era).await;
+        let pooled = connection.is_pooled();
+        self.put_back(connection, went.as_ref().err(), pooled).await;
+        went
     }
 
     async fn shares(&mut self) -> Result<Option<Vec<Standing>>, SinkError> {

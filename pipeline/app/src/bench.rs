@@ -2,6 +2,7 @@
 //!
 //! The generator is a process of its own, so that its CPU is not counted. fsync and synchronous_commit are on.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +13,8 @@ pub mod generate;
 mod append;
 mod backlog;
 pub(crate) mod client;
+mod flips;
+mod gateway;
 mod ground;
 mod incident;
 mod ingest;
@@ -23,6 +26,7 @@ mod pin;
 mod plot;
 mod poison;
 mod rate;
+mod routes;
 mod source;
 
 /// Options of every benchmark.
@@ -63,6 +67,21 @@ enum What {
     /// Compares fixed batch sizes and concurrencies with what millstream finds by itself, on a PostgreSQL with one
     /// core, then two; then with a noisy neighbour.
     Pace(pace::Args),
+    /// Measures the time from the event that a task runs to its first request, and what a follower costs.
+    Routes(routes::Args),
+    /// Measures what it costs to forward a request, beside a bare forwarder, nginx and HAProxy.
+    Gateway(gateway::Args),
+    /// Moves an alias to and fro under load while tasks are killed, and counts what failed.
+    Flips(flips::Args),
+    /// Follows the routing tables; `bench routes` starts it as a process of its own.
+    #[command(hide = true)]
+    Follow(routes::alone::Args),
+    /// Is one of the processes that `bench gateway` compares.
+    #[command(hide = true)]
+    Peer(gateway::peer::Args),
+    /// Asks one of them.
+    #[command(hide = true)]
+    Load(gateway::load::Args),
     /// Runs the generator; the other benchmarks start it as a process of its own.
     #[command(hide = true)]
     Generate(generate::Args),
@@ -80,12 +99,18 @@ pub(crate) use ingest::postmaster;
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Ingest(args) if args.rate.is_some() => rate::run(args).await,
-        What::Ingest(args) => ingest::run(args).await,
+        What::Ingest(args) => Box::pin(ingest::run(args)).await,
         What::Append(args) => append::run(args).await,
-        What::Poison(args) => poison::run(args).await,
+        What::Poison(args) => Box::pin(poison::run(args)).await,
         What::Memory(args) => memory::run(args).await,
         What::Incident(args) => Box::pin(incident::run(args)).await,
         What::Pace(args) => Box::pin(pace::run(args)).await,
+        What::Routes(args) => Box::pin(routes::run(args)).await,
+        What::Gateway(args) => Box::pin(gateway::run(args)).await,
+        What::Flips(args) => Box::pin(flips::run(args)).await,
+        What::Follow(args) => routes::alone::run(args).await,
+        What::Peer(args) => gateway::peer::run(args).await,
+        What::Load(args) => gateway::load::run(args).await,
         What::Generate(args) => generate::run(args).await,
         What::Client(args) => client::run(args).await,
     }
@@ -94,4 +119,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Prints to standard output: the result of a command, not a log line.
 pub(crate) fn print(text: &str) {
     crate::cli::screen::print(text);
+}
+
+/// Says on standard error what is being done. If even that cannot be written, nobody can be told.
+fn note(text: &str) {
+    writeln!(std::io::stderr(), "{text}").ok();
 }

@@ -41,6 +41,16 @@ mod replay;
 
 mod counters;
 
+mod task;
+
+mod deploy;
+
+mod route;
+
+mod instance;
+
+mod gateway;
+
 mod resume;
 
 mod pace;
@@ -104,6 +114,10 @@ pub enum Command {
     Init(init::Args),
     /// Runs the stream, the pipelines and the HTTP endpoint until SIGTERM or Ctrl-C.
     Run(run::Args),
+    /// Runs the gateway alone until SIGTERM or Ctrl-C; `run` runs one, too, where gateway.listen is set.
+    Gateway,
+    /// Runs the checker of tasks alone until SIGTERM or Ctrl-C; `run` runs one, too, where checker.enabled is set.
+    Check,
     /// Checks the configuration without touching anything; exits 78 if it is wrong.
     Validate(settings::ValidateArgs),
     /// Shows the configuration, and where each value comes from.
@@ -119,7 +133,7 @@ pub enum Command {
     Consume(consume::Args),
     /// Shows the state of the running process.
     Status(status::Args),
-    /// Shows what became of one object: its rows, its events, its quarantined records.
+    /// Shows what became of one object (its rows, its events, its quarantined records), or why a task or route is as it is.
     Why(why::Args),
     /// Lists events that could not be written; writes them again or removes them.
     #[command(subcommand)]
@@ -139,6 +153,18 @@ pub enum Command {
     /// Compares counters (by bucket, segment and hour) with the rows, and repairs differences.
     #[command(subcommand)]
     Counters(counters::Command),
+    /// Shows tasks: what runs where, and whether it gets requests.
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Manages the revisions of services, and which tasks belong to them.
+    #[command(subcommand)]
+    Deploy(deploy::Command),
+    /// Tells the addresses of hosts on which tasks share one.
+    #[command(subcommand)]
+    Instance(instance::Command),
+    /// Manages which revisions an alias of a service means, and shows what gateways make of it.
+    #[command(subcommand)]
+    Route(route::Command),
     /// Manages database accounts for people and their tools.
     #[command(subcommand)]
     User(user::Command),
@@ -151,6 +177,9 @@ pub enum Command {
     Tune(tune::Args),
     /// Measures this machine; pipeline/docs/figures.md explains the figures.
     Bench(crate::bench::Args),
+    /// A process of the demo's service.
+    #[command(hide = true)]
+    DemoModel(crate::demo::services::process::Args),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -164,7 +193,7 @@ pub fn main() -> ExitCode {
     // A service logs what it does; a command prints its result and logs only problems. The demo draws on the terminal
     // and shows problems there; a log line would tear the drawing apart.
     let level = match cli.command {
-        Command::Run(_) | Command::Bench(_) => "info,sqlx=warn",
+        Command::Run(_) | Command::Bench(_) | Command::Gateway | Command::Check => "info,sqlx=warn",
         Command::Demo(_) if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() => "off",
         _ => "warn",
     };
@@ -202,7 +231,7 @@ async fn dispatch(cli: Cli, known: &OnceLock<Config>) -> anyhow::Result<ExitCode
     refuse_unused(&cli);
     let keeps_interrupts = matches!(cli.command, Command::Psql(_) | Command::Replay(_) | Command::Consume(_));
     match cli.command {
-        Command::Run(_) | Command::Demo(_) => Box::pin(execute(cli, known)).await,
+        Command::Run(_) | Command::Demo(_) | Command::Gateway | Command::Check => Box::pin(execute(cli, known)).await,
         _ => signals::or_leave(Box::pin(execute(cli, known)), keeps_interrupts).await,
     }
 }
@@ -251,9 +280,12 @@ async fn execute(cli: Cli, known: &OnceLock<Config>) -> anyhow::Result<ExitCode>
         Command::Completions { shell } => completions(shell),
         Command::Validate(args) => settings::validate(args, layers),
         Command::Tune(args) => tune::run(&args),
+        Command::DemoModel(args) => crate::demo::services::process::run(args).await,
         Command::Bench(args) => Box::pin(crate::bench::run(args)).await,
         Command::Demo(args) => crate::demo::run(args, load()?.config).await,
         Command::Run(_) => run::run(load()?.config).await,
+        Command::Gateway => gateway::run(load()?.config, gateway::Part::Gateway).await,
+        Command::Check => gateway::run(load()?.config, gateway::Part::Checker).await,
         Command::Config(command) => settings::show(&command, &read()?),
         Command::Doctor(args) => doctor::run(&args, &read()?).await,
         Command::Migrate(args) => migrate::run(&args, &load()?.config).await,
@@ -268,6 +300,10 @@ async fn execute(cli: Cli, known: &OnceLock<Config>) -> anyhow::Result<ExitCode>
         Command::Positions(command) => Box::pin(positions::run(command, &load()?.config)).await,
         Command::Stream(command) => stream::run(command, &load()?.config).await,
         Command::Counters(command) => counters::run(command, &load()?.config).await,
+        Command::Task(command) => task::run(&command, &load()?.config).await,
+        Command::Deploy(command) => deploy::run(&command, &load()?.config).await,
+        Command::Instance(command) => instance::run(&command, &load()?.config).await,
+        Command::Route(command) => route::run(&command, &load()?.config).await,
         Command::Token(command) => token::run(&command, &load()?.config),
         Command::User(command) => user::run(&command, &load()?.config).await,
         Command::Psql(args) => psql::run(&args, &load()?.config).await,

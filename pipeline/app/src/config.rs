@@ -19,6 +19,12 @@ pub use template::TEMPLATE;
 mod http;
 pub use http::Http;
 
+mod checker;
+pub use checker::Checker;
+
+mod gateway;
+pub use gateway::Gateway;
+
 mod file;
 
 mod renamed;
@@ -34,6 +40,8 @@ mod bounds;
 pub use bounds::{at_least_one, some_time};
 
 mod explain;
+
+pub mod duration;
 
 mod problem;
 pub use problem::{Origin, Problem, Problems};
@@ -62,6 +70,12 @@ pub struct Config {
     pub pipeline: Vec<Pipeline>,
     /// Queues whose messages are appended to the stream.
     pub bridge: Vec<Bridge>,
+    /// Who may emit events of tasks. With one there is a pipeline of tasks, unless one is configured.
+    pub task_source: Vec<millstream_schemas::tasks::Source>,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// The checker of tasks.
+    pub checker: Checker,
     /// How batch size and concurrency are found.
     pub controller: Controller,
     /// Limits of the process.
@@ -248,6 +262,8 @@ pub enum SinkKind {
     /// `millstream.objects` and its counters.
     #[default]
     Metadata,
+    /// The fact tables of tasks, and the log that gateways follow.
+    Routing,
 }
 
 /// Limits of the process; those of a batch belong to the pipeline.
@@ -281,6 +297,8 @@ pub struct Limits {
     pub quarantine_bytes_max: u64,
     /// Days after which a row of the quarantine is removed.
     pub quarantine_days: u32,
+    /// Hours after which entries of the route log are removed.
+    pub route_log_hours: u32,
 }
 
 fn default_store() -> String {
@@ -331,6 +349,9 @@ impl Default for Config {
             http: Http::default(),
             pipeline: vec![Pipeline::objects()],
             bridge: Vec::new(),
+            task_source: Vec::new(),
+            gateway: Gateway::default(),
+            checker: Checker::default(),
             controller: Controller::default(),
             limits: Limits::default(),
             said: Said::default(),
@@ -364,6 +385,29 @@ impl Pipeline {
             concurrency: Concurrency::default(),
             rows_per_second_max: 0,
             freeze: false,
+        }
+    }
+
+    /// The pipeline of tasks that is used when there are task sources and no pipeline of tasks.
+    pub fn tasks() -> Self {
+        Pipeline {
+            name: "tasks".to_owned(),
+            source: PipelineSource::Stream { topic: "tasks".to_owned(), group: None },
+            sink: SinkKind::Routing,
+            // A task must be routable in milliseconds, and there are few events to share a transaction.
+            freshness: Duration::from_millis(4),
+            // All changes are in one order, so a second writer would wait for the first.
+            concurrency: Concurrency { min: 1, max: 1 },
+            ..Pipeline::objects()
+        }
+    }
+
+    /// The age from which an event that waits is late, for the verdict. Tasks have a goal of some milliseconds, which
+    /// any pause of the machine exceeds.
+    pub fn late(&self) -> Duration {
+        match self.sink {
+            SinkKind::Metadata => self.freshness * 4,
+            SinkKind::Routing => Duration::from_millis(250).max(self.freshness * 4),
         }
     }
 
@@ -434,6 +478,7 @@ impl Default for Limits {
             quarantine_rows_max: flood.share_rows_max,
             quarantine_bytes_max: flood.share_bytes_max,
             quarantine_days: 30,
+            route_log_hours: 168,
         }
     }
 }
@@ -441,39 +486,4 @@ impl Default for Limits {
 /// `/var/lib/millstream` for root, because PostgreSQL runs as another account that must reach it; else `./.millstream`.
 pub fn default_data_dir() -> PathBuf {
     if rustix::process::geteuid().is_root() { "/var/lib/millstream".into() } else { "./.millstream".into() }
-}
-
-/// Durations as text: `250ms`, `2s`, `5m`, `1h`.
-pub mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    /// Parses a number with a unit.
-    ///
-    /// # Errors
-    /// Names the text, and the units that are known.
-    pub fn parse(text: &str) -> Result<Duration, String> {
-        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(split);
-        let number: f64 = number.parse().map_err(|_| format!("`{text}` is no duration: write 250ms, 2s, 5m or 1h"))?;
-        let seconds = match unit.trim() {
-            "ms" => number / 1000.0,
-            "s" => number,
-            "m" => number * 60.0,
-            "h" => number * 3600.0,
-            "d" => number * 86_400.0,
-            _ => return Err(format!("`{text}` has no unit: write 250ms, 2s, 5m, 1h or 7d")),
-        };
-        Duration::try_from_secs_f64(seconds).map_err(|error| format!("`{text}`: {error}"))
-    }
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        let ms = value.as_millis();
-        serializer.serialize_str(&if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") })
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
 }

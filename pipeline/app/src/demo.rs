@@ -20,6 +20,7 @@ use crate::cli::signals::Signals;
 use crate::config::Config;
 use crate::http;
 use crate::node::Node;
+use services::Services;
 
 mod check;
 mod emitter;
@@ -27,6 +28,7 @@ mod keys;
 mod model;
 mod row_by_row;
 mod screen;
+pub(crate) mod services;
 mod terminal;
 mod tree;
 
@@ -64,6 +66,12 @@ enum Wish {
     KillPostgres,
     /// Shows the row-per-transaction shape beside ours.
     RowByRow,
+    /// Sends the requests of the service to its other revision.
+    Flip,
+    /// Kills a task of the service.
+    KillTask,
+    /// Makes a task of the service answer its health check badly, or well again.
+    Sicken,
 }
 
 /// What the parts of the demo share.
@@ -71,6 +79,8 @@ enum Wish {
 struct Shared {
     node: Arc<Node>,
     address: std::net::SocketAddr,
+    /// The service behind the gateway.
+    services: Arc<Services>,
     sent: AtomicU64,
     poison_sent: AtomicU64,
     /// Whether the other shape is being measured.
@@ -111,6 +121,7 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
         // Any free port: another demo or millstream may be running.
         config.http.listen.set_port(0);
     }
+    let subnet = services::configure(&mut config, args.check)?;
     let files = tree::files(&args.tree)?;
     screen::say(&format!(
         "millstream demo: starting the stream and PostgreSQL in {}; the first time this takes some seconds",
@@ -126,9 +137,18 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
         }
     };
     client::note_address(&node.config.data_dir, server.address);
+    let services = match Services::start(&node, subnet, services::Extent::DEMO).await {
+        Ok(services) => services,
+        Err(error) => {
+            server.stop().await;
+            drop(node.drain().await);
+            return Err(error);
+        }
+    };
     let shared = Arc::new(Shared {
         node: Arc::clone(&node),
         address: server.address,
+        services: Arc::clone(&services),
         sent: AtomicU64::new(0),
         poison_sent: AtomicU64::new(0),
         row_by_row: AtomicBool::new(false),
@@ -137,9 +157,11 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
     });
     let model = live(&args, files, &shared, &mut signals).await?;
     screen::say(&format!("stopped sending after {} events; draining", shared.sent.load(Relaxed)));
+    services.stop();
     let equal = if args.check {
         catch_up(&node).await?;
-        check::compare(&node, &model, shared.poison_sent.load(Relaxed)).await?
+        let are_objects = check::compare(&node, &model, shared.poison_sent.load(Relaxed)).await?;
+        services::verify(&node, &services).await? && are_objects
     } else {
         true
     };
@@ -201,12 +223,22 @@ async fn wait(duration: Option<Duration>, wishes: &mpsc::Sender<Wish>, check: bo
     let end = async {
         match duration.or(check.then_some(Duration::from_secs(30))) {
             Some(duration) if check => {
-                for wish in [Wish::Duplicates, Wish::Poison, Wish::KillPostgres] {
-                    tokio::time::sleep(duration / 4).await;
+                let pressed = [
+                    Wish::Flip,
+                    Wish::Duplicates,
+                    Wish::KillTask,
+                    Wish::Poison,
+                    Wish::Sicken,
+                    Wish::KillPostgres,
+                    Wish::Flip,
+                    Wish::Sicken,
+                ];
+                for wish in pressed {
+                    tokio::time::sleep(duration / 9).await;
                     // The emitter ends only after us.
                     wishes.send(wish).await.ok();
                 }
-                tokio::time::sleep(duration / 4).await;
+                tokio::time::sleep(duration / 9).await;
             }
             Some(duration) => tokio::time::sleep(duration).await,
             None => std::future::pending().await,

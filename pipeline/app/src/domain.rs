@@ -3,20 +3,27 @@
 //! A new domain has an arm in [`pipeline`], and a file of its own that alone names its rows and its decoder.
 
 pub(crate) mod objects;
+pub(crate) mod tasks;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_connectors::sinks::tables::Options;
+use millstream_connectors::sinks::tables::redrive::Rewriter;
+use millstream_connectors::sinks::tables::{Bound, Options};
 use millstream_engine::decode::Columns;
 use millstream_engine::{
-    BatchLimits, FloodLimits, Gate, Irrefusable, Limits, Pipeline, Progress, Share, Source, Summary, run,
+    BatchLimits, FloodLimits, Gate, Irrefusable, Limits, OnFlood, OnGap, Pipeline, Progress, Share, Source, Summary,
+    run,
 };
 use millstream_postgres::Connector;
+use millstream_schemas::Domain;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, SinkKind, StreamKind};
+
+/// A replay keeps its leases and its quarantine under the name of its pipeline with this suffix.
+pub(crate) const REPLAY_SUFFIX: &str = ".replay";
 
 /// A pipeline that can be run, whatever its rows are.
 pub(crate) struct Ready {
@@ -47,6 +54,14 @@ impl Ready {
     }
 }
 
+/// The domain of the events that a sink takes.
+pub(crate) fn of(sink: SinkKind) -> Domain {
+    match sink {
+        SinkKind::Metadata => Domain::Objects,
+        SinkKind::Routing => Domain::Tasks,
+    }
+}
+
 /// Builds a configured pipeline, from a source into the tables.
 pub(crate) fn pipeline(
     config: &Config,
@@ -55,14 +70,17 @@ pub(crate) fn pipeline(
     gate: &Arc<Gate>,
     connector: &Connector,
 ) -> Ready {
+    let limits = limits(config, pipeline);
+    // Where a flood stops nothing, nothing else bounds what it leaves behind.
+    let bound = Bound { rows: limits.flood.share_rows_max, bytes: limits.flood.share_bytes_max };
     let options = Options {
         pipeline: pipeline.name.clone(),
         incarnation: source.incarnation().to_owned(),
         connect: connector.clone().application_name("millstream writer"),
         set_local: config.postgres.set_local(),
         lease_lock_max: Duration::from_secs(config.limits.lease_lock_seconds_max),
+        quarantine_max: (limits.flood.on_flood == OnFlood::GoOn).then_some(bound),
     };
-    let limits = limits(config, pipeline);
     let gate = Arc::clone(gate);
     let progress = Arc::new(Progress::new(&pipeline.name, pipeline.concurrency.max));
     match pipeline.sink {
@@ -71,11 +89,32 @@ pub(crate) fn pipeline(
             let decoder = Arc::new(objects::decoder(config, &pipeline.store));
             Ready::new(Pipeline { source, decoder, sinks, limits, gate, progress })
         }
+        SinkKind::Routing => {
+            let sinks = tasks::sinks(options, pipeline.concurrency.max);
+            let decoder = Arc::new(tasks::decoder(config, &pipeline.store));
+            Ready::new(Pipeline { source, decoder, sinks, limits, gate, progress })
+        }
+    }
+}
+
+/// What writes quarantined records of a pipeline again; a dry run does everything but commit. Rows of a pipeline that is
+/// not configured any more are taken for objects.
+pub(crate) fn redrive(config: &Config, pipeline: &str, dry_run: bool) -> Box<dyn Rewriter> {
+    let pipeline = pipeline.strip_suffix(REPLAY_SUFFIX).unwrap_or(pipeline);
+    let known = config.pipeline.iter().find(|known| known.name == pipeline);
+    match known.map(|known| (known.sink, &known.store)) {
+        Some((SinkKind::Routing, store)) => Box::new(tasks::redrive(config, store, dry_run)),
+        Some((SinkKind::Metadata, _)) | None => Box::new(objects::redrive(config, dry_run)),
     }
 }
 
 /// The bounds of a pipeline.
 fn limits(config: &Config, pipeline: &config::Pipeline) -> Limits {
+    // Who routes by the tables does more harm by standing still than by going on without some events.
+    let (on_flood, on_gap) = match pipeline.sink {
+        SinkKind::Metadata => (OnFlood::Pause, OnGap::Halt),
+        SinkKind::Routing => (OnFlood::GoOn, OnGap::GoOn),
+    };
     Limits {
         batch: BatchLimits {
             records_max: pipeline.batch_records_max,
@@ -98,7 +137,9 @@ fn limits(config: &Config, pipeline: &config::Pipeline) -> Limits {
             share_rows_max: config.limits.quarantine_rows_max,
             share_bytes_max: config.limits.quarantine_bytes_max,
             irrefusable: irrefusable(config, pipeline),
+            on_flood,
         },
+        on_gap,
         ..Limits::default()
     }
 }
@@ -111,4 +152,25 @@ fn irrefusable(config: &Config, pipeline: &config::Pipeline) -> Irrefusable {
     }
     let bridges = config.bridge.iter().filter(|bridge| bridge.topic == pipeline.topic());
     Irrefusable::Only(bridges.map(|bridge| Share::new(bridge.store.as_deref().unwrap_or(&pipeline.store))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pipeline_of_tasks_goes_on_by_itself() {
+        let of = |pipeline: &config::Pipeline| {
+            let limits = limits(&Config::default(), pipeline);
+            (limits.flood.on_flood, limits.on_gap)
+        };
+        assert_eq!(of(&config::Pipeline::objects()), (OnFlood::Pause, OnGap::Halt));
+        assert_eq!(of(&config::Pipeline::tasks()), (OnFlood::GoOn, OnGap::GoOn));
+    }
+
+    #[test]
+    fn a_pipeline_of_tasks_is_late_after_a_quarter_of_a_second() {
+        assert_eq!(config::Pipeline::objects().late(), Duration::from_secs(1));
+        assert_eq!(config::Pipeline::tasks().late(), Duration::from_millis(250));
+    }
 }

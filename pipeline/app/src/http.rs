@@ -23,6 +23,8 @@ mod query;
 
 mod objects;
 
+mod routes;
+
 mod appends;
 mod counts;
 mod seen;
@@ -199,10 +201,11 @@ impl Drop for Server {
 }
 
 /// Every route: those of all domains together, then those of each.
-fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
-    let mut routes = of_all_domains();
-    routes.extend(objects::routes());
-    routes
+fn paths() -> Vec<(&'static str, MethodRouter<Shared>)> {
+    let mut paths = of_all_domains();
+    paths.extend(objects::routes());
+    paths.extend(routes::routes());
+    paths
 }
 
 fn of_all_domains() -> Vec<(&'static str, MethodRouter<Shared>)> {
@@ -226,7 +229,7 @@ fn of_all_domains() -> Vec<(&'static str, MethodRouter<Shared>)> {
 }
 
 fn router(app: Shared) -> Router {
-    let router = routes().into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method));
+    let router = paths().into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method));
     router
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
@@ -246,7 +249,7 @@ mod tests {
         let text = include_str!("http/openapi.json");
         let document: serde_json::Value = serde_json::from_str(text).unwrap();
         let described: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
-        let served = super::routes().into_iter().map(|(path, _)| path.replace("{*", "{"));
+        let served = super::paths().into_iter().map(|(path, _)| path.replace("{*", "{"));
         assert_eq!(described, served.collect());
         for reference in text.split("\"#/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
             assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference}");

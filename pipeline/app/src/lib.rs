@@ -23,6 +23,8 @@ pub mod running;
 
 pub mod quarantine;
 
+pub mod serving;
+
 mod pace;
 
 pub mod stream;

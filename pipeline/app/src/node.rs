@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use millstream_engine::{Gate, Summary, task};
+use millstream_engine::{Budget, Gate, Summary, task};
 use millstream_log::Log;
 use millstream_postgres::{Cluster, Connector};
 use sqlx::PgPool;
@@ -22,6 +22,7 @@ use crate::pace::{self, Recording, Sampler};
 use crate::postgres;
 use crate::quarantine::{self, Keeper};
 use crate::running::{Recent, Running};
+use crate::serving::{Serving, Stamped, With};
 use crate::stream::{Carrier, Opened, Stream, carry};
 use crate::tables::{self, Tables};
 
@@ -50,6 +51,8 @@ pub struct Node {
     pub pipelines: Vec<Running>,
     /// The gate, with the controller, where all writers wait for their turn.
     pub gate: Arc<Gate>,
+    /// What follows the routing tables, if there are any to follow.
+    pub serving: Option<Serving>,
     /// Queues that are carried into the stream.
     pub bridges: Vec<Carrier>,
     /// The private server, if there is one.
@@ -82,30 +85,28 @@ impl Node {
         let (cluster, connector, psql_line) = postgres::open(&config).await?;
 
         let stop = CancellationToken::new();
+        let draining = CancellationToken::new();
         let tables = tables::prepare(&config, &connector, stop.child_token()).await?;
         let connect = connector.options()?;
         let pool = config.postgres.pool_options().connect_lazy_with(connect.clone());
 
         let (gate, recording) = pace::open(&config).await?;
 
+        let budget = Budget::new(config.limits.memory_bytes);
         let mut pipelines = Vec::new();
         let mut tasks = Vec::new();
         for pipeline in &config.pipeline {
             // The clients of AWS make large futures.
             let opened = Box::pin(stream.topic(&config, pipeline, &connector)).await?;
-            let (running, task) = start_pipeline(&config, pipeline, opened, &gate, &connector, &tables, &stop);
+            let parts = Parts { config: &config, gate: &gate, budget: &budget, connector: &connector, tables: &tables };
+            let (running, task) = start_pipeline(&parts, pipeline, opened, &stop);
             pipelines.push(running);
             tasks.push(task);
         }
 
-        let mut bridges = Vec::new();
-        for bridge in &config.bridge {
-            let of_topic = |running: &&Running| running.config.reads_stream() && running.config.topic() == bridge.topic;
-            let stream = pipelines.iter().find(of_topic).and_then(|running| running.stream.clone());
-            let stream = stream.with_context(|| format!("no pipeline reads topic {}", bridge.topic))?;
-            let opened = Box::pin(carry(&config, bridge, stream, stop.child_token())).await;
-            bridges.push(opened.with_context(|| format!("open queue {}", bridge.from.queue))?);
-        }
+        let bridges = open_bridges(&config, &pipelines, &stop).await?;
+
+        let serving = start_serving(&config, &connector, &pipelines, &tables, &draining, &stop).await?;
 
         let kept = pipelines.iter().map(|running| quarantine::Kept {
             progress: Arc::clone(&running.progress),
@@ -127,12 +128,13 @@ impl Node {
             tables,
             pipelines,
             gate,
+            serving,
             bridges,
             cluster,
             psql_line,
             resumed,
             stop,
-            draining: CancellationToken::new(),
+            draining,
             closing: CancellationToken::new(),
             reloads: watch::Sender::new(0),
             tasks: Mutex::new(tasks),
@@ -251,6 +253,9 @@ impl Node {
                 Err(_) => summary.drained = false,
             }
         }
+        if let Some(serving) = &self.serving {
+            serving.end().await;
+        }
         let recording = self.recording.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(recording) = recording {
             recording.close().await;
@@ -279,17 +284,63 @@ impl Node {
     }
 }
 
-fn start_pipeline(
+async fn start_serving(
     config: &Config,
+    connector: &Connector,
+    pipelines: &[Running],
+    tables: &watch::Receiver<Tables>,
+    draining: &CancellationToken,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Serving>> {
+    let routing = pipelines.iter().find(|running| running.config.sink == SinkKind::Routing);
+    let with = With {
+        stream: routing.and_then(|running| running.stream.clone()),
+        is_writer: routing.is_some(),
+        stamped: Stamped::of(pipelines),
+        tables: tables.clone(),
+        draining: draining.clone(),
+        stop: stop.child_token(),
+    };
+    Serving::start(config, connector, with).await
+}
+
+async fn open_bridges(
+    config: &Config,
+    pipelines: &[Running],
+    stop: &CancellationToken,
+) -> anyhow::Result<Vec<Carrier>> {
+    let mut bridges = Vec::new();
+    for bridge in &config.bridge {
+        let of_topic = |running: &&Running| running.config.reads_stream() && running.config.topic() == bridge.topic;
+        let stream = pipelines.iter().find(of_topic).and_then(|running| running.stream.clone());
+        let stream = stream.with_context(|| format!("no pipeline reads topic {}", bridge.topic))?;
+        let opened = Box::pin(carry(config, bridge, stream, stop.child_token())).await;
+        bridges.push(opened.with_context(|| format!("open queue {}", bridge.from.queue))?);
+    }
+    Ok(bridges)
+}
+
+/// What all pipelines of a process share.
+struct Parts<'a> {
+    config: &'a Config,
+    gate: &'a Arc<Gate>,
+    budget: &'a Arc<Budget>,
+    connector: &'a Connector,
+    tables: &'a watch::Receiver<Tables>,
+}
+
+fn start_pipeline(
+    parts: &Parts<'_>,
     pipeline: &config::Pipeline,
     opened: Opened,
-    gate: &Arc<Gate>,
-    connector: &Connector,
-    tables: &watch::Receiver<Tables>,
     stop: &CancellationToken,
 ) -> (Running, JoinHandle<Summary>) {
+    let Parts { config, gate, budget, connector, tables } = *parts;
     let Opened { source, append, topic } = opened;
-    let ready = domain::pipeline(config, pipeline, Arc::clone(&source), gate, connector);
+    let own = pace::is_alone(pipeline).then(|| pace::alone(config, pipeline));
+    let gate = own.as_ref().unwrap_or(gate);
+    let mut ready = domain::pipeline(config, pipeline, Arc::clone(&source), gate, connector);
+    ready.limits.budget = Some(Arc::clone(budget));
     let progress = Arc::clone(&ready.progress);
     let flood = ready.limits.flood.clone();
     let tables = tables.clone();

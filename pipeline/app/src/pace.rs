@@ -11,12 +11,12 @@ use std::sync::Arc;
 use millstream_engine::Gate;
 use millstream_engine::concurrency::Settings;
 
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, Pipeline, SinkKind};
 
 pub(crate) use recording::Recording;
 pub(crate) use signals::{Sampler, processors};
 
-/// Opens the gate of all pipelines, which write to one database, and its recording if one is configured.
+/// Opens the gate that pipelines of one database share, and its recording if one is configured.
 ///
 /// # Errors
 /// If the file of the recording cannot be created.
@@ -28,7 +28,14 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<(Arc<Gate>, Option<R
         }
         None => (None, None),
     };
-    Ok((Gate::recorded(settings(config, &config.pipeline), recorder), recording))
+    let shared: Vec<Pipeline> = config.pipeline.iter().filter(|pipeline| !is_alone(pipeline)).cloned().collect();
+    Ok((Gate::recorded(settings(config, &shared), recorder), recording))
+}
+
+/// Whether a pipeline has a gate of its own: what is routed must not wait behind a backlog of objects, and few small
+/// transactions of one writer say nothing about what the database can bear.
+pub(crate) fn is_alone(pipeline: &Pipeline) -> bool {
+    pipeline.sink == SinkKind::Routing
 }
 
 /// The gate of one pipeline that runs by itself.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::domain::objects;
+use crate::domain;
 use crate::tables::Tables;
 
 /// Interval of the check whether another process resumed a store; this process is notified at once.
@@ -177,7 +177,7 @@ impl Keeper {
     /// Writes the quarantined records of a paused store, until none is left or it is time to stop.
     async fn redrive(&self, connection: &mut Connection, kept: &Kept, store: &str) -> anyhow::Result<()> {
         let pipeline = &kept.progress.pipeline;
-        let redrive = objects::redrive(&self.config, false);
+        let redrive = domain::redrive(&self.config, pipeline, false);
         let mut rewrite = Rewrite::new(pipeline, store, redrive);
         let mut sum = Redriven::default();
         let mut rows = 0;
@@ -221,7 +221,7 @@ impl Keeper {
         for kept in &self.pipelines {
             let own = kept.progress.pipeline.clone();
             // Includes what `millstream replay` of this pipeline quarantined.
-            let mut names = vec![format!("{own}.replay"), own];
+            let mut names = vec![format!("{own}{}", domain::REPLAY_SUFFIX), own];
             while let Some(pipeline) = names.last() {
                 let gone = quarantine::expire(connection, pipeline, days).await?;
                 if self.stop.is_cancelled() {

@@ -56,8 +56,7 @@ impl Running {
         let lag = self.lag_records(&now);
         let mut recent = self.recent.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (earlier, later) = recent.get_or_insert_with(|| (now.clone(), now.clone()));
-        let late = self.config.freshness * 4;
-        let verdict = now.verdict(earlier, lag, late, now_ms());
+        let verdict = now.verdict(earlier, lag, self.config.late(), now_ms());
         if now.at.saturating_duration_since(later.at) > LOOK_BACK {
             *earlier = std::mem::replace(later, now.clone());
         }

@@ -97,6 +97,14 @@ pub(crate) async fn ready(
     }
 }
 
+/// Waits until the tables are ready. Returns false on shutdown.
+pub(crate) async fn are_ready(mut tables: watch::Receiver<Tables>, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        ready = tables.wait_for(|tables| tables.reason().is_none()) => ready.is_ok(),
+        () = stop.cancelled() => false,
+    }
+}
+
 /// Tries until the tables are ready. A refusal of the first try ends this; later refusals are tried again.
 async fn keep_trying(
     config: Config,

@@ -143,6 +143,9 @@ pub struct Outcome {
     pub bad: BTreeSet<u32>,
     /// Attempts by which the sink isolated the records it refused; 0 if it refused none. Not a number of events.
     pub isolating_tries: u64,
+    /// Rows that were removed from the quarantine, the oldest first, because it held too much of their share. They stand
+    /// for earlier events, which are counted as quarantined already.
+    pub dropped: u64,
 }
 
 impl Outcome {

@@ -32,6 +32,18 @@ pub struct FloodLimits {
     pub share_bytes_max: u64,
     /// Shares whose records no endpoint can refuse: the pipeline pauses once the quarantine of such a share is full.
     pub irrefusable: Irrefusable,
+    /// What happens when a share floods.
+    pub on_flood: OnFlood,
+}
+
+/// What a pipeline does about a share with too many bad records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFlood {
+    /// The share is put aside, or the pipeline pauses where there is no other, until a person decides.
+    #[default]
+    Pause,
+    /// It only says so, and goes on: good records are never held up. The sink has to bound the quarantine by itself.
+    GoOn,
 }
 
 /// Shares whose records reach the stream by another way than our endpoints, which could refuse them.
@@ -64,14 +76,17 @@ impl Default for FloodLimits {
             share_rows_max: 1_000_000,
             share_bytes_max: 1 << 30,
             irrefusable: Irrefusable::All,
+            on_flood: OnFlood::default(),
         }
     }
 }
 
 impl FloodLimits {
-    /// Whether the quarantine holds as much of a share as it may.
+    /// Whether the quarantine holds as much of a share as it may, and takes no more. One that drops its oldest rows is
+    /// never full.
     pub fn is_full(&self, standing: &Standing) -> bool {
-        standing.rows >= self.share_rows_max || standing.bytes >= self.share_bytes_max
+        let is_at_bound = standing.rows >= self.share_rows_max || standing.bytes >= self.share_bytes_max;
+        is_at_bound && self.on_flood == OnFlood::Pause
     }
 }
 

@@ -1,4 +1,4 @@
-//! Records that are lost, and the position at which a person lets their partition go on.
+//! Records that are lost, and where their partition goes on.
 
 use std::fmt;
 
@@ -26,6 +26,17 @@ impl fmt::Display for Gap {
         }
         write!(f, "positions {from} to {to} are lost: {reason}")
     }
+}
+
+/// What a pipeline does about a partition that lost records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnGap {
+    /// It is halted, on record, until a person decides how to go on.
+    #[default]
+    Halt,
+    /// It begins again at the oldest record that is left, and asks for a reconcile. For tables that others read to
+    /// decide what to do now: what they miss is found by listing, and standing still would do more harm.
+    GoOn,
 }
 
 /// The position at which a halted partition goes on, as `millstream positions reset --to` takes it: behind the range

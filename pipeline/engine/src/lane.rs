@@ -1,5 +1,6 @@
 //! One lane: a group of partitions with a writer of its own. The steps of `flow`.
 
+mod again;
 mod aside;
 mod gather;
 mod write;
@@ -16,7 +17,7 @@ use crate::batch::Receipt;
 use crate::bounds::Bounds;
 use crate::clock::now_ms;
 use crate::decode::Columns;
-use crate::gap::goes_on_at;
+use crate::gap::{Gap, OnGap, goes_on_at};
 use crate::intake::Intake;
 use crate::limits::Limits;
 use crate::position::{Partition, Position};
@@ -88,6 +89,9 @@ impl<C: Columns> Lane<'_, C> {
         let held = loop {
             match self.sink.acquire(&share).await {
                 Ok(held) => break held,
+                Err(SinkError::MadeAnew { gaps, .. }) if self.limits.on_gap == OnGap::GoOn => {
+                    self.begin_anew(gaps).await?;
+                }
                 Err(error) => self.wait_out("take leases", &error, &mut backoff).await?,
             }
             if self.is_reassigned() {
@@ -128,12 +132,23 @@ impl<C: Columns> Lane<'_, C> {
     /// The position to read a partition from; `None` if records were lost or damaged and a person must decide.
     async fn start(&mut self, lease: &Held) -> Result<Option<Position>, Leave> {
         let mut backoff = self.backoff();
+        let mut lease = lease.clone();
+        let mut passed: Option<Gap> = None;
         loop {
             let error = match self.source.start(&lease.partition, lease.next.as_ref(), lease.era).await {
                 Ok(position) => return Ok(Some(position)),
                 Err(error) => error,
             };
             if let Some(gap) = error.gap() {
+                if self.limits.on_gap == OnGap::GoOn {
+                    if passed.as_ref() == Some(&gap) {
+                        self.tell_unreadable(&gap);
+                        return Ok(None);
+                    }
+                    lease = self.begin_again(&gap, &error).await?;
+                    passed = Some(gap);
+                    continue;
+                }
                 // The mark in the lease halts the partition from now on, also for its next owner.
                 self.sink.record_gap(&gap).await.map_err(|error| Leave::Retake(chain(&error)))?;
                 self.tell_halt(&lease.partition, &gap.to_string());

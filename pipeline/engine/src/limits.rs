@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flood::FloodLimits;
+use crate::gap::OnGap;
 use crate::memory::Budget;
 
 /// What one transaction may hold, and how long a record may wait for others.
@@ -58,6 +59,8 @@ pub struct Limits {
     pub stall: Duration,
     /// How many bad events are too many.
     pub flood: FloodLimits,
+    /// What happens to a partition that lost records.
+    pub on_gap: OnGap,
 }
 
 impl Default for Limits {
@@ -74,6 +77,7 @@ impl Default for Limits {
             retry_base: Duration::from_millis(100),
             stall: Duration::from_secs(30),
             flood: FloodLimits::default(),
+            on_gap: OnGap::default(),
         }
     }
 }

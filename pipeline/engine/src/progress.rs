@@ -1,5 +1,6 @@
 //! What a pipeline has done and how it stands: counted once per batch, read by status, metrics and the page.
 
+mod floods;
 mod register;
 mod shares;
 
@@ -13,10 +14,13 @@ use tokio::time::Instant;
 
 use crate::batch::Receipt;
 use crate::flood::Flood;
+use crate::gap::Gap;
 use crate::histogram::{Histogram, Reading};
 use crate::named::Named;
 use crate::position::{Partition, Position};
 use crate::share::Standing;
+use crate::source::Source;
+use floods::Floods;
 use register::Register;
 pub(crate) use register::{SHARES_EVERY, Stop, ToPutAside};
 
@@ -33,6 +37,7 @@ pub struct Progress {
     written: AtomicU64,
     quarantined: AtomicU64,
     isolating_tries: AtomicU64,
+    dropped: AtomicU64,
     transactions: AtomicU64,
     retries: AtomicU64,
     stalls: AtomicU64,
@@ -44,6 +49,7 @@ pub struct Progress {
     pub write_time: Histogram,
     inner: Mutex<Inner>,
     flood: Mutex<Flood>,
+    floods: Mutex<Floods>,
     register: Mutex<Register>,
     /// Why every lane waits, if a flood of bad records paused the pipeline.
     paused: watch::Sender<Option<Stop>>,
@@ -59,6 +65,8 @@ struct Inner {
     halted: BTreeMap<Partition, String>,
     /// Partitions of which records are too slow to be written together, and what the sink said.
     slow: BTreeMap<Partition, String>,
+    /// Partitions that began again after a loss since a person last resumed the pipeline, and what was lost.
+    began_again: BTreeMap<Partition, String>,
 }
 
 /// The state of one lane.
@@ -134,6 +142,8 @@ pub struct Snapshot {
     pub quarantined: u64,
     /// Attempts made to isolate them.
     pub isolating_tries: u64,
+    /// Rows removed from the quarantine because it held too much of their share.
+    pub dropped: u64,
     /// Committed transactions.
     pub transactions: u64,
     /// Attempts that failed and were made again.
@@ -156,6 +166,11 @@ pub struct Snapshot {
     pub paused: Option<String>,
     /// Shares that are put aside or have rows in quarantine.
     pub shares: Vec<Standing>,
+    /// What was lost, if the pipeline has gone on after a loss: its tables are complete again only after a reconcile.
+    /// Stands until a person resumes the pipeline, or the process ends.
+    pub reconcile_wanted: Option<String>,
+    /// Shares with too many bad records in a pipeline that goes on all the same, in words.
+    floods: Option<String>,
     braked: Option<String>,
     dead: Option<String>,
 }
@@ -177,6 +192,7 @@ impl Progress {
             written: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
             isolating_tries: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
@@ -185,6 +201,7 @@ impl Progress {
             write_time: Histogram::default(),
             inner: Mutex::default(),
             flood: Mutex::default(),
+            floods: Mutex::default(),
             register: Mutex::default(),
             paused: watch::Sender::new(None),
             lanes: (0..lanes).map(|_| lane()).collect(),
@@ -208,6 +225,7 @@ impl Progress {
         self.written.fetch_add(outcome.written, Relaxed);
         self.quarantined.fetch_add(outcome.quarantined, Relaxed);
         self.isolating_tries.fetch_add(outcome.isolating_tries, Relaxed);
+        self.dropped.fetch_add(outcome.dropped, Relaxed);
         self.transactions.fetch_add(1, Relaxed);
         self.batch_records.record(receipt.records() as u64, 1);
         self.write_time.record(took.as_millis() as u64, 1);
@@ -236,7 +254,9 @@ impl Progress {
     }
 
     /// Resumes a pipeline that a flood of bad records paused, and lets that flood pass. Returns whether it was paused.
+    /// A reconcile is not wanted any more.
     pub fn resume(&self) -> bool {
+        lock(&self.inner).began_again.clear();
         lock(&self.flood).let_pass(Instant::now());
         lock(&self.register).recount();
         let was_paused = self.paused.send_replace(None).is_some();
@@ -256,6 +276,13 @@ impl Progress {
     /// Marks a partition as halted. Returns true if this was not known before.
     pub(crate) fn halt(&self, partition: &Partition, reason: String) -> bool {
         lock(&self.inner).halted.insert(partition.clone(), reason).is_none()
+    }
+
+    /// Notes that a partition begins again after a loss. Returns true if this loss was not known before.
+    pub(crate) fn began_again(&self, gap: &Gap) -> bool {
+        let lost = gap.to_string();
+        let before = lock(&self.inner).began_again.insert(gap.partition.clone(), lost.clone());
+        before.is_none_or(|before| before != lost)
     }
 
     /// Whether any of these partitions waits for a person.
@@ -310,6 +337,7 @@ impl Progress {
             named: Arc::clone(&inner.named),
             quarantined: self.quarantined.load(Relaxed),
             isolating_tries: self.isolating_tries.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
             transactions: self.transactions.load(Relaxed),
             retries: self.retries.load(Relaxed),
             stalls: self.stalls.load(Relaxed),
@@ -321,6 +349,12 @@ impl Progress {
             oldest_ms: oldest,
             paused: self.paused.borrow().as_ref().map(|stop| stop.reason.clone()),
             shares,
+            reconcile_wanted: inner
+                .began_again
+                .iter()
+                .next()
+                .map(|(partition, lost)| format!("partition {partition}: {lost}")),
+            floods: lock(&self.floods).says(Instant::now()),
             braked: inner.slow.values().next().cloned().or_else(|| {
                 states.iter().find_map(|state| match state {
                     LaneState::Braked(reason) => Some(reason.clone()),
@@ -346,8 +380,20 @@ impl Snapshot {
                 pause.reason, self.pipeline
             ))
         });
-        let told: Vec<String> = told.collect();
+        let told: Vec<String> = told.chain(self.floods.clone()).collect();
         (!told.is_empty()).then(|| told.join("; "))
+    }
+
+    /// The partitions of which everything in the stream is in the sink, as far as the source knows: those that are read
+    /// here and have no lag. None while the stream or the sink does not answer: then nobody knows.
+    pub fn read_to_end(&self, source: &dyn Source) -> Vec<Partition> {
+        if self.braked.is_some() || self.dead.is_some() || self.paused.is_some() {
+            return Vec::new();
+        }
+        let is_at_end = |(partition, next): &(&Partition, &Position)| {
+            !self.halted.contains_key(*partition) && source.lag_records(partition, next) == Some(0)
+        };
+        self.positions.iter().filter(is_at_end).map(|(partition, _)| partition.clone()).collect()
     }
 
     /// Records passed per second since an earlier snapshot.

@@ -38,7 +38,9 @@ pub trait Sink: Send {
     /// Takes the leases of partitions and returns the stored positions, exactly as they were written.
     ///
     /// MUST change epoch and token, so that earlier holders can no longer write: the positions it returns stay true
-    /// until this writer moves them. A writer holds the partitions of its last call and no others.
+    /// until this writer moves them. A writer holds the partitions of its last call and no others. MUST fail with
+    /// [`SinkError::MadeAnew`], and take nothing, while a partition has positions of another incarnation and no lease row
+    /// of this one.
     async fn acquire(&mut self, partitions: &[Partition]) -> Result<Vec<Held>, SinkError>;
 
     /// Writes a batch in one transaction with its positions: all of its ranges move, or none.
@@ -60,6 +62,13 @@ pub trait Sink: Send {
     /// whatever happens to the stream, until a person ends it. Recording the same gap again is harmless. No other
     /// method of a sink ends a halt.
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError>;
+
+    /// Records a gap and moves the position of its partition to `to`, of era `era`, both or neither; halts nothing. The
+    /// lease stays this writer's. Where there is no lease row yet, it makes one, which the next [`Sink::acquire`] takes.
+    /// Doing so again is harmless.
+    ///
+    /// MUST fail with [`SinkError::Fenced`], and change nothing, if there is a lease row that is not this writer's.
+    async fn go_on(&mut self, gap: &Gap, to: &Position, era: Option<i64>) -> Result<(), SinkError>;
 
     /// The record of this pipeline's shares; `None` from a sink that keeps none: then the decisions of this process
     /// hold until it ends.
@@ -96,6 +105,14 @@ pub enum SinkError {
         /// The share.
         share: Share,
     },
+    /// The tables were filled from another incarnation of the stream.
+    #[error("take leases: {reason}")]
+    MadeAnew {
+        /// The positions of the other incarnation that stand for records not read, which are on record as gaps.
+        gaps: Vec<Gap>,
+        /// What happened and what to do about it, in words for the operator.
+        reason: String,
+    },
     /// An operation of the database failed.
     #[error("{doing}")]
     Failed {
@@ -120,7 +137,7 @@ impl SinkError {
         match self {
             SinkError::Failed { recovery, .. } => *recovery,
             SinkError::Fenced { .. } | SinkError::Moved { .. } | SinkError::Resumed { .. } => Recovery::Retry,
-            SinkError::Unbalanced(_) => Recovery::Halt,
+            SinkError::MadeAnew { .. } | SinkError::Unbalanced(_) => Recovery::Halt,
         }
     }
 
@@ -133,6 +150,7 @@ impl SinkError {
             | SinkError::Fenced { .. }
             | SinkError::Moved { .. }
             | SinkError::Resumed { .. }
+            | SinkError::MadeAnew { .. }
             | SinkError::Unbalanced(_) => Ending::Other,
         }
     }

@@ -73,6 +73,7 @@ macro_rules! sink_contract {
                 positions::positions_move_over_a_range_without_records,
                 positions::a_batch_from_another_position_is_refused,
                 positions::a_gap_is_recorded_once,
+                positions::a_partition_goes_on_after_a_gap,
                 fence::who_lost_a_lease_writes_nothing_however_late,
                 fence::a_lost_partition_takes_the_whole_batch_with_it,
                 fence::a_writer_holds_what_it_acquired_last,

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use millstream_engine::testing::memory::{Decoder, Numbering, Sink as Memory, Stream, Tables, Words};
 use millstream_engine::testing::source::NewRecord;
 use millstream_engine::{
-    BatchLimits, FloodLimits, Gate, Limits, Partition, Pipeline, Progress, Share, Sink, Source as _, Verdict, run, task,
+    BatchLimits, FloodLimits, Gate, Limits, OnFlood, Partition, Pipeline, Progress, Share, Sink, Source as _, Verdict,
+    run, task,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -199,4 +200,29 @@ async fn the_pipeline_pauses_where_the_quarantine_of_a_share_is_full() {
     // What waits behind the pause is left to the next start.
     running.stop.cancel();
     assert!(!running.ended.await.unwrap().drained);
+}
+
+/// Good records are never held up: not by the flood, and not by a quarantine that holds all it may.
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_that_goes_on_only_tells_of_a_flood() {
+    for others in [0, 500] {
+        let stream = Stream::new(1, Numbering::Offsets);
+        let tables = Tables::default();
+        stream.publish(&partition(0), &records("b", "good", others));
+        stream.publish(&partition(0), &records("a", "bad", 20_000));
+        stream.publish(&partition(0), &records("a", "good", 1));
+        let flood = FloodLimits { share_rows_max: 500, on_flood: OnFlood::GoOn, ..limits().flood };
+        let running = start(&stream, &tables, Limits { flood: flood.clone(), ..limits() });
+        running.until("all to be read", |running| running.lag() == 0).await;
+        let (written, quarantined, aside) = running.counts();
+        assert_eq!((written, quarantined, aside.len()), (others + 1, 20_000, 0));
+        assert!(!flood.is_full(&running.progress.standing("a").unwrap()), "nobody is refused because of it");
+        let Verdict::Flooding { reason } = running.verdict() else { panic!("{:?}", running.verdict()) };
+        assert!(reason.starts_with("a: ") && reason.contains("millstream quarantine ls --store a"), "{reason}");
+
+        // It is told for as long as it takes the window to pass.
+        tokio::time::sleep(flood.time + Duration::from_secs(1)).await;
+        assert_eq!(running.verdict(), Verdict::KeepingUp);
+        running.end().await;
+    }
 }

@@ -182,6 +182,10 @@ impl Sink for Memory {
     async fn record_gap(&mut self, _: &Gap) -> Result<(), SinkError> {
         Ok(())
     }
+
+    async fn go_on(&mut self, _: &Gap, _: &Position, _: Option<i64>) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 struct Running {

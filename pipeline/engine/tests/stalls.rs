@@ -107,6 +107,10 @@ impl Sink for Away {
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         self.sink.record_gap(gap).await
     }
+
+    async fn go_on(&mut self, gap: &Gap, to: &Position, era: Option<i64>) -> Result<(), SinkError> {
+        self.sink.go_on(gap, to, era).await
+    }
 }
 
 /// Runs until all records are written; returns how often a lane was restarted.

@@ -46,6 +46,10 @@ impl Sink for Stopped {
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         self.sink.record_gap(gap).await
     }
+
+    async fn go_on(&mut self, gap: &Gap, to: &Position, era: Option<i64>) -> Result<(), SinkError> {
+        self.sink.go_on(gap, to, era).await
+    }
 }
 
 /// Runs until so many batches are begun; gives how many records are in the tables then.

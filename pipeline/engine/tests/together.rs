@@ -9,8 +9,8 @@ use bytes::Bytes;
 use millstream_engine::testing::memory::{self, Decoder, Numbering, Stream, Tables, Words};
 use millstream_engine::testing::source::NewRecord;
 use millstream_engine::{
-    Batch, BatchLimits, Budget, Gap, Gate, Held, Limits, Partition, Pipeline, Progress, Receipt, Sink, SinkError, run,
-    task,
+    Batch, BatchLimits, Budget, Gap, Gate, Held, Limits, Partition, Pipeline, Position, Progress, Receipt, Sink,
+    SinkError, run, task,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,10 @@ impl Sink for Slow {
 
     async fn record_gap(&mut self, gap: &Gap) -> Result<(), SinkError> {
         self.sink.record_gap(gap).await
+    }
+
+    async fn go_on(&mut self, gap: &Gap, to: &Position, era: Option<i64>) -> Result<(), SinkError> {
+        self.sink.go_on(gap, to, era).await
     }
 }
 

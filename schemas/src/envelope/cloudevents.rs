@@ -7,6 +7,9 @@ use std::borrow::Cow;
 use crate::objects::record::Vendor;
 use crate::refusal::{Refusal, RefusalReason};
 
+/// The type that Eventarc gives a message of Pub/Sub.
+pub(crate) const PUBSUB_TYPE: &str = "google.cloud.pubsub.topic.v1.messagePublished";
+
 /// The attributes that matter here.
 #[derive(Debug)]
 pub(crate) struct Attributes<'a> {

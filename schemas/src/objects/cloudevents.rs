@@ -15,12 +15,10 @@ use super::filter::FilterReason;
 use super::judge::{self, Context};
 use super::record::Vendor;
 use super::{effect, notification, plain};
-use crate::envelope::cloudevents::Attributes;
+use crate::envelope::cloudevents::{Attributes, PUBSUB_TYPE};
+use crate::envelope::domain::{self, Domain};
 use crate::envelope::{Envelope, Shape, carried};
 use crate::refusal::{Refusal, RefusalReason};
-
-/// The type that Eventarc gives a message of Pub/Sub.
-const PUBSUB_TYPE: &str = "google.cloud.pubsub.topic.v1.messagePublished";
 
 pub(super) fn structured<'a>(
     envelope: Envelope<'a>,
@@ -61,7 +59,11 @@ pub(super) fn decode<'a>(
         return Err(Refusal::new(RefusalReason::UnsupportedVersion, "specversion is not 1.0"));
     }
     if !is_known(&attributes.event_type) && !data.as_ref().is_some_and(names_events) {
-        emit(filtered(FilterReason::UnsupportedKind, attributes.event_type), Entity::default());
+        let reason = match domain::of_event_type(&attributes.event_type) {
+            Domain::Tasks => FilterReason::OtherKind,
+            Domain::Objects => FilterReason::UnsupportedKind,
+        };
+        emit(filtered(reason, attributes.event_type), Entity::default());
         return Ok(());
     }
     let Some(data) = data else {
@@ -122,7 +124,7 @@ fn name_of_type(event_type: &str) -> Option<&str> {
 }
 
 /// True for data that are a notification of S3 by themselves: vendors and bridges give such events any type.
-fn names_events(data: &Envelope<'_>) -> bool {
+pub(crate) fn names_events(data: &Envelope<'_>) -> bool {
     match data.shape() {
         Some(Shape::Record) => true,
         Some(Shape::Notification) => {
@@ -133,6 +135,7 @@ fn names_events(data: &Envelope<'_>) -> bool {
     }
 }
 
-fn is_known(event_type: &str) -> bool {
+/// True for types that carry events about objects, or a message that may.
+pub(crate) fn is_known(event_type: &str) -> bool {
     event_type == PUBSUB_TYPE || name_of_type(event_type).is_some() || effect::of_plain_type(event_type).is_some()
 }

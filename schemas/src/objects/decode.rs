@@ -68,6 +68,13 @@ pub(super) fn dispatch<'a>(
         Some(Shape::CloudEvent) => cloudevents::structured(envelope, wrapped, context, emit),
         Some(Shape::Message) => message::decode(envelope.record, wrapped, context, emit),
         Some(Shape::PubSub) => message::pubsub(envelope.pubsub_data, wrapped, context, emit),
+        Some(Shape::EcsTask | Shape::EcsTasks | Shape::Kubernetes | Shape::Watch) => {
+            emit(
+                filtered(FilterReason::OtherKind, Cow::Owned(envelope.scheduler_name().to_owned())),
+                Entity::default(),
+            );
+            Ok(())
+        }
         None => Err(Refusal::new(RefusalReason::UnknownShape, "none of the accepted dialects")),
     }
 }

@@ -117,6 +117,12 @@ pub fn of_detail_type<'a>(
     Err((reason, Cow::Borrowed(detail_type)))
 }
 
+/// Whether S3 sends events of this `detail-type`.
+pub(crate) fn is_detail_type(detail_type: &str) -> bool {
+    detail_type == "Object Deleted"
+        || !matches!(of_detail_type(detail_type, None), Err((FilterReason::UnsupportedKind, _)))
+}
+
 /// The types of CloudEvents that are our own, see `schemas/README.md`.
 pub(crate) fn of_plain_type(name: &str) -> Option<Effect> {
     match name.strip_prefix("millstream.object.")? {

@@ -7,9 +7,11 @@ use std::borrow::Cow;
 
 use super::decode::{Emit, filtered};
 use super::event::{Decoded, Dialect, Entity};
+use super::filter::FilterReason;
 use super::judge::{self, Context, Reading};
 use super::{effect, notification};
 use crate::envelope::Envelope;
+use crate::envelope::domain::{self, Domain};
 use crate::refusal::{Refusal, RefusalReason};
 
 pub(super) fn decode<'a>(
@@ -22,6 +24,10 @@ pub(super) fn decode<'a>(
     let mut detail = envelope.inner.filter(|_| envelope.inner_bad.is_none());
     if let Some(detail) = detail.take_if(|detail| detail.records.is_some()) {
         return notification::decode(*detail, wrapped, context, emit);
+    }
+    if domain::of_detail_type(&detail_type) == Domain::Tasks {
+        emit(filtered(FilterReason::OtherKind, detail_type), Entity::default());
+        return Ok(());
     }
     let deletion_type = detail.as_mut().map(|detail| std::mem::take(&mut detail.deletion_type)).unwrap_or_default();
     let effect = match effect::of_detail_type(&detail_type, deletion_type.as_text()) {

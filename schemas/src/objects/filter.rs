@@ -28,11 +28,13 @@ pub enum FilterReason {
     LostObject,
     /// A name outside the table of [`effect`](super::effect).
     UnsupportedKind,
+    /// An event of another domain, such as one about a task.
+    OtherKind,
 }
 
 impl FilterReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TestEvent,
         Self::SubscriptionConfirmation,
         Self::EmptyNotification,
@@ -44,6 +46,7 @@ impl FilterReason {
         Self::Replication,
         Self::LostObject,
         Self::UnsupportedKind,
+        Self::OtherKind,
     ];
 
     /// The stable name, in snake case.
@@ -60,6 +63,7 @@ impl FilterReason {
             Self::Replication => "replication",
             Self::LostObject => "lost_object",
             Self::UnsupportedKind => "unsupported_kind",
+            Self::OtherKind => "other_kind",
         }
     }
 }

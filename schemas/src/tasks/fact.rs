@@ -3,8 +3,8 @@
 //! A row is read from PostgreSQL as `to_jsonb(row)` and written through `jsonb_populate_recordset`, so that this file and
 //! the migration are the only two places that list columns. The columns `seq` and `at` are not part of a fact.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +121,7 @@ pub struct Port {
     pub name: Option<String>,
 }
 
-/// A host on which tasks share an address.
+/// A host on which tasks share an address. State and addresses are folded apart, each by its own order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Who emits its events.
@@ -142,6 +142,13 @@ pub struct Instance {
     pub agent_connected: Option<bool>,
     /// The id of the machine (`i-..`).
     pub machine: Option<String>,
+
+    /// The order of the addresses; `None` as long as no event carried any. Events of ECS never do.
+    pub address_epoch: Option<i64>,
+    /// See [`Rank`].
+    pub address_rank: Option<i16>,
+    /// The version of the event that carried them.
+    pub address_version: Option<i64>,
     /// Its network.
     pub network: Option<String>,
     /// Its addresses.
@@ -176,7 +183,7 @@ pub struct Slice {
 }
 
 /// Which tasks belong to a deploy. What is absent matches all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Selector {
     /// The source of the task.
@@ -200,7 +207,7 @@ pub struct Selector {
 }
 
 /// How the tasks of a deploy are checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum HealthCheck {
     /// A connection is made.
@@ -267,7 +274,7 @@ pub struct Health {
 }
 
 /// A share of the requests of an alias.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The revision.
@@ -347,6 +354,20 @@ pub struct Key {
     pub kind: Kind,
     /// The columns, as text: source and id; service and revision or alias; source, task and port.
     pub columns: Vec<String>,
+}
+
+impl Instance {
+    /// The same, with the order of the state as that of the addresses, if it has any.
+    #[must_use]
+    pub fn with_address_order(self) -> Instance {
+        let has_addresses = !self.addresses.is_empty();
+        Instance {
+            address_epoch: has_addresses.then_some(self.epoch),
+            address_rank: has_addresses.then_some(self.rank),
+            address_version: has_addresses.then_some(self.version),
+            ..self
+        }
+    }
 }
 
 impl Fact {

@@ -1,18 +1,18 @@
 //! HTTP bodies: every way to send several events gives the records that sending them one by one would give.
 
 use millstream_schemas::objects::Decoded;
-use millstream_schemas::{Limits, Piece, RefusalReason, split_binary};
+use millstream_schemas::{Limits, Piece, RefusalReason, Subject, split_binary};
 
 use crate::support::{created, decode_all, fixture, pieces};
 
 fn record(piece: &Piece<'_>) -> (usize, String, String, String) {
     match piece {
-        Piece::Record { index, payload, entity } => {
+        Piece::Record { index, payload, subject: Subject::Object(entity) } => {
             let bucket = entity.bucket.to_string();
             let key = entity.key.to_string();
             (*index, String::from_utf8(payload.to_vec()).unwrap(), bucket, key)
         }
-        refused @ Piece::Refused { .. } => panic!("{refused:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -161,7 +161,7 @@ fn parts(body: &[u8], content_type: &str) -> Vec<String> {
         .iter()
         .enumerate()
         .map(|(number, piece)| match piece {
-            Piece::Record { index, entity, .. } => {
+            Piece::Record { index, subject: Subject::Object(entity), .. } => {
                 assert_eq!(*index, number);
                 entity.key.to_string()
             }
@@ -169,6 +169,7 @@ fn parts(body: &[u8], content_type: &str) -> Vec<String> {
                 assert_eq!(*index, number);
                 format!("! {reason}")
             }
+            other => panic!("{other:?}"),
         })
         .collect()
 }

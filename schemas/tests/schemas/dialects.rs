@@ -87,7 +87,9 @@ fn what_is_none_of_ours_is_filtered_with_its_name() {
         assert_eq!(filtered(&one(&fixture(name))), (reason, counted.to_owned()), "{name}");
     }
     let ecs = r#"{"detail-type":"ECS Task State Change","time":5,"detail":{"bucket":[],"deletion-type":7}}"#;
-    assert_eq!(filtered(&one(ecs)), (FilterReason::UnsupportedKind, "ECS Task State Change".into()));
+    assert_eq!(filtered(&one(ecs)), (FilterReason::OtherKind, "ECS Task State Change".into()));
+    let machine = ecs.replace("ECS Task", "EC2 Instance");
+    assert_eq!(filtered(&one(&machine)), (FilterReason::UnsupportedKind, "EC2 Instance State Change".into()));
     let other = r#"{"specversion":"1.0","type":"com.example.other","data":[1]}"#;
     assert_eq!(filtered(&one(other)), (FilterReason::UnsupportedKind, "com.example.other".into()));
     assert_eq!(filtered(&one(r#"{"Records":[]}"#)).0, FilterReason::EmptyNotification);

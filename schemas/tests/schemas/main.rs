@@ -11,4 +11,5 @@ mod oracles;
 mod properties;
 mod refusals;
 mod support;
+mod tasks;
 mod vectors;

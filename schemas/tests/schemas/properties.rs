@@ -231,10 +231,10 @@ proptest! {
             let mut records = Vec::new();
             split(body.as_bytes(), content_type, &Limits::default(), &mut |piece| {
                 records.push(match piece {
-                    Piece::Record { index, payload, entity } => {
+                    Piece::Record { index, payload, subject } => {
                         // Indented or not is one document.
                         let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
-                        (index, payload, entity.into_owned())
+                        (index, payload, subject.into_owned())
                     }
                     Piece::Refused { .. } => panic!("{piece:?}"),
                 });

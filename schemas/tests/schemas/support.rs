@@ -57,8 +57,8 @@ pub(crate) fn pieces(body: &[u8], content_type: &str, limits: &Limits) -> Vec<Pi
     let mut pieces = Vec::new();
     split(body, content_type, limits, &mut |piece| {
         pieces.push(match piece {
-            Piece::Record { index, payload, entity } => {
-                Piece::Record { index, payload: payload.into_owned().into(), entity: entity.into_owned() }
+            Piece::Record { index, payload, subject } => {
+                Piece::Record { index, payload: payload.into_owned().into(), subject: subject.into_owned() }
             }
             Piece::Refused { index, reason, detail } => Piece::Refused { index, reason, detail },
         });

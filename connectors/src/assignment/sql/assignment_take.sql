@@ -6,4 +6,4 @@ ORDER BY t.partition
 ON CONFLICT (pipeline, incarnation, partition) DO UPDATE
 SET owner = excluded.owner, number = excluded.number, assigned_at = excluded.assigned_at
 WHERE a.number = excluded.number - 1
-RETURNING a.partition
+RETURNING a.partition, a.number

@@ -13,6 +13,8 @@ pub enum Fault {
     Ours(sqlx::Error),
     /// Another transaction changed something; a second attempt that reads it again will settle it.
     Again,
+    /// Another transaction holds for too long what every writer needs: the same batch is tried again, undivided.
+    Busy(sqlx::Error),
     /// The lease or the position is not what the batch was built from.
     Fence(SinkError),
 }
@@ -40,15 +42,21 @@ impl Fault {
 
     /// Whether another transaction was in the way: a retry may succeed.
     pub(super) fn is_conflict(&self) -> bool {
-        let (Fault::Data(error) | Fault::Ours(error)) = self else { return false };
+        let (Fault::Data(error) | Fault::Ours(error) | Fault::Busy(error)) = self else { return false };
         let code = error.as_database_error().and_then(|error| error.code());
         matches!(code.as_deref(), Some("40001" | "40P01" | "55P03"))
     }
 
     /// The error as the engine sees it.
-    pub(crate) fn into_sink_error(self, doing: &'static str) -> SinkError {
+    pub fn into_sink_error(self, doing: &'static str) -> SinkError {
         match self {
             Fault::Data(error) | Fault::Ours(error) => failed(doing, error),
+            Fault::Busy(error) => SinkError::Failed {
+                doing,
+                recovery: Recovery::Retry,
+                pressure: Some(Pressure::Contention),
+                source: error.into(),
+            },
             Fault::Fence(error) => error,
             Fault::Again => SinkError::Failed {
                 doing,
@@ -99,8 +107,10 @@ pub(super) fn closes_connection(error: &SinkError) -> bool {
             Some(_) => true,
             None => false,
         },
-        SinkError::Fenced { .. } | SinkError::Moved { .. } | SinkError::Resumed { .. } | SinkError::Unbalanced(_) => {
-            false
-        }
+        SinkError::Fenced { .. }
+        | SinkError::Moved { .. }
+        | SinkError::Resumed { .. }
+        | SinkError::MadeAnew { .. }
+        | SinkError::Unbalanced(_) => false,
     }
 }

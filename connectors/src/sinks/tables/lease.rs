@@ -80,6 +80,39 @@ impl Leases {
         Ok(held)
     }
 
+    /// Puts a gap on record and moves the position of its partition, in one statement.
+    pub(super) async fn go_on(
+        &mut self,
+        connection: &mut Connection,
+        options: &Options,
+        gap: &Gap,
+        to: &Position,
+        era: Option<i64>,
+    ) -> Result<(), SinkError> {
+        enter(connection).await.map_err(not_gone_on)?;
+        let moved: i64 = sqlx::query_scalar(include_str!("sql/lease_go_on.sql"))
+            .bind(&options.pipeline)
+            .bind(&options.incarnation)
+            .bind(gap.partition.as_str())
+            .bind(gap.from.to_string())
+            .bind(gap.to.to_string())
+            .bind(&gap.reason)
+            .bind(to.to_string())
+            .bind(era)
+            .bind(&self.token)
+            .bind(options.lease_lock_max.as_millis().to_string())
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(not_gone_on)?;
+        leave(connection).await.map_err(not_gone_on)?;
+        if moved == 0 {
+            return Err(SinkError::Fenced { partition: gap.partition.clone() });
+        }
+        // From now on it has a stored position; if that is missing later, the database was restored.
+        self.unread.remove(&gap.partition);
+        Ok(())
+    }
+
     /// Fails if another writer has taken one of the leases since. Locks nothing.
     pub(super) async fn confirm(&self, connection: &mut Connection, options: &Options) -> Result<(), SinkError> {
         let failing = |error| failed("look at the leases", error);
@@ -260,6 +293,7 @@ async fn refuse_changed_incarnation(
         .map_err(|error| failed("read leases", error))?;
     let Some(first) = other.first() else { return Ok(()) };
     let incarnation: String = first.try_get(0).map_err(|error| failed("read leases", error))?;
+    let mut gaps = Vec::with_capacity(other.len());
     for row in &other {
         let read = || Ok::<_, sqlx::Error>((row.try_get::<String, _>(1)?, row.try_get::<String, _>(2)?));
         let (partition, from) = read().map_err(|error| failed("read leases", error))?;
@@ -270,13 +304,14 @@ async fn refuse_changed_incarnation(
             reason: format!("the stream was made anew: it was {incarnation}"),
         };
         insert_gap(connection, options, &gap).await?;
+        gaps.push(gap);
     }
     leave(connection).await.map_err(|error| failed("record a gap", error))?;
-    let say = format!(
+    let reason = format!(
         "the tables were filled from stream {incarnation}, this is {}: if that is right, run `millstream positions reset --pipeline {} --to earliest`",
         options.incarnation, options.pipeline,
     );
-    Err(SinkError::Failed { doing: "take leases", recovery: Recovery::Halt, pressure: None, source: say.into() })
+    Err(SinkError::MadeAnew { gaps, reason })
 }
 
 /// Puts a gap on record and halts its partition, in one transaction.
@@ -310,6 +345,10 @@ async fn insert_gap(connection: &mut Connection, options: &Options, gap: &Gap) -
 
 fn position(text: String) -> Position {
     text.parse().unwrap_or_else(|never| match never {})
+}
+
+fn not_gone_on(error: sqlx::Error) -> SinkError {
+    failed("go on after a gap", error)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use millstream_engine::{Batch, Record};
 use millstream_postgres::Connection;
 
-use super::Options;
 use super::columns::Events;
 use super::error::Fault;
+use super::options::{Bound, DROP_ROWS, Options};
 use super::rows::Refusal;
 
 /// Bytes of records in one statement. Each row has the whole record, and a message to PostgreSQL is limited to 1 GB.
@@ -33,6 +33,8 @@ pub(super) struct Quarantined {
     pub(super) events: u64,
     /// The records of these events, without those put aside with their share.
     pub(super) bad: BTreeSet<u32>,
+    /// Older rows that were dropped for these.
+    pub(super) dropped: u64,
 }
 
 /// Writes the quarantine rows of a batch.
@@ -58,7 +60,7 @@ pub(super) async fn write<C: Events>(
     let events = settled.refused_events() + refused_here;
     let bad = settled.refused.iter().map(|one| one.record).chain(refused.keys().copied());
     let bad = bad.filter(|record| !batch.is_aside(*record as usize)).collect();
-    let quarantined = Quarantined { events, bad };
+    let mut quarantined = Quarantined { events, bad, dropped: 0 };
     if kept.is_empty() {
         return Ok(quarantined);
     }
@@ -81,7 +83,47 @@ pub(super) async fn write<C: Events>(
         insert(connection, options, batch, now).await?;
         left = later;
     }
+    if let Some(bound) = options.quarantine_max {
+        let shares: BTreeSet<&str> = with_records.iter().map(|(kept, _, _)| batch.share_of(kept.record)).collect();
+        let shares: Vec<&str> = shares.into_iter().collect();
+        quarantined.dropped = drop_oldest(connection, options, bound, &shares, with_records.len()).await?;
+    }
     Ok(quarantined)
+}
+
+/// Drops the oldest rows of these shares if the quarantine keeps too much of them, after `added` rows came. Returns how
+/// many. Of a quarantine that is far over its bound, as after the bound was lowered, each call drops a part.
+async fn drop_oldest(
+    connection: &mut Connection,
+    options: &Options,
+    bound: Bound,
+    shares: &[&str],
+    added: usize,
+) -> Result<u64, Fault> {
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let (rows, bytes) = bound.slack();
+    // More than were added, so that it gets smaller by each call.
+    let rows_max = DROP_ROWS.saturating_add((added as u64).saturating_mul(2));
+    let gone: Vec<(String, i64)> = sqlx::query_as(include_str!("sql/quarantine_drop.sql"))
+        .bind(&options.pipeline)
+        .bind(shares)
+        .bind(number(bound.rows))
+        .bind(number(bound.bytes))
+        .bind(number(rows))
+        .bind(number(bytes))
+        .bind(number(rows_max))
+        .fetch_all(connection)
+        .await
+        .map_err(Fault::ours)?;
+    for (share, rows) in &gone {
+        tracing::warn!(
+            pipeline = options.pipeline,
+            share,
+            rows,
+            "the quarantine keeps too much of one share: its oldest rows are dropped for good"
+        );
+    }
+    Ok(gone.iter().map(|(_, rows)| u64::try_from(*rows).unwrap_or_default()).sum())
 }
 
 async fn insert<C: Events>(
@@ -144,4 +186,15 @@ pub async fn expire(
 /// The database failed.
 pub async fn fold(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(include_str!("sql/quarantine_changes_fold.sql")).bind(FOLD_ROWS_MAX).execute(connection).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropping_goes_on_a_part_below_the_bound() {
+        assert_eq!(Bound { rows: 1_000_000, bytes: 1 << 30 }.slack(), (10_000, (1 << 30) / 10));
+        assert_eq!(Bound { rows: 50, bytes: 0 }.slack(), (5, 0));
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_trait::async_trait;
 use millstream_engine::{Decode, Outcome, Position, Record, SinkError};
 use millstream_postgres::Connection;
 use millstream_schemas::STORE_HEADER;
@@ -74,17 +75,19 @@ struct Refusals {
     replaced: u64,
 }
 
-impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
-    /// `set_local` sets the timeouts of a transaction. A dry run does everything but commit.
-    pub fn new(rows: R, decoder: D, set_local: String, dry_run: bool) -> Self {
-        Redrive { rows, decoder, dry_run, set_local }
-    }
-
+/// What rewrites quarantined records, whatever their rows are.
+#[async_trait]
+pub trait Rewriter: Send {
     /// Rewrites the records that these rows belong to. The connection must not be in a transaction.
     ///
     /// # Errors
     /// The database failed. A record that it blames is no error, but stays in quarantine.
-    pub async fn run(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<Redriven, SinkError> {
+    async fn run(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<Redriven, SinkError>;
+}
+
+#[async_trait]
+impl<R: Rows, D: Decode<Columns = R::Columns>> Rewriter for Redrive<R, D> {
+    async fn run(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<Redriven, SinkError> {
         if !self.dry_run {
             let ready = self.rows.before(connection).await;
             if ready.is_err() {
@@ -135,6 +138,13 @@ impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
         }
         Ok(redriven)
     }
+}
+
+impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
+    /// `set_local` sets the timeouts of a transaction. A dry run does everything but commit.
+    pub fn new(rows: R, decoder: D, set_local: String, dry_run: bool) -> Self {
+        Redrive { rows, decoder, dry_run, set_local }
+    }
 
     /// One transaction. The flag is false if the rows no longer exist.
     async fn transaction(&mut self, connection: &mut Connection, ids: &[i64]) -> Result<(Redriven, bool), Fault> {
@@ -145,6 +155,7 @@ impl<R: Rows, D: Decode<Columns = R::Columns>> Redrive<R, D> {
             return Ok((Redriven::default(), false));
         }
         let columns = self.decoder.decode(&locked.records, &[]);
+        self.rows.enter(connection, &columns).await?;
         let applied = self.rows.apply(connection, &columns, Include::All, Care::Locked).await?;
         let Applied { mut outcome, left } = applied;
         self.rows.finish(connection, left).await?;

@@ -1,11 +1,12 @@
 //! Rewrites the records that were put aside with a share once the share is resumed.
 
-use millstream_engine::{Decode, SinkError};
+use std::fmt;
+
+use millstream_engine::SinkError;
 use millstream_postgres::Connection;
 
 use super::error::failed;
-use super::redrive::{Redrive, Redriven};
-use super::rows::Rows;
+use super::redrive::{Redriven, Rewriter};
 use super::session::{enter, leave};
 
 /// Records in one transaction of a redrive: enough to share its cost, few enough to hold locks briefly.
@@ -14,16 +15,22 @@ const REDRIVE_RECORDS_MAX: usize = 500;
 const REDRIVE_BYTES_MAX: i64 = 16 << 20;
 
 /// Writes the records of a resumed share that were put aside, some in each transaction.
-#[derive(Debug)]
-pub struct Rewrite<R, D> {
+pub struct Rewrite {
     pipeline: String,
     share: String,
-    redrive: Redrive<R, D>,
+    redrive: Box<dyn Rewriter>,
 }
 
-impl<R: Rows, D: Decode<Columns = R::Columns>> Rewrite<R, D> {
+impl fmt::Debug for Rewrite {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rewrite { pipeline, share, redrive: _ } = self;
+        formatter.debug_struct("Rewrite").field("pipeline", pipeline).field("share", share).finish_non_exhaustive()
+    }
+}
+
+impl Rewrite {
     /// For a pipeline and a share.
-    pub fn new(pipeline: &str, share: &str, redrive: Redrive<R, D>) -> Self {
+    pub fn new(pipeline: &str, share: &str, redrive: Box<dyn Rewriter>) -> Self {
         Rewrite { pipeline: pipeline.to_owned(), share: share.to_owned(), redrive }
     }
 

@@ -61,7 +61,7 @@ pub struct Applied<Left> {
 
 /// The rows of a domain.
 ///
-/// For each batch a writer calls `before`, then in one transaction `apply` and `finish`, then one of the last two.
+/// For each batch a writer calls `before`, then in one transaction `enter`, `apply` and `finish`, then one of the last two.
 #[async_trait]
 pub trait Rows: Send + fmt::Debug {
     /// The columns that become rows.
@@ -75,6 +75,10 @@ pub trait Rows: Send + fmt::Debug {
     /// Prepares for transactions, outside of any. What it writes stays, whatever becomes of the batch. A dry run skips
     /// it, so that nothing stays.
     async fn before(&mut self, connection: &mut Connection) -> Result<(), SinkError>;
+
+    /// Locks what belongs to the whole transaction, and reads what that lock protects. Called once in a transaction, right
+    /// after the lease is checked and never under a savepoint.
+    async fn enter(&mut self, connection: &mut Connection, columns: &Self::Columns) -> Result<(), Fault>;
 
     /// Writes the events of the included records, and accounts for each of them. While a bad record is searched, it is
     /// called several times in a transaction, each time under a savepoint that may be rolled back; so it MUST NOT keep

@@ -63,6 +63,7 @@ impl<R: Rows> Writer<R> {
 
         shares::check(connection, &self.options.pipeline, batch.put_aside()).await?;
 
+        self.rows.enter(connection, batch.columns()).await?;
         let Applied { mut outcome, left } =
             apply_isolating(&mut self.rows, connection, batch.columns(), care, &mut self.verdicts).await?;
 
@@ -72,6 +73,7 @@ impl<R: Rows> Writer<R> {
         let quarantined = quarantine::write(connection, &self.options, batch, &self.verdicts.refused).await?;
         outcome.quarantined = quarantined.events;
         outcome.bad = quarantined.bad;
+        outcome.dropped = quarantined.dropped;
 
         self.rows.finish(connection, left).await?;
 

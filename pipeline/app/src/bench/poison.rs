@@ -48,9 +48,9 @@ struct Run {
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start_ms = millstream_engine::clock::now_ms() - 3_600_000;
     let good = Backlog::of(args.events, args.common.seed, start_ms);
-    let without = measure(&args, &good).await.context("without bad events")?;
+    let without = Box::pin(measure(&args, &good)).await.context("without bad events")?;
     let bad = Backlog { bad_per_thousand: args.bad_per_thousand, ..good };
-    let with = measure(&args, &bad).await.context("with bad events")?;
+    let with = Box::pin(measure(&args, &bad)).await.context("with bad events")?;
     let planted = with.pass.appended.bad;
     ensure!(with.pass.quarantined == planted, "{} events are in quarantine, {planted} are bad", with.pass.quarantined);
     ensure!(

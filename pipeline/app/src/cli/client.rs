@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// As [`Client::find`], but it is an error if there is no process.
-    pub(super) async fn expect(config: &Config) -> anyhow::Result<Client> {
+    pub(crate) async fn expect(config: &Config) -> anyhow::Result<Client> {
         if let Some(pid) = draining(&config.data_dir) {
             bail!(
                 "process {pid} drains on {}: it finishes what is in flight, takes no more requests, and ends",
@@ -129,7 +129,7 @@ impl Client {
     }
 
     /// Sends a request, and returns status and body.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,

@@ -14,7 +14,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use super::database::{Database, Expect};
 use super::screen;
 use crate::config::Config;
-use crate::domain::objects;
+use crate::domain;
 
 /// Maximum number of remaining rows named one by one.
 const NAMED_MAX: usize = 20;
@@ -242,7 +242,7 @@ async fn redrive(
     dry_run: bool,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let chosen: Vec<(i64, i64)> = sqlx::query_as(include_str!("sql/quarantine_ids.sql"))
+    let chosen: Vec<(i64, i64, String)> = sqlx::query_as(include_str!("sql/quarantine_ids.sql"))
         .bind(which.ids())
         .bind(which.reason.as_deref())
         .bind(which.store.as_deref())
@@ -251,13 +251,17 @@ async fn redrive(
     if chosen.is_empty() {
         bail!("no row in quarantine is meant by that: `millstream quarantine ls` lists what is there");
     }
-    let mut redrive = objects::redrive(config, dry_run);
     let mut redriven = Redriven::default();
-    let mut rest = chosen.as_slice();
-    while !rest.is_empty() {
-        let ids = chunk(rest);
-        redriven.add(redrive.run(connection, &ids).await?);
-        rest = rest.get(ids.len()..).unwrap_or_default();
+    for of_pipeline in chosen.chunk_by(|(.., one), (.., next)| one == next) {
+        let [(.., pipeline), ..] = of_pipeline else { continue };
+        let mut redrive = domain::redrive(config, pipeline, dry_run);
+        let rows: Vec<(i64, i64)> = of_pipeline.iter().map(|(id, bytes, _)| (*id, *bytes)).collect();
+        let mut rest = rows.as_slice();
+        while !rest.is_empty() {
+            let ids = chunk(rest);
+            redriven.add(redrive.run(connection, &ids).await?);
+            rest = rest.get(ids.len()..).unwrap_or_default();
+        }
     }
     report(&redriven, dry_run, json)?;
     Ok(if redriven.kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -102,7 +102,7 @@ async fn read_again(
     connection: &mut sqlx::PgConnection,
 ) -> anyhow::Result<Ended> {
     let mut pipeline = pipeline.clone();
-    pipeline.name = format!("{}.replay", pipeline.name);
+    pipeline.name = format!("{}{}", pipeline.name, domain::REPLAY_SUFFIX);
     let leases = format!("the leases of {}, which another replay keeps locked", pipeline.name);
     telling(forget(connection, &pipeline.name), &leases).await?;
     let connector = database.connector(config);

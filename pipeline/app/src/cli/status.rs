@@ -91,6 +91,9 @@ fn shown(client: &Client, status: &Value, config: &Config) -> String {
     }
     let mut text = format!("millstream at {}: {}\n\n{}", client.address, state(status), screen::table(&rows));
     text += &format!("\n{}", database(status));
+    if let Some(routes) = found(status, "routes") {
+        text += &format!("\n{}", routes_shown(routes));
+    }
     if let Some(controller) = found(status, "controller") {
         text += &format!("\n{}", pace::shown(controller));
     }
@@ -139,15 +142,14 @@ fn partitions(status: &Value) -> String {
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     for pipeline in found(status, "pipelines").and_then(Value::as_array).into_iter().flatten() {
         for one in found(pipeline, "partitions").and_then(Value::as_array).into_iter().flatten() {
-            let number = |path: &str| found(one, path).and_then(Value::as_f64);
             rows.push(vec![
                 text(pipeline, "name"),
                 text(pipeline, "group"),
                 text(pipeline, "topic"),
                 text(one, "partition"),
                 text(one, "next_position"),
-                number("lag_records").map_or_else(dash, |lag| screen::grouped(lag as u64)),
-                number("lag_seconds").map_or_else(dash, screen::seconds),
+                number(one, "lag_records").map_or_else(dash, |lag| screen::grouped(lag as u64)),
+                number(one, "lag_seconds").map_or_else(dash, screen::seconds),
             ]);
         }
     }
@@ -166,16 +168,68 @@ fn database(status: &Value) -> String {
     format!("{objects} objects in the tables ({unknown} of unknown size); this process has {memory} in memory")
 }
 
+/// The routing tables in a line, the gateway in a second one, and a line for each alias that is held.
+fn routes_shown(routes: &Value) -> String {
+    let count = |path: &str| found(routes, path).and_then(Value::as_u64).map_or_else(dash, screen::grouped);
+    let tasks = found(routes, "tasks").and_then(Value::as_object).into_iter().flatten();
+    let tasks = tasks.map(|(state, count)| {
+        let count = count.as_u64().map_or_else(dash, screen::grouped);
+        format!("{count} {}", screen::escape(state).replace('_', " "))
+    });
+    let tasks: Vec<String> = tasks.collect();
+    let tasks = if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") };
+    let mut shown = format!("routes: {}, change {}", text(routes, "state"), count("seq"));
+    if text(routes, "state") == "stalled" {
+        let age = found(routes, "age_seconds").and_then(Value::as_f64).map_or_else(dash, screen::seconds);
+        shown += &format!(" of {age} ago");
+    }
+    shown += &format!("; services: {}, tasks: {tasks}", count("services"));
+    if found(routes, "away").is_some() {
+        shown += &format!("; the tables cannot be read: {}", text(routes, "away"));
+    }
+    if found(routes, "gateway").is_some() {
+        let one = |name: &str| count(&format!("gateway.{name}"));
+        shown += &format!(
+            "\ngateway at {}: {} requests, {} failed, {} tried again",
+            text(routes, "gateway.address"),
+            one("requests"),
+            one("failed"),
+            one("retried"),
+        );
+    }
+    for held in found(routes, "held").and_then(Value::as_array).into_iter().flatten() {
+        shown += &format!("\n{}", held_shown(held));
+    }
+    shown
+}
+
+fn held_shown(held: &Value) -> String {
+    let reasons = found(held, "reasons").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let reasons: Vec<String> = reasons.map(screen::escape).collect();
+    let generation = |name| found(held, name).and_then(Value::as_i64);
+    let serving = generation("serving").map_or_else(|| "nothing".to_owned(), |one| format!("generation {one}"));
+    format!(
+        "held: {}/{} serves {serving}, generation {} waits: {}",
+        text(held, "service"),
+        text(held, "alias"),
+        generation("newest").unwrap_or_default(),
+        reasons.join("; "),
+    )
+}
+
+fn number(value: &Value, path: &str) -> Option<f64> {
+    found(value, path).and_then(Value::as_f64)
+}
+
 fn row(pipeline: &Value) -> Vec<String> {
-    let number = |path: &str| found(pipeline, path).and_then(Value::as_f64);
-    let count = |path: &str| number(path).map_or_else(dash, |number| screen::grouped(number as u64));
-    let freshness = |path: &str| number(path).map_or_else(dash, |ms| screen::seconds(ms / 1000.0));
+    let count = |path: &str| number(pipeline, path).map_or_else(dash, |number| screen::grouped(number as u64));
+    let freshness = |path: &str| number(pipeline, path).map_or_else(dash, |ms| screen::seconds(ms / 1000.0));
     vec![
         text(pipeline, "name"),
         verdict(pipeline),
         count("lag_records"),
-        number("lag_seconds").map_or_else(dash, screen::seconds),
-        number("recent.records_per_second").map_or_else(dash, |rate| screen::grouped(rate.round() as u64)),
+        number(pipeline, "lag_seconds").map_or_else(dash, screen::seconds),
+        number(pipeline, "recent.records_per_second").map_or_else(dash, |rate| screen::grouped(rate.round() as u64)),
         count("written"),
         count("filtered_total"),
         count("quarantined"),
@@ -238,4 +292,39 @@ fn note(status: &Value, pipeline: &Value, command: &dyn Fn(&str) -> String) -> V
         notes.push(format!("{name}: events are in quarantine: {}", command("quarantine ls")));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_have_a_line_each_for_table_gateway_and_held_alias() {
+        let mut routes = json!({
+            "state": "following", "seq": 1234, "age_seconds": 0.1, "away": null, "services": 2,
+            "tasks": { "no_deploy": 1, "routable": 6 },
+            "held": [{ "service": "digits", "alias": "prod", "serving": 4, "newest": 5, "reasons": ["no\u{1b}[2J tasks"] }],
+            "gateway": { "address": "127.0.0.1:8081", "requests": 1500, "failed": 0, "retried": 2 },
+        });
+        let escaped = screen::escape("no\u{1b}[2J tasks");
+        assert_eq!(
+            routes_shown(&routes),
+            format!(
+                "routes: following, change 1,234; services: 2, tasks: 1 no deploy, 6 routable\n\
+                 gateway at 127.0.0.1:8081: 1,500 requests, 0 failed, 2 tried again\n\
+                 held: digits/prod serves generation 4, generation 5 waits: {escaped}"
+            )
+        );
+        assert!(!escaped.contains('\u{1b}'));
+        routes["state"] = "stalled".into();
+        routes["age_seconds"] = 8.3.into();
+        routes["away"] = "no answer".into();
+        routes["held"] = json!([]);
+        routes["gateway"] = Value::Null;
+        assert_eq!(
+            routes_shown(&routes),
+            "routes: stalled, change 1,234 of 8.3 s ago; services: 2, tasks: 1 no deploy, 6 routable; \
+             the tables cannot be read: no answer"
+        );
+    }
 }

@@ -16,7 +16,7 @@ use sqlx::{PgConnection, Row as _};
 use super::client::Client;
 use super::database::{Database, Expect};
 use super::screen;
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, Pipeline, SinkKind};
 use crate::domain::objects;
 use crate::stream::open_topic;
 use crate::time::{utc, utc_of_order};
@@ -33,9 +33,9 @@ use verdict::{Row, Tables, verdicts};
 /// Options of `why`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Bucket of the object.
+    /// Bucket of the object; `task` or `route` to look at one of these (with --store, a bucket of that name).
     bucket: String,
-    /// Key of the object, as the application wrote it.
+    /// Key of the object, as the application wrote it; the id of a task, or SERVICE/ALIAS.
     key: String,
     /// Only this store (default: every store that has the bucket).
     #[arg(long)]
@@ -52,14 +52,27 @@ pub struct Args {
 type Events = Result<(Scan, Vec<String>), String>;
 
 pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+    // With a store it is an object of a bucket of this name.
+    if args.store.is_none() {
+        match (args.bucket.as_str(), args.key.split_once('/')) {
+            ("task", _) => return super::task::why(config, &args.key, args.json).await,
+            ("route", Some((service, alias))) => return super::route::why(config, service, alias, args.json).await,
+            _ => {}
+        }
+    }
     let (database, mut connection) = Database::open(config, Expect::Tables).await?;
     let told = tell(&mut connection, args, config).await;
     database.close(connection).await?;
     told.map(|()| ExitCode::SUCCESS)
 }
 
+/// The pipelines whose events are about objects.
+fn of_objects(config: &Config) -> impl Iterator<Item = &Pipeline> {
+    config.pipeline.iter().filter(|pipeline| pipeline.sink == SinkKind::Metadata)
+}
+
 async fn tell(connection: &mut PgConnection, args: &Args, config: &Config) -> anyhow::Result<()> {
-    let stores: Vec<&str> = config.pipeline.iter().map(|pipeline| &*pipeline.store).collect();
+    let stores: Vec<&str> = of_objects(config).map(|pipeline| &*pipeline.store).collect();
     let rows = sqlx::query(include_str!("sql/why_objects.sql"))
         .bind(&stores)
         .bind(&args.bucket)
@@ -70,7 +83,7 @@ async fn tell(connection: &mut PgConnection, args: &Args, config: &Config) -> an
     let limits = objects::limits(config);
     let (quarantine, quarantine_cut) = quarantine::find(connection, &wanted(args, ""), &limits).await?;
     let mut events = Vec::new();
-    for pipeline in &config.pipeline {
+    for pipeline in of_objects(config) {
         let found = look(connection, args, config, pipeline, &rows, &quarantine).await;
         // Without a stream there are still the tables.
         events.push((pipeline.name.clone(), found.map_err(|error| format!("{error:#}"))));

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Config, Controller, Http, Kafka, Limits, Pipeline, PipelineSource, StreamKind};
+use millstream_schemas::tasks::Sources;
+
+use super::{Config, Controller, Http, Kafka, Limits, Pipeline, PipelineSource, SinkKind, StreamKind};
 
 /// Each thread, connection and open file of a topic costs something; one machine gains nothing beyond a few dozen.
 const PARTITIONS_MAX: u32 = 1024;
@@ -58,6 +60,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     check_controller(&config.controller, &mut wrong);
     check_pipelines(&config.pipeline, &mut wrong);
     check_shared(config, &mut wrong);
+    check_serving(config, &mut wrong);
     for (index, bridge) in config.bridge.iter().enumerate() {
         if !config.pipeline.iter().any(|pipeline| pipeline.reads_stream() && pipeline.topic() == bridge.topic) {
             let setting = format!("bridge.{index}.topic");
@@ -208,6 +211,50 @@ fn check_shared(config: &Config, wrong: &mut Vec<(String, String)>) {
             wrong.push((setting, why));
         }
     }
+}
+
+/// Checks what belongs to tasks: their sources, pipelines and gateway.
+fn check_serving(config: &Config, wrong: &mut Vec<(String, String)>) {
+    let mut refuse = |is_wrong: bool, setting: String, why: &str| {
+        if is_wrong {
+            wrong.push((setting.clone(), format!("`{setting}` {why}")));
+        }
+    };
+    if let Err(error) = Sources::new(config.task_source.iter().cloned()) {
+        refuse(true, "task_source".to_owned(), &format!("is refused: {error}"));
+    }
+    let sources = config.task_source.iter().enumerate();
+    for (index, _) in sources.filter(|(_, source)| !is_store(&source.name)) {
+        let setting = format!("task_source.{index}.name");
+        refuse(
+            true,
+            setting,
+            "has lower-case letters, digits, `.`, `_` and `-`, at most 63: posts name it as their store",
+        );
+    }
+    for pipeline in config.pipeline.iter().filter(|pipeline| pipeline.sink == SinkKind::Routing) {
+        let setting = |name: &str| format!("pipeline.{}.{name}", pipeline.name);
+        refuse(pipeline.concurrency.max != 1, setting("concurrency.max"), "is 1: changes of routes are in one order");
+        refuse(
+            config.task_source.is_empty(),
+            setting("sink"),
+            "needs a task_source: events of unknown sources are refused",
+        );
+    }
+    let listen = config.gateway.listen;
+    refuse(
+        listen.is_some_and(|listen| !listen.ip().is_loopback()) && !config.gateway.open,
+        "gateway.listen".to_owned(),
+        "can be reached from other machines, and requests are not authenticated: allow that with gateway.open = true",
+    );
+    refuse(
+        !config.gateway.admin.ip().is_loopback() && !config.gateway.open,
+        "gateway.admin".to_owned(),
+        "can be reached from other machines, and requests are not authenticated: allow that with gateway.open = true",
+    );
+    let hours = config.limits.route_log_hours;
+    refuse(!(1..=87_600).contains(&hours), "limits.route_log_hours".to_owned(), "is from 1 to 87600");
+    refuse(config.gateway.connections_max == 0, "gateway.connections_max".to_owned(), "is at least 1");
 }
 
 fn check_controller(controller: &Controller, wrong: &mut Vec<(String, String)>) {

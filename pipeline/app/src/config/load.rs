@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::overrides::{self, Override};
 use super::problem::{Origin, Problem, Problems};
-use super::{Config, Said, check, file, template};
+use super::{Config, Pipeline, Said, SinkKind, check, file, template};
 
 /// The file that is read if it exists and no other is named.
 pub const FILE_NAME: &str = "millstream.toml";
@@ -76,9 +76,12 @@ pub fn load(layers: &Layers) -> Result<Loaded, Problems> {
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
-    let config = Config::deserialize(values.clone()).map_err(|error| {
+    let mut config = Config::deserialize(values.clone()).map_err(|error| {
         Problems(vec![Problem { origin: Origin::Default, message: super::explain::explain(error.message(), "") }])
     })?;
+    if !config.task_source.is_empty() && config.pipeline_into(SinkKind::Routing).is_none() {
+        config.pipeline.push(Pipeline::tasks());
+    }
     // Includes the defaults of what a pipeline leaves out.
     if let Ok(pipelines) = Value::try_from(&config.pipeline) {
         values.insert("pipeline".to_owned(), pipelines);

@@ -56,6 +56,8 @@ mod tests {
             "stream.kinesis",
             "http",
             "controller",
+            "gateway",
+            "checker",
             "limits",
             "pipeline",
         ] {

@@ -214,6 +214,11 @@ impl Emitter {
                 ));
             }
             Wish::KillPostgres => shared.note(kill_postgres(shared)),
+            Wish::Flip | Wish::KillTask | Wish::Sicken => {
+                let shared = Arc::clone(shared);
+                // Its result is a note.
+                drop(millstream_engine::task::spawn("demo services", async move { serve(wish, &shared).await }));
+            }
             Wish::RowByRow => {
                 let shared = Arc::clone(shared);
                 // Its result is shown on the screen.
@@ -222,6 +227,17 @@ impl Emitter {
         }
         Ok(())
     }
+}
+
+/// Does to the service of the demo what a key asks for.
+async fn serve(wish: Wish, shared: &Shared) {
+    let services = &shared.services;
+    let done = match wish {
+        Wish::Flip => services.flip().await,
+        Wish::KillTask => services.kill().await,
+        _ => services.sicken().await,
+    };
+    shared.note(done.unwrap_or_else(|error| format!("{error:#}")));
 }
 
 /// Kills the server, if it runs; returns what happened.

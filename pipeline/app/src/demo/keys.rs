@@ -32,6 +32,9 @@ pub(super) fn listen(wishes: mpsc::Sender<Wish>) -> Option<Keyboard> {
                 b'p' => Wish::Poison,
                 b'k' => Wish::KillPostgres,
                 b'r' => Wish::RowByRow,
+                b'b' => Wish::Flip,
+                b'x' => Wish::KillTask,
+                b'h' => Wish::Sicken,
                 _ => continue,
             };
             if wishes.blocking_send(wish).is_err() {

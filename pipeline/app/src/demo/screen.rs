@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::services::{ALIAS, SERVICE};
 use super::terminal::{Terminal, View};
 use crate::config::SinkKind;
 
@@ -35,6 +36,7 @@ fn places(shared: &Shared) -> Vec<String> {
     vec![
         format!("data   {}   (remove the directory to remove everything)", node.config.data_dir.display()),
         format!("page   http://{address}/"),
+        format!("model  curl -sS http://{}/services/{SERVICE}/{ALIAS}/", shared.services.gateway),
         format!(
             "psql   {} -c \"SELECT bucket, objects, pg_size_pretty(bytes) FROM analytics.object_counts WHERE segment IS NULL\"",
             node.psql_line
@@ -62,7 +64,17 @@ pub(super) async fn show(
     let mut terminal = std::io::stdout().is_terminal().then(Terminal::enter);
     let mut view = View { title: title(duration), places: places(&shared), ..View::default() };
     if keys {
-        view.keys = vec!["keys", "d duplicates", "p poison", "k kill PostgreSQL", "r row by row", "Ctrl-C drain"];
+        view.keys = vec![
+            "keys",
+            "d duplicates",
+            "p poison",
+            "k kill PostgreSQL",
+            "r row by row",
+            "b blue/green",
+            "x kill a task",
+            "h health",
+            "Ctrl-C drain",
+        ];
     }
     if terminal.is_none() && !say(&format!("{}\n\n{}\n", view.title, view.places.join("\n"))) {
         gone.cancel();
@@ -114,8 +126,46 @@ fn figures(
         ("lag", format!("{:.1} s, {lag} records", if *lag == 0 { 0.0 } else { age as f64 / 1000.0 })),
         ("freshness", format!("p50 {}, p99 {}", ms(0.5), ms(0.99))),
         ("counted", counted.to_owned()),
+        ("tasks", tasks(shared)),
+        ("route", route(shared)),
+        ("requests", requests(shared)),
         ("so far", format!("{} written, {filtered} filtered, {} quarantined", now.written, now.quarantined)),
     ]
+}
+
+/// The tasks of the service, by state.
+fn tasks(shared: &Shared) -> String {
+    let Some(serving) = &shared.node.serving else { return "-".to_owned() };
+    let states = serving.states(SERVICE);
+    let shown: Vec<String> =
+        states.iter().map(|(state, count)| format!("{count} {}", state.replace('_', " "))).collect();
+    if shown.is_empty() { "none yet".to_owned() } else { shown.join(", ") }
+}
+
+/// What the alias means at the gateway.
+fn route(shared: &Shared) -> String {
+    let view = shared.node.serving.as_ref().and_then(|serving| serving.table.lookup(SERVICE));
+    let Some(alias) = view.as_ref().and_then(|view| view.alias(ALIAS)) else { return "none yet".to_owned() };
+    let targets: Vec<&str> = alias.alias.targets.iter().map(|target| &*target.revision).collect();
+    let held = alias.held.as_ref().map(|held| format!("; generation {} waits", held.generation)).unwrap_or_default();
+    format!("{ALIAS} -> {} (generation {}){held}", targets.join(", "), alias.alias.generation)
+}
+
+/// What became of the requests through the gateway.
+fn requests(shared: &Shared) -> String {
+    let counts = &shared.services.counts;
+    let gateway = shared.node.serving.as_ref().and_then(|serving| serving.gateway.as_ref());
+    let retried = gateway.map_or(0, |gateway| gateway.snapshot().retried);
+    let first = counts.to_first_answer().map(|[median, most]| {
+        format!("; event to first answer p50 {} ms, p99 {} ms", median.as_millis(), most.as_millis())
+    });
+    format!(
+        "{} sent, {} GETs and {} POSTs failed, {retried} retried{}",
+        counts.sent.load(Relaxed),
+        counts.failed_gets.load(Relaxed),
+        counts.failed_posts.load(Relaxed),
+        first.unwrap_or_default()
+    )
 }
 
 /// The figures in one line.

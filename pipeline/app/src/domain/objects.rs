@@ -25,6 +25,6 @@ pub(super) fn sinks(config: &Config, options: Options, count: usize) -> Vec<Box<
 }
 
 /// Writes quarantined records again; a dry run does everything but commit.
-pub(crate) fn redrive(config: &Config, dry_run: bool) -> Redrive<Objects, Decoder> {
+pub(super) fn redrive(config: &Config, dry_run: bool) -> Redrive<Objects, Decoder> {
     metadata::redrive(limits(config), config.limits.segments_max, config.postgres.set_local(), dry_run)
 }

@@ -51,6 +51,11 @@ pub(crate) fn need(method: &str, path: &str) -> Need {
         "/v1/events" => Need::OneOf(&[Duty::Ingest]),
         "/v1/why" => Need::OneOf(&[Duty::Read]),
         _ if is_below("/v1/buckets") => Need::OneOf(&[Duty::Read]),
+        "/v1/tasks" | "/v1/gateways" => Need::OneOf(&[Duty::Operate, Duty::Read]),
+        _ if is_below("/v1/deploys") || is_below("/v1/routes") => match method {
+            "GET" | "HEAD" => Need::OneOf(&[Duty::Operate, Duty::Read]),
+            _ => Need::OneOf(&[Duty::Operate]),
+        },
         "/v1/controller" if method == "PATCH" => Need::OneOf(&[Duty::Operate]),
         "/v1/status" | "/v1/decisions" | "/v1/controller" => Need::OneOf(&[Duty::Operate, Duty::Metrics, Duty::Read]),
         "/metrics" => Need::OneOf(&[Duty::Metrics]),
@@ -247,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_route_has_a_row() {
-        for (path, _) in super::super::routes() {
+        for (path, _) in super::super::paths() {
             let path = path.replace(['{', '}', '*'], "");
             assert_ne!(need("GET", &path), Need::Everything, "{path}");
         }

@@ -2,13 +2,15 @@
 //!
 //! A change takes effect at once, until the process ends or the next change; the configuration stays as it is.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{MethodRouter, get};
 use millstream_engine::concurrency::Settings;
-use millstream_engine::gate::Standing;
+use millstream_engine::gate::{Joined, Standing};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -44,6 +46,8 @@ pub(super) struct Controller {
     records: usize,
     records_max: usize,
     linger_ms: f64,
+    /// The same of each pipeline that shares the controller.
+    pipelines: Vec<Part>,
     /// Whether after each transaction the process rests for as long as it took.
     rests: bool,
     records_per_second_max: u64,
@@ -54,6 +58,22 @@ pub(super) struct Controller {
     configured: Option<Limits>,
     /// Latest first.
     decisions: Vec<Decision>,
+}
+
+/// The pace of one pipeline.
+#[derive(Debug, Serialize)]
+struct Part {
+    name: Arc<str>,
+    /// Records in a transaction.
+    records: usize,
+    linger_ms: f64,
+}
+
+impl From<Joined> for Part {
+    fn from(joined: Joined) -> Self {
+        let Joined { name, pace, .. } = joined;
+        Part { name, records: pace.records, linger_ms: pace.linger.as_secs_f64() * 1000.0 }
+    }
 }
 
 /// What can be changed while it runs.
@@ -129,6 +149,7 @@ impl Controller {
             records: look.pace.records,
             records_max: look.settings.records_max,
             linger_ms: look.pace.linger.as_secs_f64() * 1000.0,
+            pipelines: look.pipelines.into_iter().map(Part::from).collect(),
             rests: look.pace.rests,
             records_per_second_max: look.settings.records_per_second_max,
             frozen: look.settings.freeze,

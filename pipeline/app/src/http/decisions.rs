@@ -1,6 +1,7 @@
 //! `/v1/decisions`: what the controller changed and why.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -38,6 +39,8 @@ pub(super) struct Decisions {
 pub(super) struct Decision {
     number: u64,
     at: String,
+    /// Of which pipeline, if it is about the size of its transactions.
+    pipeline: Option<Arc<str>>,
     knob: Knob,
     from: usize,
     to: usize,
@@ -51,6 +54,7 @@ impl From<Entry> for Decision {
         Decision {
             number: entry.number,
             at: utc(entry.at_ms),
+            pipeline: entry.pipeline,
             knob: made.knob,
             from: made.from,
             to: made.to,

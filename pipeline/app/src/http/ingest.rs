@@ -9,6 +9,7 @@ mod paused;
 
 mod records;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -17,13 +18,14 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use millstream_connectors::sinks::stream::{Append, AppendError, NewRecord};
+use millstream_schemas::Domain;
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
 use super::asked::Asked;
 use super::problem::{Problem, shortened};
 use super::shared::{App, Shared};
-use crate::config::SinkKind;
+use crate::domain;
 use crate::running::Running;
 pub(super) use records::memory_bytes_max;
 use records::{Refused, Request};
@@ -65,10 +67,13 @@ pub(super) async fn events(
         return Err(draining());
     }
     let store = access.store(parameters.store)?;
-    let (running, stream) = stream(&app, parameters.topic.as_deref())?;
+    let streams = streams(&app, parameters.topic.as_deref())?;
     let named = store.clone().unwrap_or_else(|| app.store().to_owned());
-    paused::refuse(running, store.as_deref())?;
-    let request = Request::new(&headers, store, app.node.config.limits.record_bytes_max)?;
+    if let Some((running, _)) = streams.get(&Domain::Objects) {
+        paused::refuse(running, store.as_deref())?;
+    }
+    let domains = streams.keys().copied().collect();
+    let request = Request::new(&headers, store.clone(), app.node.config.limits.record_bytes_max, domains)?;
     let request = request.held_to(&access.scope, &named);
     let wants_no_body = request.is_one_cloud_event();
 
@@ -77,16 +82,16 @@ pub(super) async fn events(
     let body_bytes = received.bytes.len() as u64;
     let taken = records::split(request, received).await?;
 
-    if let [only] = &taken.records[..] {
+    if let Some([only]) = taken.records.get(&Domain::Objects).map(Vec::as_slice) {
         app.subscriptions.look(&headers, &only.payload, &named);
     }
     app.counts.body_bytes.inc_by(body_bytes);
-    let accepted = taken.records.len();
+    let accepted: usize = taken.records.values().map(Vec::len).sum();
     let refused = taken.refused.len() + taken.refused_more;
     app.counts.refused.inc_by(refused as u64);
     app.counts.of_store(&named, 0, refused as u64);
     if accepted > 0 {
-        append(&app, stream, taken.records).await.inspect_err(|_| {
+        append_all(&app, &streams, taken.records, store.as_deref()).await.inspect_err(|_| {
             app.counts.refused.inc_by(accepted as u64);
             app.counts.of_store(&named, 0, accepted as u64);
         })?;
@@ -132,20 +137,44 @@ async fn append(app: &App, stream: &dyn Append, records: Vec<NewRecord>) -> Resu
     }
 }
 
-/// The stream of a topic; without one, that of the first pipeline of objects that reads the stream.
-fn stream<'a>(app: &'a Shared, topic: Option<&str>) -> Result<(&'a Running, &'a dyn Append), Problem> {
+/// A pipeline, and its stream to append to.
+type Entry<'a> = (&'a Running, &'a dyn Append);
+
+/// The stream for events of each domain: with a topic that one for all, else the first of each domain that reads the
+/// stream.
+fn streams<'a>(app: &'a Shared, topic: Option<&str>) -> Result<BTreeMap<Domain, Entry<'a>>, Problem> {
     let mut streams = app.node.pipelines.iter().filter_map(|running| Some((running, running.stream.as_deref()?)));
-    let found = match topic {
-        Some(wanted) => streams.find(|(running, _)| running.config.topic() == wanted),
-        None => streams.find(|(running, _)| running.config.sink == SinkKind::Metadata),
+    let Some(wanted) = topic else {
+        let mut found = BTreeMap::new();
+        for (running, stream) in streams {
+            found.entry(domain::of(running.config.sink)).or_insert((running, stream));
+        }
+        return Ok(found);
     };
-    found.ok_or_else(|| {
-        let known = app.node.pipelines.iter().filter(|running| running.stream.is_some());
-        let topics: Vec<&str> = known.map(|running| running.config.topic()).collect();
-        let detail =
-            format!("no pipeline reads topic {:?}; there are: {}", shortened(topic.unwrap_or("")), topics.join(", "));
-        Problem::new(StatusCode::NOT_FOUND, "no-topic", "no such topic", detail)
-    })
+    if let Some(entry) = streams.find(|(running, _)| running.config.topic() == wanted) {
+        return Ok(Domain::ALL.iter().map(|domain| (*domain, entry)).collect());
+    }
+    let known = app.node.pipelines.iter().filter(|running| running.stream.is_some());
+    let topics: Vec<&str> = known.map(|running| running.config.topic()).collect();
+    let detail = format!("no pipeline reads topic {:?}; there are: {}", shortened(wanted), topics.join(", "));
+    Err(Problem::new(StatusCode::NOT_FOUND, "no-topic", "no such topic", detail))
+}
+
+/// Appends the records of each domain to its stream; returns once all are on disk.
+async fn append_all(
+    app: &App,
+    streams: &BTreeMap<Domain, Entry<'_>>,
+    records: BTreeMap<Domain, Vec<NewRecord>>,
+    store: Option<&str>,
+) -> Result<(), Problem> {
+    for (domain, records) in records {
+        let Some((running, stream)) = streams.get(&domain) else { continue };
+        if domain != Domain::Objects {
+            paused::refuse(running, store)?;
+        }
+        append(app, *stream, records).await?;
+    }
+    Ok(())
 }
 
 fn draining() -> Problem {

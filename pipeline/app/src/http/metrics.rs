@@ -42,6 +42,8 @@ pub(super) async fn measure(State(app): State<Shared>, request: Request, next: N
         Method::HEAD => "HEAD",
         Method::POST => "POST",
         Method::PATCH => "PATCH",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
         _ => "other",
     };
     let began = Instant::now();
@@ -80,6 +82,7 @@ impl Collector for Everything {
         self.requests(&mut out)?;
         self.pipelines(&mut out)?;
         self.controller(&mut out)?;
+        self.routes(&mut out)?;
         let usage = process::usage();
         if let Some(bytes) = usage.resident_bytes {
             out.gauge("process_resident_memory_bytes", "Resident memory of the process", [(vec![], bytes as f64)])?;
@@ -283,6 +286,37 @@ impl Everything {
             .into_iter()
             .map(|((knob, reason), times)| (vec![("knob", knob), ("reason", reason)], times as f64));
         out.counter("millstream_controller_decisions", "Changes of the pace", decided)
+    }
+
+    /// Nothing in a process that follows no routing tables.
+    fn routes(&self, out: &mut Out<'_>) -> fmt::Result {
+        let Some(serving) = &self.0.node.serving else { return Ok(()) };
+        let routes = status::Routes::of(serving);
+        let by = |label: &'static str, counts: Vec<(&'static str, f64)>| -> Vec<Sample> {
+            counts.into_iter().map(|(value, count)| (vec![(label, value.to_owned())], count)).collect()
+        };
+        out.gauge("millstream_routes_applied_seq", "Number of the last applied change", [(vec![], routes.seq as f64)])?;
+        if let Some(age) = routes.age_seconds {
+            out.gauge("millstream_routes_age_seconds", "Since the route log was read to its end", [(vec![], age)])?;
+        }
+        let stalled = f64::from(u8::from(routes.state == "stalled"));
+        out.gauge("millstream_routes_stalled", "1 if the route log was not read for 5 s", [(vec![], stalled)])?;
+        out.gauge("millstream_routes_services", "Services", [(vec![], routes.services as f64)])?;
+        let tasks = routes.tasks.into_iter().map(|(state, tasks)| (state, tasks as f64)).collect();
+        out.gauge("millstream_routes_tasks", "Tasks of revisions by state, without gone ones", by("state", tasks))?;
+        let held = [(vec![], routes.held_total as f64)];
+        out.gauge("millstream_routes_held_aliases", "Aliases whose newest generation is not served yet", held)?;
+        let snapshots = routes.snapshots.into_iter().map(|(reason, times)| (reason, times as f64)).collect();
+        out.counter("millstream_routes_snapshots", "Times that all facts were read", by("reason", snapshots))?;
+        let Some(gateway) = routes.gateway else { return Ok(()) };
+        let counts = vec![
+            ("received", gateway.requests as f64),
+            ("refused", gateway.refused as f64),
+            ("failed", gateway.failed as f64),
+            ("retried", gateway.retried as f64),
+        ];
+        let help = "Requests of the gateway; retried ones are counted once for each attempt after the first";
+        out.counter("millstream_routes_requests", help, by("outcome", counts))
     }
 
     fn quarantine(&self, out: &mut Out<'_>) -> fmt::Result {

@@ -25,6 +25,9 @@ use crate::stream::{Carried, Carrier};
 mod part;
 pub(super) use part::Part;
 
+mod routes;
+pub(super) use routes::Routes;
+
 /// The whole state.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
@@ -42,6 +45,9 @@ pub(super) struct Status {
     pipelines: Vec<Pipeline>,
     controller: Controller,
     bridges: Vec<Bridge>,
+    /// The routing tables, if this process follows them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<Routes>,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,6 +127,10 @@ struct Pipeline {
     paused_stores: Vec<PausedStore>,
     /// Rows in quarantine, as far as is known.
     quarantine_rows: u64,
+    /// Rows that were dropped from quarantine to make room, where a pipeline never pauses.
+    quarantine_dropped: u64,
+    /// Why what runs should be listed again, where a pipeline went on after a gap.
+    reconcile_wanted: Option<String>,
 }
 
 /// Filtered events of one name.
@@ -222,6 +232,7 @@ fn everything(app: &App) -> Status {
         pipelines: pipelines.collect(),
         controller: Controller::of(app),
         bridges: node.bridges.iter().map(bridge).collect(),
+        routes: node.serving.as_ref().map(Routes::of),
     }
 }
 
@@ -275,6 +286,8 @@ fn pipeline(app: &App, index: usize, running: &Running) -> Pipeline {
         ),
         paused_stores: paused_stores(config, running, &now),
         quarantine_rows: now.shares.iter().map(|standing| standing.rows).sum(),
+        quarantine_dropped: now.dropped,
+        reconcile_wanted: now.reconcile_wanted.clone(),
         halted: text(
             now.halted
                 .iter()

@@ -8,7 +8,7 @@ use super::register::{SHARES_EVERY, Stop, ToPutAside};
 use super::{Progress, lock};
 use crate::batch::Receipt;
 use crate::clock::now_ms;
-use crate::flood::FloodLimits;
+use crate::flood::{FloodLimits, Flooding, OnFlood};
 use crate::share::{Aside, Pause, Share, Standing};
 
 impl Progress {
@@ -127,9 +127,16 @@ impl Progress {
     }
 
     /// Counts a batch in the window. Returns the shares that flood beside others. Pauses the pipeline if a share floods
-    /// alone, or if the quarantine of a share that cannot be refused is full.
+    /// alone, or if the quarantine of a share that cannot be refused is full. One that goes on only tells.
     pub(crate) fn watch_flood(&self, limits: &FloodLimits, receipt: &Receipt) -> Vec<ToPutAside> {
         let flooding = lock(&self.flood).add(limits, Instant::now(), receipt.tallies());
+        if limits.on_flood == OnFlood::GoOn {
+            let mut register = lock(&self.register);
+            receipt.tallies().iter().for_each(|(share, tally)| register.wrote(share, tally));
+            drop(register);
+            self.tell_floods(limits, flooding);
+            return Vec::new();
+        }
         let (aside, full) = {
             let mut register = lock(&self.register);
             receipt.tallies().iter().for_each(|(share, tally)| register.wrote(share, tally));
@@ -168,6 +175,19 @@ impl Progress {
             }
         }
         others
+    }
+
+    /// Tells people of floods, and does nothing else about them.
+    fn tell_floods(&self, limits: &FloodLimits, flooding: Vec<Flooding>) {
+        let new = lock(&self.floods).take(flooding, Instant::now(), limits.time);
+        for flood in new {
+            tracing::error!(
+                pipeline = self.pipeline,
+                share = %flood.share,
+                reason = %flood.says,
+                "too many bad events: they are in quarantine, the pipeline goes on"
+            );
+        }
     }
 
     /// Pauses the pipeline unless it is paused. The log gets the reason; what to do about it is shown with the state,

@@ -3,13 +3,14 @@
 //! Whatever a body holds, memory stays within the share granted to the request: records are counted against it as they
 //! are made, and of refused parts only the first are kept.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use millstream_connectors::sinks::stream::NewRecord;
 use millstream_schemas::objects::decode_with_entities;
-use millstream_schemas::{Input, Limits, Piece, RefusalReason, STORE_HEADER, is_structured, split_binary};
+use millstream_schemas::{Domain, Input, Limits, Piece, RefusalReason, STORE_HEADER, is_structured, split_binary};
 use serde::Serialize;
 
 use super::super::access::forbidden;
@@ -36,6 +37,8 @@ pub(super) struct Request {
     attributes: Vec<(String, Bytes)>,
     store: Option<Bytes>,
     limits: Limits,
+    /// The domains whose events are taken; those of others are refused one by one.
+    domains: Vec<Domain>,
     /// The limits of the token, and the store, if events may be outside of them.
     held_to: Option<(Scope, String)>,
 }
@@ -43,7 +46,8 @@ pub(super) struct Request {
 /// A body, taken apart.
 #[derive(Debug)]
 pub(super) struct Taken {
-    pub(super) records: Vec<NewRecord>,
+    /// The records of each domain, in their order.
+    pub(super) records: BTreeMap<Domain, Vec<NewRecord>>,
     pub(super) refused: Vec<Refused>,
     pub(super) refused_more: usize,
     /// Held as long as the records.
@@ -59,9 +63,26 @@ pub(super) struct Refused {
     detail: String,
 }
 
+impl Refused {
+    /// An event of a domain that no pipeline of this process takes.
+    fn of_no_pipeline(index: usize, domain: Domain) -> Self {
+        let next = match domain {
+            Domain::Tasks => "configure a task_source, as `millstream init` shows",
+            Domain::Objects => "configure a pipeline with sink = \"metadata\"",
+        };
+        let detail = format!("it is an event of {}, and no pipeline takes those: {next}", domain.as_str());
+        Refused { index, reason: "no_pipeline", detail }
+    }
+}
+
 impl Request {
     /// Reads the head.
-    pub(super) fn new(headers: &HeaderMap, store: Option<String>, record_bytes_max: usize) -> Result<Self, Problem> {
+    pub(super) fn new(
+        headers: &HeaderMap,
+        store: Option<String>,
+        record_bytes_max: usize,
+        domains: Vec<Domain>,
+    ) -> Result<Self, Problem> {
         let content_type =
             headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?")).unwrap_or_default();
         if !is_supported(content_type) {
@@ -96,6 +117,7 @@ impl Request {
             attributes,
             store: store.map(Bytes::from),
             limits: Limits { record_bytes_max, ..Limits::default() },
+            domains,
             held_to: None,
         })
     }
@@ -115,11 +137,15 @@ impl Request {
 
     /// Decodes each record as the pipeline will, so that nothing means one thing here and another there. A refused or
     /// filtered event that names an object is checked, too: it is kept, or counted.
-    fn check(&self, records: &[NewRecord]) -> Result<(), Problem> {
+    fn check(&self, records: &BTreeMap<Domain, Vec<NewRecord>>) -> Result<(), Problem> {
         let Some((scope, store)) = &self.held_to else { return Ok(()) };
+        // Only objects have a bucket and a key.
+        if records.keys().any(|domain| *domain != Domain::Objects) {
+            return Err(forbidden());
+        }
         let published_at_ms = millstream_engine::clock::now_ms();
         let mut is_outside = false;
-        for record in records {
+        for record in records.values().flatten() {
             let headers: Vec<(&str, &[u8])> = record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
             let input = Input { payload: &record.payload, headers: &headers, published_at_ms };
             decode_with_entities(input, &self.limits, &mut |_, entity| {
@@ -164,7 +190,7 @@ pub(super) async fn split(request: Request, received: Received) -> Result<Taken,
 
 fn split_now(request: &Request, received: Received) -> Result<Taken, Problem> {
     let Received { bytes: body, mut memory } = received;
-    let mut records = Vec::new();
+    let mut records: Vec<(Domain, NewRecord)> = Vec::new();
     let mut refused = Vec::new();
     let mut refused_more = 0;
     let mut granted = 0;
@@ -177,19 +203,29 @@ fn split_now(request: &Request, received: Received) -> Result<Taken, Problem> {
     split_binary(&attributes, &body, &request.content_type, &request.limits, &mut |piece| match piece {
         // The whole body is refused already; the rest is read only because splitting cannot be stopped.
         _ if problem.is_some() => {}
-        Piece::Record { payload, entity, .. } => {
+        Piece::Record { index, subject, .. } if !request.domains.contains(&subject.domain()) => {
+            if refused.len() < REFUSED_MAX {
+                refused.push(Refused::of_no_pipeline(index, subject.domain()));
+            } else {
+                refused_more += 1;
+            }
+        }
+        Piece::Record { payload, subject, .. } => {
             if records.len() >= granted {
                 granted += RECORDS_GRANTED;
                 problem = memory.grow(RECORDS_GRANTED * RECORD_BYTES).err();
             }
             let start = keys.len();
-            entity.append_key(&mut keys);
+            subject.append_key(&mut keys);
             key_ranges.push(start..keys.len());
             let payload = match payload {
                 std::borrow::Cow::Borrowed(slice) => body.slice_ref(slice),
-                std::borrow::Cow::Owned(bytes) => bytes.into(),
+                std::borrow::Cow::Owned(bytes) => {
+                    problem = problem.take().or_else(|| memory.grow(bytes.len()).err());
+                    bytes.into()
+                }
             };
-            records.push(NewRecord { payload, headers: request.headers(), ..NewRecord::default() });
+            records.push((subject.domain(), NewRecord { payload, headers: request.headers(), ..NewRecord::default() }));
         }
         Piece::Refused { reason: RefusalReason::TooManyParts, .. } => {
             let parts_max = request.limits.parts_per_body_max;
@@ -202,9 +238,10 @@ fn split_now(request: &Request, received: Received) -> Result<Taken, Problem> {
         return Err(problem);
     }
     let keys = Bytes::from(keys);
-    for (record, range) in records.iter_mut().zip(key_ranges) {
-        record.key = keys.slice(range);
+    let mut of_domain: BTreeMap<Domain, Vec<NewRecord>> = BTreeMap::new();
+    for ((domain, record), range) in records.into_iter().zip(key_ranges) {
+        of_domain.entry(domain).or_default().push(NewRecord { key: keys.slice(range), ..record });
     }
-    request.check(&records)?;
-    Ok(Taken { records, refused, refused_more, _memory: memory })
+    request.check(&of_domain)?;
+    Ok(Taken { records: of_domain, refused, refused_more, _memory: memory })
 }

@@ -1,5 +1,5 @@
 'use strict';
-// Shows /v1/status once a second. Text is only ever set as text, because names in it come from events.
+// Shows /v1/status once a second, and the aliases from /v1/routes. Text is only ever set as text, because names in it come from events.
 
 const REFRESH_MS = 1000;
 // What is older than this is shown as old: a look that takes so long has missed two others.
@@ -142,7 +142,7 @@ const LIMITS = {
   database_away: 'Nothing is written, because the database is away.',
   stream_stopped: 'Nothing arrives, because the stream takes no events.',
   stalled: 'Nothing is written, although something waits.',
-  flooding: 'The events of a store are put aside, the others go on.',
+  flooding: 'A store with too many bad events is paused, the others go on.',
   draining: 'What is in flight is finished.',
 };
 
@@ -173,6 +173,134 @@ function showPace(pace) {
 
 function figure(value) {
   return whole.format(Math.abs(value) < 10 ? Math.round(value * 1000) / 1000 : Math.round(value));
+}
+
+// Aliases are asked for one by one, so that only the first of them are shown, and not at each look.
+const ALIASES_MAX = 10;
+const ROUTES_EVERY_MS = 2000;
+const GENERATIONS_SHOWN = 5;
+const TIME_LINE_MS = 600000;
+// Colours of what an alias meant, in turn.
+const TONES = 4;
+// Why a task gets no requests.
+const STANDINGS = {
+  routable: 'serving', draining: 'draining', gone: 'gone', not_running: 'not running yet', no_deploy: 'of no revision',
+  no_address: 'without address', no_host_address: 'on a host of unknown address', no_port: 'without port',
+  shadowed: 'whose address a later task has', address_refused: 'at an address that may not be used',
+  unhealthy: 'unhealthy', unknown_health: 'not checked yet',
+};
+let routesAskedAt = 0;
+
+function standings(tasks) {
+  const counts = Object.entries(tasks).filter(([, count]) => count);
+  return counts.map(([state, count]) => `${number(count)} ${STANDINGS[state] || spaced(state)}`).join(', ') || 'no tasks';
+}
+
+function showRoutes(routes) {
+  byId('routes').closest('section').hidden = !routes;
+  if (!routes) return;
+  const kind = routes.state === 'following' ? 'good' : routes.state === 'stalled' ? 'bad' : 'busy';
+  set(byId('routes-state'), routes.state);
+  byId('routes-state').className = `verdict ${kind}`;
+  set(byId('routes-reason'), routes.away ? `The routing tables cannot be read: ${routes.away}. What was read last is served on.` : '');
+  const gateway = routes.gateway;
+  tiles(byId('routes-tiles'), [
+    ['services', number(routes.services), ''],
+    ['tasks', number(routes.tasks.routable || 0), standings(routes.tasks)],
+    ['change applied', number(routes.seq), `read ${seconds(routes.age_seconds)} ago`],
+    ['held aliases', number(routes.held_total), routes.held_total ? 'the former generation is served' : ''],
+    ...(gateway ? [
+      ['gateway requests', number(gateway.requests), gateway.address || ''],
+      ['failed', number(gateway.failed), `${number(gateway.retried)} tried again, ${number(gateway.refused)} refused`],
+    ] : []),
+  ]);
+  if (Date.now() - routesAskedAt < ROUTES_EVERY_MS) return;
+  routesAskedAt = Date.now();
+  showAliases(routes).catch((error) => set(byId('aliases-more'), `The aliases cannot be shown: ${error.message}`));
+}
+
+async function asked(path) {
+  const answer = await ask(path);
+  if (!answer.ok) throw new Error(`${path}: answer ${answer.status}`);
+  return answer.json();
+}
+
+async function showAliases(routes) {
+  const list = byId('aliases');
+  const page = await asked(`v1/routes?limit=${ALIASES_MAX}`);
+  const found = await Promise.all(page.items.map(async ({ service, alias }) => {
+    const path = `v1/routes/${encodeURIComponent(service)}/${encodeURIComponent(alias)}`;
+    return Promise.all([asked(path), asked(`${path}/history`)]);
+  }));
+  while (list.children.length > found.length) list.lastElementChild.remove();
+  found.forEach(([alias, history], index) => {
+    if (!list.children[index]) list.append(byId('alias').content.cloneNode(true));
+    showAlias(list.children[index], alias, history.items, routes);
+  });
+  set(byId('aliases-more'), page.next === null ? '' : `There are more aliases than these ${number(page.items.length)}: ${command('route ls')}`);
+}
+
+function meant(alias) {
+  if (alias.deleted) return 'nothing';
+  const targets = alias.targets || [];
+  const sum = targets.reduce((all, target) => all + target.weight, 0);
+  const share = (target) => (targets.length > 1 ? ` ${number(100 * target.weight / sum)} %` : '');
+  return targets.map((target) => target.revision + share(target)).join(', ') || 'every live revision';
+}
+
+function showAlias(section, alias, generations, routes) {
+  const part = (name) => section.querySelector(`[data-${name}]`);
+  set(part('name'), `${alias.service} / ${alias.alias} \u2192 ${meant(alias)}`);
+  const held = routes.held.find((one) => one.service === alias.service && one.alias === alias.alias);
+  const others = alias.gateways.filter((one) => one.state === 'held').map((one) => `${one.gateway}: ${one.reason}`);
+  const why = held ? held.reasons : others;
+  set(part('serves'), `generation ${alias.generation}${why.length ? ' is held' : ''}`);
+  part('serves').className = `verdict ${why.length ? 'busy' : 'good'}`;
+  set(part('reason'), why.length ? `Waits for: ${why.join('; ')}` : '');
+  const revisions = part('revisions');
+  while (revisions.children.length > alias.revisions.length) revisions.lastElementChild.remove();
+  alias.revisions.forEach((revision, index) => {
+    if (!revisions.children[index]) {
+      const item = document.createElement('li');
+      item.append(document.createElement('b'), document.createElement('span'));
+      revisions.append(item);
+    }
+    const [name, tasks] = revisions.children[index].children;
+    set(name, revision.revision);
+    set(tasks, `: ${standings(revision.tasks)}`);
+  });
+  showFlips(part, generations);
+}
+
+// The generations of the last minutes, side by side: a change of colour is a change of what is served.
+function showFlips(part, generations) {
+  const now = Date.now();
+  const oldest = generations.length ? Date.parse(generations[generations.length - 1].valid_from) : now;
+  const from = Math.max(now - TIME_LINE_MS, Math.min(oldest, now - 60000));
+  const place = (at) => 300 * Math.min(1, Math.max(0, (at - from) / (now - from)));
+  const spans = generations.map((one) => [one, place(Date.parse(one.valid_from)), place(one.valid_to ? Date.parse(one.valid_to) : now)]);
+  const shown = spans.filter(([, start, end]) => end > start);
+  const names = [...new Set(generations.map(meant).reverse())];
+  part('flips').replaceChildren(...shown.map(([one, start, end]) => {
+    const bar = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
+    const box = { x: start, width: end - start, y: 2, height: 20 };
+    for (const [name, value] of Object.entries(box)) bar.setAttribute(name, value.toFixed(1));
+    bar.setAttribute('class', one.deleted ? 'none' : `tone${names.indexOf(meant(one)) % TONES}`);
+    const title = document.createElementNS('http://www.w3.org/2000/svg', 'title');
+    title.textContent = `generation ${one.generation}: ${meant(one)}`;
+    bar.append(title);
+    return bar;
+  }));
+  const text = `what it meant in the last ${seconds((now - from) / 1000)}`;
+  part('flips').setAttribute('aria-label', text);
+  set(part('caption'), text);
+  const list = part('generations');
+  const latest = generations.slice(0, GENERATIONS_SHOWN);
+  while (list.children.length > latest.length) list.lastElementChild.remove();
+  latest.forEach((one, index) => {
+    if (!list.children[index]) list.append(document.createElement('li'));
+    set(list.children[index], `${one.valid_from.slice(0, 19).replace('T', ' ')} generation ${one.generation}: ${meant(one)}`);
+  });
 }
 
 function showParts(status) {
@@ -320,6 +448,7 @@ async function refresh() {
     status.pipelines.forEach(status.limited_to ? showLimited : showPipeline);
     byId('pace').parentElement.hidden = !status.controller;
     if (status.controller) showPace(status.controller);
+    showRoutes(status.routes);
     showParts(status);
     showCommands(status);
   } catch (error) {

@@ -240,6 +240,20 @@ impl crate::Sink for Sink {
         Ok(())
     }
 
+    async fn go_on(&mut self, gap: &Gap, to: &Position, era: Option<i64>) -> Result<(), SinkError> {
+        let mut tables = self.tables.lock();
+        if tables.leases.get(&gap.partition).is_some_and(|lease| lease.token != self.token) {
+            return Err(SinkError::Fenced { partition: gap.partition.clone() });
+        }
+        if !tables.gaps.contains(gap) {
+            tables.gaps.push(gap.clone());
+        }
+        let lease = tables.leases.entry(gap.partition.clone()).or_default();
+        lease.next = Some(to.clone());
+        lease.era = era;
+        Ok(())
+    }
+
     async fn shares(&mut self) -> Result<Option<Vec<Standing>>, SinkError> {
         let tables = self.tables.lock();
         let standings = tables.paused.iter().map(|(share, reason)| {

@@ -129,3 +129,35 @@ pub async fn a_gap_is_recorded_once(fixture: &mut impl Fixture) {
     assert_eq!(stored, bench.expected, "each gap once");
     assert_eq!(names(&["0"]), stored.positions.into_keys().collect::<Vec<_>>(), "no position moves");
 }
+
+/// Who goes on after a gap moves the position with the record of the gap, and halts nothing; only the holder may.
+pub async fn a_partition_goes_on_after_a_gap(fixture: &mut impl Fixture) {
+    let gap = |partition: &str, to| Gap {
+        partition: Partition::new(partition),
+        from: Position::Offset(3),
+        to: Position::Offset(to),
+        reason: "retention has removed the records in between".to_owned(),
+    };
+    let mut bench = Bench::new(fixture);
+    let mut writer = bench.writer(&["0", "1"]).await;
+    bench.write(&mut writer, &[Part::new("0", 0, good(0..3)).of_era(7)]).await;
+    // Forward and back, of a partition that was read and of one that was not, and of one without a lease.
+    bench.go_on(&mut writer, &gap("0", 90), Some(8)).await;
+    bench.go_on(&mut writer, &gap("1", 20), None).await;
+    bench.go_on(&mut writer, &gap("2", 5), Some(1)).await;
+    // The lease is still its own, and it writes from there on; what was there before does not fit any more.
+    let refused = bench.refused(&mut writer, &[Part::new("0", 3, good(3..5))]).await;
+    assert!(is_moved(&refused, "0", Some(90)), "{refused:?}");
+    bench.write(&mut writer, &[Part::new("0", 90, good(3..5)), Part::new("1", 20, good(5..6))]).await;
+    bench.go_on(&mut writer, &gap("0", 1), None).await;
+    bench.go_on(&mut writer, &gap("0", 1), None).await;
+
+    // Nothing is halted, and who lost the lease moves nothing.
+    let mut next = bench.writer(&["0", "1", "2"]).await;
+    for partition in ["0", "2"] {
+        let late = writer.go_on(&gap(partition, 50), &Position::Offset(50), None).await;
+        assert!(matches!(&late, Err(SinkError::Fenced { partition: lost }) if lost.as_str() == partition), "{late:?}");
+        bench.check("who lost the lease changes nothing").await;
+    }
+    bench.write(&mut next, &[Part::new("0", 1, good(6..8)), Part::new("2", 5, good(8..9))]).await;
+}

@@ -1,0 +1,1 @@
+SELECT source, created_ms FROM millstream.task_floor

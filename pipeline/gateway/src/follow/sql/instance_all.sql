@@ -1,0 +1,1 @@
+SELECT to_jsonb(stored)::text FROM millstream.instance AS stored

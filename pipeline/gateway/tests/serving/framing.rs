@@ -1,0 +1,146 @@
+//! Raw requests, what the client got for each, and how many requests the task counted: always as many as were answered
+//! by it. Behind each stands a second request, which must never arrive as a part of the first, nor the other way round.
+
+use crate::harness::Setup;
+use crate::upstream::{Action, Upstream, ok};
+
+const SECOND: &str = "GET /services/s/a/second HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+/// What is sent after the line `POST /services/s/a/first HTTP/1.1`, and the statuses that the client gets: the first
+/// request is refused and the connection closed; it is forwarded and closed; or both are forwarded.
+const REFUSED: &[u16] = &[400];
+/// hyper closes without a word.
+const CLOSED: &[u16] = &[];
+const ONE: &[u16] = &[200];
+const BOTH: &[u16] = &[200, 200];
+
+const HEADS: &[(&str, &[u16])] = &[
+    // What is well.
+    ("Host: h\r\nContent-Length: 3\r\n\r\nabc", BOTH),
+    ("Host: h\r\nContent-Length: 0\r\n\r\n", BOTH),
+    ("Host: h\r\n\r\n", BOTH),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", BOTH),
+    ("Host: h\r\nTransfer-Encoding: CHUNKED\r\n\r\n3\r\nabc\r\n0\r\n\r\n", BOTH),
+    ("Host: h\r\nTransfer-Encoding:\tchunked \r\n\r\n0\r\n\r\n", BOTH),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n", BOTH),
+    ("Host: h\r\nContent-Length: 003\r\n\r\nabc", BOTH),
+    ("host:h\r\ncontent-length:3\r\n\r\nabc", BOTH),
+    ("Host: h\r\nX-Empty:\r\nContent-Length: 3\r\n\r\nabc", BOTH),
+    // What hyper repairs: it arrives once, framed anew.
+    ("Host: h\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", BOTH),
+    ("Host: h\nContent-Length: 3\n\nabc", BOTH),
+    ("Host: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ONE),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", ONE),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\nContent-Length: x\r\n\r\n0\r\n\r\n", ONE),
+    ("Host: h\r\nContent-Length: 999\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", ONE),
+    // Lengths.
+    ("Host: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length: 3, 3\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length: 3, 4\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length: +3\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length: -3\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length: 0x3\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length: 3 3\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length: 3.0\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length:\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length: 99999999999999999999\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nContent-Length: 18446744073709551615\r\n\r\nabc", &[431]),
+    ("Host: h\r\nContent-Length: \u{0663}\r\n\r\nabc", REFUSED),
+    // Codings.
+    ("Host: h\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: identity\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: , chunked\r\n\r\n0\r\n\r\n", REFUSED),
+    // Names and lines.
+    ("Host: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nContent-Length : 3\r\n\r\nabc", REFUSED),
+    ("Host: h\r\n Content-Length: 3\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nX: a\r\n folded\r\nContent-Length: 3\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nX: a\r\n\tContent-Length: 3\r\n\r\nabc", REFUSED),
+    (" Host: h\r\n\r\n", REFUSED),
+    ("Host: h\r\nX\r\n\r\n", REFUSED),
+    ("Host: h\r\n: x\r\n\r\n", REFUSED),
+    ("Host: h\r\nX y: z\r\n\r\n", REFUSED),
+    ("Host: h\r\nX\0: z\r\n\r\n", REFUSED),
+    ("Host: h\r\nX: a\0b\r\n\r\n", REFUSED),
+    ("Host: h\r\nX: a\rContent-Length: 3\r\n\r\nabc", REFUSED),
+    // Hosts.
+    ("\r\n", REFUSED),
+    ("Host: h\r\nHost: h\r\n\r\n", REFUSED),
+    ("Host: h\r\nHost: other\r\n\r\n", REFUSED),
+    ("Host:\r\n\r\n", REFUSED),
+    ("Host: a b\r\n\r\n", REFUSED),
+    ("Host: user@h\r\n\r\n", REFUSED),
+    ("Host: h/services\r\n\r\n", REFUSED),
+    ("Host: h:port\r\n\r\n", REFUSED),
+    // Upgrades and expectations.
+    ("Host: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\nabc", REFUSED),
+    ("Host: h\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nUpgrade: x\r\n\r\n", BOTH),
+    ("Host: h\r\nExpect: 200-ok\r\n\r\n", REFUSED),
+    // Chunks.
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\nabc\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nabc\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\n3;a\nabc\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n", REFUSED),
+    ("Host: h\r\nTransfer-Encoding: chunked\r\n\r\n\r\nabc\r\n0\r\n\r\n", REFUSED),
+];
+
+/// Whole first lines.
+const LINES: &[(&str, &[u16])] = &[
+    ("GET /services/s/a/first HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", REFUSED),
+    ("GET /services/s/a/first HTTP/1.0\r\nHost: h\r\n\r\n", ONE),
+    ("GET http://h/services/s/a/first HTTP/1.1\r\nHost: h\r\n\r\n", BOTH),
+    ("GET http://other/services/s/a/first HTTP/1.1\r\nHost: h\r\n\r\n", REFUSED),
+    ("CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", REFUSED),
+    ("GET /services/s/a/first HTTP/2.0\r\nHost: h\r\n\r\n", REFUSED),
+    ("GET /services/s/a/first\r\nHost: h\r\n\r\n", REFUSED),
+    ("GET /services/s/a/fi rst HTTP/1.1\r\nHost: h\r\n\r\n", REFUSED),
+    ("GE(T /services/s/a/first HTTP/1.1\r\nHost: h\r\n\r\n", REFUSED),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", CLOSED),
+    ("\r\nGET /services/s/a/first HTTP/1.1\r\nHost: h\r\n\r\n", BOTH),
+];
+
+#[tokio::test]
+async fn the_count_of_requests_is_the_same_on_both_sides_whatever_is_sent() {
+    assert!(HEADS.len() + LINES.len() >= 60);
+    let heads = HEADS.iter().map(|(head, wanted)| (format!("POST /services/s/a/first HTTP/1.1\r\n{head}"), *wanted));
+    let lines = LINES.iter().map(|(line, wanted)| ((*line).to_owned(), *wanted));
+    let mut wrong = Vec::new();
+    for (first, wanted) in heads.chain(lines) {
+        let upstream = Upstream::start(|received| Action::Reply(ok(received.line().split(' ').nth(1).unwrap()))).await;
+        let gateway = Setup::default().start(&[upstream.address]).await;
+        let got = gateway.raw(format!("{first}{SECOND}").as_bytes()).await;
+        let statuses: Vec<u16> = got.iter().map(|got| got.status).collect();
+        let answered: Vec<String> =
+            got.iter().filter(|got| got.status == 200).map(|got| got.text().to_owned()).collect();
+        let counted: Vec<String> =
+            upstream.requests().iter().map(|received| received.line().split(' ').nth(1).unwrap().to_owned()).collect();
+        let garbage = upstream.seen.garbage.load(std::sync::atomic::Ordering::SeqCst);
+        let in_order = ["/first", "/second"];
+        let is_right =
+            statuses == wanted && answered == counted && garbage == 0 && in_order.starts_with(&strs(&counted));
+        if !is_right {
+            wrong.push(format!(
+                "{first:?}: {statuses:?} for {wanted:?}, {answered:?} of {counted:?}, garbage {garbage}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn strs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}

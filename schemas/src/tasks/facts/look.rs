@@ -1,0 +1,100 @@
+//! What `resolve` reads: the rows behind a service and behind a task.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::Facts;
+use super::names::Name;
+use super::row::{Place, TaskNumber, TaskRow};
+use super::tables::InstanceRow;
+use crate::tasks::fact::{Alias, Deploy};
+
+impl Facts {
+    /// Source and id of every task, gone ones too, in no order.
+    pub fn task_keys(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.tasks.numbers().filter_map(|number| self.row(number)).map(|row| (self.text(row.source), self.text(row.id)))
+    }
+
+    /// Every deploy that was told of, retired ones too.
+    pub fn deploys(&self) -> impl Iterator<Item = &Arc<Deploy>> {
+        self.deploys.values().map(|row| &row.deploy)
+    }
+
+    /// Every alias, deleted ones too.
+    pub fn aliases(&self) -> impl Iterator<Item = &Arc<Alias>> {
+        self.aliases.values()
+    }
+
+    /// The text of a name.
+    pub(in crate::tasks) fn text(&self, name: Name) -> &Arc<str> {
+        self.names.text(name)
+    }
+
+    /// The number of a task.
+    pub(in crate::tasks) fn number(&self, source: &str, id: &str) -> Option<TaskNumber> {
+        self.tasks.find(self.names.find(source)?, self.names.find(id)?)
+    }
+
+    /// The row of a task.
+    pub(in crate::tasks) fn row(&self, number: TaskNumber) -> Option<&TaskRow> {
+        self.tasks.row(number)
+    }
+
+    /// The source and the id of a task.
+    pub(in crate::tasks) fn key_of(&self, task: &TaskRow) -> (Arc<str>, Arc<str>) {
+        (self.text(task.source).clone(), self.text(task.id).clone())
+    }
+
+    /// A deploy, if it was told of.
+    pub(in crate::tasks) fn deploy(&self, place: Place) -> Option<&Arc<Deploy>> {
+        self.deploys.get(&place).map(|row| &row.deploy)
+    }
+
+    /// The deploys of a service that were told of.
+    pub(in crate::tasks) fn deploys_of(&self, service: &str) -> impl Iterator<Item = &Arc<Deploy>> {
+        let service = self.names.find(service);
+        let rows = service.map(|service| self.deploys.range((service, Name::MIN)..=(service, Name::MAX)));
+        rows.into_iter().flatten().map(|(_, row)| &row.deploy)
+    }
+
+    /// The tasks of a service that are not gone, with the revision to which each belongs.
+    pub(in crate::tasks) fn members_of(&self, service: &str) -> impl Iterator<Item = (&Arc<str>, TaskNumber)> {
+        let entries = self.names.find(service).map(|service| {
+            let first = ((service, Name::MIN), TaskNumber::MIN);
+            let last = ((service, Name::MAX), TaskNumber::MAX);
+            self.members.range(first..=last)
+        });
+        entries.into_iter().flatten().map(|(place, number)| (self.text(place.1), *number))
+    }
+
+    /// The aliases of a service, deleted ones too.
+    pub(in crate::tasks) fn aliases_of(&self, service: &str) -> impl Iterator<Item = (&Arc<str>, &Arc<Alias>)> {
+        let service = self.names.find(service);
+        let rows = service.map(|service| self.aliases.range((service, Name::MIN)..=(service, Name::MAX)));
+        rows.into_iter().flatten().map(|(key, alias)| (self.text(key.1), alias))
+    }
+
+    /// An instance by source and id.
+    pub(in crate::tasks) fn instance(&self, key: (Name, Name)) -> Option<&InstanceRow> {
+        self.instances.get(&key)
+    }
+
+    /// The result of the checks of a port of a task.
+    pub(in crate::tasks) fn healthy(&self, task: &TaskRow, port: u16) -> Option<bool> {
+        self.health.get(&(task.source, task.id, i32::from(port))).map(|row| row.healthy)
+    }
+
+    /// The uids that live slices of a service of Kubernetes name; `None` if no slice, not even a gone one, is known.
+    pub(in crate::tasks) fn named_by_slices(
+        &self,
+        source: Name,
+        namespace: Name,
+        service: &str,
+    ) -> Option<HashSet<Name>> {
+        let service = (source, namespace, self.names.find(service)?);
+        let ids = self.by_kubernetes_service.range((service, Name::MIN)..=(service, Name::MAX)).map(|(_, id)| *id);
+        let slices: Vec<_> = ids.filter_map(|id| self.slices.get(&(source, id))).collect();
+        let named = slices.iter().filter(|slice| slice.is_live()).flat_map(|slice| slice.pods()).collect();
+        (!slices.is_empty()).then_some(named)
+    }
+}

@@ -1,0 +1,265 @@
+//! R10, R20, R22 and R26 over histories that look random: small worlds in which everything meets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use millstream_schemas::tasks::{
+    Alias, Deploy, Fact, Facts, Health, HealthCheck, Instance, Key, Merged, Placed, Port, Selector, Service, Slice,
+    Target, Task,
+};
+
+use crate::reference::Rows;
+use crate::support::{AsFact, Dice, facts, fold};
+
+const SERVICES: [&str; 4] = ["digits", "ml.digits", "ml.words", "words"];
+const TASKS: [(&str, &str); 3] = [("a", "t1"), ("a", "t2"), ("b", "t3")];
+
+fn may_dial(network: &str, address: SocketAddr) -> bool {
+    network == "vpc" || address.port() != 80
+}
+
+fn maybe(dice: &mut Dice, values: &[&str]) -> Option<String> {
+    let at = dice.below(values.len() as u64 + 1) as usize;
+    values.get(at).map(|&value| value.to_owned())
+}
+
+fn labels(dice: &mut Dice) -> BTreeMap<String, String> {
+    let app = maybe(dice, &["digits", "words"]).map(|app| ("app".to_owned(), app));
+    let version = maybe(dice, &["v1", "v2"]).map(|version| ("version".to_owned(), version));
+    app.into_iter().chain(version).collect()
+}
+
+fn addresses(dice: &mut Dice) -> Vec<IpAddr> {
+    let all = [&["10.0.0.1"][..], &["10.0.0.1"], &["::ffff:10.0.0.1", "10.0.0.2"], &["10.0.0.2", "10.0.0.1"], &[]];
+    dice.of(&all).iter().map(|ip| ip.parse().unwrap()).collect()
+}
+
+fn ports(dice: &mut Dice) -> Vec<Port> {
+    let port = |dice: &mut Dice| Port {
+        container: dice.of(&["app", "side"]).into(),
+        container_port: dice.of(&[80, 81]),
+        host_port: dice.of(&[None, Some(0), Some(9_000), Some(9_001)]),
+        name: None,
+    };
+    (0..dice.below(3)).map(|_| port(dice)).collect()
+}
+
+fn task(dice: &mut Dice) -> Task {
+    let (source, id) = dice.of(&TASKS);
+    let epoch = i64::from(dice.below(12) == 0);
+    let rank = dice.of(&[0, 0, 0, 0, 1, 2]);
+    let version = dice.below(6) as i64;
+    let mut task = Task {
+        source: source.into(),
+        id: id.into(),
+        epoch,
+        rank,
+        version,
+        definition: maybe(dice, &["digits:1", "digits:2"]),
+        group: maybe(dice, &["service:digits"]),
+        namespace: maybe(dice, &["ml"]),
+        labels: (dice.below(3) > 0).then(|| labels(dice)),
+        status: dice.of(&[Some("RUNNING"), Some("Running"), Some("RUNNING"), Some("PENDING"), None]).map(Into::into),
+        ready: dice.of(&[None, Some(true), Some(true), Some(false)]),
+        reason: maybe(dice, &["x", "y"]),
+        created_ms: dice.of(&[None, Some(1), Some(2)]),
+        started_ms: dice.of(&[None, Some(2), Some(3), Some(4)]),
+        ..Task::default()
+    };
+    if dice.below(4) > 0 {
+        task.address_epoch = Some(epoch);
+        task.address_rank = Some(rank);
+        task.address_version = Some(version);
+        task.network = dice.of(&[Some("vpc"), Some("vpc"), Some("other"), None]).map(Into::into);
+        task.addresses = addresses(dice);
+        task.ports = ports(dice);
+        task.instance = maybe(dice, &["i1", "i1", "i2"]);
+    }
+    task
+}
+
+fn deploy(dice: &mut Dice) -> Deploy {
+    let selector = Selector {
+        source: maybe(dice, &["a"]).filter(|_| dice.below(3) == 0),
+        definition: maybe(dice, &["digits:1", "digits:2"]),
+        group: maybe(dice, &["service:digits"]).filter(|_| dice.below(2) == 0),
+        namespace: maybe(dice, &["ml"]).filter(|_| dice.below(2) == 0),
+        labels: if dice.below(2) == 0 { labels(dice) } else { BTreeMap::new() },
+        cluster: None,
+    };
+    Deploy {
+        service: dice.of(&SERVICES).into(),
+        revision: dice.of(&["v1", "v2"]).into(),
+        generation: dice.below(4) as i64,
+        retired: dice.below(4) == 0,
+        selector: (dice.below(4) > 0).then_some(selector),
+        container: maybe(dice, &["app"]).filter(|_| dice.below(3) == 0),
+        port: dice.of(&[None, Some(80), Some(81)]),
+        health: dice.of(&[None, Some(HealthCheck::Tcp)]),
+        ..Deploy::default()
+    }
+}
+
+fn slice(dice: &mut Dice) -> Slice {
+    let uids = |dice: &mut Dice| maybe(dice, &["t1", "t2", "t3"]).into_iter().collect();
+    Slice {
+        source: dice.of(&["a", "b"]).into(),
+        id: dice.of(&["s1", "s2"]).into(),
+        rank: dice.of(&[0, 0, 0, 1]),
+        version: dice.below(4) as i64,
+        namespace: dice.of(&[Some("ml"), Some("ml"), Some("x"), None]).map(Into::into),
+        service: maybe(dice, &["digits", "words"]),
+        ready: uids(dice),
+        unready: uids(dice),
+        ..Slice::default()
+    }
+}
+
+fn event(dice: &mut Dice) -> Fact {
+    match dice.below(12) {
+        0..5 => task(dice).fact(),
+        5..8 => deploy(dice).fact(),
+        8 => slice(dice).fact(),
+        9 => Instance {
+            source: "a".into(),
+            id: dice.of(&["i1", "i2"]).into(),
+            rank: dice.of(&[0, 0, 1]),
+            version: dice.below(4) as i64,
+            network: dice.of(&[Some("vpc"), None]).map(Into::into),
+            addresses: addresses(dice),
+            ..Instance::default()
+        }
+        .with_address_order()
+        .fact(),
+        10 => {
+            let (source, task) = dice.of(&TASKS);
+            let port = dice.of(&[80, 81, 9_000]);
+            let healthy = dice.below(2) == 0;
+            let assignment = dice.below(2) as i64;
+            let counter = dice.below(3) as i64;
+            Health { source: source.into(), task: task.into(), port, assignment, counter, healthy, ..Health::default() }
+                .fact()
+        }
+        _ => Alias {
+            service: dice.of(&SERVICES).into(),
+            alias: dice.of(&["prod", "next"]).into(),
+            generation: dice.below(4) as i64,
+            deleted: dice.below(4) == 0,
+            targets: vec![Target { revision: dice.of(&["v1", "v2"]).into(), weight: 1 }],
+            ..Alias::default()
+        }
+        .fact(),
+    }
+}
+
+fn services(facts: &Facts) -> Vec<Service> {
+    SERVICES.iter().map(|name| facts.service(name, &may_dial)).collect()
+}
+
+fn tasks(facts: &Facts) -> Vec<Option<Placed>> {
+    TASKS.iter().map(|(source, id)| facts.task(source, id, &may_dial)).collect()
+}
+
+fn rows(facts: &Facts, keys: &BTreeSet<Key>) -> Vec<Fact> {
+    keys.iter().filter_map(|key| facts.get(key)).collect()
+}
+
+/// What is seen of facts is that of facts made anew from their rows, and that of the rules by the letter.
+fn assert_is_function_of_rows(facts: &Facts, rows: &[Fact]) {
+    let mut fresh = Facts::default();
+    for row in rows.iter().rev() {
+        fresh.put(row.clone());
+    }
+    assert_eq!((facts.digest(), facts.len()), (fresh.digest(), rows.len()));
+    assert_eq!(facts.digest(), rows.iter().fold(0, |digest, row| digest ^ row.digest()));
+    assert_eq!(services(facts), services(&fresh));
+    assert_eq!(tasks(facts), tasks(&fresh));
+    assert_eq!(facts.services(), fresh.services());
+    let reference = Rows::new(rows.iter().cloned());
+    for name in SERVICES {
+        assert_eq!(facts.service(name, &may_dial), reference.service(name, &may_dial));
+    }
+    for (source, id) in TASKS {
+        assert_eq!(facts.task(source, id, &may_dial), reference.placed(source, id, &may_dial));
+    }
+}
+
+#[test]
+fn ten_thousand_histories_give_equal_facts_and_services_in_any_order() {
+    let mut standings: BTreeMap<&str, u32> = BTreeMap::new();
+    for seed in 0..10_000 {
+        let mut dice = Dice(seed);
+        let count = 6 + dice.below(16);
+        let mut events: Vec<Fact> = (0..count).map(|_| event(&mut dice)).collect();
+        let keys: BTreeSet<Key> = events.iter().map(Fact::key).collect();
+        let one = facts(events.clone());
+        let again: Vec<Fact> = (0..count / 2).map(|_| dice.of(&events)).collect();
+        events.extend(again);
+        dice.shuffle(&mut events);
+        let other = facts(events);
+        assert_eq!(rows(&one, &keys), rows(&other, &keys), "seed {seed}");
+        assert_eq!(one.digest(), other.digest(), "seed {seed}");
+        assert_eq!(services(&one), services(&other), "seed {seed}");
+        assert_eq!(tasks(&one), tasks(&other), "seed {seed}");
+        if seed % 4 == 0 {
+            assert_is_function_of_rows(&one, &rows(&one, &keys));
+        }
+        for placed in tasks(&one).iter().flatten() {
+            *standings.entry(placed.standing.as_str()).or_default() += 1;
+        }
+    }
+    assert_eq!(standings.len(), 12, "every standing was met: {standings:?}");
+    assert!(standings.values().all(|count| *count > 20), "and not by chance: {standings:?}");
+}
+
+#[test]
+fn each_service_that_changes_is_touched_by_the_change() {
+    let mut needless = 0;
+    let mut changes = 0;
+    for seed in 0..1_000 {
+        let mut dice = Dice(1_000_000 + seed);
+        let mut facts = Facts::default();
+        let mut keys: BTreeSet<Key> = BTreeSet::new();
+        for _ in 0..30 {
+            let before = services(&facts);
+            let known = facts.services();
+            let change = event(&mut dice);
+            let touched = if dice.below(4) == 0 {
+                let key = dice.of(&keys.iter().cloned().chain([change.key()]).collect::<Vec<_>>());
+                facts.remove(&key)
+            } else {
+                keys.insert(change.key());
+                facts.put(change)
+            };
+            let after = services(&facts);
+            let changed = before.iter().zip(&after).filter(|(before, after)| before != after);
+            let changed: BTreeSet<Arc<str>> = changed.map(|(_, after)| after.name.clone()).collect();
+            assert!(changed.is_subset(&touched), "seed {seed}: {changed:?} of {touched:?}");
+            assert!(facts.services().symmetric_difference(&known).all(|name| touched.contains(name)));
+            changes += changed.len();
+            needless += touched.len() - changed.len();
+        }
+        assert_is_function_of_rows(&facts, &rows(&facts, &keys));
+    }
+    assert!(needless < 2 * changes, "{needless} services are resolved in vain, {changes} are not");
+}
+
+#[test]
+fn any_split_of_a_history_gives_the_same_row() {
+    for seed in 0..2_000 {
+        let mut dice = Dice(2_000_000 + seed);
+        let events: Vec<Fact> = (0..6)
+            .map(|_| task(&mut dice))
+            .map(|task| Task { source: "a".into(), id: "t".into(), ..task }.fact())
+            .collect();
+        let whole = facts(events.clone());
+        let key = events[0].key();
+        let at = 1 + dice.below(5) as usize;
+        let mut joined = facts(events[..at].to_vec());
+        let right = facts(events[at..].to_vec());
+        fold(&mut joined, right.get(&key).unwrap());
+        assert_eq!(joined.get(&key), whole.get(&key), "seed {seed}");
+        assert!(!matches!(fold(&mut joined, events[at].clone()), Merged::Written(_)), "seed {seed}");
+    }
+}
