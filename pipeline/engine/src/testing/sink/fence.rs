@@ -9,8 +9,9 @@ use crate::decode::Columns;
 use crate::testing::moment::{Moment, Moments};
 use crate::{Batch, Held, SinkError};
 
-/// Long enough to take a lease that nothing blocks; costs time only where the write blocks it.
-const STANDS_STILL: Duration = Duration::from_millis(50);
+/// Long enough to connect and take a lease that nothing blocks, also on a busy machine; costs time only where the write
+/// blocks it.
+const STANDS_STILL: Duration = Duration::from_millis(300);
 
 fn is_fenced(error: &SinkError, at: &str) -> bool {
     matches!(error, SinkError::Fenced { partition } if partition.as_str() == at)
