@@ -39,6 +39,7 @@ mod postgres_elsewhere;
 mod postgres_errors;
 mod privacy;
 mod produce;
+mod purge;
 mod readiness;
 mod restored;
 mod routes_http;

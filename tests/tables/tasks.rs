@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millstream_connectors::sinks::routing;
 use millstream_schemas::Limits;
-use millstream_schemas::tasks::{Fact, Kind, Sources};
+use millstream_schemas::tasks::{Fact, Key, Kind, Sources};
 use millstream_tests::{Database, Generator};
 use rand::Rng as _;
 use serde_json::json;
@@ -138,8 +138,8 @@ impl Domain for Tasks {
 pub(crate) async fn log_holds(database: &Database) {
     let mut connection = database.connect().await;
     sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut connection).await.unwrap();
-    let log: Vec<(i64, String, String)> =
-        sqlx::query_as("SELECT seq, kind, after::text FROM millstream.route_log ORDER BY seq")
+    let log: Vec<(i64, String, Vec<String>, Option<String>)> =
+        sqlx::query_as("SELECT seq, kind, key, after::text FROM millstream.route_log ORDER BY seq")
             .fetch_all(&mut connection)
             .await
             .unwrap();
@@ -149,10 +149,14 @@ pub(crate) async fn log_holds(database: &Database) {
         .unwrap();
     let commits: BTreeMap<i64, i64> = commits.into_iter().collect();
     let mut facts = BTreeMap::new();
-    for ((seq, kind, after), wanted) in log.iter().zip(1..) {
+    for ((seq, kind, key, after), wanted) in log.iter().zip(1..) {
         assert_eq!(*seq, wanted, "no number is missing or twice");
-        let fact = Fact::read(serde_json::from_value::<Kind>(json!(kind)).unwrap(), after).unwrap();
-        facts.insert(fact.key(), fact);
+        let kind: Kind = serde_json::from_value(json!(kind)).unwrap();
+        let key = Key { kind, columns: key.clone() };
+        match after {
+            Some(after) => drop(facts.insert(key, Fact::read(kind, after).unwrap())),
+            None => drop(facts.remove(&key).expect("what is removed was there")),
+        }
         if let Some(digest) = commits.get(seq) {
             let told = facts.values().fold(0, |sum, fact: &Fact| sum ^ fact.digest());
             assert_eq!(digest.cast_unsigned(), told, "the digest of commit {seq}");

@@ -28,14 +28,20 @@ pub async fn purge(
     dry_run: bool,
 ) -> Result<usize, Fault> {
     begin(connection, "", set_local).await.map_err(Fault::ours)?;
+    if dry_run {
+        let counted = sqlx::query_scalar(include_str!("sql/purge_count.sql")).bind(before_ms);
+        let count: i64 = counted.fetch_one(&mut *connection).await.map_err(Fault::ours)?;
+        rollback(connection).await.map_err(Fault::ours)?;
+        return Ok(usize::try_from(count).unwrap_or_default());
+    }
     let turn = Turn::take(connection).await?;
     let tasks = read(connection, Kind::Task, include_str!("sql/purge_select.sql"), |query| {
-        query.bind(before_ms).bind(if dry_run { i64::MAX } else { TASKS_MAX })
+        query.bind(before_ms).bind(TASKS_MAX)
     })
     .await?;
-    if dry_run || tasks.is_empty() {
+    if tasks.is_empty() {
         rollback(connection).await.map_err(Fault::ours)?;
-        return Ok(tasks.len());
+        return Ok(0);
     }
     let keys: Vec<_> = tasks.iter().map(Fact::key).collect();
     let column = |at: usize| keys.iter().filter_map(|key| key.columns.get(at).cloned()).collect::<Vec<String>>();
