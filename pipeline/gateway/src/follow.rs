@@ -98,7 +98,10 @@ async fn session(
     let mut connection = within(options, connector.connect()).await??;
     let known = into.standing.borrow().clone();
     let mut is_from_disk = known.is_from_disk;
-    let mut reader = known.identity.map(|identity| Reader::new(identity, known.seq, known.digest));
+    // What is applied, which may be more than was told: reading may have failed between two commits.
+    let digest = into.locked().digest();
+    let applied = into.place().seq;
+    let mut reader = known.identity.map(|identity| Reader::new(identity, applied, digest));
     loop {
         let reading = match &mut reader {
             Some(reader) => within(options, reader.read(&mut connection, into)).await??,

@@ -41,10 +41,13 @@ struct Served {
     generation: i64,
     state: &'static str,
     reason: Option<String>,
+    /// The generation that waits.
+    #[serde(skip)]
+    held: Option<i64>,
 }
 
-/// What was written last of each alias of a service: the generation, and whether a newer one is held.
-type Told = BTreeMap<(Arc<str>, Arc<str>), (i64, &'static str)>;
+/// What was written last of each alias of a service: the generation, and the newer one that is held.
+type Told = BTreeMap<(Arc<str>, Arc<str>), (i64, Option<i64>)>;
 
 /// Reports until `stop`.
 pub async fn report(
@@ -57,15 +60,21 @@ pub async fn report(
 ) {
     let mut connection = None;
     let mut told = Told::new();
+    let mut history = (None, 0);
     loop {
         let standing = standing.borrow().clone();
         // What was never applied has nothing to tell.
         if standing.identity.is_some() && standing.away.is_none() {
+            // What was written before is not there any more.
+            let now = (standing.identity.clone(), standing.db_rewound);
+            if std::mem::replace(&mut history, now.clone()) != now {
+                told.clear();
+            }
             let served = news(&applier, &told);
             let writing = write(&connector, &mut connection, &reporter, &standing, &table, &served);
             match tokio::time::timeout(WITHIN, writing).await {
                 Ok(Ok(())) => {
-                    told.extend(served.into_iter().map(|one| ((one.service, one.alias), (one.generation, one.state))));
+                    told.extend(served.into_iter().map(|one| ((one.service, one.alias), (one.generation, one.held))));
                 }
                 failed => {
                     connection = None;
@@ -84,24 +93,27 @@ pub async fn report(
 /// Aliases that are served otherwise than was told.
 fn news(applier: &Mutex<Applier>, told: &Told) -> Vec<Served> {
     let applier = applier.lock().unwrap_or_else(PoisonError::into_inner);
-    let held: BTreeMap<(Arc<str>, Arc<str>), String> = applier
+    let held: BTreeMap<(Arc<str>, Arc<str>), (i64, String)> = applier
         .held()
         .into_iter()
         .map(|held| {
             let reasons: Vec<String> = held.reasons.iter().map(ToString::to_string).collect();
-            ((held.service, held.alias), format!("generation {} waits: {}", held.newest, reasons.join("; ")))
+            let reason = format!("generation {} waits: {}", held.newest, reasons.join("; "));
+            ((held.service, held.alias), (held.newest, reason))
         })
         .collect();
     let mut news = Vec::new();
     for applied in applier.applied_aliases() {
         let key = (applied.service, applied.alias);
-        let reason = held.get(&key).cloned();
-        let state = if reason.is_some() { "held" } else { "applied" };
+        let held = held.get(&key);
+        let state = if held.is_some() { "held" } else { "applied" };
         let generation = applied.row.generation;
-        if told.get(&key) == Some(&(generation, state)) {
+        let waits = held.map(|(newest, _)| *newest);
+        if told.get(&key) == Some(&(generation, waits)) {
             continue;
         }
-        news.push(Served { service: key.0, alias: key.1, generation, state, reason });
+        let reason = held.map(|(_, reason)| reason.clone());
+        news.push(Served { service: key.0, alias: key.1, generation, state, reason, held: waits });
         if news.len() == ALIASES_MAX {
             break;
         }

@@ -133,6 +133,9 @@ impl Reader {
             Err(Lost::Rewound)
         } else if pruned_to > read {
             Err(Lost::Pruned)
+        } else if digest.is_none() && pruned_to < self.seq {
+            // It was not removed, so it never was: another history has passed this number.
+            Err(Lost::Rewound)
         } else if digest.is_some_and(|digest| digest != self.digest) {
             Err(Lost::Digest)
         } else {

@@ -120,6 +120,15 @@ impl Saver {
 
 /// Writes all facts to a file. MUST run where it may block.
 fn save(file: &Path, into: &Into) -> io::Result<Place> {
+    let saved = copy(file, into);
+    if saved.is_err() {
+        // What changes need not be noted any longer.
+        drop(into.locked().end_copy());
+    }
+    saved
+}
+
+fn copy(file: &Path, into: &Into) -> io::Result<Place> {
     let mut writer = Writer::new(file)?;
     into.locked().begin_copy();
     let mut at = Some(Cursor::default());

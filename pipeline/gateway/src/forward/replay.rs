@@ -182,7 +182,8 @@ impl State {
         }
         if !self.is_lost && self.kept_bytes + data.len() <= self.keep_max {
             self.kept_bytes += data.len();
-            self.kept.push(data.clone());
+            // A copy: a part of the read buffer would keep all of that buffer.
+            self.kept.push(Bytes::copy_from_slice(data));
         } else {
             self.is_lost = true;
             self.kept = Vec::new();

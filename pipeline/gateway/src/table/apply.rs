@@ -252,6 +252,9 @@ impl Applier {
 
     /// Builds the views of these services, and then publishes all of them.
     fn publish(&mut self, services: Touched, may_go_back: bool, now: Instant) {
+        if services.is_empty() {
+            return;
+        }
         self.number += 1;
         let mut has_trials = false;
         let mut built = Vec::new();
