@@ -131,7 +131,9 @@ async fn within(connection: &mut Connection, edit: Edit, how: &How) -> Result<Ed
             return Ok(Edited::UnknownRevisions(unknown));
         }
     }
-    set_generation(&mut after, generation + 1, how.change_id.clone());
+    // An event may have told the largest number there is.
+    let Some(next_generation) = generation.checked_add(1) else { return Ok(Edited::Conflict(stored)) };
+    set_generation(&mut after, next_generation, how.change_id.clone());
     let changes = [Change::to(stored.as_ref(), after.clone())];
     stored::write(connection, &turn, &changes).await?;
     if let Fact::Alias(alias) = &after {

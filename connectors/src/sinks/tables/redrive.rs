@@ -248,12 +248,12 @@ fn read(row: &PgRow, locked: &mut Locked, last: &mut Option<[String; 4]>) -> Res
     if last.as_ref() != Some(&name) {
         let store: String = row.try_get(6)?;
         let headers: BTreeMap<String, String> = serde_json::from_str(row.try_get(8)?).unwrap_or_default();
-        let mut headers: Vec<(Box<str>, bytes::Bytes)> = headers
-            .into_iter()
-            .filter(|(name, _)| name != STORE_HEADER)
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
-        headers.push((STORE_HEADER.into(), store.into()));
+        let mut headers: Vec<(Box<str>, bytes::Bytes)> =
+            headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        // The share is not always what the record names: who it names may have been unknown when it came.
+        if !headers.iter().any(|(name, _)| &**name == STORE_HEADER) {
+            headers.push((STORE_HEADER.into(), store.into()));
+        }
         let [_, _, _, position] = &name;
         let position = position.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
         locked.records.push(Record {

@@ -87,7 +87,7 @@ pub struct SetArgs {
     #[arg(long, value_name = "NUMBER")]
     concurrency_max: Option<u32>,
     /// The whole revision as a JSON file, in place of the options above.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["definition", "group", "source", "cluster", "namespace", "label", "container", "port", "health"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["definition", "group", "source", "cluster", "namespace", "label", "container", "port", "health", "min_ready", "drain_seconds", "replay_post", "concurrency_max"])]
     file: Option<PathBuf>,
     /// Do everything but commit.
     #[arg(long)]

@@ -17,7 +17,7 @@ use crate::serving::{Serving, With};
 use crate::stream::Stream;
 use crate::tables::Tables;
 
-/// How long `/readyz` of the admin address answers 503 before the listener closes, unless run on a terminal.
+/// How long `/readyz` of the admin address answers 503 before the listener closes, unless configured or run on a terminal.
 const NOTICE: Duration = Duration::from_secs(5);
 
 /// What is run.
@@ -67,9 +67,10 @@ pub(super) async fn run(mut config: Config, part: Part) -> anyhow::Result<ExitCo
     }
     while signals.next().await == Ask::Reload {}
     draining.cancel();
-    if !signals.on_terminal() {
+    let configured = config.http.drain_notice_seconds.map(Duration::from_secs);
+    if let Some(notice) = configured.or((!signals.on_terminal()).then_some(NOTICE)) {
         tokio::select! {
-            () = tokio::time::sleep(NOTICE) => {}
+            () = tokio::time::sleep(notice) => {}
             () = signals.again() => {}
         }
     }

@@ -21,10 +21,17 @@ pub(super) async fn keep(connector: Connector, hours: u32, tables: watch::Receiv
     loop {
         // Each time a part of it, on a connection that is closed then: there is little to do.
         if let Ok(mut connection) = connector.connect().await {
-            match prune(&mut connection, hours).await {
-                Ok(Some(pruned_to)) => tracing::debug!(pruned_to, "the route log was removed up to here"),
-                Ok(None) => {}
-                Err(fault) => tracing::debug!(error = %fault.into_sink_error("prune routes"), "the route log stays"),
+            loop {
+                match prune(&mut connection, hours).await {
+                    Ok(Some(pruned_to)) if !stop.is_cancelled() => {
+                        tracing::debug!(pruned_to, "the route log was removed up to here");
+                    }
+                    Ok(_) => break,
+                    Err(fault) => {
+                        tracing::debug!(error = %fault.into_sink_error("prune routes"), "the route log stays");
+                        break;
+                    }
+                }
             }
             connection.close().await.ok();
         }

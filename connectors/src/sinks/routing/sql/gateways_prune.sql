@@ -5,8 +5,14 @@ WITH gone AS (
 )
 DELETE FROM millstream.gateway_alias AS served
 WHERE served.since < clock_timestamp() - make_interval(hours => $1)
-  AND EXISTS (
-      SELECT FROM millstream.gateway_alias AS later
-      WHERE (later.service, later.alias, later.gateway) = (served.service, served.alias, served.gateway)
-        AND later.since > served.since AND later.since < clock_timestamp() - make_interval(hours => $1)
+  AND (
+      NOT EXISTS (
+          SELECT FROM millstream.gateway AS living
+          WHERE living.gateway = served.gateway AND living.seen_at >= clock_timestamp() - interval '1 day'
+      )
+      OR EXISTS (
+          SELECT FROM millstream.gateway_alias AS later
+          WHERE (later.service, later.alias, later.gateway) = (served.service, served.alias, served.gateway)
+            AND later.since > served.since AND later.since < clock_timestamp() - make_interval(hours => $1)
+      )
   )

@@ -184,7 +184,10 @@ async fn change(
         let would = if how.dry_run { "dry run, nothing was changed; it would be: " } else { "" };
         screen::print(&format!("{would}{}", show::line(&answer)));
     }
-    if how.wait && !how.dry_run {
+    let is_deleted = found(&answer, "deleted").and_then(Value::as_bool).unwrap_or_default();
+    if how.wait && !how.dry_run && is_deleted {
+        screen::print("it was not waited for: gateways say nothing of an alias that is deleted");
+    } else if how.wait && !how.dry_run {
         return wait(client, path, &answer, how).await;
     }
     Ok(ExitCode::SUCCESS)

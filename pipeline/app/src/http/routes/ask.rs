@@ -17,7 +17,7 @@ const TARGETS_MAX: usize = 64;
 /// Weights are shares of their sum.
 const WEIGHT_MAX: u16 = 1_000;
 /// Bytes of an id of a request.
-const CHANGE_ID_BYTES_MAX: usize = 200;
+pub(super) const CHANGE_ID_BYTES_MAX: usize = 200;
 
 /// A client whose token is not held to a store: routes belong to none.
 #[derive(Debug)]
@@ -192,6 +192,10 @@ fn positive(name: &str, number: Option<i64>) -> Result<(), Problem> {
 
 /// Reads a body.
 pub(super) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
+    // JSON has no other way to write it.
+    if bytes.windows(6).any(|six| six == b"\\u0000") {
+        return Err(unprocessable("texts have no NUL"));
+    }
     // An array would be read by position.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::bad_request("the body: a JSON object is wanted"));

@@ -136,6 +136,10 @@ pub(super) async fn purge(
 
 fn how(headers: &HeaderMap, parameters: Parameters) -> Result<How, Problem> {
     let Parameters { dry_run, change_id } = parameters;
+    if change_id.as_ref().is_some_and(|id| id.len() > ask::CHANGE_ID_BYTES_MAX || id.contains('\0')) {
+        let detail = format!("change_id: at most {} bytes, and no NUL", ask::CHANGE_ID_BYTES_MAX);
+        return Err(Problem::bad_request(detail));
+    }
     Ok(How { expected: ask::expected(headers)?, change_id, allow_pending: true, dry_run })
 }
 

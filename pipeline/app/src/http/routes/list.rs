@@ -1,6 +1,7 @@
 //! What there is: tasks with what follows from the facts, revisions, and aliases with what gateways make of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -71,7 +72,7 @@ pub(super) async fn tasks(
     asked.source = access.store(asked.source)?;
     let serving = serving(&app)?;
     let limit = limit(asked.limit)?;
-    let after = asked.after.clone().unwrap_or_default();
+    let after = split(asked.after.as_deref());
     let found = serving.with(|applier| {
         let keys: Vec<(String, String)> = applier
             .facts()
@@ -82,7 +83,7 @@ pub(super) async fn tasks(
         let mut keys = keys;
         keys.sort_unstable();
         let mut items: Vec<Task> = Vec::new();
-        for (source, id) in keys.iter().filter(|(source, id)| format!("{source}/{id}") > after) {
+        for (source, id) in keys.iter().filter(|(source, id)| (source.as_str(), id.as_str()) > after) {
             if items.len() > limit {
                 break;
             }
@@ -131,14 +132,16 @@ pub(super) async fn deploys(
     Asked(asked): Asked<ServiceAsked>,
 ) -> Result<Json<Value>, Problem> {
     let limit = limit(asked.limit)?;
-    let after = asked.after.clone().unwrap_or_default();
-    let name = |deploy: &Deploy| format!("{}/{}", deploy.service, deploy.revision);
+    let after = split(asked.after.as_deref());
     let found = serving(&app)?.with(|applier| {
         let deploys = applier.facts().deploys();
         let wanted = deploys.filter(|deploy| asked.service.as_ref().is_none_or(|service| *service == deploy.service));
-        wanted.filter(|deploy| name(deploy) > after).take(limit + 1).map(|deploy| Deploy::clone(deploy)).collect()
+        let mut wanted: Vec<&Arc<Deploy>> =
+            wanted.filter(|deploy| (deploy.service.as_str(), deploy.revision.as_str()) > after).collect();
+        wanted.sort_unstable_by_key(|deploy| (&deploy.service, &deploy.revision));
+        wanted.into_iter().take(limit + 1).cloned().collect()
     });
-    Ok(page(found, limit, name))
+    Ok(page(found, limit, |deploy: &Arc<Deploy>| format!("{}/{}", deploy.service, deploy.revision)))
 }
 
 pub(super) async fn deploy(
@@ -177,14 +180,16 @@ pub(super) async fn routes(
     Asked(asked): Asked<ServiceAsked>,
 ) -> Result<Json<Value>, Problem> {
     let limit = limit(asked.limit)?;
-    let after = asked.after.clone().unwrap_or_default();
-    let name = |alias: &Alias| format!("{}/{}", alias.service, alias.alias);
-    let found: Vec<Alias> = serving(&app)?.with(|applier| {
+    let after = split(asked.after.as_deref());
+    let found = serving(&app)?.with(|applier| {
         let aliases = applier.facts().aliases().filter(|alias| !alias.deleted);
         let wanted = aliases.filter(|alias| asked.service.as_ref().is_none_or(|service| *service == alias.service));
-        wanted.filter(|alias| name(alias) > after).take(limit + 1).map(|alias| Alias::clone(alias)).collect()
+        let mut wanted: Vec<&Arc<Alias>> =
+            wanted.filter(|alias| (alias.service.as_str(), alias.alias.as_str()) > after).collect();
+        wanted.sort_unstable_by_key(|alias| (&alias.service, &alias.alias));
+        wanted.into_iter().take(limit + 1).cloned().collect()
     });
-    Ok(page(found, limit, name))
+    Ok(page(found, limit, |alias: &Arc<Alias>| format!("{}/{}", alias.service, alias.alias)))
 }
 
 /// One alias as it is stored, with its revisions and what each gateway serves.
@@ -238,6 +243,12 @@ fn limit(asked: Option<usize>) -> Result<usize, Problem> {
         limit @ 1..=LIMIT_MAX => Ok(limit),
         _ => Err(Problem::bad_request(format!("limit: 1 to {LIMIT_MAX}"))),
     }
+}
+
+/// The names of the last item of the page before. They are compared one by one: in the whole text `/` would come after
+/// `-`, which names may have.
+fn split(after: Option<&str>) -> (&str, &str) {
+    after.and_then(|after| after.split_once('/')).unwrap_or_default()
 }
 
 /// A page of items, of which there is one more than asked for if there is a next page.
