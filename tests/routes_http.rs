@@ -146,9 +146,10 @@ async fn lists_have_pages_and_what_is_missing_is_not_found() {
         is_refused(&millstream.get(path).await, 404, "not-found");
         is_refused(&change(&millstream, Method::DELETE, path, ("if-match", "*"), "").await, 404, "not-found");
     }
-    for number in 0..5 {
-        create(&millstream, &format!("/v1/deploys/digits/r{number}"), json!({})).await;
-        create(&millstream, &format!("/v1/routes/s{number}/prod"), json!({ "any": true })).await;
+    // Made in another order than they are listed; and as texts with a slash they would be in a third one.
+    for service in ["s_3", "s", "s0", "s.2", "s-1"] {
+        create(&millstream, &format!("/v1/deploys/{service}/blue"), json!({})).await;
+        create(&millstream, &format!("/v1/routes/{service}/prod"), json!({ "any": true })).await;
     }
     for path in ["/v1/deploys", "/v1/routes"] {
         let items = millstream_tests::until("all five", crate::serving::requests::WITHIN, || async {
@@ -157,12 +158,20 @@ async fn lists_have_pages_and_what_is_missing_is_not_found() {
         })
         .await;
         assert_eq!(items["next"], Value::Null, "{items}");
-        let first = millstream.get(&format!("{path}?limit=3")).await.json();
-        let next = first["next"].as_str().unwrap().replace('/', "%2F");
-        let rest = millstream.get(&format!("{path}?limit=3&after={next}")).await.json();
-        let both = [first["items"].as_array().unwrap().clone(), rest["items"].as_array().unwrap().clone()].concat();
-        assert_eq!(both.as_slice(), items["items"].as_array().unwrap().as_slice(), "{path}: pages are the whole");
-        assert_eq!(rest["next"], Value::Null, "{rest}");
+        let services: Vec<&str> =
+            items["items"].as_array().unwrap().iter().map(|item| item["service"].as_str().unwrap()).collect();
+        assert_eq!(services, ["s", "s-1", "s.2", "s0", "s_3"]);
+        for limit in 1..5 {
+            let mut all = Vec::new();
+            let mut after = String::new();
+            while all.len() < 5 {
+                let page = millstream.get(&format!("{path}?limit={limit}{after}")).await.json();
+                all.extend(page["items"].as_array().unwrap().clone());
+                let Some(next) = page["next"].as_str() else { break };
+                after = format!("&after={}", next.replace('/', "%2F"));
+            }
+            assert_eq!(&all, items["items"].as_array().unwrap(), "{path}: pages of {limit} are the whole");
+        }
         assert!(millstream.get(&format!("{path}?limit=0")).await.status.is_client_error(), "{path}");
     }
     millstream.finish().await;

@@ -118,6 +118,22 @@ async fn an_event_of_a_foreign_cluster_is_kept_and_written_once_that_is_listed()
     millstream.finish().await;
 }
 
+/// R1: a record of a source that was unknown when it came is its own once the source is known, and nobody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_of_an_unknown_source_is_written_under_its_own_name() {
+    let database = database().await;
+    let setup = setup(&database).allow("record quarantined");
+    let millstream = setup.start().await;
+    taken(&millstream, "late", Task::running("t1", "127.66.9.3").bridge()).await;
+    counts(&database, "SELECT count(*) FROM millstream.quarantine WHERE reason = 'unknown_source'", 1).await;
+    let sources = sources(&["ecs", "late"], &[CLUSTER]);
+    let ran = command(&database, &setup, &["quarantine", "redrive", "--all", "--json", "--set", &sources]);
+    assert_eq!((ran.code, &ran.json()["written"]), (0, &1.into()), "{ran:#?}");
+    assert_eq!(database.number("SELECT count(*) FROM millstream.task WHERE source = 'late'").await, 1);
+    assert_eq!(database.number(ROWS).await, 1);
+    millstream.finish().await;
+}
+
 /// What cannot be understood is accepted, since it may be understood later, and kept with its reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_with_an_event_is_said_in_the_quarantine() {

@@ -55,35 +55,42 @@ pub async fn follow(
     let mut saver = Saver::new(&options);
     let hint = Arc::new(Notify::new());
     let listening = options.listen.then(|| listen::spawn(connector.clone(), Arc::clone(&hint), stop.child_token()));
-    let mut pause = RETRY;
-    loop {
-        let done = tokio::select! {
-            done = session(&connector, &options, &into, &hint, &mut pause, &mut saver) => done,
-            () = stop.cancelled() => break,
-        };
-        let Err(fault) = done;
-        let why = fault.told();
-        if into.standing.borrow().away.is_none() {
-            tracing::warn!(error = %why, "the routing tables cannot be read; the last state stays in use");
-        }
-        into.standing.send_modify(|standing| standing.away = Some(why));
-        into.tick();
-        let again = tokio::time::sleep(pause);
-        tokio::pin!(again);
-        loop {
-            tokio::select! {
-                () = &mut again => break,
-                // Tasks are judged without the database, too.
-                () = into.table.judged().notified() => into.tick(),
-                () = stop.cancelled() => break,
-            }
-        }
-        pause = (pause * 2).min(RETRY_MAX);
+    tokio::select! {
+        () = sessions(&connector, &options, &into, &hint, &mut saver) => {}
+        // Beside the database: tasks are judged and holds end while it is silent, too.
+        () = ticks(&into, options.tick) => {}
+        () = stop.cancelled() => {}
     }
     if let Some(listening) = listening {
         listening.abort();
     }
     saver.finish(&into).await;
+}
+
+/// Decides again on what is held, and takes account of trials, for ever.
+async fn ticks(into: &Into, every: Duration) {
+    loop {
+        tokio::select! {
+            () = into.table.judged().notified() => {}
+            () = tokio::time::sleep(every) => {}
+        }
+        into.tick();
+    }
+}
+
+/// Follows for ever, on one connection after the other.
+async fn sessions(connector: &Connector, options: &Options, into: &Into, hint: &Notify, saver: &mut Saver) {
+    let mut pause = RETRY;
+    loop {
+        let Err(fault) = session(connector, options, into, hint, &mut pause, saver).await;
+        let why = fault.told();
+        if into.standing.borrow().away.is_none() {
+            tracing::warn!(error = %why, "the routing tables cannot be read; the last state stays in use");
+        }
+        into.standing.send_modify(|standing| standing.away = Some(why));
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
+    }
 }
 
 /// Follows on one connection until it fails.
@@ -130,8 +137,7 @@ async fn session(
         }
         tokio::select! {
             () = hint.notified() => {}
-            () = into.table.judged().notified() => into.tick(),
-            () = tokio::time::sleep(options.tick) => into.tick(),
+            () = tokio::time::sleep(options.tick) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The gateway: keeps the table of routes in memory, and sends each request to a task of the revision that it drew.
 //!
-//! Nothing here reads a database: whoever follows the route log gives the facts to an [`Applier`], which publishes one
+//! Who [`follow`]s the route log gives the facts to an [`Applier`], which publishes one
 //! [`ServiceView`] for each service in a [`Table`]. A request reads the table without a lock, pins a revision of an
 //! alias, and chooses a task for each attempt.
 

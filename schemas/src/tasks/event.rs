@@ -32,14 +32,6 @@ pub struct TaskEvent {
 }
 
 impl TaskEvent {
-    /// When the task was created, in milliseconds since 1970; `None` of other facts, and where the event does not say.
-    pub fn created_ms(&self) -> Option<i64> {
-        match &self.fact {
-            Fact::Task(task) => task.created_ms,
-            _ => None,
-        }
-    }
-
     /// The entity that decides the partition: the id of the task, instance or slice; `service/revision` of a deploy; of
     /// health that of its task.
     pub fn entity(&self) -> String {

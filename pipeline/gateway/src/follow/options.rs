@@ -11,7 +11,7 @@ pub struct Options {
     pub tick: Duration,
     /// Whether to listen for notices: not behind a pooler, nor on a standby.
     pub listen: bool,
-    /// The most time of a statement: a connection that a network has swallowed is given up after it.
+    /// The most time of one reading of the log, or of a snapshot: a connection that a network has swallowed is given up after it.
     pub answer_max: Duration,
     /// Where the facts are kept for a start without the database; `None` keeps none.
     pub file: Option<PathBuf>,

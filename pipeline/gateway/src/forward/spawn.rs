@@ -3,7 +3,6 @@
 use std::future::Future;
 
 /// Starts a task that nobody waits for. It ends by itself: each has a connection or a limit that ends it.
-#[expect(clippy::disallowed_methods, reason = "the gateway does not depend on the engine, whose helper this is like")]
 pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    drop(tokio::spawn(future));
+    drop(millstream_engine::task::spawn("gateway", future));
 }
