@@ -1,6 +1,7 @@
 //! The tree is as the README says, and stays readable.
 
 mod circles;
+mod dependencies;
 mod names;
 mod reading;
 

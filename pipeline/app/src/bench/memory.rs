@@ -1,4 +1,4 @@
-//! `bench memory`: a backlog far larger than memory in the embedded stream, and the memory that draining it takes.
+//! `bench memory`: backlogs far larger than memory in the embedded stream, and the memory that draining them takes.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,10 +10,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::Common;
-use super::backlog::Backlog;
+use super::backlog::{Appended, Backlog};
 use super::ingest::{prepare, scratch};
 use super::machine;
-use crate::config::SinkKind;
+use crate::config::{Config, Pipeline, PipelineSource, SinkKind};
 use crate::node::Node;
 
 /// Options of `bench memory`.
@@ -22,7 +22,10 @@ pub(crate) struct Args {
     /// Bytes of records as accepted; on disk they are compressed.
     #[arg(long, default_value = "4GB", value_parser = parse_bytes, value_name = "BYTES")]
     backlog: u64,
-    /// Maximum time to drain the backlog.
+    /// Pipelines, each with a topic and a backlog of its own; together they have `limits.memory_bytes`.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pipelines: u16,
+    /// Maximum time to drain the backlogs.
     #[arg(long = "for", default_value = "5m", value_parser = crate::config::some_time)]
     duration: Duration,
     #[command(flatten)]
@@ -31,10 +34,10 @@ pub(crate) struct Args {
 
 /// Measures and prints.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (directory, config) = scratch(&args.common.work_dir)?;
-    let start_ms = millstream_engine::clock::now_ms() - 3_600_000;
-    let backlog = Backlog { bytes: args.backlog, ..Backlog::of(u64::MAX, args.common.seed, start_ms) };
-    let appended = backlog.append(&config).await?;
+    let (directory, mut config) = scratch(&args.common.work_dir)?;
+    let first = config.pipeline_into(SinkKind::Metadata).context("no pipeline of objects")?.clone();
+    config.pipeline = (1..=args.pipelines).map(|number| numbered(&first, number)).collect();
+    let appended = append(&args, &config).await?;
     let disk_bytes = bytes_under(&directory.path().join("stream"))?;
     // Creates the tables, so that only the draining is measured.
     prepare(&config).await?;
@@ -43,25 +46,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let budget_bytes = config.limits.memory_bytes;
     let began = Instant::now();
     let node = Node::start(config).await?;
-    let progress =
-        std::sync::Arc::clone(&node.pipeline_into(SinkKind::Metadata).context("no pipeline of objects")?.progress);
-    let mut last = (0, Instant::now());
-    let drained = loop {
-        let records = progress.snapshot().records;
-        if records >= appended.events || began.elapsed() >= args.duration {
-            break records;
-        }
-        if records > last.0 {
-            last = (records, Instant::now());
-        }
-        ensure!(last.1.elapsed() < Duration::from_secs(60), "no progress for 60 s at {records} records");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let drained = drained(&node, appended.events, args.duration).await?;
     let seconds = began.elapsed().as_secs_f64();
     let peak_bytes = machine::peak_resident_bytes();
     let summary = node.drain().await;
     ensure!(summary.halted.is_empty(), "the pipeline ended with {summary:?}");
     let report = json!({
+        "pipelines": args.pipelines,
         "backlog_bytes": appended.bytes,
         "backlog_events": appended.events,
         "backlog_disk_bytes": disk_bytes,
@@ -78,8 +69,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         serde_json::to_string_pretty(&report)?
     } else {
         format!(
-            "{} events, {:.0} MiB as accepted, {:.0} MiB on disk, seed {}\n{}\n\ndrained events                 {drained:>12}\nseconds                        {seconds:>12.1}\npeak resident MiB              {:>12.1}\nresident before MiB            {:>12.1}\nlimits.memory_bytes MiB        {:>12.1}",
+            "{} events of {} pipelines, {:.0} MiB as accepted, {:.0} MiB on disk, seed {}\n{}\n\ndrained events                 {drained:>12}\nseconds                        {seconds:>12.1}\npeak resident MiB              {:>12.1}\nresident before MiB            {:>12.1}\nlimits.memory_bytes MiB        {:>12.1}",
             appended.events,
+            args.pipelines,
             mib(appended.bytes),
             mib(disk_bytes),
             args.common.seed,
@@ -90,6 +82,45 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         )
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// The pipeline of this number; each but the first has a topic that is named like it.
+fn numbered(first: &Pipeline, number: u16) -> Pipeline {
+    if number == 1 {
+        return first.clone();
+    }
+    let name = format!("{}-{number}", first.name);
+    Pipeline { source: PipelineSource::Stream { topic: name.clone(), group: None }, name, ..first.clone() }
+}
+
+/// Appends a backlog for each pipeline; returns the sums.
+async fn append(args: &Args, config: &Config) -> anyhow::Result<Appended> {
+    let start_ms = millstream_engine::clock::now_ms() - 3_600_000;
+    let mut sum = Appended::default();
+    for (pipeline, seed) in config.pipeline.iter().zip(args.common.seed..) {
+        let backlog = Backlog { bytes: args.backlog, ..Backlog::of(u64::MAX, seed, start_ms) };
+        let appended = backlog.append(&Config { pipeline: vec![pipeline.clone()], ..config.clone() }).await?;
+        sum.events += appended.events;
+        sum.bytes += appended.bytes;
+    }
+    Ok(sum)
+}
+
+/// Waits until this number of events is drained, or the time is over; returns how many are.
+async fn drained(node: &Node, events: u64, within: Duration) -> anyhow::Result<u64> {
+    let began = Instant::now();
+    let mut last = (0, Instant::now());
+    loop {
+        let records = node.pipelines.iter().map(|pipeline| pipeline.progress.snapshot().records).sum();
+        if records >= events || began.elapsed() >= within {
+            return Ok(records);
+        }
+        if records > last.0 {
+            last = (records, Instant::now());
+        }
+        ensure!(last.1.elapsed() < Duration::from_secs(60), "no progress for 60 s at {records} records");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Bytes of the files under a directory.
