@@ -1,6 +1,7 @@
 //! The facts that one follower knows, with the indexes by which a change costs only what it touches.
 //!
-//! A change names the services whose resolution may have become another one: those and no others are resolved again.
+//! A change names the services whose resolution may have become another one, and the tasks in them, if it is about
+//! tasks alone: those and no others are resolved again.
 //! What is known is a function of the rows alone: rows that are put in another order, or replaced many times, give
 //! the same digest and the same services.
 
@@ -14,6 +15,7 @@ mod page;
 pub(super) mod row;
 mod selectors;
 pub(super) mod tables;
+mod touched;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -27,9 +29,7 @@ use super::fact::{Alias, Fact, Key, Kind};
 
 pub use self::page::Cursor;
 pub use self::row::{REVISION_LABELS, SERVICE_LABELS};
-
-/// The names of the services whose resolution may have changed.
-pub type Touched = BTreeSet<Arc<str>>;
+pub use self::touched::{Extent, TaskOf, Touched};
 
 /// A set of facts, at most one of each key.
 ///

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use self::address::{Reached, reached};
 use self::slices::Named;
 use super::fact::{Alias, Deploy, Rank};
-use super::facts::Facts;
 use super::facts::row::{TaskNumber, TaskRow};
+use super::facts::{Facts, TaskOf};
 
 pub use self::standing::{Pending, Standing};
 
@@ -94,9 +94,26 @@ impl Facts {
         for revision in service.revisions.values_mut() {
             revision.tasks.sort_unstable_by(|a, b| (&a.source, &a.id).cmp(&(&b.source, &b.id)));
         }
-        let aliases = self.aliases_of(name).filter(|(_, alias)| !alias.deleted);
-        service.aliases = aliases.map(|(name, alias)| (name.clone(), alias.clone())).collect();
+        service.aliases = self.live_aliases(name);
         service
+    }
+
+    /// The aliases of a service that are not deleted, by name.
+    pub fn live_aliases(&self, service: &str) -> BTreeMap<Arc<str>, Arc<Alias>> {
+        let aliases = self.aliases_of(service).filter(|(_, alias)| !alias.deleted);
+        aliases.map(|(name, alias)| (name.clone(), alias.clone())).collect()
+    }
+
+    /// A task of a service with its revision, as [`Facts::service`] has it; `None` if it is not there.
+    pub fn task_of(&self, service: &str, task: &TaskOf, may_dial: MayDial<'_>) -> Option<(Arc<str>, Placed)> {
+        let number = self.number(&task.0, &task.1)?;
+        let row = self.row(number).filter(|row| !row.is_gone())?;
+        let place = row.place.filter(|place| &**self.text(place.0) == service)?;
+        let revision = self.text(place.1);
+        let told = self.deploy(place).cloned();
+        let deploy = told.unwrap_or_else(|| Arc::new(by_labels(service, revision)));
+        let placed = self.placed(number, row, Some(&deploy), &mut Named::default(), may_dial);
+        Some((revision.clone(), placed))
     }
 
     /// A task, gone ones too, with the deploys that it could have belonged to.

@@ -1,6 +1,6 @@
 //! R23, R50 to R52: to which deploy a task belongs, and which pods slices let in.
 
-use millstream_schemas::tasks::{Alias, Deploy, Pending, Selector, Slice, Task};
+use millstream_schemas::tasks::{Alias, Deploy, Extent, Pending, Selector, Slice, Task};
 
 use crate::support::{AsFact, any, deploy, facts, pending, placed, pod, running, slice};
 
@@ -29,7 +29,7 @@ fn the_most_specific_selector_wins_then_the_largest_generation_and_revision() {
     let lost: Vec<_> = placed_now.lost.iter().map(|deploy| names(deploy)).collect();
     assert_eq!(lost, [("digits", "v2"), ("digits", "v1"), ("all", "v1")]);
     let touched = facts.put(selecting("exact", "v1", 1, both).fact());
-    assert_eq!(touched.iter().map(|name| &**name).collect::<Vec<_>>(), ["exact", "words"]);
+    assert_eq!(touched.services().map(|name| &**name).collect::<Vec<_>>(), ["exact", "words"]);
     assert_eq!(names(placed(&facts, "t").deploy.as_ref().unwrap()), ("exact", "v1"));
     assert!(facts.service("words", &any).revisions["v1"].tasks.is_empty());
     assert_eq!(facts.service("exact", &any).revisions["v1"].tasks.len(), 1);
@@ -105,7 +105,7 @@ fn where_slices_are_known_a_pod_needs_a_live_one_that_names_it() {
     let mut facts = facts([pod("p", "10.0.0.1", &labels).fact()]);
     assert_eq!(pending(&facts, "p"), None, "no slice is known");
     let touched = facts.put(slice("s1", &["q"]).fact());
-    assert!(touched.contains("ml.digits"));
+    assert_eq!(touched.extent("ml.digits"), Some(&Extent::Whole));
     assert_eq!(pending(&facts, "p"), Some(Pending::NoDeploy));
     facts.put(slice("s2", &["p"]).fact());
     facts.put(slice("s3", &["p"]).fact());

@@ -4,17 +4,17 @@
 //! tasks older than its own commit. Each touched service is published once. A load replaces everything; what is known
 //! of tasks, and what is served or held, outlives it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_schemas::tasks::{Alias, Fact, Facts, Key, Placed, Service, Standing, Touched};
+use millstream_schemas::tasks::{Alias, Extent, Fact, Facts, Key, Placed, Service, Standing, Touched};
 use tokio::time::Instant;
 
 use super::Table;
 use super::build::{Builder, Known, Revisions};
 use super::hold::Hold;
-use super::task::TaskState;
+use super::task::{Member, TaskKey, TaskState};
 use super::view::{AliasView, Held, Lack, RevisionView, ServiceView, Tasks};
 use crate::dial::Dialable;
 
@@ -128,7 +128,7 @@ impl Applier {
         let mut touched = Touched::new();
         for change in changes {
             self.note(&change);
-            touched.extend(match change {
+            touched.add(match change {
                 Change::Put(fact) => self.facts.put(fact),
                 Change::Remove(key) => self.facts.remove(&key),
             });
@@ -139,8 +139,8 @@ impl Applier {
     /// Decides again on what is held, and takes account of trials. To be called when [`Table::judged`] wakes, and four
     /// times a second.
     pub fn tick(&mut self, now: Instant) {
-        let mut touched = self.table.take_judged();
-        touched.extend(self.waiting.iter().cloned());
+        let mut touched = Touched::new();
+        self.table.take_judged().into_iter().chain(self.waiting.iter().cloned()).for_each(|name| touched.service(name));
         self.publish(touched, false, now);
     }
 
@@ -239,14 +239,15 @@ impl Applier {
             hold.former = hold.served.is_none().then(|| Arc::new(row.clone()));
         }
         let mut all = self.all();
-        all.extend(self.holds.keys().cloned());
+        self.holds.keys().for_each(|service| all.whole(Arc::clone(service)));
         self.publish(all, true, now);
     }
 
     /// Every service that has facts or a view.
     fn all(&self) -> Touched {
-        let mut all = self.facts.services();
-        all.extend(self.table.services().map(|view| Arc::clone(&view.service)));
+        let mut all = Touched::new();
+        let with_views = self.table.services().map(|view| Arc::clone(&view.service));
+        self.facts.services().into_iter().chain(with_views).for_each(|service| all.whole(service));
         all
     }
 
@@ -258,11 +259,10 @@ impl Applier {
         self.number += 1;
         let mut has_trials = false;
         let mut built = Vec::new();
-        for service in services {
+        for (service, extent) in services {
             let before = self.table.lookup(&service);
-            let view = self.build(&service, before.as_deref(), may_go_back, now);
-            let mut members = view.revisions.values().flat_map(|revision| &revision.tasks.members);
-            if members.any(|member| member.has_trials()) {
+            let view = self.build(&service, &extent, before.as_deref(), may_go_back, now);
+            if members(&view, &extent).any(|member| member.has_trials()) {
                 self.table.suspects.add(&service);
                 has_trials = true;
             }
@@ -270,17 +270,17 @@ impl Applier {
                 true => self.waiting.insert(service),
                 false => self.waiting.remove(&service),
             };
-            built.push((before, Arc::new(view)));
+            built.push((before, Arc::new(view), extent));
         }
         let is_gone = |view: &ServiceView| view.aliases.is_empty() && view.revisions.is_empty();
-        built.iter().filter(|(_, view)| is_gone(view)).for_each(|(_, view)| self.table.remove(&view.service));
-        self.table.put(built.iter().filter(|(_, view)| !is_gone(view)).map(|(_, view)| Arc::clone(view)));
-        for (before, view) in &built {
-            self.tell_lines(before.as_deref(), view);
+        built.iter().filter(|(_, view, _)| is_gone(view)).for_each(|(_, view, _)| self.table.remove(&view.service));
+        self.table.put(built.iter().filter(|(_, view, _)| !is_gone(view)).map(|(_, view, _)| Arc::clone(view)));
+        for (before, view, extent) in &built {
+            self.tell_lines(before.as_deref(), view, extent);
         }
         // After all of them: a task may have moved from one service to another.
-        for (before, view) in built {
-            self.forget(before.as_deref(), &view);
+        for (before, view, extent) in built {
+            self.forget(before.as_deref(), &view, &extent);
         }
         if has_trials {
             self.table.trials_due().notify_one();
@@ -290,12 +290,12 @@ impl Applier {
     fn build(
         &mut self,
         service: &Arc<str>,
+        extent: &Extent,
         before: Option<&ServiceView>,
         may_go_back: bool,
         now: Instant,
     ) -> ServiceView {
         let dialable = Arc::clone(&self.dialable);
-        let resolved = self.facts.service(service, &|network, address| dialable.allows(network, address));
         let counters = Arc::clone(self.table.counters());
         let suspects = Arc::clone(&self.table.suspects);
         let mut builder = Builder {
@@ -307,11 +307,19 @@ impl Applier {
             number: self.number,
             now,
         };
-        let revisions = builder.revisions(service, &resolved.revisions, before);
+        let followed = match (before, extent) {
+            (Some(before), Extent::Tasks(touched)) => builder.followed(before, touched, &self.facts),
+            _ => None,
+        };
+        let revisions = followed.unwrap_or_else(|| {
+            let resolved = self.facts.service(service, &|network, address| dialable.allows(network, address));
+            builder.revisions(service, &resolved.revisions, before)
+        });
+        let newest_of = self.facts.live_aliases(service);
         let mut holds = self.holds.remove(service).unwrap_or_default();
-        holds.retain(|name, _| resolved.aliases.contains_key(name));
+        holds.retain(|name, _| newest_of.contains_key(name));
         let mut aliases = hashbrown::HashMap::new();
-        for (name, newest) in &resolved.aliases {
+        for (name, newest) in &newest_of {
             let hold = holds.entry(Arc::clone(name)).or_default();
             hold.step(newest, may_go_back, now, self.options.hold_max, &|alias| builder.sight(alias, &revisions));
             aliases.insert(Arc::clone(name), Arc::new(alias_view(&builder, hold, newest, &revisions)));
@@ -323,15 +331,15 @@ impl Applier {
     }
 
     /// Tells requests that have pinned a revision which tasks it has now.
-    fn tell_lines(&self, before: Option<&ServiceView>, view: &ServiceView) {
-        for revision in view.revisions.values() {
-            for member in &revision.tasks.members {
-                // A draining task keeps no idle connections (R64); it has some again if the database went back.
-                match member.standing == Standing::Draining {
-                    true => member.task.pool.close(),
-                    false => member.task.pool.open(),
-                }
+    fn tell_lines(&self, before: Option<&ServiceView>, view: &ServiceView, extent: &Extent) {
+        for member in members(view, extent) {
+            // A draining task keeps no idle connections (R64); it has some again if the database went back.
+            match member.standing == Standing::Draining {
+                true => member.task.pool.close(),
+                false => member.task.pool.open(),
             }
+        }
+        for revision in view.revisions.values() {
             revision.line.latest.store(Arc::clone(&revision.tasks));
             if has_room_for_more(before, revision) {
                 revision.line.freed.notify_waiters();
@@ -345,10 +353,10 @@ impl Applier {
     }
 
     /// Forgets tasks that are in no view any more.
-    fn forget(&mut self, before: Option<&ServiceView>, view: &ServiceView) {
+    fn forget(&mut self, before: Option<&ServiceView>, view: &ServiceView, extent: &Extent) {
         let Some(before) = before else { return };
-        let now: HashSet<_> = tasks_of(view).map(Arc::as_ptr).collect();
-        for task in tasks_of(before).filter(|task| !now.contains(&Arc::as_ptr(task))) {
+        let is_there = |task: &Arc<TaskState>| view.member(task.key()).is_some_and(|now| Arc::ptr_eq(&now.task, task));
+        for task in members(before, extent).map(|member| &member.task).filter(|task| !is_there(task)) {
             let known = self.known.get(task.key());
             if known.is_some_and(|(known, service)| Arc::ptr_eq(known, task) && *service == view.service) {
                 self.known.remove(task.key());
@@ -357,8 +365,16 @@ impl Applier {
     }
 }
 
-fn tasks_of(view: &ServiceView) -> impl Iterator<Item = &Arc<TaskState>> {
-    view.revisions.values().flat_map(|revision| &revision.tasks.members).map(|member| &member.task)
+/// The tasks of a view that may be dialled, of those that were touched.
+fn members<'a>(view: &'a ServiceView, extent: &'a Extent) -> Box<dyn Iterator<Item = &'a Arc<Member>> + 'a> {
+    match extent {
+        Extent::Whole => Box::new(view.revisions.values().flat_map(|revision| &revision.tasks.members)),
+        Extent::Tasks(touched) => Box::new(
+            touched
+                .iter()
+                .filter_map(|(source, id)| view.member(&TaskKey { source: Arc::clone(source), id: Arc::clone(id) })),
+        ),
+    }
 }
 
 /// Whether requests that wait for a place may find one now, for another reason than one that ended.

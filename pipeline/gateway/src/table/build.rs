@@ -1,10 +1,10 @@
 //! Builds the view of a service from what follows from the facts and from the view before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use millstream_schemas::tasks::{Alias, Deploy, Pending, Placed, Revision, Standing};
+use millstream_schemas::tasks::{Alias, Deploy, Facts, Pending, Placed, Revision, Standing, TaskOf};
 use tokio::time::Instant;
 
 use super::hold::Sight;
@@ -54,6 +54,44 @@ impl Builder<'_> {
         Arc::new(Line::new(Arc::clone(self.counters), Arc::clone(self.suspects)))
     }
 
+    /// The revisions of a service after facts about these tasks of it have changed, made from its last view: what was
+    /// not touched stays as it is. `None` where that cannot be told: a revision that labels alone name came or may be
+    /// gone.
+    pub(super) fn followed(
+        &mut self,
+        before: &ServiceView,
+        touched: &BTreeSet<TaskOf>,
+        facts: &Facts,
+    ) -> Option<Revisions> {
+        let mut changed: HashMap<Arc<str>, Tasks> = HashMap::new();
+        let dialable = self.dialable;
+        for task in touched {
+            let key = TaskKey { source: Arc::clone(&task.0), id: Arc::clone(&task.1) };
+            let resolved = facts.task_of(&before.service, task, &|network, address| dialable.allows(network, address));
+            for (name, revision) in &before.revisions {
+                let is_there = resolved.as_ref().is_some_and(|(there, _)| there == name);
+                if is_there || revision.tasks.has(&key) {
+                    let tasks = changed.entry(Arc::clone(name));
+                    let tasks = tasks.or_insert_with(|| Tasks { number: self.number, ..Tasks::clone(&revision.tasks) });
+                    tasks.remove(&key);
+                }
+            }
+            if let Some((revision, placed)) = resolved {
+                let tasks = changed.get_mut(&revision)?;
+                self.enter(tasks, &before.service, &placed);
+            }
+        }
+        let mut revisions = before.revisions.clone();
+        for (name, tasks) in changed {
+            let view = revisions.get_mut(&name)?;
+            *view = Arc::new(RevisionView { tasks: Arc::new(tasks), ..RevisionView::clone(view) });
+        }
+        let may_be_gone = |revision: &RevisionView| {
+            revision.deploy.generation == 0 && revision.tasks.members.is_empty() && revision.tasks.waiting.is_empty()
+        };
+        (!revisions.values().any(|revision| may_be_gone(revision))).then_some(revisions)
+    }
+
     fn tasks(&mut self, service: &Arc<str>, revision: &Revision) -> Tasks {
         let mut tasks = Tasks {
             number: self.number,
@@ -61,15 +99,20 @@ impl Builder<'_> {
             ..Tasks::default()
         };
         for placed in &revision.tasks {
-            match (self.member(service, placed), placed.standing) {
-                (Some(member), _) => tasks.members.push(Arc::new(member)),
-                (None, Standing::Pending(pending)) => *tasks.pending.entry(pending).or_default() += 1,
-                // The facts allowed an address that this gateway does not.
-                (None, Standing::Routable) => *tasks.pending.entry(Pending::AddressRefused).or_default() += 1,
-                (None, Standing::Draining | Standing::Gone) => {}
-            }
+            self.enter(&mut tasks, service, placed);
         }
         tasks
+    }
+
+    fn enter(&mut self, tasks: &mut Tasks, service: &Arc<str>, placed: &Placed) {
+        let key = || TaskKey { source: Arc::clone(&placed.source), id: Arc::clone(&placed.id) };
+        match (self.member(service, placed), placed.standing) {
+            (Some(member), _) => tasks.enter(member),
+            (None, Standing::Pending(pending)) => tasks.wait(key(), pending),
+            // The facts allowed an address that this gateway does not.
+            (None, Standing::Routable) => tasks.wait(key(), Pending::AddressRefused),
+            (None, Standing::Draining | Standing::Gone) => {}
+        }
     }
 
     /// A task that may be dialled, if it is one.
@@ -197,7 +240,7 @@ fn untried(revision: &RevisionView) -> usize {
 
 /// Tasks that are not routable, by what they wait for.
 fn pending(revision: &RevisionView) -> BTreeMap<Pending, usize> {
-    let mut pending = revision.tasks.pending.clone();
+    let mut pending = revision.tasks.pending();
     for member in &revision.tasks.members {
         match member.standing {
             Standing::Pending(reason) if !member.is_routable() => *pending.entry(reason).or_default() += 1,

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::suspects::Suspects;
-use super::task::Member;
+use super::task::{Member, TaskKey};
 use crate::choose::counters::Counters;
 
 /// A service.
@@ -81,16 +81,16 @@ pub struct RevisionView {
 }
 
 /// The tasks of a revision at one time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Tasks {
     /// Grows with each view of the table.
     pub(crate) number: u64,
     /// Requests at a time that a task takes.
     pub(crate) concurrency_max: Option<usize>,
-    /// Those that may be dialled.
+    /// Those that may be dialled, by source and id.
     pub members: Vec<Arc<Member>>,
-    /// Tasks that may not be dialled, by what they wait for.
-    pub pending: BTreeMap<Pending, usize>,
+    /// Tasks that may not be dialled, by source and id, with what they wait for.
+    pub waiting: Vec<(TaskKey, Pending)>,
 }
 
 /// What all views of one revision share.
@@ -110,6 +110,11 @@ impl ServiceView {
     /// An alias.
     pub fn alias(&self, name: &str) -> Option<&Arc<AliasView>> {
         self.aliases.get(name)
+    }
+
+    /// A task that may be dialled.
+    pub(crate) fn member(&self, task: &TaskKey) -> Option<&Arc<Member>> {
+        self.revisions.values().find_map(|revision| revision.tasks.member(task))
     }
 
     /// A revision, for a request that names it.
@@ -137,6 +142,47 @@ impl RevisionView {
 }
 
 impl Tasks {
+    /// Tasks that may not be dialled, by what they wait for.
+    pub fn pending(&self) -> BTreeMap<Pending, usize> {
+        let mut pending = BTreeMap::new();
+        for (_, reason) in &self.waiting {
+            *pending.entry(*reason).or_default() += 1;
+        }
+        pending
+    }
+
+    /// A task that may be dialled.
+    pub(crate) fn member(&self, task: &TaskKey) -> Option<&Arc<Member>> {
+        self.members.binary_search_by(|member| member.task.key().cmp(task)).ok().and_then(|at| self.members.get(at))
+    }
+
+    /// Whether a task is among these, whether or not it may be dialled.
+    pub(super) fn has(&self, task: &TaskKey) -> bool {
+        self.member(task).is_some() || self.waiting.binary_search_by(|(key, _)| key.cmp(task)).is_ok()
+    }
+
+    /// Takes a task out.
+    pub(super) fn remove(&mut self, task: &TaskKey) {
+        if let Ok(at) = self.members.binary_search_by(|member| member.task.key().cmp(task)) {
+            self.members.remove(at);
+        }
+        if let Ok(at) = self.waiting.binary_search_by(|(key, _)| key.cmp(task)) {
+            self.waiting.remove(at);
+        }
+    }
+
+    /// Enters a task that may be dialled and is not among these.
+    pub(super) fn enter(&mut self, member: Member) {
+        let at = self.members.partition_point(|other| other.task.key() < member.task.key());
+        self.members.insert(at, Arc::new(member));
+    }
+
+    /// Enters a task that may not be dialled and is not among these.
+    pub(super) fn wait(&mut self, task: TaskKey, reason: Pending) {
+        let at = self.waiting.partition_point(|(other, _)| *other < task);
+        self.waiting.insert(at, (task, reason));
+    }
+
     /// Those of a view, or those of the last view.
     ///
     /// A view is published before the line is told, so the first request to read it finds the newer ones in it.

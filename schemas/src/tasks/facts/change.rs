@@ -57,7 +57,7 @@ impl Facts {
         let id = self.names.keep(&slice.id);
         let service = slice.namespace.as_ref().zip(slice.service.as_ref());
         let service = service.map(|(namespace, service)| (self.names.keep(namespace), self.names.keep(service)));
-        touched.extend(routed_service(&slice));
+        routed_service(&slice).into_iter().for_each(|service| touched.whole(service));
         let row = SliceRow::pack(slice, &mut self.names);
         if let Some(Fact::Slice(former)) = former {
             self.remove_slice(&former, touched);
@@ -67,7 +67,7 @@ impl Facts {
     }
 
     fn remove_slice(&mut self, slice: &Slice, touched: &mut Touched) {
-        touched.extend(routed_service(slice));
+        routed_service(slice).into_iter().for_each(|service| touched.whole(service));
         let name = |text: &String| self.names.find(text);
         let Some((source, id)) = name(&slice.source).zip(name(&slice.id)) else {
             return;
@@ -90,7 +90,7 @@ impl Facts {
 
     fn replace_deploy(&mut self, service: &str, revision: &str, deploy: Option<Deploy>, touched: &mut Touched) {
         let place = (self.names.keep(service), self.names.keep(revision));
-        touched.insert(self.names.text(place.0).clone());
+        touched.whole(self.names.text(place.0).clone());
         let mut affected: BTreeSet<TaskNumber> = BTreeSet::new();
         for index in [&self.members, &self.labelled] {
             let entries = index.range((place, TaskNumber::MIN)..=(place, TaskNumber::MAX));
@@ -113,7 +113,7 @@ impl Facts {
         }
         for number in affected {
             let moved = self.place(number).into_iter().flatten().flatten();
-            touched.extend(moved.map(|place| self.names.text(place.0).clone()));
+            moved.for_each(|place| self.touch(place, number, touched));
         }
         self.names.release_all(released);
     }
@@ -145,7 +145,7 @@ impl Facts {
 
     fn put_alias(&mut self, alias: Alias, touched: &mut Touched) {
         let key = (self.names.keep(&alias.service), self.names.keep(&alias.alias));
-        touched.insert(self.names.text(key.0).clone());
+        touched.whole(self.names.text(key.0).clone());
         if self.aliases.insert(key, Arc::new(alias)).is_some() {
             self.names.release_all([key.0, key.1]);
         }
@@ -155,7 +155,7 @@ impl Facts {
         let Some(key) = self.names.find(&alias.service).zip(self.names.find(&alias.alias)) else {
             return;
         };
-        touched.insert(self.names.text(key.0).clone());
+        touched.whole(self.names.text(key.0).clone());
         if self.aliases.remove(&key).is_some() {
             self.names.release_all([key.0, key.1]);
         }

@@ -87,10 +87,18 @@ impl Facts {
         Some([before, after])
     }
 
-    /// Touches the service to which a task belongs.
+    /// Touches a task where it belongs.
     pub(super) fn touch_task(&self, number: TaskNumber, touched: &mut Touched) {
-        let place = self.tasks.row(number).and_then(|row| row.place);
-        touched.extend(place.map(|place| self.names.text(place.0).clone()));
+        if let Some(place) = self.tasks.row(number).and_then(|row| row.place) {
+            self.touch(place, number, touched);
+        }
+    }
+
+    /// Touches a task in the service of a place.
+    pub(super) fn touch(&self, place: Place, number: TaskNumber, touched: &mut Touched) {
+        if let Some(row) = self.tasks.row(number) {
+            touched.task(self.names.text(place.0).clone(), self.key_of(row));
+        }
     }
 
     /// Touches the tasks for which it matters that one task has other claims than before.

@@ -121,7 +121,7 @@ fn count(serving: &Serving) -> (usize, BTreeMap<&'static str, usize>) {
             for member in &revision.tasks.members {
                 *tasks.entry(state(member.standing)).or_default() += 1;
             }
-            for (pending, waiting) in &revision.tasks.pending {
+            for (pending, waiting) in revision.tasks.pending() {
                 *tasks.entry(pending.as_str()).or_default() += waiting;
             }
         }

@@ -1,3 +1,5 @@
+mod histories;
+
 use millstream_schemas::tasks::{Deploy, Health, HealthCheck, Selector, Task};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
