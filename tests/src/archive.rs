@@ -10,8 +10,8 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::dialect::Dialect;
-use crate::event::{Description, Event, Kind};
+use crate::objects::dialect::Dialect;
+use crate::objects::event::{Description, Event, Kind};
 
 const KINDS: [(&str, Kind); 5] = [
     ("describe", Kind::Describe),

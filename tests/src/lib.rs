@@ -14,22 +14,11 @@ pub use process::{Millstream, Setup};
 pub mod client;
 pub use client::Response;
 
-pub mod event;
-pub use event::{Description, Event, Kind, Order};
-
-pub mod dialect;
-pub use dialect::Dialect;
+pub mod objects;
+pub use objects::{Description, Dialect, Event, Generator, Kind, Model, Order, compare, tables};
+pub use objects::{dialect, event, generator, model};
 
 pub mod archive;
-
-pub mod generator;
-pub use generator::Generator;
-
-pub mod model;
-pub use model::Model;
-
-pub mod compare;
-pub use compare::{compare, tables};
 
 pub mod stream;
 pub use stream::{Run, Stream, Writer};

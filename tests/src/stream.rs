@@ -19,7 +19,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::Event;
+use crate::objects::event::Event;
 use crate::wait::until;
 
 /// Nothing that a test does on purpose holds a lease for as long.

@@ -9,8 +9,8 @@ use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::dialect::Dialect;
-use crate::event::{Description, Event, Kind};
+use crate::objects::dialect::Dialect;
+use crate::objects::event::{Description, Event, Kind};
 
 /// 2026-03-12: in the past of every test, as events are.
 pub const DAY_NS: u64 = 1_773_273_600_000_000_000;

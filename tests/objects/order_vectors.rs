@@ -6,7 +6,7 @@ use millstream_tests::{Writer, database};
 
 #[tokio::test]
 async fn what_is_stored_is_what_the_vectors_say() {
-    let file: Value = serde_json::from_str(include_str!("../schemas/fixtures/order_vectors.json")).unwrap();
+    let file: Value = serde_json::from_str(include_str!("../../schemas/fixtures/order_vectors.json")).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
     let database = database().await;
     let mut writer = Writer::new("objects", database.options(), &["0"]).await;

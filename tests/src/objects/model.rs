@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::event::{Event, Kind, Order};
+use crate::objects::event::{Event, Kind, Order};
 
 /// Store, bucket, key and version.
 pub type RowName = (String, String, String, String);

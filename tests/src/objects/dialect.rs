@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::event::{Event, Kind};
+use crate::objects::event::{Event, Kind};
 
 /// Who tells of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::dialect::Dialect;
+use crate::objects::dialect::Dialect;
 
 /// What happened to the version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,7 +128,7 @@ impl Event {
 
     /// The bytes of a record that says it.
     pub fn json(&self) -> Vec<u8> {
-        crate::dialect::write(self)
+        crate::objects::dialect::write(self)
     }
 }
 

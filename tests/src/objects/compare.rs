@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::database::Database;
-use crate::model::{Count, Hour, Model, ObjectRow, RowName, Tables};
+use crate::objects::model::{Count, Hour, Model, ObjectRow, RowName, Tables};
 
 /// Differences shown per table: enough to see a pattern.
 const SHOWN_MAX: usize = 8;

@@ -469,8 +469,8 @@ async fn searches_go_by_the_index_of_metadata_and_prefixes_by_the_keys() {
         .await;
     database.execute("VACUUM ANALYZE millstream.objects").await;
     let mut connection = database.connect().await;
-    let select = include_str!("../pipeline/app/src/http/objects/sql/objects_select.sql");
-    let search = include_str!("../pipeline/app/src/http/objects/sql/objects_search.sql");
+    let select = include_str!("../../pipeline/app/src/http/objects/sql/objects_select.sql");
+    let search = include_str!("../../pipeline/app/src/http/objects/sql/objects_search.sql");
     let by_metadata = plan(&mut connection, search, "", None, Some("{\"number\":\"777\"}")).await;
     assert!(by_metadata.contains("Bitmap Index Scan on objects_metadata"), "{by_metadata}");
     let by_prefix = plan(&mut connection, select, "in/0000", Some("in/0001"), None).await;

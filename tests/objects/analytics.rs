@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use crate::commands::command;
 
 /// What an analyst reads first.
-const README: &str = include_str!("../schemas/README.md");
+const README: &str = include_str!("../../schemas/README.md");
 /// What tools of analysts write of themselves, as their sources have it.
 const TOOLS: &[&str] = &[
     // Grafana: $__timeGroup, $__timeFilter.
