@@ -70,8 +70,9 @@ pub async fn run<C: Columns + 'static>(pipeline: Pipeline<C>, shutdown: Cancella
         let bounds = Arc::clone(&bounds);
         let progress = Arc::clone(&progress);
         let shutdown = shutdown.clone();
-        // Each log line of a lane, and of its sink and source, names the lane.
-        let span = tracing::info_span!("lane", pipeline = progress.pipeline, number = index);
+        // Each log line of a lane, and of its sink and source, names the lane. A span of a lower level would be left out
+        // by commands, which log only what is wrong.
+        let span = tracing::error_span!("lane", pipeline = progress.pipeline, number = index);
         let kept = async move { keep(index, share, source, decoder, sink, bounds, progress, shutdown).await };
         task::spawn("lane", kept.instrument(span))
     });
