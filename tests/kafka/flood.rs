@@ -1,4 +1,4 @@
-//! A store that floods is put aside by every process of a group, whichever of them sees the flood.
+//! A store that floods is paused by every process of a group, whichever of them sees the flood.
 
 use hyper::Method;
 use millstream_tests::event::lines;
@@ -20,7 +20,7 @@ async fn post(process: &Millstream, events: &[Event]) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_process_puts_a_store_aside_that_one_of_them_sees_flooding() {
+async fn every_process_pauses_a_store_that_one_of_them_sees_flooding() {
     let Some(kafka) = Kafka::shared().await else { return };
     let fleet = Fleet::new(&kafka.topics, kafka.bootstrap(), 4).await;
     let setup = || {
@@ -58,10 +58,10 @@ async fn every_process_puts_a_store_aside_that_one_of_them_sees_flooding() {
         })
         .await;
     }
-    // Some may come to a process that has not heard of it yet: it puts them aside, and then they are written, too.
+    // Some may come to a process that has not heard of it yet: it keeps them, and then they are written, too.
     let left = "SELECT count(*) FROM millstream.quarantine WHERE reason = 'share_paused'";
     let written = "SELECT count(*) FROM millstream.objects WHERE store = 'a'";
-    until("what was put aside to be written", PATIENCE, || async {
+    until("what was kept to be written", PATIENCE, || async {
         let numbers = (fleet.database.number(written).await, fleet.database.number(left).await);
         (numbers == (mine.len() as i64, 0)).then_some(())
     })

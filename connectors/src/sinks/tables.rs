@@ -150,9 +150,9 @@ impl<R: Rows> Sink for Writer<R> {
         read.map(Some)
     }
 
-    async fn put_aside(&mut self, share: &Share, reason: &str) -> Result<(), SinkError> {
+    async fn pause_share(&mut self, share: &Share, reason: &str) -> Result<(), SinkError> {
         let mut connection = self.connect().await?;
-        let put = shares::put_aside(&mut connection, &self.options.pipeline, share, reason).await;
+        let put = shares::pause_share(&mut connection, &self.options.pipeline, share, reason).await;
         let pooled = connection.is_pooled();
         self.put_back(connection, put.as_ref().err(), pooled).await;
         put

@@ -96,9 +96,9 @@ impl Keeper {
         match tokio::time::timeout(LOOK_WITHIN, look).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::debug!(error = %format!("{error:#}"), "it is not known yet which stores are put aside")
+                tracing::debug!(error = %format!("{error:#}"), "it is not known yet which stores are paused")
             }
-            Err(_) => tracing::debug!("it is not known yet which stores are put aside"),
+            Err(_) => tracing::debug!("it is not known yet which stores are paused"),
         }
     }
 
@@ -194,7 +194,7 @@ impl Keeper {
                     written,
                     filtered,
                     kept = stays,
-                    "the store is resumed: what was put aside is written"
+                    "the store is resumed: what was kept is written"
                 );
                 kept.progress.share_resumed(store);
                 return Ok(());
@@ -203,7 +203,7 @@ impl Keeper {
             rows += done.rows;
             kept.counts.redriven.fetch_add(done.rows, Relaxed);
             kept.progress.rewrote(store, done.rows);
-            tracing::debug!(pipeline, store, rows, "records that were put aside are written");
+            tracing::debug!(pipeline, store, rows, "records that were kept are written");
             stays += done.kept.len();
             // Only counted: a store may have a million of them.
             sum.add(Redriven { kept: Vec::new(), ..done });

@@ -47,7 +47,7 @@ pub struct Batch<C> {
 }
 
 impl<C: Columns> Batch<C> {
-    /// Decodes the taken records, except those of shares that are put aside, and keeps them together with the positions
+    /// Decodes the taken records, except those of shares that are paused, and keeps them together with the positions
     /// they cover.
     pub fn decode(taken: Vec<Taken>, decoder: &dyn Decode<Columns = C>, aside: &Aside) -> Self {
         let mut records = Vec::with_capacity(taken.iter().map(|taken| taken.records.len()).sum());
@@ -97,14 +97,14 @@ impl<C: Columns> Batch<C> {
         self.shares.name_of(record)
     }
 
-    /// Whether a record of [`Batch::records`] was put aside undecoded.
+    /// Whether a record of [`Batch::records`] was kept undecoded.
     pub fn is_aside(&self, record: usize) -> bool {
         self.shares.is_aside(record)
     }
 
-    /// The shares whose records the batch puts aside. The sink's transaction MUST check that they still are put aside.
-    pub fn put_aside(&self) -> Vec<&str> {
-        self.shares.put_aside()
+    /// The shares that the batch takes as paused. The sink's transaction MUST check that they still are paused.
+    pub fn paused(&self) -> Vec<&str> {
+        self.shares.paused()
     }
 
     /// The range that a record of [`Batch::records`] belongs to.
@@ -139,7 +139,7 @@ pub struct Outcome {
     pub named: Named,
     /// Events kept in the quarantine table.
     pub quarantined: u64,
-    /// Indices of the batch's records of which an event was quarantined, without the records that were put aside.
+    /// Indices of the batch's records of which an event was quarantined, without the records that were kept.
     pub bad: BTreeSet<u32>,
     /// Attempts by which the sink isolated the records it refused; 0 if it refused none. Not a number of events.
     pub isolating_tries: u64,

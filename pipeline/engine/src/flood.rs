@@ -1,8 +1,8 @@
 //! When more than a small share of the records goes to quarantine, the fault is not one record's: a producer changed,
-//! or our decoder did. The share that floods is put aside, and the others go on. If there is only one share, the
+//! or our decoder did. The share that floods is paused, and the others go on. If there is only one share, the
 //! pipeline pauses until another one appears, instead of filling the table. Either way a person decides how to go on.
 //!
-//! Nothing is lost meanwhile: unread records stay in the stream, those put aside are in quarantine. A restart begins
+//! Nothing is lost meanwhile: unread records stay in the stream, those of paused shares are in quarantine. A restart begins
 //! with an empty window.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,10 +23,10 @@ pub struct FloodLimits {
     /// Records older than this leave the window: bad records that trickle in over days are no flood either.
     pub time: Duration,
     /// The share that pauses the pipeline when it floods alone in the window; `None`: any share does. A share that its
-    /// records name is put aside at once, because a stream whose records name shares has others, or will have.
+    /// records name is paused at once, because a stream whose records name shares has others, or will have.
     pub pauses_alone: Option<Share>,
     /// Rows of one share that the quarantine may hold. More: a table too long to look through. Fewer: a share that was
-    /// put aside overnight is refused in the morning.
+    /// paused overnight is refused in the morning.
     pub share_rows_max: u64,
     /// The bytes that these rows may hold: bounds the disk that one share may fill.
     pub share_bytes_max: u64,
@@ -39,7 +39,7 @@ pub struct FloodLimits {
 /// What a pipeline does about a share with too many bad records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFlood {
-    /// The share is put aside, or the pipeline pauses where there is no other, until a person decides.
+    /// The share is paused, or the pipeline pauses where there is no other, until a person decides.
     #[default]
     Pause,
     /// It only says so, and goes on: good records are never held up. The sink has to bound the quarantine by itself.
@@ -66,7 +66,7 @@ impl Irrefusable {
 
 impl Default for FloodLimits {
     /// One in a hundred of the last 100,000 records: 1,000 bad ones within ten minutes. Fewer: one producer's bad
-    /// minute puts it aside. More: more rows to look through, each with its bytes.
+    /// minute pauses it. More: more rows to look through, each with its bytes.
     fn default() -> Self {
         FloodLimits {
             share_max: 0.01,
@@ -195,7 +195,7 @@ impl Flood {
         }
     }
 
-    /// Forgets a share that was put aside: bad records of it after that are another flood.
+    /// Forgets a share that was paused: bad records of it after that are another flood.
     pub(crate) fn forget(&mut self, share: &Share) {
         self.shares.remove(share);
         self.flooding.remove(share);
@@ -282,11 +282,7 @@ mod tests {
         assert_eq!(found, ["b"], "that of another one was not looked at");
         flood.forget(&Share::new("b"));
         flood.let_pass(now);
-        assert_eq!(
-            flood.add(&limits, now, &[of("b", 1_001, 1_001)]).len(),
-            1,
-            "it was put aside, and is another flood"
-        );
+        assert_eq!(flood.add(&limits, now, &[of("b", 1_001, 1_001)]).len(), 1, "it was paused, and is another flood");
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) async fn flow<C: Columns>(
         }
 
         for flooding in lane.progress.watch_flood(&lane.limits.flood, &receipt) {
-            if let Err(leave) = lane.put_aside(&flooding).await {
+            if let Err(leave) = lane.pause_share(&flooding).await {
                 return leave;
             }
         }

@@ -94,7 +94,7 @@ pub(crate) async fn keep<C: Columns>(
 
 /// Waits for partitions. Returns false on shutdown.
 ///
-/// The first lane also reads which shares are put aside: the endpoints of this process must know them even if other
+/// The first lane also reads which shares are paused: the endpoints of this process must know them even if other
 /// processes read the stream. The first lane is the last to rest, and one connection is enough.
 async fn rest<C: Columns>(
     index: usize,

@@ -22,7 +22,7 @@ use crate::share::Standing;
 use crate::source::Source;
 use floods::Floods;
 use register::Register;
-pub(crate) use register::{SHARES_EVERY, Stop, ToPutAside};
+pub(crate) use register::{SHARES_EVERY, Stop, ToPause};
 
 /// No rate is computed over less time than this: a transaction may take as long.
 const RATE_WINDOW_MIN: Duration = Duration::from_secs(2);
@@ -109,7 +109,7 @@ pub enum Verdict {
         /// What the database reported.
         reason: String,
     },
-    /// A share with too many bad records is put aside until a person resumes it; the others keep up or catch up.
+    /// A share with too many bad records is paused until a person resumes it; the others keep up or catch up.
     Flooding {
         /// Which shares, since when, and the command that resumes them.
         reason: String,
@@ -164,7 +164,7 @@ pub struct Snapshot {
     pub oldest_ms: Option<i64>,
     /// Why a flood of bad records paused the pipeline, if it did.
     pub paused: Option<String>,
-    /// Shares that are put aside or have rows in quarantine.
+    /// Shares that are paused or have rows in quarantine.
     pub shares: Vec<Standing>,
     /// What was lost, if the pipeline has gone on after a loss: its tables are complete again only after a reconcile.
     /// Stands until a person resumes the pipeline, or the process ends.
@@ -370,15 +370,12 @@ impl Progress {
 }
 
 impl Snapshot {
-    /// The shares that are put aside, in words, with the command that resumes each.
+    /// The shares that are paused, in words, with the command that resumes each.
     fn flooding(&self) -> Option<String> {
         let told = self.shares.iter().filter_map(|standing| {
             let share = &standing.share;
             let pause = standing.pause.as_ref().filter(|pause| !pause.is_resumed)?;
-            Some(format!(
-                "{share} is put aside, {}: `millstream resume {} --store {share}`",
-                pause.reason, self.pipeline
-            ))
+            Some(format!("{share} is paused, {}: `millstream resume {} --store {share}`", pause.reason, self.pipeline))
         });
         let told: Vec<String> = told.chain(self.floods.clone()).collect();
         (!told.is_empty()).then(|| told.join("; "))

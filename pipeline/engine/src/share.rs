@@ -1,7 +1,7 @@
 //! Shares: the parts of a stream that different parties answer for, so that a flood of bad records of one party stops
 //! no other. The domain decides what a share stands for; here it is a name.
 //!
-//! A share with too many bad records is put aside: its records are quarantined whole and undecoded, until a person
+//! A share with too many bad records is paused: its records are quarantined whole and undecoded, until a person
 //! resumes it. That decision is on record in the sink, so that it survives a restart and holds for every process.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use crate::source::Record;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Share(Arc<str>);
 
-/// The shares that are put aside at one moment.
+/// The shares that are paused at one moment.
 pub type Aside = BTreeSet<Share>;
 
 /// What is on record of a share, for every process that writes the pipeline.
@@ -31,16 +31,16 @@ pub struct Standing {
     pub bytes: u64,
 }
 
-/// A share that is put aside, or that is being resumed.
+/// A share that is paused, or that is being resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// When it was put aside, in milliseconds since 1970.
+    /// When it was paused, in milliseconds since 1970.
     pub since_ms: i64,
     /// Why.
     pub reason: String,
-    /// The share is being resumed: new records are written again, and those that were put aside are being written.
+    /// The share is being resumed: new records are written again, and those that were kept are being written.
     pub is_resumed: bool,
-    /// Records that were put aside and are not written yet.
+    /// Records that were kept and are not written yet.
     pub rows: u64,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Shares {
     names: Vec<Share>,
     /// Index into `names`, by record.
     of: Vec<u16>,
-    /// Whether each record is put aside; empty if none is.
+    /// Whether each record is kept; empty if none is.
     pub(crate) aside: Vec<bool>,
 }
 
@@ -61,9 +61,9 @@ pub(crate) struct Tally {
     pub(crate) records: u64,
     /// Decoded records of which an event was quarantined.
     pub(crate) bad: u64,
-    /// Records that were put aside undecoded.
+    /// Records that were kept undecoded.
     pub(crate) aside: u64,
-    /// Payload bytes of the bad records and of those put aside.
+    /// Payload bytes of the bad records and of those that were kept.
     pub(crate) kept_bytes: u64,
 }
 
@@ -131,8 +131,8 @@ impl Shares {
         self.aside.get(record).copied().unwrap_or_default()
     }
 
-    /// The shares of which records are put aside.
-    pub(crate) fn put_aside(&self) -> Vec<&str> {
+    /// The shares of which records are kept.
+    pub(crate) fn paused(&self) -> Vec<&str> {
         let indices: BTreeSet<u16> =
             self.of.iter().zip(&self.aside).filter(|(_, aside)| **aside).map(|(index, _)| *index).collect();
         indices.into_iter().filter_map(|index| self.name(index)).collect()

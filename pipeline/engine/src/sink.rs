@@ -50,7 +50,7 @@ pub trait Sink: Send {
     /// it MUST NOT have written anything. If no position is stored yet, any beginning is right. MUST be safe to call
     /// again with the same batch, also after an error or a lost answer: if the first call took effect, the second finds
     /// that out from the stored positions and returns its receipt. MUST isolate bad records and quarantine them itself.
-    /// MUST fail with [`SinkError::Resumed`], and write nothing, if a share that the batch puts aside is not put aside
+    /// MUST fail with [`SinkError::Resumed`], and write nothing, if a share that the batch takes as paused is not paused
     /// any more: a redrive counts on finding all of its records.
     async fn write(&mut self, batch: &Batch<Self::Columns>) -> Result<Receipt, SinkError>;
 
@@ -76,8 +76,8 @@ pub trait Sink: Send {
         Ok(None)
     }
 
-    /// Records that a share is put aside. Doing so again changes nothing, unless the share was resumed since.
-    async fn put_aside(&mut self, _share: &Share, _reason: &str) -> Result<(), SinkError> {
+    /// Records that a share is paused. Doing so again changes nothing, unless the share was resumed since.
+    async fn pause_share(&mut self, _share: &Share, _reason: &str) -> Result<(), SinkError> {
         Ok(())
     }
 }
@@ -99,7 +99,7 @@ pub enum SinkError {
         /// The position that is stored.
         stored: Option<Position>,
     },
-    /// A share that the batch puts aside was resumed since: its records must be decoded.
+    /// A share that the batch takes as paused was resumed since: its records must be decoded.
     #[error("share {share} was resumed")]
     Resumed {
         /// The share.

@@ -1,4 +1,4 @@
-//! A share that floods stops no other: it is put aside, or the pipeline pauses where there is no other.
+//! A share that floods stops no other: it is paused, or the pipeline pauses where there is no other.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ impl Running {
         all.iter().map(|partition| lag(partition).unwrap_or(u64::MAX / 100)).sum()
     }
 
-    /// Written, quarantined, and put aside by share.
+    /// Written, quarantined, and kept by share.
     fn counts(&self) -> (usize, usize, BTreeMap<String, u64>) {
         let tables = self.tables.contents();
         let aside = tables.aside.iter().map(|(share, rows)| (share.to_string(), *rows)).collect();
@@ -101,7 +101,7 @@ fn partition(number: usize) -> Partition {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_share_that_floods_beside_others_is_put_aside_and_the_others_go_on() {
+async fn a_share_that_floods_beside_others_is_paused_and_the_others_go_on() {
     let stream = Stream::new(2, Numbering::Offsets);
     let tables = Tables::default();
     stream.publish(&partition(0), &records("b", "good", 1));
@@ -114,11 +114,11 @@ async fn a_share_that_floods_beside_others_is_put_aside_and_the_others_go_on() {
     let (written, quarantined, aside) = running.counts();
     assert!(written >= 502 && written + quarantined == 3_002, "{written} {quarantined} {aside:?}");
     // Each lane may finish the batch it is at.
-    let put_aside = aside["a"];
-    let decoded = quarantined as u64 - put_aside;
-    assert!((101..=400).contains(&decoded) && put_aside >= 1_700, "{quarantined} {aside:?}");
+    let kept = aside["a"];
+    let decoded = quarantined as u64 - kept;
+    assert!((101..=400).contains(&decoded) && kept >= 1_700, "{quarantined} {aside:?}");
     let Verdict::Flooding { reason } = running.verdict() else { panic!("{:?}", running.verdict()) };
-    assert!(reason.starts_with("a is put aside") && reason.contains("millstream resume test --store a"), "{reason}");
+    assert!(reason.starts_with("a is paused") && reason.contains("millstream resume test --store a"), "{reason}");
 
     // It is on record: a process that starts later knows, and does not decode a word of it.
     running.end().await;
@@ -126,19 +126,19 @@ async fn a_share_that_floods_beside_others_is_put_aside_and_the_others_go_on() {
     stream.publish(&partition(1), &records("a", "good", 50));
     stream.publish(&partition(1), &records("b", "good", 50));
     running.until("all to be read", |running| running.lag() == 0).await;
-    assert_eq!(running.counts().2["a"], put_aside + 50);
+    assert_eq!(running.counts().2["a"], kept + 50);
 
     // Another process resumes it: this one hears of it, and writes what comes then.
     tables.resume(&Share::new("a"));
     running.until("the pause to be over", |running| running.progress.standings().is_empty()).await;
     stream.publish(&partition(1), &records("a", "good", 50));
     running.until("all to be read", |running| running.lag() == 0).await;
-    assert_eq!((running.counts().0, running.counts().2["a"]), (written + 100, put_aside + 50));
+    assert_eq!((running.counts().0, running.counts().2["a"]), (written + 100, kept + 50));
     assert_eq!(running.verdict(), Verdict::KeepingUp);
 
     // And floods again.
     stream.publish(&partition(0), &records("a", "bad", 2_000));
-    running.until("the second flood", |running| running.counts().2["a"] > put_aside + 50).await;
+    running.until("the second flood", |running| running.counts().2["a"] > kept + 50).await;
     running.until("all to be read", |running| running.lag() == 0).await;
     running.end().await;
 }
@@ -167,15 +167,15 @@ async fn a_share_alone_pauses_the_pipeline_until_another_comes() {
     running.end().await;
 }
 
-/// Another process, which has records of others too, puts aside the only share of this one: this one hears of it.
+/// Another process, which has records of others too, pauses the only share of this one: this one hears of it.
 #[tokio::test(start_paused = true)]
-async fn a_pause_ends_when_another_process_puts_the_share_aside() {
+async fn a_pause_ends_when_another_process_pauses_the_share() {
     let stream = Stream::new(1, Numbering::Offsets);
     let tables = Tables::default();
     stream.publish(&partition(0), &records("a", "bad", 2_000));
     let running = start(&stream, &tables, limits());
     running.until("the pause", |running| matches!(running.verdict(), Verdict::Halted { .. })).await;
-    Memory::new(tables.clone()).put_aside(&Share::new("a"), "by another").await.unwrap();
+    Memory::new(tables.clone()).pause_share(&Share::new("a"), "by another").await.unwrap();
     running.until("all to be read", |running| running.lag() == 0).await;
     let (_, all, aside) = running.counts();
     assert!(all == 2_000 && aside["a"] >= 1_700, "{all} {aside:?}");

@@ -9,7 +9,7 @@ use millstream_engine::decode::Columns;
 /// become one row.
 const REPEATED_BYTES_MAX: usize = 16 << 20;
 
-/// The quarantine reason of a record that was put aside with its share.
+/// The quarantine reason of a record that was kept because its share was paused.
 const SHARE_PAUSED: &str = "share_paused";
 
 /// A piece of an [`Arena`].
@@ -107,9 +107,9 @@ impl Settled {
         self.named.add(reason, name, 1);
     }
 
-    /// Quarantines a record whose share is put aside; it counts as one event.
+    /// Quarantines a record whose share is paused; it counts as one event.
     pub fn put_aside(&mut self, record: u32) {
-        let detail = "its store was put aside when it came: it is written when the store is resumed".to_owned();
+        let detail = "its store was paused when it came: it is written when the store is resumed".to_owned();
         self.refused.push(Refused { record, index: -1, events: 1, reason: SHARE_PAUSED, detail });
     }
 

@@ -31,7 +31,7 @@ struct Kept<'a> {
 pub(super) struct Quarantined {
     /// The number of events that the rows stand for.
     pub(super) events: u64,
-    /// The records of these events, without those put aside with their share.
+    /// The records of these events, without those kept because their share was paused.
     pub(super) bad: BTreeSet<u32>,
     /// Older rows that were dropped for these.
     pub(super) dropped: u64,

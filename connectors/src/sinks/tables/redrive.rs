@@ -48,7 +48,7 @@ pub struct Redriven {
 pub struct Kept {
     /// Its number; in a dry run that of the existing row.
     pub id: i64,
-    /// If the row is new, the row of its record that it replaces: a record that was put aside or refused as a whole may
+    /// If the row is new, the row of its record that it replaces: a record that was kept or refused as a whole may
     /// now be refused event by event, and the other way round.
     pub was: Option<i64>,
     /// Why, in one word.

@@ -1,4 +1,4 @@
-//! Rewrites the records that were put aside with a share once the share is resumed.
+//! Rewrites the records of a paused share once the share is resumed.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ const REDRIVE_RECORDS_MAX: usize = 500;
 /// Bytes of records in one transaction, which are in memory at once.
 const REDRIVE_BYTES_MAX: i64 = 16 << 20;
 
-/// Writes the records of a resumed share that were put aside, some in each transaction.
+/// Writes the records of a resumed share that were kept, some in each transaction.
 pub struct Rewrite {
     pipeline: String,
     share: String,
@@ -34,12 +34,12 @@ impl Rewrite {
         Rewrite { pipeline: pipeline.to_owned(), share: share.to_owned(), redrive }
     }
 
-    /// Rewrites the next records. `None` once there are no more, or the share is put aside again.
+    /// Rewrites the next records. `None` once there are no more, or the share is paused again.
     ///
     /// # Errors
     /// The database failed. A record that it blames stays in quarantine with the reason.
     pub async fn step(&mut self, connection: &mut Connection) -> Result<Option<Redriven>, SinkError> {
-        let told = |error| failed("read what was put aside", error);
+        let told = |error| failed("read what was kept", error);
         enter(connection).await.map_err(told)?;
         let next: Vec<(i64, i64)> = sqlx::query_as(include_str!("sql/share_aside_select.sql"))
             .bind(&self.pipeline)

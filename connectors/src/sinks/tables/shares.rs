@@ -1,8 +1,8 @@
-//! The state of shares, which here are stores: which are put aside, how one is resumed, and how much the quarantine
+//! The state of shares, which here are stores: which are paused, how one is resumed, and how much the quarantine
 //! keeps of each.
 //!
-//! A record is put aside only in a transaction that prevents a resume of its share meanwhile. So after a resume all
-//! records that were put aside are visible, and no further one is added.
+//! A record is kept only in a transaction that prevents a resume of its share meanwhile. So after a resume all
+//! records that were kept are visible, and no further one is added.
 
 use millstream_engine::{Pause, Share, SinkError, Standing};
 use millstream_postgres::Connection;
@@ -17,7 +17,7 @@ use super::session::{enter, leave};
 /// # Errors
 /// The database failed.
 pub async fn read(connection: &mut Connection, pipeline: &str) -> Result<Vec<Standing>, SinkError> {
-    let doing = "read which shares are put aside";
+    let doing = "read which shares are paused";
     let told = |error| failed(doing, error);
     enter(connection).await.map_err(told)?;
     let rows = sqlx::query(include_str!("sql/shares_select.sql"))
@@ -42,14 +42,14 @@ fn standing(row: &PgRow) -> Result<Standing, sqlx::Error> {
     Ok(Standing { share: Share::new(row.try_get(0)?), pause, rows: count(4)?, bytes: count(6)? })
 }
 
-/// Puts a share aside.
-pub(super) async fn put_aside(
+/// Pauses a share.
+pub(super) async fn pause_share(
     connection: &mut Connection,
     pipeline: &str,
     share: &Share,
     reason: &str,
 ) -> Result<(), SinkError> {
-    let told = |error| failed("put a share aside", error);
+    let told = |error| failed("pause a share", error);
     enter(connection).await.map_err(told)?;
     sqlx::query(include_str!("sql/share_pause_insert.sql"))
         .bind(pipeline)
@@ -61,7 +61,7 @@ pub(super) async fn put_aside(
     leave(connection).await.map_err(told)
 }
 
-/// Checks that each share is still put aside of which a batch puts records aside, and locks that state.
+/// Checks that each share is still paused of which a batch keeps records, and locks that state.
 pub(super) async fn check(connection: &mut Connection, pipeline: &str, shares: Vec<&str>) -> Result<(), Fault> {
     if shares.is_empty() {
         return Ok(());
@@ -76,7 +76,7 @@ pub(super) async fn check(connection: &mut Connection, pipeline: &str, shares: V
     resumed.map_or(Ok(()), |share| Err(Fault::Fence(SinkError::Resumed { share: Share::new(share) })))
 }
 
-/// Resumes a share: its next records are decoded and written. Returns whether it was put aside.
+/// Resumes a share: its next records are decoded and written. Returns whether it was paused.
 ///
 /// # Errors
 /// The database failed.
@@ -85,7 +85,7 @@ pub async fn resume(connection: &mut sqlx::PgConnection, pipeline: &str, share: 
     Ok(resume.bind(pipeline).bind(share).execute(connection).await?.rows_affected() > 0)
 }
 
-/// The number of records of a share that are put aside now.
+/// The number of records of a share that are kept now.
 ///
 /// # Errors
 /// The database failed.

@@ -61,7 +61,7 @@ impl<R: Rows> Writer<R> {
         // A COMMIT that was sent before did not take effect.
         self.pending = None;
 
-        shares::check(connection, &self.options.pipeline, batch.put_aside()).await?;
+        shares::check(connection, &self.options.pipeline, batch.paused()).await?;
 
         self.rows.enter(connection, batch.columns()).await?;
         let Applied { mut outcome, left } =

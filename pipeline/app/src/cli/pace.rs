@@ -131,7 +131,7 @@ fn limit(name: &str) -> String {
         "halted" => "nothing is written until you decide",
         "database_away" => "nothing is written, the database is away",
         "stream_stopped" => "nothing arrives, the stream is stopped",
-        "flooding" => "a store is put aside, the others go on",
+        "flooding" => "a store is paused, the others go on",
         "stalled" => "nothing is written, although something waits",
         "draining" => "what is in flight is finished",
         other => return other.replace('_', " "),

@@ -44,15 +44,11 @@ pub(super) async fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode
         screen::print(&format!("pipeline {name} {said}\n"));
         let aside = paused(&client, name, None).await?;
         for one in &aside {
-            screen::print(&format!(
-                "store {} is put aside: {}",
-                screen::text(one, "store"),
-                screen::text(one, "command")
-            ));
+            screen::print(&format!("store {} is paused: {}", screen::text(one, "store"), screen::text(one, "command")));
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let said = if was_paused { "goes on" } else { "was not put aside" };
+    let said = if was_paused { "goes on" } else { "was not paused" };
     screen::print(&format!("store {store} of pipeline {name} {said}"));
     follow(&client, config, name, store).await?;
     Ok(ExitCode::SUCCESS)
@@ -64,11 +60,11 @@ async fn follow(client: &Client, config: &Config, pipeline: &str, store: &str) -
     loop {
         let Some(one) = paused(client, pipeline, Some(store)).await?.into_iter().next() else { break };
         if found(&one, "state").and_then(Value::as_str) != Some("resuming") {
-            bail!("store {store} is put aside again: {}", screen::text(&one, "reason"));
+            bail!("store {store} is paused again: {}", screen::text(&one, "reason"));
         }
         let rows = found(&one, "rows").and_then(Value::as_u64).unwrap_or_default();
         if told != Some(rows) {
-            screen::print(&format!("{} records that were put aside are left to write", screen::grouped(rows)));
+            screen::print(&format!("{} records that were kept are left to write", screen::grouped(rows)));
             told = Some(rows);
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -280,12 +280,11 @@ fn note(status: &Value, pipeline: &Value, command: &dyn Fn(&str) -> String) -> V
         let since = text(one, "since");
         notes.push(match text(one, "state").as_str() {
             "resuming" => {
-                format!("{name}, store {store} is resumed: {rows} records that were put aside are left to write")
+                format!("{name}, store {store} is resumed: {rows} records that were kept are left to write")
             }
-            _ => format!(
-                "{name}, store {store} is put aside since {since}, {rows} records wait: {}",
-                text(one, "command")
-            ),
+            _ => {
+                format!("{name}, store {store} is paused since {since}, {rows} records wait: {}", text(one, "command"))
+            }
         });
     }
     if found(pipeline, "quarantined").and_then(Value::as_u64).is_some_and(|count| count > 0) {

@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn every_command_in_a_text_says_where() {
         let config = Config { data_dir: "/srv/m".into(), ..Config::default() };
-        let text = "a is put aside: `millstream resume p --store a`; b: `millstream quarantine ls`, `purge` makes room";
-        let told = "a is put aside: `millstream resume p --store a --data-dir /srv/m`; \
+        let text = "a is paused: `millstream resume p --store a`; b: `millstream quarantine ls`, `purge` makes room";
+        let told = "a is paused: `millstream resume p --store a --data-dir /srv/m`; \
                     b: `millstream quarantine ls --data-dir /srv/m`, `purge` makes room";
         assert_eq!(config.localized(text), told);
         // Options that are there already are not repeated, for this process or another one.

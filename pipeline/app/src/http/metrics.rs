@@ -327,7 +327,7 @@ impl Everything {
         };
         let is_paused = |standing: &millstream_engine::Standing| standing.pause.is_some();
         let paused = each(&|running| running.progress.standings().into_iter().filter(is_paused).count() as u64);
-        out.gauge("millstream_sink_paused_shares", "Stores that are put aside, or are being resumed", paused)?;
+        out.gauge("millstream_sink_paused_shares", "Stores that are paused, or are being resumed", paused)?;
         let kept = each(&|running| running.progress.standings().iter().map(|standing| standing.rows).sum());
         out.gauge("millstream_sink_quarantine_rows", "Rows in quarantine", kept)?;
         let redriven = each(&|running| running.quarantine.redriven.load(Relaxed));

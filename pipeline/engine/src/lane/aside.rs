@@ -1,18 +1,18 @@
-//! Shares that are put aside, and pipelines that are paused: what a lane knows of them, decides and waits for.
+//! Shares and pipelines that are paused: what a lane knows of them, decides and waits for.
 
 use tokio_util::sync::CancellationToken;
 
 use super::{IDLE_WAIT, Lane, Leave, chain};
 use crate::decode::{Columns, Decode};
 use crate::intake::Intake;
-use crate::progress::{LaneState, Progress, SHARES_EVERY, ToPutAside};
+use crate::progress::{LaneState, Progress, SHARES_EVERY, ToPause};
 use crate::share::Share;
 use crate::sink::{Sink, SinkError};
 use crate::source::{Record, Source, Want};
 
 impl<C: Columns> Lane<'_, C> {
     /// Waits while the pipeline is paused. If it is paused because its only share floods, watches the stream: as soon
-    /// as there are records of another share, the share that floods is put aside for them.
+    /// as there are records of another share, the share that floods is paused for them.
     pub(crate) async fn go_ahead(&mut self, intake: &Intake, decoder: &dyn Decode<Columns = C>) -> Result<(), Leave> {
         let mut paused = self.progress.paused();
         let Some(stop) = paused.borrow_and_update().clone() else { return Ok(()) };
@@ -36,25 +36,25 @@ impl<C: Columns> Lane<'_, C> {
             };
             match ended {
                 Some(found) => break found,
-                // Another process may have put aside the share because of which this pipeline waits.
+                // Another process may have paused the share because of which this pipeline waits.
                 None => self.look_if_due().await,
             }
         };
         if let (true, Some(flooding)) = (found, &stop.only) {
-            self.put_aside(flooding).await?;
+            self.pause_share(flooding).await?;
         }
         self.state.beat();
         self.state.set(LaneState::Working);
         Ok(())
     }
 
-    /// Puts a share aside, for every process; retries until the sink has recorded it.
-    pub(crate) async fn put_aside(&mut self, flooding: &ToPutAside) -> Result<(), Leave> {
+    /// Pauses a share, for every process; retries until the sink has recorded it.
+    pub(crate) async fn pause_share(&mut self, flooding: &ToPause) -> Result<(), Leave> {
         let mut backoff = self.backoff();
-        while let Err(error) = self.sink.put_aside(&flooding.share, &flooding.reason).await {
-            self.wait_out("put a share aside", &error, &mut backoff).await?;
+        while let Err(error) = self.sink.pause_share(&flooding.share, &flooding.reason).await {
+            self.wait_out("pause a share", &error, &mut backoff).await?;
         }
-        self.progress.put_aside(flooding);
+        self.progress.pause_share(flooding);
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl<C: Columns> Lane<'_, C> {
     pub(super) async fn look_at_shares(&mut self) -> Result<(), Leave> {
         let mut backoff = self.backoff();
         while let Err(error) = look(&mut *self.sink, self.progress).await {
-            self.wait_out("read which shares are put aside", &error, &mut backoff).await?;
+            self.wait_out("read which shares are paused", &error, &mut backoff).await?;
         }
         Ok(())
     }
@@ -120,8 +120,8 @@ pub(crate) async fn look_at_shares<C: Columns>(
     };
     match looked {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(error = %chain(&error), "it was not read which shares are put aside"),
-        Err(_) => tracing::debug!("it was not read in time which shares are put aside"),
+        Ok(Err(error)) => tracing::debug!(error = %chain(&error), "it was not read which shares are paused"),
+        Err(_) => tracing::debug!("it was not read in time which shares are paused"),
     }
 }
 

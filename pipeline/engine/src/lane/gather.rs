@@ -88,7 +88,7 @@ impl<C: Columns> Lane<'_, C> {
         }
     }
 
-    /// Checks between two fetches whether the lane has other partitions now, which shares are put aside, and, now and
+    /// Checks between two fetches whether the lane has other partitions now, which shares are paused, and, now and
     /// then while there is nothing to write, whether its leases are still its own.
     async fn look_around(&mut self, intake: &Intake, confirmed: &mut Instant) -> Result<(), Leave> {
         if self.is_reassigned() || self.is_decision_due() {

@@ -1,4 +1,4 @@
-//! What a process knows of the shares of a pipeline: which are put aside, and how much of each is in quarantine.
+//! What a process knows of the shares of a pipeline: which are paused, and how much of each is in quarantine.
 //!
 //! The sink keeps the record; it is read when leases are taken and every [`SHARES_EVERY`] after that, so that decisions
 //! of other processes are known here soon. Between two reads this process adds what it wrote itself.
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::share::{Aside, Share, Standing, Tally};
 
-/// How often the record of shares is read, by one small query of one lane. Longer: a share that another process put
-/// aside is written, and its posts are accepted, for longer. Shorter: more queries that find nothing new.
+/// How often the record of shares is read, by one small query of one lane. Longer: a share that another process
+/// paused is written, and its posts are accepted, for longer. Shorter: more queries that find nothing new.
 pub(crate) const SHARES_EVERY: Duration = Duration::from_secs(2);
 
 /// What is known of each share.
@@ -31,13 +31,13 @@ pub(super) struct Register {
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
     pub(crate) reason: String,
-    /// The share that floods, if it was the only one in the window: it is put aside as soon as there is another.
-    pub(crate) only: Option<ToPutAside>,
+    /// The share that floods, if it was the only one in the window: it is paused as soon as there is another.
+    pub(crate) only: Option<ToPause>,
 }
 
-/// A share that floods beside others, and why it is put aside.
+/// A share that floods beside others, and why it is paused.
 #[derive(Clone, Debug)]
-pub(crate) struct ToPutAside {
+pub(crate) struct ToPause {
     pub(crate) share: Share,
     pub(crate) reason: String,
 }

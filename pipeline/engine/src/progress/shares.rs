@@ -1,10 +1,10 @@
-//! Which shares are put aside because too many of their records are bad, and which are resumed.
+//! Which shares are paused because too many of their records are bad, and which are resumed.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::register::{SHARES_EVERY, Stop, ToPutAside};
+use super::register::{SHARES_EVERY, Stop, ToPause};
 use super::{Progress, lock};
 use crate::batch::Receipt;
 use crate::clock::now_ms;
@@ -12,7 +12,7 @@ use crate::flood::{FloodLimits, Flooding, OnFlood};
 use crate::share::{Aside, Pause, Share, Standing};
 
 impl Progress {
-    /// The shares that are put aside.
+    /// The shares that are paused.
     pub(crate) fn aside(&self) -> Arc<Aside> {
         Arc::clone(&lock(&self.register).aside)
     }
@@ -22,7 +22,7 @@ impl Progress {
         lock(&self.register).standings.get(share).cloned()
     }
 
-    /// Everything that is known of shares: those that are put aside or have rows in quarantine.
+    /// Everything that is known of shares: those that are paused or have rows in quarantine.
     pub fn standings(&self) -> Vec<Standing> {
         lock(&self.register).all()
     }
@@ -59,15 +59,15 @@ impl Progress {
             register.derive();
             Arc::clone(&register.aside)
         };
-        // Another process has put aside the share because of which this pipeline waits.
+        // Another process has paused the share because of which this pipeline waits.
         self.paused.send_if_modified(|stop| {
             let is_aside = |stop: &Stop| stop.only.as_ref().is_some_and(|only| aside.contains(&only.share));
             stop.as_ref().is_some_and(is_aside) && stop.take().is_some()
         });
     }
 
-    /// A share is put aside, and that is on record. A pipeline that waits because of it alone goes on.
-    pub(crate) fn put_aside(&self, to: &ToPutAside) {
+    /// A share is paused, and that is on record. A pipeline that waits because of it alone goes on.
+    pub(crate) fn pause_share(&self, to: &ToPause) {
         lock(&self.flood).forget(&to.share);
         {
             let mut register = lock(&self.register);
@@ -77,10 +77,9 @@ impl Progress {
                 standing.pause = Some(Pause { since_ms: now_ms(), reason: to.reason.clone(), is_resumed: false, rows });
                 register.decided();
                 tracing::error!(
-                    pipeline = self.pipeline,
                     share = %to.share,
                     reason = %to.reason,
-                    "too many bad events of one share: it is put aside, the others go on"
+                    "too many bad events of one share: it is paused, the others go on"
                 );
             }
         }
@@ -92,7 +91,7 @@ impl Progress {
     }
 
     /// A share is resumed, and that is on record: its records are decoded and written again. `left` of its records are
-    /// still put aside, if that was counted: other processes may have put aside some since the last read.
+    /// still kept, if that was counted: other processes may have kept some since the last read.
     pub fn resume_share(&self, share: &str, left: Option<u64>) {
         let mut register = lock(&self.register);
         if let Some(pause) = register.standings.get_mut(share).and_then(|standing| standing.pause.as_mut()) {
@@ -102,7 +101,7 @@ impl Progress {
         register.decided();
     }
 
-    /// Some records of a resumed share that were put aside are written.
+    /// Some records of a resumed share that were kept are written.
     pub fn rewrote(&self, share: &str, rows: u64) {
         let mut register = lock(&self.register);
         if let Some(pause) = register.standings.get_mut(share).and_then(|standing| standing.pause.as_mut()) {
@@ -110,7 +109,7 @@ impl Progress {
         }
     }
 
-    /// No record of the share is put aside any more, and its pause is off the record.
+    /// No record of the share is kept any more, and its pause is off the record.
     pub fn share_resumed(&self, share: &str) {
         let mut register = lock(&self.register);
         if let Some(standing) = register.standings.get_mut(share)
@@ -128,7 +127,7 @@ impl Progress {
 
     /// Counts a batch in the window. Returns the shares that flood beside others. Pauses the pipeline if a share floods
     /// alone, or if the quarantine of a share that cannot be refused is full. One that goes on only tells.
-    pub(crate) fn watch_flood(&self, limits: &FloodLimits, receipt: &Receipt) -> Vec<ToPutAside> {
+    pub(crate) fn watch_flood(&self, limits: &FloodLimits, receipt: &Receipt) -> Vec<ToPause> {
         let flooding = lock(&self.flood).add(limits, Instant::now(), receipt.tallies());
         if limits.on_flood == OnFlood::GoOn {
             let mut register = lock(&self.register);
@@ -161,17 +160,17 @@ impl Progress {
             let share = flood.share;
             let name = &self.pipeline;
             if aside.contains(&share) {
-                // The batch was decoded before the share was put aside; only bad records after it are another flood.
+                // The batch was decoded before the share was paused; only bad records after it are another flood.
                 lock(&self.flood).forget(&share);
             } else if (flood.is_only && aside.is_empty() && may_pause(&share)) || share.as_str().is_empty() {
                 let reason = format!(
                     "{}: look at them with `millstream quarantine ls`, then go on with `millstream resume {name}`",
                     flood.says
                 );
-                let only = (!share.as_str().is_empty()).then(|| ToPutAside { share, reason: flood.says.clone() });
+                let only = (!share.as_str().is_empty()).then(|| ToPause { share, reason: flood.says.clone() });
                 self.pause(Stop { reason, only }, &flood.says);
             } else {
-                others.push(ToPutAside { share, reason: flood.says });
+                others.push(ToPause { share, reason: flood.says });
             }
         }
         others
@@ -182,7 +181,6 @@ impl Progress {
         let new = lock(&self.floods).take(flooding, Instant::now(), limits.time);
         for flood in new {
             tracing::error!(
-                pipeline = self.pipeline,
                 share = %flood.share,
                 reason = %flood.says,
                 "too many bad events: they are in quarantine, the pipeline goes on"
@@ -193,14 +191,13 @@ impl Progress {
     /// Pauses the pipeline unless it is paused. The log gets the reason; what to do about it is shown with the state,
     /// by code that knows where this process is.
     fn pause(&self, stop: Stop, reason: &str) {
-        let name = &self.pipeline;
         let is_new = self.paused.send_if_modified(|paused| {
             let is_new = paused.is_none();
             paused.get_or_insert(stop);
             is_new
         });
         if is_new {
-            tracing::error!(pipeline = name, %reason, "too many bad events: the pipeline is paused, nothing is lost");
+            tracing::error!(%reason, "too many bad events: the pipeline is paused, nothing is lost");
         }
     }
 }

@@ -1,4 +1,4 @@
--- The next records of a resumed share that were put aside; none once the share is put aside again.
+-- The next records of a resumed share that were kept; none once the share is paused again.
 SELECT q.id, octet_length(q.payload)::bigint
 FROM millstream.quarantine q
 WHERE q.pipeline = $1 AND q.store = $2 AND q.reason = 'share_paused'

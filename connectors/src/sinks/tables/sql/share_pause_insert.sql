@@ -1,4 +1,4 @@
--- Puts a share aside. One that is put aside stays as it is; one that was resumed is put aside again.
+-- Pauses a share. One that is paused stays as it is; one that was resumed is paused again.
 INSERT INTO millstream.share_pause AS p (pipeline, share, reason)
 VALUES ($1, $2, $3)
 ON CONFLICT (pipeline, share) DO UPDATE

@@ -18,7 +18,7 @@ pub(super) fn refuse(running: &Running, store: Option<&str>) -> Result<(), Probl
             "too many events of store {store} were bad ({}), and nothing of it is taken until an operator runs `millstream resume {pipeline} --store {store}`; `millstream quarantine ls --store {store}` lists them",
             pause.reason
         );
-        return Err(refused("store-paused", "the store is put aside", detail));
+        return Err(refused("store-paused", "the store is paused", detail));
     }
     if running.flood.is_full(&standing) {
         let detail = format!(

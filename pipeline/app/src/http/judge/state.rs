@@ -18,7 +18,7 @@ pub(in crate::http) enum State {
     Braked,
     /// There is work, nothing hinders it, and none gets done.
     Stalled,
-    /// Too many bad events of one store: it is put aside, or its quarantine is full, and the others go on.
+    /// Too many bad events of one store: it is paused, or its quarantine is full, and the others go on.
     Flooding,
     /// The operator holds the pace, and nothing else is to report.
     Frozen,

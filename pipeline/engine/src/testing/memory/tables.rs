@@ -61,11 +61,11 @@ pub struct Contents {
     tokens: u64,
     /// Words, in the order they were written.
     pub written: Vec<Bytes>,
-    /// The places of bad records, and of those that were put aside.
+    /// The places of bad records, and of those that were kept.
     pub quarantined: BTreeSet<(Partition, Position)>,
-    /// How many of them were put aside, by share.
+    /// How many of them were kept undecoded, by share.
     pub aside: BTreeMap<Share, u64>,
-    /// The shares that are put aside, and why.
+    /// The shares that are paused, and why.
     pub paused: BTreeMap<Share, String>,
     /// The gaps on record.
     pub gaps: Vec<Gap>,
@@ -130,7 +130,7 @@ impl Sink {
             let sent = self.pending.as_ref().filter(|(ranges, _)| ranges == batch.ranges());
             return sent.map(|(_, outcome)| outcome.clone()).ok_or_else(|| moved(&tables, batch.ranges()));
         }
-        let resumed = batch.put_aside().into_iter().find(|share| !tables.paused.contains_key(*share));
+        let resumed = batch.paused().into_iter().find(|share| !tables.paused.contains_key(*share));
         if let Some(share) = resumed {
             return Err(SinkError::Resumed { share: Share::new(share) });
         }
@@ -264,7 +264,7 @@ impl crate::Sink for Sink {
         Ok(Some(standings.collect()))
     }
 
-    async fn put_aside(&mut self, share: &Share, reason: &str) -> Result<(), SinkError> {
+    async fn pause_share(&mut self, share: &Share, reason: &str) -> Result<(), SinkError> {
         self.tables.lock().paused.entry(share.clone()).or_insert_with(|| reason.to_owned());
         Ok(())
     }
