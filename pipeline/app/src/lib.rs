@@ -41,7 +41,7 @@ mod time;
 pub use cli::main;
 
 /// One thread frees what another allocated, all the time; the C library's allocator retains more memory then than this
-/// one. librdkafka uses it, too.
-#[cfg(feature = "kafka")]
+/// one, and takes longer for the many short-lived pieces of a forwarded request. librdkafka uses it, too.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -44,7 +44,6 @@ use crate::table::{AliasView, TaskKey};
 pub use self::body::{Body, Broken};
 pub use self::pool::Pool;
 pub use self::refusal::Refusal;
-pub use self::response::Served;
 pub(crate) use self::send::Outbound;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -141,7 +140,7 @@ impl Forwarder {
             until: plan.until,
             end: self.end.clone(),
         };
-        Ok(pass(answer.response, lease, &pinned, turn.missed, onward))
+        Ok(pass(answer.response, lease, &pinned, onward))
     }
 
     /// What holds for each attempt of a request.

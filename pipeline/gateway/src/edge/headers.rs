@@ -4,6 +4,7 @@
 //! variables read `_` as `-`. Headers of the connection go next, with those that `Connection` names, and ours are added
 //! last, so that no client can have them removed.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use hyper::body::SizeHint;
@@ -74,8 +75,8 @@ fn remove_claims(headers: &mut HeaderMap, is_trusted: bool) {
 }
 
 fn is_claim(name: &str, is_trusted: bool) -> bool {
-    let dashed = name.replace('_', "-");
-    let is_other_spelling = dashed != name;
+    let is_other_spelling = name.contains('_');
+    let dashed = if is_other_spelling { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
     let of_hop = dashed.starts_with("x-forwarded-") || dashed == "forwarded" || dashed == "x-real-ip";
     let of_message = ["host", "content-length", "transfer-encoding", "connection", "upgrade"].contains(&&*dashed);
     dashed.starts_with(OURS) || (of_hop && (!is_trusted || is_other_spelling)) || (of_message && is_other_spelling)
@@ -99,6 +100,12 @@ fn add_ours(headers: &mut HeaderMap, hop: Hop<'_>, host: Option<HeaderValue>) {
 
 /// Adds an element to a list. What is not text in it is dropped.
 fn append_token(headers: &mut HeaderMap, name: HeaderName, token: &str) {
+    if !headers.contains_key(&name) {
+        if let Ok(value) = HeaderValue::from_str(token) {
+            headers.insert(name, value);
+        }
+        return;
+    }
     let mut list: String = tokens(headers, &name).flat_map(|token| [token, ", "]).collect();
     list.push_str(token);
     if let Ok(value) = HeaderValue::from_str(&list) {

@@ -14,21 +14,6 @@ use super::lease::Lease;
 use super::spawn::spawn;
 use super::{headers, tunnel};
 use crate::choose::Pinned;
-use crate::server::counters::Miss;
-use crate::table::TaskKey;
-
-/// Which revision a response came from: an extension of it.
-#[derive(Debug, Clone)]
-pub struct Served {
-    /// The generation of the alias that the request was pinned to.
-    pub generation: i64,
-    /// The revision.
-    pub revision: Arc<str>,
-    /// The task.
-    pub task: TaskKey,
-    /// How the attempts before ended.
-    pub missed: Vec<Miss>,
-}
 
 /// How a response goes on after its head.
 pub(super) struct Onward {
@@ -42,20 +27,13 @@ pub(super) struct Onward {
 }
 
 /// Rewrites the head, and lets the body stream. After a 101 a tunnel begins.
-pub(super) fn pass(
-    mut response: Response<Incoming>,
-    lease: Lease,
-    pinned: &Pinned,
-    missed: Vec<Miss>,
-    onward: Onward,
-) -> Response<Body> {
+pub(super) fn pass(mut response: Response<Incoming>, lease: Lease, pinned: &Pinned, onward: Onward) -> Response<Body> {
     let upgraded = hyper::upgrade::on(&mut response);
     let (mut parts, body) = response.into_parts();
-    let task = lease.attempt.task().key().clone();
-    let revision = Arc::clone(&pinned.revision.revision);
     let keep = lease.keep.filter(|_| headers::is_clear(&parts));
     let lease = Lease { keep, ..lease };
-    headers::rewrite(&mut parts, &onward.method, pinned.generation, &revision, &task);
+    let task = lease.attempt.task().key();
+    headers::rewrite(&mut parts, &onward.method, pinned.generation, &pinned.revision.revision, task);
     let body = match onward.upgrade.filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS) {
         Some(client) => {
             lease.counters.upgraded();
@@ -64,6 +42,5 @@ pub(super) fn pass(
         }
         None => Body::streamed(body, lease, onward.idle, onward.until),
     };
-    parts.extensions.insert(Served { generation: pinned.generation, revision, task, missed });
     Response::from_parts(parts, body)
 }
