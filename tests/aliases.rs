@@ -107,6 +107,37 @@ async fn the_same_request_again_gets_the_first_answer() {
     millstream.finish().await;
 }
 
+/// Deploys are asked for again as aliases are, whatever came after them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_request_of_a_deploy_again_gets_the_first_answer() {
+    let database = database().await;
+    let millstream = setup(&database).start().await;
+    let path = "/v1/deploys/digits/blue";
+    let ask = async |method: Method, condition: (&str, &str), id: &str, body: Value| {
+        let answer = change(&millstream, method, &format!("{path}?change_id={id}"), condition, body).await;
+        let said = answer.json();
+        (answer.status.as_u16(), said["generation"].as_i64(), said["port"].as_i64(), said["retired"].as_bool())
+    };
+    let first = (201, Some(1), Some(1), Some(false));
+    for _ in 0..2 {
+        assert_eq!(ask(Method::PUT, ("if-none-match", "*"), "one", json!({ "port": 1 })).await, first);
+    }
+    let second = (200, Some(2), Some(2), Some(false));
+    assert_eq!(ask(Method::PUT, ("if-match", "\"1\""), "two", json!({ "port": 2 })).await, second);
+    assert_eq!(replace(&millstream, path, 2, json!({ "port": 3 })).await, 3, "somebody else was faster");
+    assert_eq!(ask(Method::PUT, ("if-match", "\"1\""), "two", json!({ "port": 2 })).await, second);
+    let retired = (200, Some(4), Some(3), Some(true));
+    for _ in 0..2 {
+        assert_eq!(ask(Method::DELETE, ("if-match", "\"3\""), "three", json!({})).await, retired);
+    }
+    assert_eq!(database.number("SELECT generation FROM millstream.deploy").await, 4, "each was made once");
+    let dry = format!("{path}?change_id=four&dry_run=true");
+    assert_eq!(change(&millstream, Method::PUT, &dry, ("if-match", "\"4\""), json!({})).await.json()["generation"], 5);
+    assert_eq!(ask(Method::PUT, ("if-match", "\"4\""), "four", json!({})).await.1, Some(5), "a dry run made nothing");
+    crate::tables::tasks::log_holds(&database).await;
+    millstream.finish().await;
+}
+
 async fn rows(database: &Database) -> i64 {
     database.number("SELECT count(*) FROM millstream.alias_history").await
 }

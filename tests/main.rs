@@ -36,6 +36,8 @@ mod postgres_errors;
 mod privacy;
 mod produce;
 mod purge;
+#[path = "../schemas/tests/tasks_rules/random.rs"]
+mod random;
 mod readiness;
 mod restored;
 mod routes_http;
@@ -47,6 +49,7 @@ mod signals;
 mod sqs_bridge;
 mod sqs_process;
 mod sqs_straight;
+mod standings;
 mod tables;
 mod task_events;
 mod tidy;

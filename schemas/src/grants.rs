@@ -46,6 +46,7 @@ pub const WRITER: &[Grant] = &[
     table("instance", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     table("slice", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     table("deploy", &["SELECT", "INSERT", "UPDATE"]),
+    table("deploy_change", &["SELECT", "INSERT", "DELETE"]),
     table("health", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     table("alias", &["SELECT", "INSERT", "UPDATE"]),
     table("alias_history", &["SELECT", "INSERT", "UPDATE"]),

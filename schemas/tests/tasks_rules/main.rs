@@ -6,6 +6,7 @@ mod fold;
 mod histories;
 mod joins;
 mod memory;
+mod random;
 mod reference;
 mod resolve;
 mod support;

@@ -172,30 +172,3 @@ pub(crate) fn permutations(n: usize, mut call: impl FnMut(&[usize])) {
         }
     }
 }
-
-/// Numbers that look random (splitmix64).
-#[derive(Debug)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    /// A number below `n`.
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-
-    /// One of several values.
-    pub(crate) fn of<T: Clone>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len() as u64) as usize].clone()
-    }
-
-    /// Puts values into another order.
-    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
-        for at in (1..values.len()).rev() {
-            values.swap(at, self.below(at as u64 + 1) as usize);
-        }
-    }
-}

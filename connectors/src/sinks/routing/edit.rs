@@ -139,21 +139,36 @@ async fn within(connection: &mut Connection, edit: Edit, how: &How) -> Result<Ed
     if let Fact::Alias(alias) = &after {
         remember(connection, &turn, alias, after.to_json()).await?;
     }
+    if let (Fact::Deploy(deploy), Some(change_id)) = (&after, &how.change_id) {
+        sqlx::query(include_str!("sql/deploy_change_insert.sql"))
+            .bind(&deploy.service)
+            .bind(&deploy.revision)
+            .bind(change_id)
+            .bind(after.to_json())
+            .bind(&turn.at)
+            .execute(&mut *connection)
+            .await
+            .map_err(Fault::ours)?;
+    }
     log::write(connection, &turn, &changes).await?;
     Ok(Edited::Done { fact: after, seq: turn.seq + 1 })
 }
 
 /// What this request made before, whatever came after it.
 async fn made_before(connection: &mut Connection, key: &Key, how: &How) -> Result<Option<Fact>, Fault> {
-    let (Kind::Alias, Some(change_id)) = (key.kind, &how.change_id) else { return Ok(None) };
-    let row: Option<String> = sqlx::query_scalar(include_str!("sql/history_same.sql"))
+    let Some(change_id) = &how.change_id else { return Ok(None) };
+    let same = match key.kind {
+        Kind::Deploy => include_str!("sql/deploy_same.sql"),
+        _ => include_str!("sql/history_same.sql"),
+    };
+    let row: Option<String> = sqlx::query_scalar(same)
         .bind(key.columns.first())
         .bind(key.columns.get(1))
         .bind(change_id)
         .fetch_optional(connection)
         .await
         .map_err(Fault::ours)?;
-    let read = |row: String| Fact::read(Kind::Alias, &row);
+    let read = |row: String| Fact::read(key.kind, &row);
     row.map(read).transpose().map_err(|error| Fault::Ours(sqlx::Error::Decode(error.into())))
 }
 

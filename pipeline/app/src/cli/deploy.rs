@@ -9,6 +9,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::client::{Client, problem};
+use super::route::change_id;
 use super::screen::{self, found, text};
 use crate::config::Config;
 
@@ -208,9 +209,9 @@ async fn change(
         }
         status => bail!("{} answers {status}{}", client.address, problem(&now)),
     };
-    let query = if dry_run { "?dry_run=true" } else { "" };
+    let query = format!("dry_run={dry_run}&change_id={}", change_id());
     let headers = [condition, ("content-type".to_owned(), "application/json".to_owned())];
-    let (status, answer) = client.send(method, &format!("{path}{query}"), &headers, body).await?;
+    let (status, answer) = client.send(method, &format!("{path}?{query}"), &headers, body).await?;
     if !status.is_success() {
         bail!("{} answers {status}{}", client.address, problem(&answer));
     }

@@ -1,6 +1,7 @@
 //! `millstream route`: which revisions an alias of a service means, and what gateways make of it.
 
 mod change;
+pub(super) use change::change_id;
 
 mod show;
 

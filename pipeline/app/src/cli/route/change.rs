@@ -106,15 +106,18 @@ pub(super) async fn purge(client: &Client, args: &PurgeArgs) -> anyhow::Result<E
             break;
         }
         if !args.json {
-            screen::print(&format!("{} tasks removed", screen::grouped(removed)));
+            screen::print(&format!("{} tasks, instances and slices removed", screen::grouped(removed)));
         }
     }
     if args.json {
         screen::print_json(&json!({ "removed": removed, "dry_run": args.dry_run }))?;
     } else if args.dry_run {
-        screen::print(&format!("dry run, nothing was changed: {} tasks would be removed", screen::grouped(removed)));
+        screen::print(&format!(
+            "dry run, nothing was changed: {} tasks, instances and slices would be removed",
+            screen::grouped(removed)
+        ));
     } else if removed == 0 {
-        screen::print("no task is gone for so long, or living tasks have the addresses of those that are");
+        screen::print("nothing is gone for so long, but for what living tasks still need");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -171,9 +174,11 @@ async fn change(
         }
         None => ("if-none-match".to_owned(), "*".to_owned()),
     };
-    let query = if how.dry_run { "?dry_run=true" } else { "" };
+    // A body has its id in it.
+    let id = body.is_empty().then(|| format!("&change_id={}", change_id()));
+    let path_and_query = format!("{path}{suffix}?dry_run={}{}", how.dry_run, id.unwrap_or_default());
     let headers = [condition, ("content-type".to_owned(), "application/json".to_owned())];
-    let (status, answer) = client.send(method, &format!("{path}{suffix}{query}"), &headers, body).await?;
+    let (status, answer) = client.send(method, &path_and_query, &headers, body).await?;
     if !status.is_success() {
         bail!("{} answers {status}{}", client.address, problem(&answer));
     }
@@ -239,7 +244,7 @@ fn read_target(text: &str) -> anyhow::Result<Value> {
     Ok(json!({ "revision": revision, "weight": weight }))
 }
 
-/// Recognises the request of this command if it is sent twice.
-fn change_id() -> String {
+/// Recognises the request of a command if it is sent twice.
+pub(in crate::cli) fn change_id() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
