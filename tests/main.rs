@@ -21,6 +21,7 @@ mod handbook;
 mod http_door;
 mod http_ingest;
 mod http_memory;
+mod instances;
 mod kafka;
 mod kafka_commands;
 mod kinesis;

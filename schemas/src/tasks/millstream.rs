@@ -7,9 +7,11 @@
 //! | type | required | order |
 //! |---|---|---|
 //! | task | `id` | `sequence`, after `rank` (0 live, 1 draining, 2 gone), which a status of ECS raises as well |
-//! | instance, slice | `id` | `sequence`, after `rank` (0, or 2 gone) |
+//! | instance, slice | `id` | `sequence`, after `rank` (0, or 2 gone); addresses of an instance by `address_sequence`, if told |
 //! | deploy | `service`, `revision` | `generation` |
 //! | health | `task`, `port`, `healthy`, `since_at` | `assignment`, then `counter` |
+//!
+//! Whoever knows only the addresses of an instance tells `sequence` 0, so that every event of its state is later.
 //!
 //! A task without `status` is RUNNING. Its address (`addresses`, or `instance` with `ports` that have `host_port`) is
 //! taken only from events that carry one. A port is a number or `{container, container_port, host_port, name}`. Times are

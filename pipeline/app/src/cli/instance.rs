@@ -32,10 +32,11 @@ pub enum Command {
 
 pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
     let Command::Set { source, id, address, dry_run } = command;
+    // Only the addresses are ordered by time: the state is that of the events of ECS, which count from 1.
     let event = json!({
         "specversion": "1.0", "type": "millstream.instance.v1", "source": "/millstream/cli",
         "id": format!("{id}-{}", now_ms()), "time": crate::time::utc(now_ms()),
-        "data": { "id": id, "addresses": address, "sequence": now_ms() },
+        "data": { "id": id, "addresses": address, "sequence": 0, "address_sequence": now_ms() },
     });
     if *dry_run {
         screen::print_json(&event)?;

@@ -18,7 +18,8 @@ const ENTRIES_MAX: usize = 1000;
 pub(super) fn instance(data: &Object<'_>, context: &Context<'_>) -> Result<Instance, Refusal> {
     let source = context.source(Kind::Instance)?;
     let order = context.order(rank(data, &[Rank::Live, Rank::Gone])?, version(data, "sequence")?);
-    Ok(Instance {
+    let of_address = data.find("address_sequence")?.map(|_| version(data, "address_sequence")).transpose()?;
+    let instance = Instance {
         source: source.name.clone(),
         id: required_id(data, "id")?,
         epoch: order.epoch,
@@ -32,7 +33,9 @@ pub(super) fn instance(data: &Object<'_>, context: &Context<'_>) -> Result<Insta
         addresses: addresses(data)?,
         ..Instance::default()
     }
-    .with_address_order())
+    .with_address_order();
+    let address_version = instance.address_version.map(|version| of_address.unwrap_or(version));
+    Ok(Instance { address_version, ..instance })
 }
 
 pub(super) fn slice(data: &Object<'_>, context: &Context<'_>) -> Result<Slice, Refusal> {
