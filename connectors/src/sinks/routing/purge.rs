@@ -1,4 +1,4 @@
-//! Removes what nobody needs any more: tasks that are long gone, and old parts of the log.
+//! Removes what nobody needs any more: tasks, instances and slices that are long gone, and old parts of the log.
 //!
 //! A purged task must not come back with a late event, so each purge raises the floor of its source: unknown tasks that
 //! were created before it are not written, unless a list tells of them.
@@ -11,13 +11,13 @@ use super::turn::Turn;
 use crate::sinks::tables::error::Fault;
 use crate::sinks::tables::session::{begin, commit, enter, leave, rollback};
 
-/// Tasks in one transaction: others wait for the turn meanwhile.
-const TASKS_MAX: i64 = 2_000;
+/// Rows of each kind in one transaction: others wait for the turn meanwhile.
+const ROWS_MAX: i64 = 2_000;
 /// Commits that are removed from the log at a time.
 const COMMITS_MAX: i64 = 10_000;
 
-/// Removes some of the tasks that were gone before a time, with their health; returns how many, 0 once there are none.
-/// A dry run only counts, and once. `set_local` sets the timeouts.
+/// Removes some of the tasks that were gone before a time, with their health, and of the instances and slices; returns how
+/// many rows, health left out, 0 once there are none. A dry run only counts, and once. `set_local` sets the timeouts.
 ///
 /// # Errors
 /// The database failed; what was removed before stays removed.
@@ -35,35 +35,40 @@ pub async fn purge(
         return Ok(usize::try_from(count).unwrap_or_default());
     }
     let turn = Turn::take(connection).await?;
-    let tasks = read(connection, Kind::Task, include_str!("sql/purge_select.sql"), |query| {
-        query.bind(before_ms).bind(TASKS_MAX)
-    })
-    .await?;
-    if tasks.is_empty() {
+    let old = |query: Query| query.bind(before_ms).bind(ROWS_MAX);
+    let tasks = read(connection, Kind::Task, include_str!("sql/purge_tasks_select.sql"), old).await?;
+    let instances = read(connection, Kind::Instance, include_str!("sql/purge_instances_select.sql"), old).await?;
+    let slices = read(connection, Kind::Slice, include_str!("sql/purge_slices_select.sql"), old).await?;
+    let count = tasks.len() + instances.len() + slices.len();
+    if count == 0 {
         rollback(connection).await.map_err(Fault::ours)?;
         return Ok(0);
     }
-    let keys: Vec<_> = tasks.iter().map(Fact::key).collect();
-    let column = |at: usize| keys.iter().filter_map(|key| key.columns.get(at).cloned()).collect::<Vec<String>>();
-    let sources = column(0);
-    let ids = column(1);
-    let healths = read(connection, Kind::Health, include_str!("sql/purge_health_select.sql"), |query| {
-        query.bind(sources.clone()).bind(ids.clone())
-    })
-    .await?;
-    for statement in [include_str!("sql/purge_delete.sql"), include_str!("sql/purge_health_delete.sql")] {
-        let delete = sqlx::query(statement).bind(&sources).bind(&ids);
+    let named = |query: Query| query.bind(column(&tasks, 0)).bind(column(&tasks, 1));
+    let healths = read(connection, Kind::Health, include_str!("sql/purge_health_select.sql"), named).await?;
+    for (facts, statement) in [
+        (&tasks, include_str!("sql/purge_tasks_delete.sql")),
+        (&tasks, include_str!("sql/purge_health_delete.sql")),
+        (&instances, include_str!("sql/purge_instances_delete.sql")),
+        (&slices, include_str!("sql/purge_slices_delete.sql")),
+    ] {
+        let delete = sqlx::query(statement).bind(column(facts, 0)).bind(column(facts, 1));
         delete.execute(&mut *connection).await.map_err(Fault::ours)?;
     }
-    let raise = sqlx::query(include_str!("sql/floor_raise.sql")).bind(&sources).bind(before_ms);
+    let raise = sqlx::query(include_str!("sql/floor_raise.sql")).bind(column(&tasks, 0)).bind(before_ms);
     raise.execute(&mut *connection).await.map_err(Fault::ours)?;
-    let changes: Vec<Change> = tasks.iter().chain(&healths).map(Change::removal).collect();
-    log::write(connection, &turn, &changes).await?;
+    let removed = tasks.iter().chain(&healths).chain(&instances).chain(&slices);
+    log::write(connection, &turn, &removed.map(Change::removal).collect::<Vec<_>>()).await?;
     commit(connection).await.map_err(Fault::ours)?;
-    Ok(tasks.len())
+    Ok(count)
 }
 
-/// Removes a part of the log that is older than this, and what gateways served before; returns up to where the log is
+/// A column of the keys.
+fn column(facts: &[Fact], at: usize) -> Vec<String> {
+    facts.iter().filter_map(|fact| fact.key().columns.get(at).cloned()).collect()
+}
+
+/// Removes a part of the log that is older than this, what gateways served and which changes of deploys were asked before; returns up to where the log is
 /// removed, if anything was.
 ///
 /// # Errors
@@ -76,11 +81,9 @@ pub async fn prune(connection: &mut Connection, hours: i32) -> Result<Option<i64
         .fetch_optional(&mut *connection)
         .await
         .map_err(Fault::ours)?;
-    sqlx::query(include_str!("sql/gateways_prune.sql"))
-        .bind(hours)
-        .execute(&mut *connection)
-        .await
-        .map_err(Fault::ours)?;
+    for statement in [include_str!("sql/gateways_prune.sql"), include_str!("sql/deploy_changes_prune.sql")] {
+        sqlx::query(statement).bind(hours).execute(&mut *connection).await.map_err(Fault::ours)?;
+    }
     leave(connection).await.map_err(Fault::ours)?;
     Ok(pruned)
 }
