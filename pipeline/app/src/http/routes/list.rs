@@ -1,5 +1,6 @@
 //! What there is: tasks with what follows from the facts, revisions, and aliases with what gateways make of them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ use crate::serving::{Serving, state};
 
 /// Items of a list.
 const LIMIT_MAX: usize = 1_000;
+/// Tasks that are read at a time: some milliseconds, in which no change is applied.
+const STEP: usize = 1_000;
 
 /// Parameters of the list of tasks.
 #[derive(Debug, Default, Deserialize)]
@@ -72,35 +75,53 @@ pub(super) async fn tasks(
     asked.source = access.store(asked.source)?;
     let serving = serving(&app)?;
     let limit = limit(asked.limit)?;
-    let after = split(asked.after.as_deref());
-    let found = serving.with(|applier| {
-        let keys: Vec<(String, String)> = applier
-            .facts()
-            .task_keys()
-            .map(|(source, id)| (source.to_string(), id.to_string()))
-            .filter(|(source, id)| asked.source.as_ref().is_none_or(|wanted| wanted == source) && is_id(&asked, id))
-            .collect();
-        let mut keys = keys;
-        keys.sort_unstable();
-        let mut items: Vec<Task> = Vec::new();
-        for (source, id) in keys.iter().filter(|(source, id)| (source.as_str(), id.as_str()) > after) {
-            if items.len() > limit {
-                break;
-            }
-            let Some(placed) = applier.task(source, id) else { continue };
-            let task = task(applier, &placed);
-            let is_service = asked.service.is_none() || task.service == asked.service;
-            if is_service && asked.state.as_ref().is_none_or(|state| state == task.state) {
-                items.push(task);
-            }
-        }
-        items
-    });
+    let found = found(&asked, limit, &|read| serving.with(read)).await;
     Ok(page(found, limit, |task| format!("{}/{}", task.source, task.id)))
 }
 
-fn is_id(asked: &TasksAsked, id: &str) -> bool {
-    asked.id.as_ref().is_none_or(|start| id.starts_with(start.as_str()))
+/// Holds the facts while it reads them.
+type Hold<'a> = &'a (dyn Fn(&mut dyn FnMut(&Applier)) + Sync);
+
+/// The tasks of a page, and one more if there is a next page. Changes wait for whoever holds the facts, so they are read
+/// in steps; what changes between two steps is as it was or as it is.
+async fn found(asked: &TasksAsked, limit: usize, hold: Hold<'_>) -> Vec<Task> {
+    let after = split(asked.after.as_deref());
+    let is_wanted = |(source, id): &(Arc<str>, Arc<str>)| {
+        (&**source, &**id) > after
+            && asked.source.as_ref().is_none_or(|wanted| **wanted == **source)
+            && asked.id.as_ref().is_none_or(|start| id.starts_with(start.as_str()))
+    };
+    let mut keys: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+    let mut next = Some(0);
+    while let Some(first) = next {
+        hold(&mut |applier| {
+            let (some, then) = applier.facts().task_keys(first, STEP as u32);
+            keys.extend(some.into_iter().filter(is_wanted));
+            next = then;
+        });
+        tokio::task::yield_now().await;
+    }
+    keys.sort_unstable();
+    let mut items: Vec<Task> = Vec::new();
+    for keys in keys.chunks(STEP) {
+        hold(&mut |applier| {
+            for placed in keys.iter().filter_map(|(source, id)| applier.task(source, id)) {
+                let task = task(applier, &placed);
+                let is_service = asked.service.is_none() || task.service == asked.service;
+                if is_service && asked.state.as_ref().is_none_or(|state| state == task.state) {
+                    items.push(task);
+                }
+                if items.len() > limit {
+                    break;
+                }
+            }
+        });
+        if items.len() > limit {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    items
 }
 
 fn task(applier: &Applier, placed: &Placed) -> Task {
@@ -138,8 +159,8 @@ pub(super) async fn deploys(
         let wanted = deploys.filter(|deploy| asked.service.as_ref().is_none_or(|service| *service == deploy.service));
         let mut wanted: Vec<&Arc<Deploy>> =
             wanted.filter(|deploy| (deploy.service.as_str(), deploy.revision.as_str()) > after).collect();
-        wanted.sort_unstable_by_key(|deploy| (&deploy.service, &deploy.revision));
-        wanted.into_iter().take(limit + 1).cloned().collect()
+        first(&mut wanted, limit + 1, |a, b| (&a.service, &a.revision).cmp(&(&b.service, &b.revision)));
+        wanted.into_iter().cloned().collect()
     });
     Ok(page(found, limit, |deploy: &Arc<Deploy>| format!("{}/{}", deploy.service, deploy.revision)))
 }
@@ -186,8 +207,8 @@ pub(super) async fn routes(
         let wanted = aliases.filter(|alias| asked.service.as_ref().is_none_or(|service| *service == alias.service));
         let mut wanted: Vec<&Arc<Alias>> =
             wanted.filter(|alias| (alias.service.as_str(), alias.alias.as_str()) > after).collect();
-        wanted.sort_unstable_by_key(|alias| (&alias.service, &alias.alias));
-        wanted.into_iter().take(limit + 1).cloned().collect()
+        first(&mut wanted, limit + 1, |a, b| (&a.service, &a.alias).cmp(&(&b.service, &b.alias)));
+        wanted.into_iter().cloned().collect()
     });
     Ok(page(found, limit, |alias: &Arc<Alias>| format!("{}/{}", alias.service, alias.alias)))
 }
@@ -251,10 +272,85 @@ fn split(after: Option<&str>) -> (&str, &str) {
     after.and_then(|after| after.split_once('/')).unwrap_or_default()
 }
 
+/// Leaves the first `count` of many, in their order, without ordering the others: the facts are held meanwhile.
+fn first<T>(items: &mut Vec<T>, count: usize, by: impl Fn(&T, &T) -> Ordering) {
+    if count < items.len() {
+        items.select_nth_unstable_by(count, &by);
+        items.truncate(count);
+    }
+    items.sort_unstable_by(by);
+}
+
 /// A page of items, of which there is one more than asked for if there is a next page.
 fn page<T: Serialize>(mut items: Vec<T>, limit: usize, name: impl Fn(&T) -> String) -> Json<Value> {
     let more = items.len() > limit;
     items.truncate(limit);
     let next = items.last().filter(|_| more).map(name);
     Json(json!({ "items": items, "next": next }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use millstream_gateway::{Change, Dialable, Options, Table};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn put(number: usize) -> Change {
+        let task = millstream_schemas::tasks::Task {
+            source: format!("s{}", number % 3),
+            id: format!("t{number:05}"),
+            ..Default::default()
+        };
+        Change::Put(Fact::Task(Box::new(task)))
+    }
+
+    /// Facts that whoever reads them must not hold between two steps: a change is applied at each.
+    async fn read(asked: &TasksAsked, limit: usize, changes: usize) -> (Vec<String>, usize) {
+        let dialable = Arc::new(Dialable::new(BTreeMap::new(), [], []));
+        let mut applier = Applier::new(Arc::new(Table::default()), dialable, Options::default());
+        applier.apply((0..2_500).rev().map(put).collect(), Instant::now());
+        let facts = Mutex::new(applier);
+        let holds = AtomicUsize::new(0);
+        let hold = |read: &mut dyn FnMut(&Applier)| {
+            let number = holds.fetch_add(1, Relaxed);
+            let mut applier = facts.try_lock().expect("nobody holds the facts between two steps");
+            if number < changes {
+                applier.apply(vec![put(10_000 + number)], Instant::now());
+            }
+            read(&applier);
+        };
+        let items = found(asked, limit, &hold).await;
+        (items.into_iter().map(|task| format!("{}/{}", task.source, task.id)).collect(), holds.into_inner())
+    }
+
+    #[tokio::test]
+    async fn tasks_are_read_in_steps_and_pages_are_the_whole() {
+        let mut expected: Vec<String> = (0..2_500).map(|number| format!("s{}/t{number:05}", number % 3)).collect();
+        expected.sort_unstable();
+        let mut asked = TasksAsked::default();
+        let mut pages = Vec::new();
+        loop {
+            let (mut page, _) = read(&asked, 700, 0).await;
+            let more = page.len() > 700;
+            page.truncate(700);
+            asked.after = page.last().cloned();
+            pages.extend(page);
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(pages, expected);
+
+        // None is routable: every task must be looked at, keys first.
+        let nothing = TasksAsked { state: Some("routable".to_owned()), ..TasksAsked::default() };
+        assert_eq!(read(&nothing, 100, 0).await, (Vec::new(), 6));
+        // What is there all the time is there once, whatever comes meanwhile.
+        let (mut found, _) = read(&TasksAsked::default(), 5_000, 6).await;
+        found.retain(|task| expected.contains(task));
+        assert_eq!(found, expected);
+    }
 }
