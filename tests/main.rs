@@ -39,6 +39,7 @@ mod produce;
 mod purge;
 #[path = "../schemas/tests/tasks_rules/random.rs"]
 mod random;
+mod read_to_end;
 mod readiness;
 mod restored;
 mod routes_http;

@@ -57,9 +57,10 @@ pub const MIGRATIONS: &[Migration] = &[
     step(12, "metadata_statistics", 11, include_str!("../migrations/0012_metadata_statistics.sql")),
     // New tables only: an older program has no pipeline of tasks.
     step(13, "tasks", 11, include_str!("../migrations/0013_tasks.sql")),
-    // Views, and a table that only remembers requests: an older program writes the same facts.
+    // Views, a table that only remembers requests, and a column that may be null: an older program writes the same facts.
     step(14, "task_standing", 11, include_str!("../migrations/0014_task_standing.sql")),
     step(15, "deploy_changes", 11, include_str!("../migrations/0015_deploy_changes.sql")),
+    step(16, "route_seen", 11, include_str!("../migrations/0016_route_seen.sql")),
 ];
 
 /// The newest step that this program knows.

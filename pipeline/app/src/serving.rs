@@ -7,7 +7,7 @@ mod checker;
 mod keep;
 
 mod stamp;
-pub(crate) use stamp::Stamped;
+pub(crate) use stamp::{Oldest, Stamped};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,6 +34,10 @@ use crate::config::Config;
 use crate::tables::{self, Tables};
 use admin::Admin;
 
+/// Routes are stalled when the follower was not in step for longer than this, or a partition of the stream of tasks was not
+/// read to its end.
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(5);
+
 /// The follower, and what it keeps.
 #[derive(Debug)]
 pub struct Serving {
@@ -43,6 +47,8 @@ pub struct Serving {
     pub table: Arc<Table>,
     /// How far the follower is.
     pub standing: watch::Receiver<Standing>,
+    /// What was read to its end longest ago, as it was last read in the database; none before the first stamp.
+    pub(crate) oldest: watch::Receiver<Option<Oldest>>,
     /// The name of this gateway.
     pub id: String,
     /// Where it listens, if it does.
@@ -83,7 +89,8 @@ impl Serving {
             applied: Arc::clone(&applied),
         };
         let mut tasks = vec![task::spawn("follow routes", following.run(sender, tables.clone(), stop.clone()))];
-        tasks.push(stamp::start(stamped, &connector, tables.clone(), stop.clone()));
+        let (ages, oldest) = watch::channel(None);
+        tasks.push(stamp::start(stamped, &connector, tables.clone(), ages, stop.clone()));
         let id = id(config);
         let listening = match config.gateway.listen {
             Some(listen) => Some(Listening::open(config, listen).await?),
@@ -105,7 +112,7 @@ impl Serving {
             tasks.push(task::spawn("report routes", reporting));
             tasks.push(task::spawn("try tasks", probe::keep_trying(Arc::clone(&table), stop.clone())));
             let serves = Gateway::new(table, options(config, &id));
-            let admin = Admin { gateway: serves.clone(), standing: standing.clone(), draining };
+            let admin = Admin { gateway: serves.clone(), standing: standing.clone(), oldest: oldest.clone(), draining };
             tasks.push(task::spawn("gateway admin", admin::serve(admin, listening.admin, stop.clone())));
             tasks.push(task::spawn("gateway", serve(serves.clone(), listening.listener, stop.clone())));
             gateway = Some(serves);
@@ -119,7 +126,7 @@ impl Serving {
         {
             tasks.push(checker::start(config, &connector, Arc::clone(&table), stream, stop.clone()));
         }
-        Ok(Some(Serving { applier, table, standing, id, address, gateway, stop, tasks: Mutex::new(tasks) }))
+        Ok(Some(Serving { applier, table, standing, oldest, id, address, gateway, stop, tasks: Mutex::new(tasks) }))
     }
 
     /// Reads the facts, and what is served of them. MUST be brief: changes wait for it.
@@ -135,6 +142,22 @@ impl Serving {
             *states.entry(state(placed.standing)).or_default() += 1;
         }
         states
+    }
+
+    /// Why routes may be old although the database answers, in words.
+    pub(crate) fn stalled(&self) -> Option<String> {
+        let oldest = self.oldest.borrow().clone()?;
+        // After a start and an outage the ages are those from before for a moment.
+        if oldest.answered_for() <= STALLED_AFTER {
+            return None;
+        }
+        let old = |age: &Duration| *age > STALLED_AFTER;
+        if let Some(age) = self.standing.borrow().in_step.map(|at| at.elapsed()).filter(old) {
+            return Some(format!("the route log was last read {} s ago: routes are as they were then", age.as_secs()));
+        }
+        let name = &oldest.name;
+        let age = Some(oldest.age()).filter(old)?.as_secs();
+        Some(format!("{name} of the stream of tasks was last read to its end {age} s ago: routes may be as old"))
     }
 
     /// Stops to follow.

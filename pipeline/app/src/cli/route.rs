@@ -29,7 +29,7 @@ pub enum Command {
     History(AliasArgs),
     /// Prints an alias, and again whenever it or what a gateway serves of it changes, until Ctrl-C.
     Watch(AliasArgs),
-    /// Removes tasks that are long gone; late events of them are not written any more.
+    /// Removes tasks, instances and slices that are long gone; late events of the tasks are not written any more.
     Purge(change::PurgeArgs),
     /// Says which revisions an alias meant at a time, and which generation each gateway served then.
     Who(WhoArgs),

@@ -180,8 +180,11 @@ fn routes_shown(routes: &Value) -> String {
     let tasks = if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") };
     let mut shown = format!("routes: {}, change {}", text(routes, "state"), count("seq"));
     if text(routes, "state") == "stalled" {
-        let age = found(routes, "age_seconds").and_then(Value::as_f64).map_or_else(dash, screen::seconds);
-        shown += &format!(" of {age} ago");
+        let age = |name| found(routes, name).and_then(Value::as_f64).map_or_else(dash, screen::seconds);
+        shown += &format!(" of {} ago", age("age_seconds"));
+        if found(routes, "unread").is_some() {
+            shown += &format!(", {} read to its end {} ago", text(routes, "unread"), age("unread_age_seconds"));
+        }
     }
     shown += &format!("; services: {}, tasks: {tasks}", count("services"));
     if found(routes, "away").is_some() {
@@ -317,12 +320,14 @@ mod tests {
         assert!(!escaped.contains('\u{1b}'));
         routes["state"] = "stalled".into();
         routes["age_seconds"] = 8.3.into();
+        routes["unread"] = "tasks/3".into();
+        routes["unread_age_seconds"] = 61.5.into();
         routes["away"] = "no answer".into();
         routes["held"] = json!([]);
         routes["gateway"] = Value::Null;
         assert_eq!(
             routes_shown(&routes),
-            "routes: stalled, change 1,234 of 8.3 s ago; services: 2, tasks: 1 no deploy, 6 routable; \
+            "routes: stalled, change 1,234 of 8.3 s ago, tasks/3 read to its end 61.5 s ago; services: 2, tasks: 1 no deploy, 6 routable; \
              the tables cannot be read: no answer"
         );
     }

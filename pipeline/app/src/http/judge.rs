@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::shared::App;
 use crate::config::from_anywhere;
 use crate::running::Running;
+use crate::serving::Serving;
 use crate::time::utc;
 pub(super) use known::Known;
 pub(super) use state::State;
@@ -71,7 +72,7 @@ pub(super) fn whole(app: &App) -> Judgement {
             let (now, lag_records, verdict) = running.look();
             of_pipeline(app, running, &now, lag_records, verdict)
         });
-        let worst = all.min_by_key(|found| found.state);
+        let worst = all.chain(of_routes(app)).min_by_key(|found| found.state);
         worst.unwrap_or_else(|| Found::new(State::KeepingUp, None, None))
     });
     judged(app, None, found)
@@ -96,6 +97,12 @@ fn judged(app: &App, pipeline: Option<usize>, found: Found) -> Judgement {
     let reason = reason.map(|reason| app.node.config.localized(&reason).into_owned());
     let for_seconds = now_ms().saturating_sub(since_ms).max(0) as f64 / 1000.0;
     Judgement { state, well: state.is_well(), since: utc(since_ms), for_seconds, reason, next, seconds_left }
+}
+
+/// Whether the routes that this process follows are behind, whoever it is that does not read on.
+fn of_routes(app: &App) -> Option<Found> {
+    let reason = app.node.serving.as_ref().and_then(Serving::stalled)?;
+    Some(Found::new(State::Stalled, Some(reason), Some(app.node.config.command("doctor"))))
 }
 
 /// A state that concerns the whole process, if there is one.

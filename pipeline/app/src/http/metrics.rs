@@ -299,8 +299,13 @@ impl Everything {
         if let Some(age) = routes.age_seconds {
             out.gauge("millstream_routes_age_seconds", "Since the route log was read to its end", [(vec![], age)])?;
         }
+        if let Some(age) = routes.unread_age_seconds {
+            let help = "Since each partition of the stream of tasks was read to its end";
+            out.gauge("millstream_routes_unread_age_seconds", help, [(vec![], age)])?;
+        }
         let stalled = f64::from(u8::from(routes.state == "stalled"));
-        out.gauge("millstream_routes_stalled", "1 if the route log was not read for 5 s", [(vec![], stalled)])?;
+        let help = "1 if the route log or the stream of tasks was not read to its end for 5 s";
+        out.gauge("millstream_routes_stalled", help, [(vec![], stalled)])?;
         out.gauge("millstream_routes_services", "Services", [(vec![], routes.services as f64)])?;
         let tasks = routes.tasks.into_iter().map(|(state, tasks)| (state, tasks as f64)).collect();
         out.gauge("millstream_routes_tasks", "Tasks of revisions by state, without gone ones", by("state", tasks))?;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Admin {
     pub(super) gateway: Gateway,
     pub(super) standing: watch::Receiver<Standing>,
+    pub(super) oldest: watch::Receiver<Option<super::Oldest>>,
     /// Set once the process is about to leave.
     pub(super) draining: CancellationToken,
 }
@@ -44,10 +45,16 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let standing = admin.standing.borrow().clone();
     let is_draining = admin.draining.is_cancelled();
     let is_ready = standing.identity.is_some() && !is_draining;
+    // A database that hangs says nothing at all.
+    let age = standing.in_step.map(|at| at.elapsed());
+    let detail = standing.away.or_else(|| match age {
+        None => Some("the routing tables were not read since the start".to_owned()),
+        Some(age) if age > super::STALLED_AFTER => Some(format!("the route log was last read {} s ago", age.as_secs())),
+        Some(_) => None,
+    });
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
-        "ready": is_ready, "draining": is_draining, "seq": standing.seq, "database": standing.away.is_none(),
-        "detail": standing.away,
+        "ready": is_ready, "draining": is_draining, "seq": standing.seq, "database": detail.is_none(), "detail": detail,
     });
     (status, axum::Json(body)).into_response()
 }
@@ -90,9 +97,15 @@ fn written(admin: &Admin) -> String {
     counter("millstream_gateway_digest", "Snapshots because a digest differed", standing.digest_differed);
     counter("millstream_gateway_pruned", "Snapshots because the log was removed", standing.pruned);
     let age = standing.in_step.map(|at| Instant::now().saturating_duration_since(at).as_secs_f64());
+    let unread = admin.oldest.borrow().as_ref().map(|oldest| oldest.age().as_secs_f64());
     for (name, help, value) in [
         ("millstream_gateway_applied_seq", "Number of the last change that is applied", standing.seq as f64),
         ("millstream_gateway_age_seconds", "Time since the log was last read to its end", age.unwrap_or(f64::NAN)),
+        (
+            "millstream_gateway_unread_age_seconds",
+            "Time since each partition of the stream of tasks was read to its end",
+            unread.unwrap_or(f64::NAN),
+        ),
     ] {
         write!(text, "# TYPE {name} gauge\n# HELP {name} {help}\n{name} {value}\n").ok();
     }

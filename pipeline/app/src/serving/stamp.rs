@@ -1,8 +1,10 @@
-//! Stamps, once a second, the partitions of the stream of tasks that this process has read to their end: so everybody
-//! sees how old the routing tables may be, also when no event comes.
+//! Stamps, once a second, the partitions of the stream of tasks that this process has read to their end, and reads the
+//! oldest stamp of all processes: so everybody sees how old the routing tables may be, also when no event comes. The state,
+//! the page and the metrics of this process show it, and so do the metrics of a gateway that runs alone.
 //!
 //! Guarantees: a stamp is never newer than the look at the stream by more than [`WITHIN`]. What nobody reads, what waits
-//! and what is behind gets no stamp, and its age grows.
+//! and what is behind gets no stamp, and its age grows; so it does while the database cannot be asked. What was renamed
+//! or removed is forgotten, see `sql/route_state_upsert.sql`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use millstream_engine::{Progress, Source, task};
 use millstream_postgres::{Connection, Connector};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::SinkKind;
@@ -22,6 +24,29 @@ use crate::tables::{self, Tables};
 const EVERY: Duration = Duration::from_secs(1);
 /// The most time of a stamp, from the look at the stream to the commit.
 const WITHIN: Duration = Duration::from_secs(2);
+
+/// The partition of all streams of tasks that was read to its end longest ago.
+#[derive(Clone, Debug)]
+pub(crate) struct Oldest {
+    /// Pipeline and partition, as `pipeline/partition`.
+    pub(crate) name: String,
+    age: Duration,
+    looked: Instant,
+    /// Since when every look has been answered.
+    since: Instant,
+}
+
+impl Oldest {
+    /// Time since the end of the partition was read, by the clock of the database.
+    pub(crate) fn age(&self) -> Duration {
+        self.age.saturating_add(self.looked.elapsed())
+    }
+
+    /// How long the database has been answering: right after a start and an outage, ages are those from before.
+    pub(crate) fn answered_for(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
 
 /// A pipeline whose partitions are stamped.
 #[derive(Clone, Debug)]
@@ -69,21 +94,29 @@ impl Look {
     }
 }
 
-/// Stamps until `stop`.
+/// Stamps, and says what is the oldest stamp, until `stop`.
 pub(super) fn start(
     stamped: Vec<Stamped>,
     connector: &Connector,
     tables: watch::Receiver<Tables>,
+    oldest: watch::Sender<Option<Oldest>>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
-    task::spawn("stamp routes", stamp(stamped, connector.clone(), tables, stop))
+    task::spawn("stamp routes", stamp(stamped, connector.clone(), tables, oldest, stop))
 }
 
-async fn stamp(stamped: Vec<Stamped>, connector: Connector, tables: watch::Receiver<Tables>, stop: CancellationToken) {
-    if stamped.is_empty() || !tables::are_ready(tables, &stop).await {
+async fn stamp(
+    stamped: Vec<Stamped>,
+    connector: Connector,
+    tables: watch::Receiver<Tables>,
+    oldest: watch::Sender<Option<Oldest>>,
+    stop: CancellationToken,
+) {
+    if !tables::are_ready(tables, &stop).await {
         return;
     }
     let mut connection = None;
+    let mut answered_since = None;
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -92,24 +125,29 @@ async fn stamp(stamped: Vec<Stamped>, connector: Connector, tables: watch::Recei
             () = stop.cancelled() => return,
         }
         let look = Look::at(&stamped);
-        if look.partitions.is_empty() {
-            continue;
-        }
-        match tokio::time::timeout(WITHIN, write(&connector, &mut connection, &look)).await {
-            Ok(Ok(())) => {}
+        match tokio::time::timeout(WITHIN, exchange(&connector, &mut connection, &look)).await {
+            Ok(Ok(found)) => {
+                let looked = Instant::now();
+                let since = *answered_since.get_or_insert(looked);
+                oldest.send_replace(found.map(|(name, age)| Oldest { name, age, looked, since }));
+                continue;
+            }
             Ok(Err(error)) => {
-                connection = None;
                 tracing::debug!(error = %format!("{error:#}"), "it was not written what is read to its end");
             }
-            Err(_) => {
-                connection = None;
-                tracing::debug!("it was not written in time what is read to its end");
-            }
+            Err(_) => tracing::debug!("it was not written in time what is read to its end"),
         }
+        connection = None;
+        answered_since = None;
     }
 }
 
-async fn write(connector: &Connector, connection: &mut Option<Connection>, look: &Look) -> anyhow::Result<()> {
+/// Writes what is read to its end; returns the oldest stamp of all, and its age.
+async fn exchange(
+    connector: &Connector,
+    connection: &mut Option<Connection>,
+    look: &Look,
+) -> anyhow::Result<Option<(String, Duration)>> {
     // Out of its place while it is in use: a call that is dropped half-way leaves none.
     let mut open = match connection.take() {
         Some(open) => open,
@@ -119,19 +157,24 @@ async fn write(connector: &Connector, connection: &mut Option<Connection>, look:
     if pooled {
         sqlx::raw_sql("BEGIN").execute(&mut open).await?;
     }
-    sqlx::query(include_str!("sql/route_state_upsert.sql"))
-        .bind(&look.pipelines)
-        .bind(&look.incarnations)
-        .bind(&look.partitions)
-        .bind(&look.end_pipelines)
-        .bind(&look.end_partitions)
-        .execute(&mut open)
-        .await?;
+    if !look.partitions.is_empty() {
+        sqlx::query(include_str!("sql/route_state_upsert.sql"))
+            .bind(&look.pipelines)
+            .bind(&look.incarnations)
+            .bind(&look.partitions)
+            .bind(&look.end_pipelines)
+            .bind(&look.end_partitions)
+            .execute(&mut open)
+            .await?;
+    }
+    let oldest: Option<(String, String, f64)> =
+        sqlx::query_as(include_str!("sql/route_state_oldest.sql")).fetch_optional(&mut open).await?;
     if pooled {
         sqlx::raw_sql("COMMIT").execute(&mut open).await?;
     }
     *connection = Some(open);
-    Ok(())
+    let age = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    Ok(oldest.map(|(pipeline, partition, seconds)| (format!("{pipeline}/{partition}"), age(seconds))))
 }
 
 #[cfg(test)]

@@ -208,6 +208,7 @@ function showRoutes(routes) {
     ['services', number(routes.services), ''],
     ['tasks', number(routes.tasks.routable || 0), standings(routes.tasks)],
     ['change applied', number(routes.seq), `read ${seconds(routes.age_seconds)} ago`],
+    ['stream read to its end', `${seconds(routes.unread_age_seconds)} ago`, routes.unread || ''],
     ['held aliases', number(routes.held_total), routes.held_total ? 'the former generation is served' : ''],
     ...(gateway ? [
       ['gateway requests', number(gateway.requests), gateway.address || ''],

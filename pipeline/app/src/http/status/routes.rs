@@ -3,14 +3,11 @@
 //! Answers from memory. Tasks are counted at each call, which takes about 0.1 s with a million of them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::serving::{Serving, state};
+use crate::serving::{Oldest, STALLED_AFTER, Serving, state};
 
-/// A follower that was not in step for longer than this is stalled.
-const STALLED_AFTER: Duration = Duration::from_secs(5);
 /// Maximum number of held aliases that are listed.
 const HELD_MAX: usize = 20;
 
@@ -25,6 +22,11 @@ pub(in crate::http) struct Routes {
     pub(in crate::http) seq: i64,
     /// Seconds since the route log was last read to its end; null before the first snapshot.
     pub(in crate::http) age_seconds: Option<f64>,
+    /// Seconds since the partition of the stream of tasks that is the furthest behind was read to its end, by whichever
+    /// process reads it; null before the first stamp.
+    pub(in crate::http) unread_age_seconds: Option<f64>,
+    /// That partition, as `pipeline/partition`.
+    unread: Option<String>,
     /// Why the tables cannot be read, while that is so.
     away: Option<String>,
     pub(in crate::http) services: usize,
@@ -68,6 +70,8 @@ impl Routes {
     pub(in crate::http) fn of(serving: &Serving) -> Self {
         let standing = serving.standing.borrow().clone();
         let age = standing.in_step.map(|at| at.elapsed());
+        let oldest = serving.oldest.borrow().clone();
+        let unread_age = oldest.as_ref().map(Oldest::age);
         let held = serving.with(|applier| applier.held());
         let held_total = held.len();
         let held = held.into_iter().take(HELD_MAX).map(|held| Held {
@@ -84,12 +88,14 @@ impl Routes {
         Routes {
             state: match age {
                 None => "starting",
-                Some(age) if age > STALLED_AFTER => "stalled",
+                Some(age) if age.max(unread_age.unwrap_or_default()) > STALLED_AFTER => "stalled",
                 Some(_) => "following",
             },
             identity: standing.identity,
             seq: standing.seq,
             age_seconds: age.map(|age| age.as_secs_f64()),
+            unread_age_seconds: unread_age.map(|age| age.as_secs_f64()),
+            unread: oldest.map(|oldest| oldest.name),
             away: standing.away,
             services,
             tasks,
