@@ -146,14 +146,14 @@ async fn a_log_that_was_removed_costs_one_snapshot() {
 }
 
 /// Copies of the tables that a dump would have.
-async fn dump(database: &Database) {
+pub(crate) async fn dump(database: &Database) {
     for table in tables() {
         database.execute(&format!("CREATE TABLE dump_{table} AS SELECT * FROM millstream.{table}")).await;
     }
 }
 
 /// Puts the dump in the place of what is there, in one transaction.
-async fn restore(database: &Database) {
+pub(crate) async fn restore(database: &Database) {
     let one = |table: &String| {
         format!("DELETE FROM millstream.{table}; INSERT INTO millstream.{table} SELECT * FROM dump_{table};")
     };

@@ -2,21 +2,27 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail their test")]
 #![expect(clippy::print_stdout, reason = "seeds and figures belong to a test's output")]
 
+mod address_owner;
 mod aliases;
 mod assignment;
 mod bench;
+mod checker;
 mod commands;
 mod compose;
 mod config;
 mod contracts;
 mod damaged;
 mod demo_screen;
+mod deploy_join;
 mod durability;
 mod exactly_once;
 mod fencing;
 mod flood;
 mod follower;
+mod framing;
 mod gateway_kills;
+mod gateway_losses;
+mod gateway_outage;
 mod handbook;
 mod http_door;
 mod http_ingest;
@@ -54,6 +60,7 @@ mod sqs_straight;
 mod standings;
 mod tables;
 mod task_events;
+mod task_quarantine;
 mod tidy;
 mod tokens;
 mod tune;

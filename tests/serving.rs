@@ -1,8 +1,10 @@
 //! Helpers of the tests of tasks and routes: events of tasks, requests with preconditions, a follower inside the test.
 
+pub(crate) mod apart;
 pub(crate) mod deaf;
 pub(crate) mod event;
 pub(crate) mod follower;
+pub(crate) mod load;
 pub(crate) mod model;
 pub(crate) mod requests;
 

@@ -1,14 +1,18 @@
 //! Tasks that are real processes: the program's own model, which names itself and journals each POST.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use hyper::Method;
+use millstream_tests::client::Http;
 use millstream_tests::database::program;
-use millstream_tests::until;
+use millstream_tests::{Millstream, until};
+use serde_json::Value;
 
 use super::event::Task;
+use super::requests::{create, is_state, taken};
 
 /// The port of every model.
 pub(crate) const PORT: u16 = 8066;
@@ -38,6 +42,14 @@ impl Model {
         Model { task, child }
     }
 
+    /// Answers its health check badly from now on, or well again.
+    pub(crate) async fn turn(&self) {
+        let address: Ipv4Addr = self.task.address.as_ref().unwrap().parse().unwrap();
+        let address = SocketAddr::from((address, PORT));
+        let answer = Http::default().send(Method::POST, address, "/demo/health", &[], "").await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     /// Ends it with `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -50,6 +62,29 @@ impl Drop for Model {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Deploys `digits/blue`, whose tasks are processes at 127.67.NETWORK.1 and on, all of them routable; `prod` means it.
+pub(crate) async fn fleet(
+    millstream: &Millstream,
+    directory: &Path,
+    network: u8,
+    count: u8,
+    deploy: Value,
+) -> Vec<Model> {
+    create(millstream, "/v1/deploys/digits/blue", deploy).await;
+    create(millstream, "/v1/routes/digits/prod", super::to("blue")).await;
+    let mut models = Vec::new();
+    for number in 1..=count {
+        let id = format!("task{network}-{number}");
+        let model = Model::start(directory, &id, "blue", Ipv4Addr::new(127, 67, network, number)).await;
+        taken(millstream, "ecs", model.task.bridge()).await;
+        models.push(model);
+    }
+    for model in &models {
+        is_state(millstream, &model.task.id, "routable").await;
+    }
+    models
 }
 
 /// Every request that any task carried out, by its id.

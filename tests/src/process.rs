@@ -54,6 +54,13 @@ impl Setup {
         setup.set("http.listen=127.0.0.1:0").set("http.drain_notice_seconds=0")
     }
 
+    /// Another command than `run`.
+    #[must_use]
+    pub fn command(mut self, name: &str) -> Self {
+        self.arguments.splice(..1, [name.to_owned()]);
+        self
+    }
+
     /// Adds `--set section.key=value`.
     #[must_use]
     pub fn set(mut self, setting: &str) -> Self {
