@@ -1,7 +1,7 @@
 -- What follows from the facts, for analysts: to which revision a task belongs, where it is reached, whose its address is,
 -- and what it waits for. schemas/src/tasks/resolve.rs decides this for everything that serves; a test compares both over
--- random histories. Each view has at most one row of a task, and says so by DISTINCT ON, so that a question that needs
--- none of this (count(*)) does not pay for it.
+-- random histories. Each view has at most one row of a task, or of an address, and says so by DISTINCT ON: a question that
+-- needs none of this (count(*)) does not pay for it.
 
 -- To which revision a task belongs. A selector is filed under one member, and a task looks there only.
 CREATE VIEW millstream.task_revision AS

@@ -180,10 +180,10 @@ fn routes_shown(routes: &Value) -> String {
     let tasks = if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") };
     let mut shown = format!("routes: {}, change {}", text(routes, "state"), count("seq"));
     if text(routes, "state") == "stalled" {
-        let age = |name| found(routes, name).and_then(Value::as_f64).map_or_else(dash, screen::seconds);
-        shown += &format!(" of {} ago", age("age_seconds"));
+        shown += &format!(" of {} ago", age(routes, "age_seconds"));
         if found(routes, "unread").is_some() {
-            shown += &format!(", {} read to its end {} ago", text(routes, "unread"), age("unread_age_seconds"));
+            let unread = text(routes, "unread");
+            shown += &format!(", {unread} read to its end {} ago", age(routes, "unread_age_seconds"));
         }
     }
     shown += &format!("; services: {}, tasks: {tasks}", count("services"));
@@ -204,6 +204,10 @@ fn routes_shown(routes: &Value) -> String {
         shown += &format!("\n{}", held_shown(held));
     }
     shown
+}
+
+fn age(routes: &Value, name: &str) -> String {
+    found(routes, name).and_then(Value::as_f64).map_or_else(dash, screen::seconds)
 }
 
 fn held_shown(held: &Value) -> String {
