@@ -48,8 +48,7 @@ async fn beyond_its_bound_the_quarantine_of_tasks_drops_its_oldest_rows_and_noth
     let all = (POSTS * EVENTS) as u64;
     let pipeline = until("all bad events to be counted", WITHIN, || async {
         let status = millstream.get("/v1/status").await.json();
-        let tasks = status["pipelines"].as_array().unwrap().iter().find(|one| one["quarantined"] == all).cloned();
-        tasks
+        status["pipelines"].as_array().unwrap().iter().find(|one| one["quarantined"] == all).cloned()
     })
     .await;
     let kept = kept(&database).await;
