@@ -293,15 +293,5 @@ fn id(config: &Config) -> String {
 
 /// The addresses of this machine, at which a listener on all addresses answers.
 fn own_addresses() -> Vec<std::net::IpAddr> {
-    let Ok(table) = std::fs::read_to_string("/proc/net/fib_trie") else { return Vec::new() };
-    let mut last: Option<std::net::IpAddr> = None;
-    let mut found = Vec::new();
-    for line in table.lines() {
-        if let Some((_, address)) = line.split_once("|-- ") {
-            last = address.trim().parse().ok();
-        } else if line.contains("/32 host LOCAL") {
-            found.extend(last);
-        }
-    }
-    found
+    if_addrs::get_if_addrs().unwrap_or_default().iter().map(if_addrs::Interface::ip).collect()
 }

@@ -34,6 +34,9 @@ const LOOKS_APART: u64 = 4;
 /// Probes under way at a time: at a time-out of 1 s this many may be silent before others wait.
 const PROBES_MAX: usize = 1_024;
 
+/// See [`Options::lost_after`].
+const LOST_AFTER: Duration = Duration::from_secs(60);
+
 /// How a checker checks.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -41,11 +44,14 @@ pub struct Options {
     pub interval: Duration,
     /// The most probes per second; with more tasks the interval grows.
     pub probes_per_second_max: u32,
+    /// How long after it was published the facts may say otherwise. Then it was lost: the database went back, or the
+    /// event was refused, so it is published again. Shorter: more events while nothing is written.
+    pub lost_after: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { interval: Duration::from_secs(5), probes_per_second_max: 1_000 }
+        Options { interval: Duration::from_secs(5), probes_per_second_max: 1_000, lost_after: LOST_AFTER }
     }
 }
 
@@ -72,8 +78,23 @@ struct Checked {
     shard: u16,
     /// When it was published as bad.
     turned: Option<Instant>,
+    /// When it was published.
+    told: Option<Instant>,
     /// Told the last time that tasks were looked for.
     round: u64,
+}
+
+impl Checked {
+    /// Compares what was published with what the facts say; gives the time of the next look if they differ.
+    fn compare(&mut self, facts: Option<bool>, lost_after: Duration, now: Instant) -> Option<Instant> {
+        let lost = self.told.filter(|_| self.judge.known() != facts)? + lost_after;
+        if now < lost {
+            return Some(lost);
+        }
+        self.told = None;
+        self.judge.known_is(facts);
+        None
+    }
 }
 
 /// The result of a probe.
@@ -97,6 +118,7 @@ pub async fn check(
         counters: BTreeMap::new(),
         withheld: Withheld::default(),
         seen: None,
+        compare: None,
         permits: Arc::new(Semaphore::new(PROBES_MAX)),
         done,
         options,
@@ -138,6 +160,8 @@ struct Checker {
     withheld: Withheld,
     /// The table and the shards for which tasks were last looked for.
     seen: Option<(u64, Vec<u16>)>,
+    /// When it is time to see whether facts say what was published.
+    compare: Option<Instant>,
     permits: Arc<Semaphore>,
     done: mpsc::Sender<Probed>,
     options: Options,
@@ -154,10 +178,11 @@ impl Checker {
         }
         // Read before the table: what changes meanwhile is seen the next time.
         let seen = Some((table.version(), mine.keys().copied().collect()));
-        if self.seen == seen {
+        if self.seen == seen && self.compare.is_none_or(|at| now < at) {
             return;
         }
         self.seen = seen;
+        self.compare = None;
         for service in table.services() {
             for revision in service.revisions.values().filter(|revision| revision.deploy.health.is_some()) {
                 for member in revision.tasks.members.iter().filter(|member| member.standing != Standing::Draining) {
@@ -175,11 +200,14 @@ impl Checker {
                         is_asked: false,
                         shard,
                         turned: None,
+                        told: None,
                         round: 0,
                     });
                     checked.deploy = Arc::clone(&revision.deploy);
                     checked.address = address;
                     checked.round = self.round;
+                    let again = checked.compare(known(member.standing), self.options.lost_after, now);
+                    self.compare = self.compare.into_iter().chain(again).min();
                 }
             }
         }
@@ -212,7 +240,7 @@ impl Checker {
             let done = self.done.clone();
             // Ends within its time; its result comes back through the channel, which has room for every permit.
             drop(millstream_engine::task::spawn("probe", async move {
-                let result = probe(address, &deploy, &target.0.id, WITHIN).await;
+                let result = probe(address, &deploy, &target.0.id, WITHIN).await.map_err(|unfit| unfit.told);
                 done.send(Probed { target, result }).await.ok();
                 drop(permit);
             }));
@@ -252,6 +280,9 @@ impl Checker {
             if let Some(checked) = self.targets.get_mut(target) {
                 checked.judge.published(health.healthy);
                 checked.turned = (!health.healthy).then_some(now);
+                checked.told = Some(now);
+                let lost = now + self.options.lost_after;
+                self.compare = Some(self.compare.map_or(lost, |at| at.min(lost)));
             }
         }
     }

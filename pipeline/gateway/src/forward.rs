@@ -93,8 +93,9 @@ impl Forwarder {
         self.budgets.request(&alias.alias.service, begun);
         let mut turn = Turn { tried: Vec::new(), missed: Vec::new(), is_fresh: false, kept: None };
         let (attempt, answer) = loop {
-            let attempt = match self.waiting.choose(&pinned.revision, &turn.tried, options).await {
+            let attempt = match self.waiting.choose(&pinned.revision, &turn.tried, options, plan.until).await {
                 Ok(attempt) => attempt,
+                Err(Refused::Saturated) if plan.is_over() => break turn.nothing_better(Refusal::timed_out())?,
                 Err(refused) => break turn.nothing_left(refused)?,
             };
             let result =
@@ -115,11 +116,11 @@ impl Forwarder {
             };
             self.counters.missed(miss);
             turn.missed.push(miss);
-            if let Some(ended) = ended {
-                let is_over = plan.until.is_some_and(|until| until <= Instant::now());
-                if is_over || !self.is_again(terms, &turn, ended, &source, &alias.alias) {
-                    return Err(refusal);
-                }
+            if let Some(ended) = ended
+                && (plan.is_over() || !self.is_again(terms, &turn, ended, &source, &alias.alias))
+            {
+                // What the client did wrong is told in any case.
+                break if miss == Miss::Client { Err(refusal) } else { turn.nothing_better(refusal) }?;
             }
             self.counters.retried();
         };
@@ -191,6 +192,11 @@ impl Turn {
         } else {
             self.tried.push(attempt.task().key().clone());
         }
+    }
+
+    /// No attempt follows: the kept answer, or this refusal.
+    fn nothing_better(&mut self, refusal: Refusal) -> Result<(Attempt, Answer), Refusal> {
+        self.kept.take().ok_or(refusal)
     }
 
     /// No task is left: the kept answer, or the refusal that says most.

@@ -3,7 +3,7 @@
 //!
 //! The time of a row is the database's. A report that fails is made again a second later with all that is new by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,12 +13,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::follow::Standing;
-use crate::table::{Applier, Table};
+use crate::table::{AliasStanding, Applier, Table};
 
 /// How often it is written. A gateway that has written nothing for five seconds is not alive.
 const EVERY: Duration = Duration::from_secs(1);
 /// Most aliases of one report: the first one of a gateway with many has them all to tell.
 const ALIASES_MAX: usize = 5_000;
+/// The generation of an alias of which nothing is served.
+const NOTHING: i64 = 0;
 /// The most time of a report.
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -61,19 +63,30 @@ pub async fn report(
     let mut connection = None;
     let mut told = Told::new();
     let mut history = (None, 0);
+    // Services of which something may have to be told.
+    let mut due = BTreeSet::new();
     loop {
         let standing = standing.borrow().clone();
         // What was never applied has nothing to tell.
         if standing.identity.is_some() && standing.away.is_none() {
             // What was written before is not there any more.
             let now = (standing.identity.clone(), standing.db_rewound);
-            if std::mem::replace(&mut history, now.clone()) != now {
-                told.clear();
-            }
-            let served = news(&applier, &told);
+            let is_new = std::mem::replace(&mut history, now.clone()) != now;
+            let served = {
+                let mut applier = applier.lock().unwrap_or_else(PoisonError::into_inner);
+                due.extend(applier.take_changed());
+                if is_new {
+                    told.clear();
+                    due.extend(applier.services_with_aliases());
+                }
+                news(&applier, &due, &told)
+            };
             let writing = write(&connector, &mut connection, &reporter, &standing, &table, &served);
             match tokio::time::timeout(WITHIN, writing).await {
                 Ok(Ok(())) => {
+                    if served.len() < ALIASES_MAX {
+                        due.clear();
+                    }
                     told.extend(served.into_iter().map(|one| ((one.service, one.alias), (one.generation, one.held))));
                 }
                 failed => {
@@ -90,32 +103,27 @@ pub async fn report(
     }
 }
 
-/// Aliases that are served otherwise than was told.
-fn news(applier: &Mutex<Applier>, told: &Told) -> Vec<Served> {
-    let applier = applier.lock().unwrap_or_else(PoisonError::into_inner);
-    let held: BTreeMap<(Arc<str>, Arc<str>), (i64, String)> = applier
-        .held()
-        .into_iter()
-        .map(|held| {
-            let reasons: Vec<String> = held.reasons.iter().map(ToString::to_string).collect();
-            let reason = format!("generation {} waits: {}", held.newest, reasons.join("; "));
-            ((held.service, held.alias), (held.newest, reason))
-        })
-        .collect();
+/// Aliases of these services that are served otherwise than was told.
+fn news(applier: &Applier, services: &BTreeSet<Arc<str>>, told: &Told) -> Vec<Served> {
     let mut news = Vec::new();
-    for applied in applier.applied_aliases() {
-        let key = (applied.service, applied.alias);
-        let held = held.get(&key);
-        let state = if held.is_some() { "held" } else { "applied" };
-        let generation = applied.row.generation;
-        let waits = held.map(|(newest, _)| *newest);
-        if told.get(&key) == Some(&(generation, waits)) {
-            continue;
-        }
-        let reason = held.map(|(_, reason)| reason.clone());
-        news.push(Served { service: key.0, alias: key.1, generation, state, reason, held: waits });
-        if news.len() == ALIASES_MAX {
-            break;
+    for service in services {
+        for AliasStanding { alias, serving, held } in applier.standing_of(service) {
+            let generation = serving.unwrap_or(NOTHING);
+            let waits = held.as_ref().map(|(newest, _)| *newest);
+            let key = (Arc::clone(service), alias);
+            // What was never served and does not wait either has been told of nowhere.
+            if told.get(&key) == Some(&(generation, waits)) || serving.is_none() && held.is_none() {
+                continue;
+            }
+            let reason = held.map(|(newest, reasons)| {
+                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                format!("generation {newest} waits: {}", reasons.join("; "))
+            });
+            let state = if waits.is_some() { "held" } else { "applied" };
+            news.push(Served { service: key.0, alias: key.1, generation, state, reason, held: waits });
+            if news.len() == ALIASES_MAX {
+                return news;
+            }
         }
     }
     news
@@ -139,7 +147,7 @@ async fn write(
         sqlx::raw_sql("BEGIN").execute(&mut *open).await?;
     }
     let in_flight: BTreeMap<String, usize> =
-        table.draining().into_iter().map(|(key, count)| (format!("{}/{}", key.source, key.id), count)).collect();
+        table.draining().iter().map(|(key, count)| (format!("{}/{}", key.source, key.id), *count)).collect();
     sqlx::query(include_str!("report/sql/gateway_upsert.sql"))
         .bind(&reporter.id)
         .bind(standing.seq)
@@ -159,4 +167,40 @@ async fn write(
         sqlx::raw_sql("COMMIT").execute(open).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_schemas::tasks::{Alias, Fact, Target};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::Dialable;
+    use crate::table::{Change, Options};
+
+    fn put(applier: &mut Applier, service: &str, generation: i64) {
+        let targets = vec![Target { revision: "blue".into(), weight: 1 }];
+        let alias = Alias { service: service.into(), alias: "prod".into(), generation, targets, ..Alias::default() };
+        applier.apply(vec![Change::Put(Fact::Alias(Box::new(alias)))], Instant::now());
+    }
+
+    #[test]
+    fn an_alias_of_which_nothing_is_served_is_told_as_held_and_told_once() {
+        let mut applier = Applier::new(Arc::default(), Arc::new(Dialable::default()), Options::default());
+        put(&mut applier, "digits", 3);
+        let due = applier.take_changed();
+        assert_eq!(due.iter().map(|name| &**name).collect::<Vec<_>>(), ["digits"]);
+        let mut told = Told::new();
+        let news = news(&applier, &due, &told);
+        let [held] = &news[..] else { panic!("{news:?}") };
+        assert_eq!((held.generation, held.state, held.held), (NOTHING, "held", Some(3)));
+        assert!(held.reason.as_deref().unwrap().starts_with("generation 3 waits: "), "{held:?}");
+        told.insert((Arc::clone(&held.service), Arc::clone(&held.alias)), (held.generation, held.held));
+        assert!(super::news(&applier, &due, &told).is_empty());
+        // Only what has changed since is looked at.
+        put(&mut applier, "words", 1);
+        applier.tick(Instant::now());
+        assert_eq!(applier.take_changed().iter().map(|name| &**name).collect::<Vec<_>>(), ["words"]);
+        assert!(applier.take_changed().is_empty());
+    }
 }

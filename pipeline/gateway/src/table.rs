@@ -5,6 +5,7 @@
 
 pub(crate) mod apply;
 mod build;
+mod draining;
 mod hold;
 mod judged;
 pub(crate) mod suspects;
@@ -12,19 +13,21 @@ pub(crate) mod task;
 mod trial;
 pub(crate) mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
-use millstream_schemas::tasks::Standing;
 use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::draining::Draining;
 use self::judged::Judged;
 use self::suspects::Suspects;
 use crate::choose::counters::Counters;
 
+pub(crate) use self::apply::AliasStanding;
 pub use self::apply::{Applied, Applier, Change, Former, HeldAlias, Options};
 pub use self::task::{Member, TaskKey, TaskState};
 pub use self::trial::Trial;
@@ -43,6 +46,7 @@ pub struct Table {
     trials_due: Notify,
     judged: Arc<Judged>,
     suspects: Arc<Suspects>,
+    draining: Draining,
     version: AtomicU64,
 }
 
@@ -54,6 +58,7 @@ impl Default for Table {
             trials_due: Notify::new(),
             judged: Arc::default(),
             suspects: Arc::default(),
+            draining: Draining::default(),
             version: AtomicU64::new(0),
         }
     }
@@ -94,15 +99,9 @@ impl Table {
         self.judged.wake()
     }
 
-    /// Draining tasks, with their requests in flight.
-    pub fn draining(&self) -> Vec<(TaskKey, usize)> {
-        let mut found = Vec::new();
-        for service in self.services() {
-            let members = service.revisions.values().flat_map(|revision| &revision.tasks.members);
-            let draining = members.filter(|member| member.standing == Standing::Draining);
-            found.extend(draining.map(|member| (member.task.key().clone(), member.task.in_flight())));
-        }
-        found
+    /// Tasks that drain, or have left with requests in flight, with the number of these.
+    pub fn draining(&self) -> BTreeMap<TaskKey, usize> {
+        self.draining.counts()
     }
 
     /// Replaces services. Called by the applier alone. A shard is copied once, however many services are new in it.

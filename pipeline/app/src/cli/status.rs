@@ -331,7 +331,7 @@ mod tests {
         routes["gateway"] = Value::Null;
         assert_eq!(
             routes_shown(&routes),
-            "routes: stalled, change 1,234 of 8.3 s ago, tasks/3 read to its end 61.5 s ago; services: 2, tasks: 1 no deploy, 6 routable; \
+            "routes: stalled, change 1,234 of 8.3 s ago, tasks/3 read to its end 62 s ago; services: 2, tasks: 1 no deploy, 6 routable; \
              the tables cannot be read: no answer"
         );
     }

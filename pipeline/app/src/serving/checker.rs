@@ -69,6 +69,7 @@ pub(super) fn start(
     let checking = check::Options {
         interval: config.checker.interval,
         probes_per_second_max: config.checker.probes_per_second_max,
+        ..check::Options::default()
     };
     task::spawn("check tasks", async move {
         let assigner = Assigner::start(options, members);

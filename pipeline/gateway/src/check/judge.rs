@@ -59,6 +59,11 @@ impl Judge {
         self.known = Some(is_well);
     }
 
+    /// The facts say this, whatever was published: the next probe tells it again if that is not so.
+    pub(super) fn known_is(&mut self, known: Option<bool>) {
+        self.known = known;
+    }
+
     /// The time until the next probe; `random` is from 0 to 1.
     pub(super) fn next(&self, interval: Duration, random: f64) -> Duration {
         let every = if self.known.is_none() { FIRST_EVERY.min(interval) } else { interval };

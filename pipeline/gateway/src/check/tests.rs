@@ -107,6 +107,16 @@ struct Checking {
 impl Checking {
     /// Checks tasks with these ids; the first one has number 1.
     async fn start(ids: Vec<String>, shards: BTreeMap<u16, i64>, refusals: usize, script: Arc<Script>) -> Checking {
+        Self::start_with(ids, shards, refusals, script, Options::default()).await
+    }
+
+    async fn start_with(
+        ids: Vec<String>,
+        shards: BTreeMap<u16, i64>,
+        refusals: usize,
+        script: Arc<Script>,
+        options: Options,
+    ) -> Checking {
         let tasks = Tasks::start(script).await;
         let table = Arc::new(Table::default());
         let networks = BTreeMap::from([("vpc".to_owned(), vec!["127.0.0.0/8".parse().unwrap()])]);
@@ -123,7 +133,7 @@ impl Checking {
         let kept = Arc::new(kept);
         let (shards, mine) = watch::channel(shards);
         let stop = CancellationToken::new();
-        let options = Options { interval: INTERVAL, ..Options::default() };
+        let options = Options { interval: INTERVAL, ..options };
         let publish: Arc<dyn Publish> = Arc::clone(&kept) as _;
         drop(millstream_engine::task::spawn("check", check(table, mine, publish, options, stop.clone())));
         Checking { tasks, kept, shards, applier, ids, stop }
@@ -183,6 +193,28 @@ async fn only_transitions_are_published_after_two_good_or_three_bad_probes() {
     assert!((millstream_engine::clock::now_ms() - bad.since_ms).abs() < 60_000);
     let orders: Vec<_> = all.iter().map(|(health, _)| (health.assignment, health.counter)).collect();
     assert_eq!(orders, [(7, 1), (7, 2), (7, 3)]);
+}
+
+#[tokio::test]
+async fn health_that_the_facts_have_lost_is_told_again_and_what_they_have_is_not() {
+    let options = Options { lost_after: Duration::from_millis(500), ..Options::default() };
+    let shards = BTreeMap::from([(3, 7)]);
+    let mut checking = Checking::start_with(of_shard(3, 1), shards, 0, Arc::new(|_, _| true), options).await;
+    checking.until("told", |checking| checking.kept.len() == 1).await;
+    let told = |checking: &Checking| Fact::Health(Box::new(checking.kept.all().last().unwrap().0.clone()));
+    let fact = told(&checking);
+    checking.applier.apply(vec![Change::Put(fact.clone())], Instant::now());
+    checking.probes(1, 12).await;
+    assert_eq!(checking.kept.len(), 1, "the facts say the same");
+    // The database went back to before it was told.
+    checking.applier.apply(vec![Change::Remove(fact.key())], Instant::now());
+    checking.until("told again", |checking| checking.kept.len() == 2).await;
+    let fact = told(&checking);
+    assert!(matches!(&fact, Fact::Health(health) if health.healthy && health.counter == 2));
+    // As long as it does not arrive, it is told no more often than that.
+    let begun = Instant::now();
+    checking.until("and again", |checking| checking.kept.len() == 4).await;
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -284,7 +316,7 @@ async fn a_few_tasks_that_fail_together_are_published() {
 
 #[test]
 fn the_interval_grows_so_that_the_rate_is_kept() {
-    let options = Options { interval: Duration::from_secs(5), probes_per_second_max: 100 };
+    let options = Options { interval: Duration::from_secs(5), probes_per_second_max: 100, ..Options::default() };
     assert_eq!(interval_of(&options, 10), Duration::from_secs(5));
     assert_eq!(interval_of(&options, 500), Duration::from_secs(5));
     assert_eq!(interval_of(&options, 1_000), Duration::from_secs(10));

@@ -29,6 +29,8 @@ pub(crate) struct Hard {
     /// Failures since the last connection; 0 where it can be reached.
     failures: u32,
     until: Option<Instant>,
+    /// When the next try may begin of a task that can be reached, and did not say that it is well.
+    rests_until: Option<Instant>,
     /// The number of the try that runs.
     trying: Option<u64>,
     tries: u64,
@@ -50,7 +52,8 @@ impl Hard {
 
     /// Begins the one try, and gives its number; `None` where one runs or it is too early.
     pub(crate) fn try_once(&mut self, now: Instant) -> Option<u64> {
-        if self.trying.is_some() || self.until.is_some_and(|until| now < until) {
+        let is_early = |until: Option<Instant>| until.is_some_and(|until| now < until);
+        if self.trying.is_some() || is_early(self.until) || is_early(self.rests_until) {
             return None;
         }
         self.tries += 1;
@@ -65,6 +68,13 @@ impl Hard {
             *self = Self { tries: self.tries, ..Self::default() };
         }
         is_it
+    }
+
+    /// The try reached the task, which did not say that it is well: the next one follows in a second, however often.
+    pub(crate) fn unwell(&mut self, number: u64, now: Instant) {
+        if self.reached(number) {
+            self.rests_until = Some(now + OUT_MIN);
+        }
     }
 
     /// The try ended without an answer to the question: the next one may begin.
@@ -112,6 +122,22 @@ mod tests {
             assert_eq!((hard.reach(now), hard.try_once(now)), (Reach::Out, None), "one try at a time");
             assert!(hard.failed(number, now));
         }
+    }
+
+    #[test]
+    fn a_task_that_answers_badly_can_be_reached_and_is_tried_each_second() {
+        let mut now = Instant::now();
+        let mut hard = Hard::default();
+        assert!(hard.failed(None, now));
+        now += OUT_MIN;
+        for _ in 0..8 {
+            let number = hard.try_once(now).unwrap();
+            hard.unwell(number, now);
+            assert_eq!((hard.reach(now), hard.try_once(now)), (Reach::Open, None));
+            now += OUT_MIN;
+        }
+        assert!(hard.failed(None, now), "and what could not be reached is out again");
+        assert_eq!(hard.reach(now + OUT_MIN), Reach::Due);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use millstream_schemas::tasks::{Fact, Key, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::table::Former;
-pub(super) use write::{Told, Writer};
+pub(super) use write::{Told, Writer, remove_leftovers};
 
 const FORMAT: &str = "millstream routes";
 const VERSION: u32 = 1;

@@ -168,7 +168,10 @@ pub(super) async fn load(options: &Options, into: &Into) {
     let stale_max = options.stale_max;
     let reading = tokio::task::spawn_blocking({
         let path = path.clone();
-        move || disk::read(&path, stale_max, millstream_engine::clock::now_ms())
+        move || {
+            disk::remove_leftovers(&path);
+            disk::read(&path, stale_max, millstream_engine::clock::now_ms())
+        }
     });
     let found = match reading.await {
         Ok(Ok(Some(found))) => found,

@@ -48,6 +48,13 @@ pub(crate) struct Plan {
     pub(crate) until: Option<Instant>,
 }
 
+impl Plan {
+    /// Whether the route's total time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
+    }
+}
+
 /// The head of a response, and the connection it came on.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -112,7 +119,11 @@ pub(super) async fn send(
         let was_idle = idle.is_some();
         let mut sender = match idle {
             Some(sender) => sender,
-            None => connect(task.address(), options).await.map_err(|error| unconnected(&error))?,
+            None => match before(plan.until, connect(task.address(), options)).await {
+                Some(connected) => connected.map_err(|error| unconnected(&error))?,
+                // The route's time is over, which says nothing of the task.
+                None => return Err(Missed::new(Miss::TimedOut, None, Ended::Unsent)),
+            },
         };
         if !was_idle {
             attempt.connected();
@@ -133,6 +144,14 @@ pub(super) async fn send(
             }
             Err(missed) => return Err(missed),
         }
+    }
+}
+
+/// Waits for a result, but not beyond the route's time.
+async fn before<T>(until: Option<Instant>, result: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => timeout_at(until, result).await.ok(),
+        None => Some(result.await),
     }
 }
 

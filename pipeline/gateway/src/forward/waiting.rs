@@ -23,7 +23,7 @@ struct Place<'a> {
 }
 
 impl Waiting {
-    /// Chooses a task, and waits for one where all are full.
+    /// Chooses a task, and waits for one where all are full, but not beyond the route's time.
     ///
     /// # Errors
     /// As [`RevisionView::choose`]: `Saturated` after the wait, or at once where too many wait already.
@@ -32,6 +32,7 @@ impl Waiting {
         revision: &RevisionView,
         tried: &[TaskKey],
         options: &Options,
+        over: Option<Instant>,
     ) -> Result<Attempt, Refused> {
         let first = choose(revision, tried);
         if !matches!(first, Err(Refused::Saturated)) {
@@ -39,6 +40,7 @@ impl Waiting {
         }
         let Some(_place) = self.enter(revision, options.queue_max) else { return first };
         let until = Instant::now() + options.queue;
+        let until = over.map_or(until, |over| until.min(over));
         loop {
             let mut freed = std::pin::pin!(revision.freed().notified());
             freed.as_mut().enable();

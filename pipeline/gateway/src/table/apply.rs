@@ -58,6 +58,17 @@ pub struct HeldAlias {
     pub reasons: Vec<Lack>,
 }
 
+/// What this gateway serves of an alias, and what it holds.
+#[derive(Debug, Clone)]
+pub(crate) struct AliasStanding {
+    /// The alias.
+    pub(crate) alias: Arc<str>,
+    /// The generation that is served, if any.
+    pub(crate) serving: Option<i64>,
+    /// The generation that is held, and what it waits for.
+    pub(crate) held: Option<(i64, Vec<Lack>)>,
+}
+
 /// A generation that is served, for reports and for the file that a start reads.
 #[derive(Debug, Clone)]
 pub struct Applied {
@@ -81,6 +92,8 @@ pub struct Applier {
     holds: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Hold>>,
     /// Services in which an alias is held.
     waiting: BTreeSet<Arc<str>>,
+    /// Services for [`Applier::take_changed`]; each once, so it is no larger than the table.
+    unreported: BTreeSet<Arc<str>>,
     is_from_disk: bool,
     number: u64,
     /// Facts that changed since a copy of all of them was begun; `None` where nobody copies.
@@ -98,6 +111,7 @@ impl Applier {
             known: Known::default(),
             holds: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            unreported: BTreeSet::new(),
             is_from_disk: false,
             number: 0,
             changed: None,
@@ -197,6 +211,27 @@ impl Applier {
         self.facts.task(source, id, &|network, address| self.dialable.allows(network, address))
     }
 
+    /// What is served and held of the aliases of a service.
+    pub(crate) fn standing_of(&self, service: &str) -> Vec<AliasStanding> {
+        let Some(view) = self.table.lookup(service) else { return Vec::new() };
+        let standing = |(name, alias): (&Arc<str>, &Arc<AliasView>)| AliasStanding {
+            alias: Arc::clone(name),
+            serving: alias.is_served.then_some(alias.alias.generation),
+            held: alias.held.as_ref().map(|held| (held.generation, held.reasons.clone())),
+        };
+        view.aliases.iter().map(standing).collect()
+    }
+
+    /// Services that have aliases.
+    pub(crate) fn services_with_aliases(&self) -> impl Iterator<Item = Arc<str>> {
+        self.holds.keys().cloned()
+    }
+
+    /// Services of which an alias is served or held otherwise than when this was last asked.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.unreported)
+    }
+
     /// Generations that are held.
     pub fn held(&self) -> Vec<HeldAlias> {
         let mut found = Vec::new();
@@ -276,6 +311,9 @@ impl Applier {
         built.iter().filter(|(_, view, _)| is_gone(view)).for_each(|(_, view, _)| self.table.remove(&view.service));
         self.table.put(built.iter().filter(|(_, view, _)| !is_gone(view)).map(|(_, view, _)| Arc::clone(view)));
         for (before, view, extent) in &built {
+            if !is_same_standing(before.as_deref(), view) {
+                self.unreported.insert(Arc::clone(&view.service));
+            }
             self.tell_lines(before.as_deref(), view, extent);
         }
         // After all of them: a task may have moved from one service to another.
@@ -338,6 +376,7 @@ impl Applier {
                 true => member.task.pool.close(),
                 false => member.task.pool.open(),
             }
+            self.table.draining.seen(member);
         }
         for revision in view.revisions.values() {
             revision.line.latest.store(Arc::clone(&revision.tasks));
@@ -358,9 +397,13 @@ impl Applier {
         let is_there = |task: &Arc<TaskState>| view.member(task.key()).is_some_and(|now| Arc::ptr_eq(&now.task, task));
         for task in members(before, extent).map(|member| &member.task).filter(|task| !is_there(task)) {
             let known = self.known.get(task.key());
-            if known.is_some_and(|(known, service)| Arc::ptr_eq(known, task) && *service == view.service) {
-                self.known.remove(task.key());
+            match known.filter(|(known, _)| Arc::ptr_eq(known, task)) {
+                // It is in the view of another service.
+                Some((_, service)) if *service != view.service => continue,
+                Some(_) => drop(self.known.remove(task.key())),
+                None => {}
             }
+            self.table.draining.left(task);
         }
     }
 }
@@ -375,6 +418,18 @@ fn members<'a>(view: &'a ServiceView, extent: &'a Extent) -> Box<dyn Iterator<It
                 .filter_map(|(source, id)| view.member(&TaskKey { source: Arc::clone(source), id: Arc::clone(id) })),
         ),
     }
+}
+
+/// Whether the same generations of the same aliases are served and held as before.
+fn is_same_standing(before: Option<&ServiceView>, view: &ServiceView) -> bool {
+    let Some(before) = before else { return view.aliases.is_empty() };
+    let standing = |alias: &AliasView| {
+        (alias.alias.generation, alias.is_served, alias.held.as_ref().map(|held| (held.generation, held.since)))
+    };
+    let is_same = |(name, alias): (&Arc<str>, &Arc<AliasView>)| {
+        before.alias(name).is_some_and(|before| standing(before) == standing(alias))
+    };
+    before.aliases.len() == view.aliases.len() && view.aliases.iter().all(is_same)
 }
 
 /// Whether requests that wait for a place may find one now, for another reason than one that ended.

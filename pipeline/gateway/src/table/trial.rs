@@ -99,6 +99,13 @@ impl Trial {
         self.judged.add(Arc::clone(&self.service));
     }
 
+    /// It answered, but not that it is well: it can be reached, and is tried again.
+    pub(crate) fn unwell(self, now: Instant) {
+        let mut record = self.task.record();
+        record.hard.unwell(self.number, now);
+        self.task.mark(&record);
+    }
+
     /// It was not reached, or did not answer the probe.
     pub fn failed(self, now: Instant) {
         let mut record = self.task.record();

@@ -176,6 +176,39 @@ async fn a_request_that_waits_too_long_is_refused() {
 }
 
 #[tokio::test]
+async fn the_time_of_a_route_bounds_waiting_for_a_place_and_for_a_connection() {
+    let upstream = Upstream::start(|_| Action::Stall).await;
+    let mut setup = Setup::default();
+    setup.deploy.concurrency_max = Some(1);
+    setup.options.queue = Duration::from_secs(60);
+    setup.alias.timeout_ms = Some(500);
+    let gateway = setup.start(&[upstream.address]).await;
+    let (first, second) = tokio::join!(gateway.get("/services/s/a/x"), gateway.get("/services/s/a/x"));
+    for got in [first, second] {
+        assert_eq!((got.status, &*got.reason()), (504, "timed_out"));
+    }
+    // A listener whose backlog is full lets connections wait.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut filled = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(address)).await
+    {
+        filled.push(stream);
+    }
+    let mut setup = Setup::default();
+    setup.options.connect = Duration::from_secs(60);
+    setup.alias.timeout_ms = Some(500);
+    let gateway = setup.start(&[address]).await;
+    let begun = tokio::time::Instant::now();
+    let got = gateway.get("/services/s/a/x").await;
+    assert_eq!((got.status, &*got.reason()), (504, "timed_out"));
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn a_task_that_does_not_name_itself_is_foreign() {
     let upstream = Upstream::start(|received| {
         let named = if received.line().contains("/ok") { "X-Model: blue\r\n" } else { "X-Model: green\r\n" };

@@ -151,6 +151,26 @@ async fn responses_of_tasks_are_tried_again_only_where_the_route_says_so() {
 }
 
 #[tokio::test]
+async fn what_a_task_has_answered_says_more_than_a_last_attempt_that_broke() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let handler = |count: Arc<AtomicUsize>| {
+        move |_: &_| match count.fetch_add(1, Ordering::SeqCst) {
+            0 => Action::Reply(response("503 Service Unavailable", "", "first")),
+            _ => Action::Close,
+        }
+    };
+    let one = Upstream::start(handler(Arc::clone(&count))).await;
+    let other = Upstream::start(handler(Arc::clone(&count))).await;
+    let mut setup = Setup::default();
+    setup.alias.retry_responses = true;
+    setup.options.attempts_max = 2;
+    let gateway = setup.start(&[one.address, other.address]).await;
+    let got = gateway.get("/services/s/a/x").await;
+    assert_eq!((got.status, got.text()), (503, "first"));
+    assert_eq!(count.load(Ordering::SeqCst), 2, "and then another was asked");
+}
+
+#[tokio::test]
 async fn retries_end_with_the_budget_of_the_service() {
     let mut upstreams = Vec::new();
     for _ in 0..12 {

@@ -54,8 +54,14 @@ async fn impatient(pause: u64) -> Upstream {
 async fn no_request_is_lost_to_a_server_that_closes_idle_connections() {
     let upstream = impatient(20).await;
     let gateway = Setup::default().start(&[upstream.address]).await;
+    let mut retried = 0;
     for count in 1..=60 {
         assert_eq!(gateway.get("/services/s/a/x").await.status, 200);
+        let before = std::mem::replace(&mut retried, gateway.gateway.snapshot().retried);
+        if retried > before {
+            // The budget of retries has ten a second.
+            sleep(Duration::from_millis(110)).await;
+        }
         // Around the moment at which the server closes.
         sleep(Duration::from_micros(19_000 + 40 * count)).await;
     }

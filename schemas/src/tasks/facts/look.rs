@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Facts;
 use super::names::Name;
 use super::row::{Place, TaskNumber, TaskRow};
 use super::tables::InstanceRow;
+use super::{Facts, TaskOf};
 use crate::tasks::fact::{Alias, Deploy};
 
 impl Facts {
     /// Source and id of the tasks, gone ones too, of about `max` numbers from `first` on, in no order, and where the next
     /// part begins; `None` where there is none. A task that is there from the first part to the last is in one of them.
-    pub fn task_keys(&self, first: u32, max: u32) -> (Vec<(Arc<str>, Arc<str>)>, Option<u32>) {
+    pub fn task_keys(&self, first: u32, max: u32) -> (Vec<TaskOf>, Option<u32>) {
         let end = self.tasks.end().min(first.saturating_add(max.max(1)));
         let rows = (first..end).filter_map(|number| self.row(number));
         (rows.map(|row| self.key_of(row)).collect(), Some(end).filter(|end| *end < self.tasks.end()))

@@ -147,5 +147,7 @@ pub(super) fn gateway(one: &Value) -> String {
     let generation = found(one, "generation").and_then(Value::as_i64).unwrap_or_default();
     let state = text(one, "state");
     let reason = found(one, "reason").and_then(Value::as_str).map(|reason| format!(": {}", screen::escape(reason)));
-    format!("gateway {} serves generation {generation}, {state}{}", text(one, "gateway"), reason.unwrap_or_default())
+    // It reports 0 for an alias of which it has never served anything.
+    let serves = if generation > 0 { format!("generation {generation}") } else { "nothing yet".to_owned() };
+    format!("gateway {} serves {serves}, {state}{}", text(one, "gateway"), reason.unwrap_or_default())
 }

@@ -25,6 +25,22 @@ fn alias(generation: i64) -> Alias {
     Alias { service: "digits".into(), alias: "prod".into(), generation, ..Alias::default() }
 }
 
+#[test]
+fn what_a_killed_process_left_beside_the_file_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("routes");
+    let gone = u32::MAX;
+    let alive = std::process::id();
+    let names =
+        [format!("routes.{gone}.new"), format!("routes.{alive}.new"), "routes.x.new".into(), "other.1.new".into()];
+    for name in &names {
+        std::fs::write(directory.path().join(name), "torn").unwrap();
+    }
+    remove_leftovers(&path);
+    let left: Vec<bool> = names.iter().map(|name| directory.path().join(name).exists()).collect();
+    assert_eq!(left, [false, true, true, true], "only that of a process that is gone");
+}
+
 /// A thousand facts of all kinds.
 fn facts() -> Vec<Fact> {
     let mut facts: Vec<Fact> = (0..995).map(|number| task(number, 1)).collect();

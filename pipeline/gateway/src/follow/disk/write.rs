@@ -42,6 +42,24 @@ pub(in crate::follow) struct Told {
     pub(in crate::follow) facts: u64,
 }
 
+/// Removes what processes that were killed left beside a file. One that is written now belongs to a process that
+/// lives.
+pub(in crate::follow) fn remove_leftovers(path: &Path) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let other = entry.file_name();
+        let (Some(other), Some(name)) = (other.to_str(), name.to_str()) else { continue };
+        let rest = other.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+        let process = rest.and_then(|rest| rest.strip_suffix(".new")).and_then(|number| number.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
+            // One that cannot be removed is only in the way of nobody.
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
+}
+
 impl Writer {
     /// Begins a file, in a directory that is made if it is not there.
     ///

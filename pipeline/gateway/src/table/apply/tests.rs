@@ -399,9 +399,33 @@ fn a_deleted_alias_is_gone_at_once_and_draining_tasks_are_reported() {
     let attempt = prod(&applier).pin(None, now, &mut rng()).unwrap().revision.choose(&[], now, &mut rng()).unwrap();
     let number: u8 = attempt.task().key().id[1..].parse().unwrap();
     put(&mut applier, tasks([Task { rank: 1, version: 2, ..task(number, "blue") }]), now);
-    assert_eq!(applier.table.draining(), [(attempt.task().key().clone(), 1)]);
+    assert_eq!(applier.table.draining(), BTreeMap::from([(attempt.task().key().clone(), 1)]));
     put(&mut applier, [is(Alias { deleted: true, generation: 2, ..Alias { ..alias(1, &[]) } })], now);
     assert!(applier.table.lookup("digits").unwrap().alias("prod").is_none() && applier.applied_aliases().is_empty());
+}
+
+#[test]
+fn a_task_that_left_its_view_counts_until_its_last_request_has_ended() {
+    let now = Instant::now();
+    for is_retired in [true, false] {
+        let mut applier = loaded(now);
+        let attempt = prod(&applier).pin(None, now, &mut rng()).unwrap().revision.choose(&[], now, &mut rng()).unwrap();
+        let number: u8 = attempt.task().key().id[1..].parse().unwrap();
+        put(&mut applier, tasks([Task { rank: 1, version: 2, ..task(number, "blue") }]), now);
+        let leaves = match is_retired {
+            true => has(Deploy { retired: true, generation: 2, ..deploy("digits", "blue", 2) }),
+            // A later task has its address.
+            false => {
+                let started_ms = Some(9);
+                Fact::Task(Box::new(Task { id: "later".into(), started_ms, ..task(number, "green") }))
+            }
+        };
+        put(&mut applier, [leaves], now);
+        assert!(applier.table.lookup("digits").unwrap().member(attempt.task().key()).is_none(), "{is_retired}");
+        assert_eq!(applier.table.draining(), BTreeMap::from([(attempt.task().key().clone(), 1)]), "{is_retired}");
+        drop(attempt);
+        assert!(applier.table.draining().is_empty(), "{is_retired}");
+    }
 }
 
 #[test]
