@@ -21,31 +21,18 @@ use crate::serving::event::{CLUSTER, Task};
 use crate::serving::requests::{create, is_state, taken};
 use crate::serving::{sources, to};
 
-/// The vectors are those of the gateway's own tests, whose task is no proxy: entries `("BYTES", ANSWERS),`.
-const VECTORS: &str = include_str!("../pipeline/gateway/tests/serving/framing.rs");
-const SECOND: &str = "GET /services/s/a/second HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+/// Those of the gateway's own tests, whose task is no proxy.
+#[path = "../pipeline/gateway/tests/serving/vectors.rs"]
+mod vectors;
+
+use vectors::{HEADS, LINES, SECOND};
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Requests, and the statuses that the client gets for each and the one behind it.
-fn vectors() -> Vec<(String, Vec<u16>)> {
-    let entry = |line: &str| {
-        let (literal, answers) = line.trim().strip_prefix('(')?.strip_suffix("),")?.rsplit_once("\", ")?;
-        let literal = literal.strip_prefix('"')?;
-        let text = literal.replace("\\0", "\\u0000").replace("\\u{0663}", "\u{663}").replace("\\u{b}", "\\u000b");
-        let text: String =
-            serde_json::from_str(&format!("\"{text}\"")).unwrap_or_else(|error| panic!("{line}: {error}"));
-        let answers = match answers {
-            "REFUSED" => vec![400],
-            "CLOSED" => vec![],
-            "ONE" => vec![200],
-            "BOTH" => vec![200, 200],
-            other => vec![other.trim_matches(['&', '[', ']']).parse().unwrap()],
-        };
-        let is_whole = text.contains("/services/s/a/") || text.starts_with("CONNECT") || text.starts_with("PRI");
-        let line = if is_whole { "" } else { "POST /services/s/a/first HTTP/1.1\r\n" };
-        Some((format!("{line}{text}"), answers))
-    };
-    VECTORS.lines().filter_map(entry).collect()
+fn vectors() -> Vec<(String, &'static [u16])> {
+    let heads = HEADS.iter().map(|(head, wanted)| (format!("POST /services/s/a/first HTTP/1.1\r\n{head}"), *wanted));
+    heads.chain(LINES.iter().map(|(line, wanted)| ((*line).to_owned(), *wanted))).collect()
 }
 
 #[derive(Debug)]

@@ -18,3 +18,5 @@ mod reuse;
 mod streams;
 #[path = "serving/upstream.rs"]
 mod upstream;
+#[path = "serving/vectors.rs"]
+mod vectors;
