@@ -11,7 +11,7 @@ use crate::{Batch, Held, SinkError};
 
 /// Long enough to connect and take a lease that nothing blocks, also on a busy machine; costs time only where the write
 /// blocks it.
-const STANDS_STILL: Duration = Duration::from_millis(300);
+const STANDS_STILL: Duration = Duration::from_secs(1);
 
 fn is_fenced(error: &SinkError, at: &str) -> bool {
     matches!(error, SinkError::Fenced { partition } if partition.as_str() == at)
