@@ -27,7 +27,7 @@ mod vectors;
 
 use vectors::{HEADS, LINES, SECOND};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Requests, and the statuses that the client gets for each and the one behind it.
 fn vectors() -> Vec<(String, &'static [u16])> {

@@ -111,7 +111,7 @@ async fn readers_that_fill_the_pool_take_nobody_out_of_rotation() {
             })
         })
         .collect();
-    until("the pool to be full", Duration::from_secs(10), || async {
+    until("the pool to be full", Duration::from_secs(60), || async {
         let waiting =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         (database.number(waiting).await >= 8).then_some(())

@@ -77,7 +77,7 @@ async fn stall_in_a_batch(millstream: &Millstream, proxy: &Proxy, events: &[Even
     millstream.caught_up(Duration::from_secs(30)).await;
     proxy.stall();
     assert_eq!(millstream.post(lines(rest)).await.unwrap().status, 202);
-    until("a batch to be written", Duration::from_secs(10), || async {
+    until("a batch to be written", Duration::from_secs(60), || async {
         let metrics = millstream.get("/metrics").await.text();
         let turns = metrics.lines().find_map(|line| line.strip_prefix("millstream_controller_in_flight_transactions "));
         let turns: f64 = turns.expect("a gauge of transactions under way").trim().parse().expect("a number");

@@ -24,7 +24,7 @@ async fn while_every_place_is_busy(database: &Database, to: SocketAddr) -> Optio
         let asking = async move { exchange(connect_from([127, 0, 0, last], to).await, &request).await };
         lists.push(task::spawn("list", asking));
         // One that has not asked yet would make room for the next.
-        until("a list to wait for the lock", Duration::from_secs(20), || async {
+        until("a list to wait for the lock", Duration::from_secs(60), || async {
             let waits = database.number(WAITING).await == lists.len() as i64;
             (waits || lists.iter().any(|list| list.is_finished())).then_some(())
         })
@@ -99,7 +99,7 @@ async fn a_scan_is_one_at_a_time_and_ends_with_its_client() {
         drop(stream);
         refused += u64::from(millstream.get(path).await.status == 429);
     }
-    until("a scan to be possible again", Duration::from_secs(10), || async {
+    until("a scan to be possible again", Duration::from_secs(60), || async {
         (millstream.get(path).await.status == 200).then_some(())
     })
     .await;

@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use tokio::time::Instant;
 
 /// A rebalance, a broker that comes back and a start on two busy cores, all at once.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// How long the group waits for a process that is gone.
 pub(super) const SESSION: Duration = Duration::from_secs(6);

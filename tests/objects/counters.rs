@@ -12,7 +12,7 @@ use millstream_tests::{Database, until};
 
 /// Waits until so many sessions wait for a lock of another.
 async fn waiting(database: &Database, sessions: i64) {
-    until("sessions that wait for a lock", Duration::from_secs(20), || async {
+    until("sessions that wait for a lock", Duration::from_secs(60), || async {
         let waiting =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         (database.number(waiting).await >= sessions).then_some(())

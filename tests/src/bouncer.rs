@@ -76,7 +76,7 @@ impl Bouncer {
     }
 
     async fn answers(&self) {
-        until("PgBouncer to listen", Duration::from_secs(20), || async {
+        until("PgBouncer to listen", Duration::from_secs(60), || async {
             TcpStream::connect(("127.0.0.1", self.port)).await.ok()
         })
         .await;

@@ -15,7 +15,7 @@ use crate::parts::{Account, StandIn};
 use crate::until;
 
 /// A stand-in does within this whatever it was told.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Bytes of records in one call: Kinesis takes 5 MiB.
 const CALL_BYTES: usize = 3 << 20;
 

@@ -22,7 +22,7 @@ pub use kafka::{Kafka, Kafka3, PASSWORD, USER};
 pub use topics::{Record, Topics};
 
 /// The kernel takes a process away at once, or is busy with its memory.
-const GONE_WITHIN: Duration = Duration::from_secs(20);
+const GONE_WITHIN: Duration = Duration::from_secs(60);
 /// Of a log, what a failed test shows.
 const LINES_SHOWN: usize = 30;
 
@@ -127,7 +127,12 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("the end of the log of {}:\n{}", self.script, self.process().log());
+            // Of several nodes, each has a directory of its own.
+            let nodes = ["", "1", "2", "3"].map(|node| self.directory.join(node));
+            for directory in nodes.into_iter().filter(|directory| directory.join("log").exists()) {
+                let process = Process { directory };
+                println!("the end of the log of {}:\n{}", process.directory.display(), process.log());
+            }
         }
         drop(self.lease.take());
         self.holder.wait().ok();

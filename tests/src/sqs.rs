@@ -60,7 +60,7 @@ impl TestQueue {
     pub async fn remake(&mut self) {
         let made = QueueAttributeName::CreatedTimestamp;
         let before = self.attribute(made.clone()).await;
-        until("a queue made at another second", Duration::from_secs(10), || async {
+        until("a queue made at another second", Duration::from_secs(60), || async {
             self.sqs.delete_queue().queue_url(&self.url).send().await.expect("delete a queue");
             TestQueue::make(self.config.clone(), self.name.clone(), &[]).await;
             (self.attribute(made.clone()).await != before).then_some(())

@@ -64,7 +64,7 @@ async fn make(database: &Database) -> Authority {
     }
     database.execute("ALTER SYSTEM SET ssl = on").await;
     database.execute("SELECT pg_reload_conf()").await;
-    until("the server to take TLS", Duration::from_secs(10), || async {
+    until("the server to take TLS", Duration::from_secs(60), || async {
         (database.number("SELECT (current_setting('ssl') = 'on')::int").await == 1).then_some(())
     })
     .await;

@@ -25,7 +25,7 @@ async fn the_file_is_read_again_and_a_wrong_one_changes_nothing() {
     std::fs::write(&file, format!("ops:{ALL}\n")).unwrap();
     let millstream = setup.clone().set(&format!("http.tokens_file={}", file.display())).start().await;
     let becomes = async |token: &str, status: u16| {
-        until(&format!("{status}"), Duration::from_secs(10), || async {
+        until(&format!("{status}"), Duration::from_secs(60), || async {
             (get(&millstream, "/v1/status", token).await.status == status).then_some(())
         })
         .await;

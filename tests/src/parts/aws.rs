@@ -90,7 +90,7 @@ impl Account {
         let name = unique(name);
         let create = kinesis.create_stream().stream_name(&name).shard_count(shards);
         create.send().await.expect("make a stream");
-        crate::until("the stream to be active", std::time::Duration::from_secs(20), || async {
+        crate::until("the stream to be active", std::time::Duration::from_secs(60), || async {
             let summary = kinesis.describe_stream_summary().stream_name(&name).send().await.expect("describe it");
             let status = summary.stream_description_summary?.stream_status;
             (status == aws_sdk_kinesis::types::StreamStatus::Active).then_some(())

@@ -39,8 +39,8 @@ pub(super) const ALIAS: &str = "prod";
 const REVISIONS: [&str; 2] = ["blue", "green"];
 /// The source of its events, and the network of its tasks.
 const SOURCE: &str = "demo";
-/// How long the first request may take to be served after the start.
-const SERVED_WITHIN: Duration = Duration::from_secs(20);
+/// How long the first request may take to be served after the start, on a machine that builds something beside it.
+const SERVED_WITHIN: Duration = Duration::from_secs(90);
 
 /// How much of it there is.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ pub(crate) struct Services {
 /// Adds what the service needs to a configuration: a source of its events, a pipeline that takes them, a checker, and a
 /// gateway. Returns the subnet of its tasks.
 pub(crate) fn configure(config: &mut Config, check: bool) -> anyhow::Result<Subnet> {
-    let subnet = Subnet::free(check);
+    let subnet = Subnet::free(check)?;
     let source = json!({
         "name": SOURCE, "kind": "ecs", "clusters": [event::CLUSTER], "network": SOURCE, "cidrs": [subnet.cidr()],
         "may": ["task", "health"],

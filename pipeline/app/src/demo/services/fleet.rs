@@ -1,6 +1,6 @@
 //! The processes of the tasks, and what was told of them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -20,25 +20,41 @@ use super::process::PORT;
 /// How long a process may take until it listens.
 const LISTENS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The addresses of the tasks, 127.66.N.1 and on: loopback, and no other demo's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Subnet(u8);
+/// The last address of a subnet: who listens there has the subnet.
+const CLAIM: u8 = 254;
+/// How many subnets are tried.
+const TRIES_MAX: usize = 100;
+
+/// The addresses of the tasks, 127.66.N.1 and on: loopback, and no other demo's while this is kept.
+#[derive(Debug)]
+pub(crate) struct Subnet {
+    number: u8,
+    /// Two demos that start at the same time cannot both have it.
+    _claim: TcpListener,
+}
 
 impl Subnet {
-    /// 127.66.0 if nobody listens there, else, and for a check, any other.
-    pub(super) fn free(any: bool) -> Subnet {
-        let first = Subnet(0);
-        let is_free = std::net::TcpListener::bind((first.address(1), PORT)).is_ok();
-        if is_free && !any { first } else { Subnet(rand::rng().random_range(1..=250)) }
+    /// 127.66.0 if nobody has it, else, and for a check, any other.
+    pub(super) fn free(any: bool) -> anyhow::Result<Subnet> {
+        let others = std::iter::repeat_with(|| rand::rng().random_range(1..=250)).take(TRIES_MAX);
+        let numbers = (!any).then_some(0).into_iter().chain(others);
+        numbers.filter_map(Subnet::claim).next().context("find free addresses for the demo's tasks in 127.66.0.0/16")
     }
 
-    pub(super) fn cidr(self) -> String {
-        format!("127.66.{}.0/24", self.0)
+    fn claim(number: u8) -> Option<Subnet> {
+        let claim = TcpListener::bind((address(number, CLAIM), PORT)).ok()?;
+        // Tasks of a demo that was killed take a moment to end.
+        TcpListener::bind((address(number, 1), PORT)).ok()?;
+        Some(Subnet { number, _claim: claim })
     }
 
-    fn address(self, last: u8) -> Ipv4Addr {
-        Ipv4Addr::new(127, 66, self.0, last)
+    pub(super) fn cidr(&self) -> String {
+        format!("127.66.{}.0/24", self.number)
     }
+}
+
+fn address(subnet: u8, last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 66, subnet, last)
 }
 
 /// What is known of a task.
@@ -63,6 +79,7 @@ impl Task {
 /// The processes.
 #[derive(Debug)]
 pub(super) struct Fleet {
+    subnet: Subnet,
     /// Where the journals are.
     directory: PathBuf,
     running: Vec<(Task, Child)>,
@@ -82,10 +99,10 @@ impl Fleet {
     ) -> anyhow::Result<Fleet> {
         let directory = data_dir.join("digits");
         std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
-        let mut fleet = Fleet { directory, running: Vec::new(), ended: Vec::new(), sick: None };
+        let mut fleet = Fleet { subnet, directory, running: Vec::new(), ended: Vec::new(), sick: None };
         let each = revisions.iter().flat_map(|revision| std::iter::repeat_n(*revision, tasks.into()));
         for (last, revision) in (1..=u8::MAX).zip(each) {
-            fleet.launch(revision, subnet.address(last)).await?;
+            fleet.launch(revision, address(fleet.subnet.number, last)).await?;
         }
         Ok(fleet)
     }

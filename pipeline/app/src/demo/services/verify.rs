@@ -14,7 +14,7 @@ use crate::demo::screen::say;
 use crate::node::Node;
 
 /// How long the tables and the gateway may take to have everything.
-const WITHIN: Duration = Duration::from_secs(20);
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// Compares, and prints what differs; returns true if nothing does.
 pub(crate) async fn verify(node: &Node, services: &Services) -> anyhow::Result<bool> {
