@@ -32,7 +32,7 @@ mod merge;
 pub use merge::{Merged, is_below_floor};
 
 mod facts;
-pub use facts::{Cursor, Extent, Facts, REVISION_LABELS, SERVICE_LABELS, TaskOf, Touched};
+pub use facts::{Cursor, Extent, Facts, REVISION_LABELS, SERVICE_LABELS, Spot, TaskOf, Touched};
 
 mod resolve;
 pub use resolve::{MayDial, Pending, Placed, Revision, Service, Standing};

@@ -84,7 +84,8 @@ impl Follower {
     /// The revision that an alias means, as far as the follower knows.
     pub(crate) fn alias(&self, service: &str, alias: &str) -> Option<(i64, String)> {
         let applier = self.applier.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = applier.facts().aliases().find(|row| row.service == service && row.alias == alias);
+        let (aliases, _) = applier.facts().aliases(Some(service), None, usize::MAX);
+        let found = aliases.into_iter().find(|row| row.alias == alias);
         found.map(|row| (row.generation, row.targets.first().map(|one| one.revision.clone()).unwrap_or_default()))
     }
 

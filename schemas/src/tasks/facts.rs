@@ -27,6 +27,7 @@ use self::selectors::Selectors;
 use self::tables::{DeployRow, HealthRow, InstanceRow, SliceRow, Tasks};
 use super::fact::{Alias, Fact, Key, Kind};
 
+pub use self::look::Spot;
 pub use self::page::Cursor;
 pub use self::row::{REVISION_LABELS, SERVICE_LABELS};
 pub use self::touched::{Extent, TaskOf, Touched};

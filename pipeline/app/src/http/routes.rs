@@ -4,6 +4,7 @@ mod ask;
 mod edit;
 mod history;
 mod list;
+mod steps;
 
 use axum::routing::{MethodRouter, get, post};
 

@@ -1,6 +1,7 @@
 //! What `resolve` reads: the rows behind a service and behind a task.
 
 use std::collections::HashSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::names::Name;
@@ -8,6 +9,25 @@ use super::row::{Place, TaskNumber, TaskRow};
 use super::tables::InstanceRow;
 use super::{Facts, TaskOf};
 use crate::tasks::fact::{Alias, Deploy};
+
+/// Names of a service, and of a revision or an alias.
+type Pair = (Name, Name);
+
+/// Where the next part of many rows begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot(Pair);
+
+fn part<'a, T>(rows: impl Iterator<Item = (&'a Pair, &'a T)>, max: usize) -> (Vec<&'a T>, Option<Spot>) {
+    let mut rows = rows.peekable();
+    let mut taken = Vec::new();
+    let mut last = None;
+    for (pair, row) in rows.by_ref().take(max.max(1)) {
+        taken.push(row);
+        last = Some(Spot(*pair));
+    }
+    let is_more = rows.peek().is_some();
+    (taken, last.filter(|_| is_more))
+}
 
 impl Facts {
     /// Source and id of the tasks, gone ones too, of about `max` numbers from `first` on, in no order, and where the next
@@ -18,14 +38,29 @@ impl Facts {
         (rows.map(|row| self.key_of(row)).collect(), Some(end).filter(|end| *end < self.tasks.end()))
     }
 
-    /// Every deploy that was told of, retired ones too.
-    pub fn deploys(&self) -> impl Iterator<Item = &Arc<Deploy>> {
-        self.deploys.values().map(|row| &row.deploy)
+    /// At most `max` deploys, retired ones too, after a spot and of one service if it is named: in no order, and where the
+    /// next part begins; `None` where there is none. A row that is there from the first part to the last is in one of them.
+    pub fn deploys(&self, service: Option<&str>, after: Option<Spot>, max: usize) -> (Vec<Arc<Deploy>>, Option<Spot>) {
+        let found = self.range(service, after).map(|range| part(self.deploys.range(range), max));
+        let (rows, next) = found.unwrap_or_default();
+        (rows.into_iter().map(|row| Arc::clone(&row.deploy)).collect(), next)
     }
 
-    /// Every alias, deleted ones too.
-    pub fn aliases(&self) -> impl Iterator<Item = &Arc<Alias>> {
-        self.aliases.values()
+    /// The same of aliases, deleted ones too.
+    pub fn aliases(&self, service: Option<&str>, after: Option<Spot>, max: usize) -> (Vec<Arc<Alias>>, Option<Spot>) {
+        let found = self.range(service, after).map(|range| part(self.aliases.range(range), max));
+        let (rows, next) = found.unwrap_or_default();
+        (rows.into_iter().cloned().collect(), next)
+    }
+
+    /// `None` if no row has the name of the service.
+    fn range(&self, service: Option<&str>, after: Option<Spot>) -> Option<(Bound<Pair>, Bound<Pair>)> {
+        let [first, last] = match service {
+            Some(service) => [self.names.find(service)?; 2],
+            None => [Name::MIN, Name::MAX],
+        };
+        let from = after.map_or(Bound::Included((first, Name::MIN)), |Spot(pair)| Bound::Excluded(pair));
+        Some((from, Bound::Included((last, Name::MAX))))
     }
 
     /// The text of a name.

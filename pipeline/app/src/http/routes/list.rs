@@ -1,6 +1,5 @@
 //! What there is: tasks with what follows from the facts, revisions, and aliases with what gateways make of them.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,13 +16,12 @@ use super::super::asked::{Asked, Named};
 use super::super::problem::Problem;
 use super::super::shared::Shared;
 use super::ask::Whole;
+use super::steps::{Read, STEP};
 use super::{ask, edit, history};
 use crate::serving::{Serving, state};
 
 /// Items of a list.
 const LIMIT_MAX: usize = 1_000;
-/// Tasks that are read at a time: some milliseconds, in which no change is applied.
-const STEP: usize = 1_000;
 
 /// Parameters of the list of tasks.
 #[derive(Debug, Default, Deserialize)]
@@ -153,15 +151,13 @@ pub(super) async fn deploys(
     Asked(asked): Asked<ServiceAsked>,
 ) -> Result<Json<Value>, Problem> {
     let limit = limit(asked.limit)?;
-    let after = split(asked.after.as_deref());
-    let found = serving(&app)?.with(|applier| {
-        let deploys = applier.facts().deploys();
-        let wanted = deploys.filter(|deploy| asked.service.as_ref().is_none_or(|service| *service == deploy.service));
-        let mut wanted: Vec<&Arc<Deploy>> =
-            wanted.filter(|deploy| (deploy.service.as_str(), deploy.revision.as_str()) > after).collect();
-        first(&mut wanted, limit + 1, |a, b| (&a.service, &a.revision).cmp(&(&b.service, &b.revision)));
-        wanted.into_iter().cloned().collect()
+    let read = Read { limit, after: split(asked.after.as_deref()), names: of_deploy };
+    let serving = serving(&app)?;
+    let found = read.all(|spot| {
+        let service = asked.service.as_deref();
+        serving.with(|applier| applier.facts().deploys(service, spot, STEP))
     });
+    let found = found.await;
     Ok(page(found, limit, |deploy: &Arc<Deploy>| format!("{}/{}", deploy.service, deploy.revision)))
 }
 
@@ -201,15 +197,15 @@ pub(super) async fn routes(
     Asked(asked): Asked<ServiceAsked>,
 ) -> Result<Json<Value>, Problem> {
     let limit = limit(asked.limit)?;
-    let after = split(asked.after.as_deref());
-    let found = serving(&app)?.with(|applier| {
-        let aliases = applier.facts().aliases().filter(|alias| !alias.deleted);
-        let wanted = aliases.filter(|alias| asked.service.as_ref().is_none_or(|service| *service == alias.service));
-        let mut wanted: Vec<&Arc<Alias>> =
-            wanted.filter(|alias| (alias.service.as_str(), alias.alias.as_str()) > after).collect();
-        first(&mut wanted, limit + 1, |a, b| (&a.service, &a.alias).cmp(&(&b.service, &b.alias)));
-        wanted.into_iter().cloned().collect()
+    let read = Read { limit, after: split(asked.after.as_deref()), names: of_alias };
+    let serving = serving(&app)?;
+    let found = read.all(|spot| {
+        let service = asked.service.as_deref();
+        let (mut aliases, next) = serving.with(|applier| applier.facts().aliases(service, spot, STEP));
+        aliases.retain(|alias| !alias.deleted);
+        (aliases, next)
     });
+    let found = found.await;
     Ok(page(found, limit, |alias: &Arc<Alias>| format!("{}/{}", alias.service, alias.alias)))
 }
 
@@ -272,13 +268,12 @@ fn split(after: Option<&str>) -> (&str, &str) {
     after.and_then(|after| after.split_once('/')).unwrap_or_default()
 }
 
-/// Leaves the first `count` of many, in their order, without ordering the others: the facts are held meanwhile.
-fn first<T>(items: &mut Vec<T>, count: usize, by: impl Fn(&T, &T) -> Ordering) {
-    if count < items.len() {
-        items.select_nth_unstable_by(count, &by);
-        items.truncate(count);
-    }
-    items.sort_unstable_by(by);
+fn of_deploy(deploy: &Deploy) -> (&str, &str) {
+    (&deploy.service, &deploy.revision)
+}
+
+fn of_alias(alias: &Alias) -> (&str, &str) {
+    (&alias.service, &alias.alias)
 }
 
 /// A page of items, of which there is one more than asked for if there is a next page.
