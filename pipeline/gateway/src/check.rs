@@ -5,6 +5,8 @@
 //! still sends is older than what the present one sent. If more than half of a shard fails at once it is rather the checker
 //! that is cut off, so it publishes nothing of that shard and says so.
 
+mod allowance;
+
 mod judge;
 
 mod shard;
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::probe::{WITHIN, probe};
 use crate::table::{Table, TaskKey};
+use allowance::Allowance;
 use judge::Judge;
 pub use shard::{SHARDS, shard_of};
 use shard::{Share, Withheld};
@@ -120,6 +123,7 @@ pub async fn check(
         seen: None,
         compare: None,
         permits: Arc::new(Semaphore::new(PROBES_MAX)),
+        allowance: Allowance::new(options.probes_per_second_max, Instant::now()),
         done,
         options,
         round: 0,
@@ -163,6 +167,7 @@ struct Checker {
     /// When it is time to see whether facts say what was published.
     compare: Option<Instant>,
     permits: Arc<Semaphore>,
+    allowance: Allowance,
     done: mpsc::Sender<Probed>,
     options: Options,
     round: u64,
@@ -227,11 +232,17 @@ impl Checker {
                 false => tracing::info!(?interval, "tasks are probed as often as they should be"),
             }
         }
-        for (target, checked) in &mut self.targets {
-            if checked.is_asked || checked.due > now {
-                continue;
-            }
+        self.allowance.grow(now);
+        let is_due = |checked: &Checked| !checked.is_asked && checked.due <= now;
+        let due = self.targets.iter_mut().filter(|(_, checked)| is_due(checked));
+        let mut due: Vec<(&Target, &mut Checked)> = due.collect();
+        // Many new tasks at once are asked one after another, and none of them again before the others.
+        due.sort_unstable_by_key(|(_, checked)| checked.due);
+        for (target, checked) in due {
             let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
+            if !self.allowance.take() {
+                return;
+            }
             checked.is_asked = true;
             checked.due = now + checked.judge.next(interval, rand::rng().random());
             let target = target.clone();

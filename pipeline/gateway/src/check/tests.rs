@@ -322,3 +322,18 @@ fn the_interval_grows_so_that_the_rate_is_kept() {
     assert_eq!(interval_of(&options, 1_000), Duration::from_secs(10));
     assert_eq!(interval_of(&Options { probes_per_second_max: 0, ..options }, 7), Duration::from_secs(7));
 }
+
+/// New tasks are asked often, but no more often than probes are allowed: else the checker itself makes them fail.
+#[tokio::test]
+async fn many_new_tasks_share_the_probes_that_are_allowed() {
+    const TASKS: usize = 60;
+    let options = Options { probes_per_second_max: 50, ..Options::default() };
+    let shards = BTreeMap::from([(3, 7)]);
+    let began = Instant::now();
+    let checking = Checking::start_with(of_shard(3, TASKS), shards, 0, Arc::new(|_, _| true), options).await;
+    checking.until("all are healthy", |checking| checking.kept.all().len() >= TASKS).await;
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(1), "{TASKS} probes within {took:?}");
+    let counts: Vec<usize> = (1..=TASKS).map(|task| checking.tasks.count(task)).collect();
+    assert!(counts.iter().all(|count| (1..=3).contains(count)), "nobody is asked before the others: {counts:?}");
+}
