@@ -12,6 +12,7 @@ pub mod generate;
 
 mod append;
 mod backlog;
+mod checks;
 pub(crate) mod client;
 mod flips;
 mod gateway;
@@ -73,6 +74,8 @@ enum What {
     Gateway(gateway::Args),
     /// Moves an alias to and fro under load while tasks are killed, and counts what failed.
     Flips(flips::Args),
+    /// Measures what it costs to check the health of tasks.
+    Checks(checks::Args),
     /// Follows the routing tables; `bench routes` starts it as a process of its own.
     #[command(hide = true)]
     Follow(routes::alone::Args),
@@ -108,6 +111,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Routes(args) => Box::pin(routes::run(args)).await,
         What::Gateway(args) => Box::pin(gateway::run(args)).await,
         What::Flips(args) => Box::pin(flips::run(args)).await,
+        What::Checks(args) => checks::run(args).await,
         What::Follow(args) => routes::alone::run(args).await,
         What::Peer(args) => gateway::peer::run(args).await,
         What::Load(args) => gateway::load::run(args).await,
