@@ -23,6 +23,8 @@ pub use envelope::domain::Domain;
 
 pub mod objects;
 
+pub mod logs;
+
 pub mod tasks;
 
 pub mod ingest;

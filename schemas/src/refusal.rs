@@ -93,6 +93,12 @@ refusal_reasons! {
     BadAddress = "bad_address",
     /// A number outside of the range that its field has.
     BadNumber = "bad_number",
+    /// The bytes are no gzip, or end early.
+    BadGzip = "bad_gzip",
+    /// Unpacked it is larger than its limit, or far larger than logs become.
+    TooLargeUnpacked = "too_large_unpacked",
+    /// A record that our endpoint packed, with other bytes than it had.
+    BadRecord = "bad_record",
     /// More containers, ports, addresses or pods in one event than a scheduler writes.
     TooManyItems = "too_many_items",
 }
